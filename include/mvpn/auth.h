@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Messages of the channel between keyd and the server (PROTOCOL §1-§3), carried in the frames of lib/chan.h:
+ *
+ *   plaintext = type u8 | flags u8 | reqid u16 | TLV (type u16, len u16, value)…      big-endian
+ *
+ * A TLV type with MVPN_TLV_CRITICAL set that the receiver does not know closes the channel; others are skipped.
+ * A TLV of a known type with a wrong length closes it too. C is the device (keyd), S the server.
+ */
+#ifndef MVPN_AUTH_H
+#define MVPN_AUTH_H
+
+#include <stdint.h>
+
+#define MVPN_ID_LEN 16	    /* device id, token id, session id */
+#define MVPN_KEY_LEN 32	    /* X25519 keys, PSKs */
+#define MVPN_NET_ID_LEN 8
+#define MVPN_PROTO_VER 1
+
+enum mvpn_msg {
+	/* C→S. First message after the handshake: TLV_NAME (enrolment only), TLV_ADDR… (claimed), TLV_UDP_PORT,
+	 * TLV_BOOT_GEN, TLV_SUITES, TLV_VERSION. Sent again, without TLV_NAME, when the host's addresses change. */
+	MVPN_MSG_REGISTER = 0x01,
+	/* both ways, every MVPN_CHAN_HEARTBEAT_S; the server's carries TLV_TIME */
+	MVPN_MSG_HEARTBEAT = 0x02,
+	/* both ways, last message before closing: TLV_REASON, TLV_TEXT */
+	MVPN_MSG_CLOSE = 0x03,
+
+	/* S→C. Answer to REGISTER: TLV_DEVICE, TLV_NAME, TLV_NET, TLV_STATE, TLV_ADDR… (accepted),
+	 * TLV_ADDR_REFUSED…, TLV_MAX_OFFLINE, TLV_REKEY, TLV_PSK (first log-in after enrolment: none; derived). */
+	MVPN_MSG_WELCOME = 0x08,
+	/* S→C. A part of the protected set: TLV_PREFIX…, TLV_PEER…, TLV_REV; flags MVPN_PFX_*. After REGISTER the
+	 * whole set is sent (first part RESET, last part COMMIT); later changes are RESET-less deltas with COMMIT.
+	 * A policy change without prefix changes sends an empty COMMIT with a new TLV_REV: refusals are forgotten. */
+	MVPN_MSG_PREFIXES = 0x09,
+
+	/* introduction (PROTOCOL §3) */
+	MVPN_MSG_REQUEST = 0x10,    /* C→S: TLV_REQ, TLV_NOISE1 */
+	MVPN_MSG_OFFER = 0x11,	    /* S→C: TLV_SESSION, TLV_SEQ, TLV_REQ, TLV_DEVICE (A), TLV_S_PUB (A's), TLV_PSK,
+				     * TLV_BOOT_GEN (B's), TLV_SELECTORS, TLV_TTL, TLV_ENDPOINT (A's, as S sees it), TLV_NOISE1 */
+	MVPN_MSG_ACCEPT = 0x12,	    /* C→S: TLV_SESSION, TLV_NOISE2 */
+	MVPN_MSG_REJECT = 0x13,	    /* C→S: TLV_SESSION, TLV_REASON */
+	MVPN_MSG_ANSWER = 0x14,	    /* S→C: TLV_SESSION, TLV_SEQ, TLV_NONCE, TLV_DEVICE (B), TLV_S_PUB (B's), TLV_PSK,
+				     * TLV_SELECTORS, TLV_TTL, TLV_ENDPOINT (B's), TLV_NOISE2, TLV_BOOT_GEN (A's) */
+	MVPN_MSG_FAIL = 0x15,	    /* S→C: TLV_NONCE, TLV_REASON, TLV_TEXT; BUSY carries TLV_SESSION */
+	MVPN_MSG_CANCEL = 0x16,	    /* S→C: TLV_SESSION: the offer is void */
+	MVPN_MSG_PEER_RESET = 0x17, /* S→C: TLV_DEVICE has restarted: drop its sessions */
+	MVPN_MSG_REVOKE = 0x18,	    /* S→C: TLV_DEVICE, TLV_REASON: drop its sessions, answered by an empty ack */
+	MVPN_MSG_ENDED = 0x19,	    /* C→S: TLV_SESSION, TLV_REASON: this end has dropped the session */
+};
+
+enum mvpn_prefixes_flags { MVPN_PFX_RESET = 1, MVPN_PFX_COMMIT = 2 };
+
+#define MVPN_TLV_CRITICAL 0x8000
+enum mvpn_tlv {
+	MVPN_TLV_NAME = 1,	    /* 1..MVPN_NAME_MAX_B bytes of [A-Za-z0-9._-] */
+	MVPN_TLV_ADDR = 2,	    /* addr[16] */
+	MVPN_TLV_UDP_PORT = 3,	    /* u16 */
+	MVPN_TLV_BOOT_GEN = 4,	    /* u64 */
+	MVPN_TLV_SUITES = 5,	    /* u16, bit (suite - 1) */
+	MVPN_TLV_VERSION = 6,	    /* text, for the operator only */
+	MVPN_TLV_TIME = 7,	    /* u64, server's wall clock, seconds since the epoch */
+	MVPN_TLV_REASON = 8,	    /* u16, enum mvpn_reason */
+	MVPN_TLV_TEXT = 9,	    /* text for the operator */
+	MVPN_TLV_DEVICE = 10,	    /* id[16] */
+	MVPN_TLV_NET = 11,	    /* net_id[8] */
+	MVPN_TLV_STATE = 12,	    /* u8, enum mvpn_device_state */
+	MVPN_TLV_ADDR_REFUSED = 13, /* addr[16] | reason u16 */
+	MVPN_TLV_MAX_OFFLINE = 14,  /* u32 seconds */
+	MVPN_TLV_REKEY = 15,	    /* u32 seconds */
+	MVPN_TLV_PREFIX = 16,	    /* op u8 (1 add, 0 delete) | plen u8 (0..128) | addr[16] | owner id[16] (0: none) */
+	MVPN_TLV_PEER = 17,	    /* id[16] | state u8 | name */
+	MVPN_TLV_REV = 18,	    /* u64 */
+	MVPN_TLV_REQ = 19,	    /* struct mvpn_req, verbatim */
+	MVPN_TLV_NOISE1 = 20,	    /* 48 bytes */
+	MVPN_TLV_NOISE2 = 21,
+	MVPN_TLV_SESSION = 22,	    /* id[16] */
+	MVPN_TLV_SEQ = 23,	    /* u64, rises with each session the server opens */
+	MVPN_TLV_S_PUB = 24,	    /* X25519 public key */
+	MVPN_TLV_PSK = 25,	    /* 32 bytes */
+	MVPN_TLV_SELECTORS = 26,    /* see below */
+	MVPN_TLV_TTL = 27,	    /* u32 seconds: rekey before then, hard limit twice that */
+	MVPN_TLV_ENDPOINT = 28,	    /* addr[16] | port u16 */
+	MVPN_TLV_NONCE = 29,	    /* 16 bytes, REQ's */
+};
+
+/*
+ * Selectors: count_a u8 | count_b u8 | (plen u8 | addr[16])×count_a | …×count_b: the inner prefixes that A (the
+ * initiator) and B (the responder) own. Both ends get the same bytes; they are bound into the session keys.
+ */
+
+enum mvpn_device_state {
+	MVPN_DEV_PENDING = 1, /* enrolled, awaits approval: a channel but no authority */
+	MVPN_DEV_ACTIVE = 2,
+	MVPN_DEV_SUSPENDED = 3,
+	MVPN_DEV_REVOKED = 4,
+};
+
+enum mvpn_reason {
+	MVPN_R_NONE = 0,
+	MVPN_R_DENIED = 1,	  /* no policy rule allows it */
+	MVPN_R_PEER_OFFLINE = 2,  /* the other device has no channel */
+	MVPN_R_PEER_SILENT = 3,	  /* it did not answer the offer in time */
+	MVPN_R_BUSY = 4,	  /* an introduction of this pair is under way */
+	MVPN_R_UNKNOWN_DST = 5,	  /* no device owns the destination */
+	MVPN_R_REVOKED = 6,
+	MVPN_R_PENDING = 7,	  /* the device awaits approval */
+	MVPN_R_SUSPENDED = 8,
+	MVPN_R_TOKEN_EXPIRED = 9,
+	MVPN_R_TOKEN_USED = 10,
+	MVPN_R_TOKEN_REVOKED = 11,
+	MVPN_R_NAME_TAKEN = 12,
+	MVPN_R_ADDR_NOT_OWNED = 13, /* neither the channel's source nor given by an admin */
+	MVPN_R_ADDR_TAKEN = 14,	    /* another device owns it */
+	MVPN_R_BAD_MESSAGE = 15,
+	MVPN_R_STALE_BOOT = 16,	    /* the message was for an earlier life of this device */
+	MVPN_R_PIN = 17,	    /* the peer's key is not the one pinned */
+	MVPN_R_LOCAL_POLICY = 18,
+	MVPN_R_SHUTDOWN = 19,
+	MVPN_R_REPLACED = 20,	    /* a newer channel of the same device, or a rekeyed session */
+	MVPN_R_LIMIT = 21,	    /* a bound was reached */
+	MVPN_R_NO_SUITE = 22,	    /* no common cipher suite or version */
+	MVPN_R_EXPIRED = 23,	    /* lifetime over */
+	MVPN_R_INTERNAL = 24,
+	MVPN_R_POLICY_CHANGED = 25, /* a session that the new policy forbids */
+	MVPN_R_MAX,
+};
+/* one line for the operator, in the order of enum mvpn_reason: lib/reason.c, mvpn_reason_name(), mvpn_reason_text() */
+const char *mvpn_reason_name(unsigned reason); /* "denied"; "unknown" beyond the end */
+const char *mvpn_reason_text(unsigned reason); /* what happened and what to do */
+
+/* data-plane cipher suites; bit (suite - 1) in masks */
+enum mvpn_suite { MVPN_CHACHA20_POLY1305 = 1, MVPN_AES256_GCM = 2 };
+enum mvpn_layer { MVPN_LAYER_SOCKET = 1, MVPN_LAYER_TRANSPORT = 2, MVPN_LAYER_NETWORK = 3 };
+enum mvpn_mode { MVPN_MODE_E2E = 0, MVPN_MODE_CENTRAL60 = 1, MVPN_MODE_CENTRAL63 = 2 };
+
+/* REQ (PROTOCOL §3), forwarded verbatim; the Noise prologue is "mavp1 peer\0" ‖ REQ */
+struct mvpn_req {
+	uint8_t ver, mode, layer, flags;
+	uint8_t net_id[8];
+	uint8_t a_id[16];
+	uint8_t nonce[16];
+	uint8_t af, proto;
+	uint16_t dport_be;
+	uint8_t dst[16];
+	uint32_t spi_a_be;
+	uint8_t lanes, suites; /* u16 lanes|suites */
+	uint16_t udpport_be;
+	uint64_t boot_gen_be;
+	uint8_t replaces[16]; /* session being rekeyed, else 0 */
+	uint8_t ncand, zero[3];
+	/* followed by ncand × struct mvpn_candidate */
+} __attribute__((packed));
+struct mvpn_candidate {
+	uint8_t addr[16];
+	uint16_t port_be;
+	uint8_t kind, zero;
+} __attribute__((packed));
+#define MVPN_CANDIDATES_MAX 8
+
+_Static_assert(sizeof(struct mvpn_req) == 100, "REQ is 100 bytes before its candidates");
+_Static_assert(sizeof(struct mvpn_candidate) == 20, "candidate is 20 bytes");
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Local control: a UNIX stream socket (0600, peer credentials checked: root only), one JSON object a line.
+ *
+ *   request  {"verb":"attach","args":{"iface":"eth0","wire":"auto"}}
+ *   reply    {"schema":1,"ok":true, …verb's own members…}
+ *   error    {"schema":1,"ok":false,"exit":N,"error":{"code":"no-such-interface","message":"…","hint":"…"}}
+ *
+ * One request a connection; the reply may come late (`ping`, `wait`, `enroll`). `exit` is what mvpnctl exits with;
+ * a reply that is ok may carry it too (`wait`: 4, `leaks`: 6).
+ */
+#ifndef MVPN_CTL_H
+#define MVPN_CTL_H
+
+#define MVPN_CTL_SCHEMA 1
+#define MVPN_KEYD_SOCKET "/run/mvpn/keyd.sock"
+#define MVPN_SERVER_SOCKET "/run/mvpn/server.sock"
+
+enum mvpn_exit {
+	MVPN_EXIT_OK = 0,
+	MVPN_EXIT_FAILED = 1,
+	MVPN_EXIT_USAGE = 2,
+	MVPN_EXIT_UNREACHABLE = 3, /* the daemon does not answer */
+	MVPN_EXIT_UNHEALTHY = 4,   /* or not ready in time */
+	MVPN_EXIT_DENIED = 5,	   /* by policy */
+	MVPN_EXIT_LEAK = 6,
+};
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Every limit, timer and size of mvpn that is not part of a byte layout, in one place, each with its reason.
+ * Units are in the name: _S seconds, _MS milliseconds, _B bytes; no suffix is a count.
+ * BPF programs include this header too: plain integer constants only.
+ */
+#ifndef MVPN_LIMITS_H
+#define MVPN_LIMITS_H
+
+/* ---- channel (PROTOCOL §1) ---- */
+#define MVPN_CHAN_PORT 7468		  /* default TCP port of the server ("PINT" on a keypad) */
+#define MVPN_CHAN_FRAME_MAX_B 65535	  /* ciphertext length field is u16 */
+#define MVPN_CHAN_PLAIN_MAX_B (65535 - 16) /* less the Poly1305 tag */
+#define MVPN_CHAN_HANDSHAKE_S 5		  /* a handshake not finished by then is closed */
+#define MVPN_CHAN_HALF_OPEN_MAX 4096	  /* over all sources */
+#define MVPN_CHAN_HALF_OPEN_SRC_MAX 16	  /* for one source (/32 or /64) */
+#define MVPN_CHAN_RATE_SRC 20		  /* handshakes a second for one source */
+#define MVPN_CHAN_HEARTBEAT_S 20
+#define MVPN_CHAN_DEAD_S 60		  /* no byte heard for so long: the channel is dead */
+#define MVPN_CHAN_REKEY_S 3600		  /* new handshake, ±10 %, make-before-break */
+#define MVPN_CHAN_RECONNECT_MAX_S 30	  /* full jitter over 0..this */
+#define MVPN_CHAN_OUT_MAX_B (4 << 20)	  /* bytes queued to one channel; a reader slower than that is closed */
+
+/* ---- introduction and session (PROTOCOL §3) ---- */
+#define MVPN_INTRO_OPEN_S 2		/* B silent for so long: FAIL to A, CANCEL to B */
+#define MVPN_INTRO_RETRY_S 3		/* A repeats the same nonce after so long */
+#define MVPN_INTRO_TRIES 3		/* then the peer backs off for MVPN_INTRO_BACKOFF_S */
+#define MVPN_INTRO_BACKOFF_S 5
+#define MVPN_INTRO_OPEN_MAX 4096	/* introductions under way in one keyd */
+#define MVPN_UNCONFIRMED_S 10		/* B's session that A never used is dropped */
+#define MVPN_SESSION_REKEY_S 3600	/* ±10 %; policy may set 600..86400 */
+#define MVPN_SESSION_OLD_RX_S 60	/* old receive key kept after the new one is confirmed */
+#define MVPN_SPI_QUARANTINE_S 120	/* an SPI slot is not used again for so long */
+#define MVPN_MAX_OFFLINE_S 900		/* sessions outlive the server's last heartbeat by at most this */
+#define MVPN_DENY_CACHE_S 30		/* a refusal is believed for so long, unless the policy changes */
+#define MVPN_BUSY_WAIT_S 3		/* after BUSY the peer's own introduction is awaited so long */
+
+/* ---- data path (PROTOCOL §4) ---- */
+#define MVPN_SPI_SLOTS 65536		/* low 16 bits of an SPI */
+#define MVPN_LANES_MAX 16
+#define MVPN_REPLAY_BITS 8192		/* window of one lane, RFC 6479 */
+#define MVPN_GEN_PACKETS (1ULL << 26)	/* generation ratchet of the sender, by packets ... */
+#define MVPN_GEN_PACKETS_JUMBO (1ULL << 25)
+#define MVPN_GEN_S 120			/* ... or by time */
+#define MVPN_GEN_OLD_S 3		/* receiver keeps gen-1 for so long */
+#define MVPN_OPEN_FAIL_MAX (1ULL << 36)	/* failed opens on one SPI before a rekey (RFC 9001 §6.6 takes the same bound) */
+#define MVPN_HOLD_FLOW_PACKETS 64	/* held packets of one flow while its session is made */
+#define MVPN_HOLD_FLOW_B (128 << 10)
+#define MVPN_HOLD_PACKETS 1024		/* held packets of one worker, all flows */
+#define MVPN_HOLD_S 5			/* then dropped, never sent in clear */
+#define MVPN_SELECTORS_MAX 64		/* prefixes a side of one session */
+#define MVPN_WORKERS_MAX MVPN_LANES_MAX
+#define MVPN_DATA_PORT 7469		/* default UDP port of the data path */
+
+/* ---- keyd and BPF ---- */
+#define MVPN_PEERS_MAX 131072		/* peer indices; 100 000 devices and room for churn */
+#define MVPN_PREFIXES_MAX 1048576	/* protected prefixes in the BPF trie */
+#define MVPN_EXEMPT_MAX 64		/* server end points exempt from protection */
+#define MVPN_OWN_SOCKETS_MAX 64		/* keyd's own sockets, by cookie */
+#define MVPN_FLOWS_MAX 16384		/* flows remembered for `mvpnctl flows` (LRU) */
+#define MVPN_EVENT_RING_B (256 << 10)	/* BPF ring buffer of events */
+#define MVPN_EVENT_GAP_NS 50000000ULL	/* at most one miss event a peer each 50 ms */
+#define MVPN_ALIVE_S 5			/* keyd refreshes config.alive_ns each second; older than this: keyd is down */
+#define MVPN_IFACES_MAX 16		/* attached interfaces */
+
+/* ---- local control ---- */
+#define MVPN_CTL_LINE_MAX_B (16 << 20)	/* one JSON reply; 100 000 peers at ~150 B */
+#define MVPN_CTL_REQUEST_MAX_B (1 << 20)
+#define MVPN_CTL_CLIENTS_MAX 64
+
+/* ---- enrolment ---- */
+#define MVPN_TOKEN_TTL_S 3600
+#define MVPN_NAME_MAX_B 63		/* device, group and network names */
+
+#endif

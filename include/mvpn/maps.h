@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Structs shared by the BPF programs and user space: the values of the pinned, BTF-typed maps under
+ * /sys/fs/bpf/mvpn/v1/. They hold references and counters, never key bytes. Host byte order unless the type says __be.
+ * An address is always 16 bytes, IPv4 as ::ffff:a.b.c.d (RFC 4291 §2.5.5.2), so one trie serves both families.
+ * A change of any layout here is a new pin directory version.
+ */
+#ifndef MVPN_MAPS_H
+#define MVPN_MAPS_H
+
+#ifdef __bpf__
+#include "vmlinux.h"
+#else
+#include <linux/types.h>
+#endif
+#include "mvpn/limits.h"
+
+/* protected: BPF_MAP_TYPE_LPM_TRIE, longest prefix of the destination (egress) or source (ingress guard) */
+struct mvpn_lpm_key {
+	__u32 prefixlen; /* 0..128; an IPv4 /24 is 120 */
+	__u8 addr[16];
+};
+struct mvpn_protected {
+	__u32 peer;  /* index into `keys`; MVPN_PEER_NONE: protected, but nobody owns it */
+	__u32 flags; /* enum mvpn_protected_flags */
+};
+#define MVPN_PEER_NONE 0
+enum mvpn_protected_flags {
+	MVPN_PROT_LOCAL = 1, /* this host's own prefix: never captured, spoofed when it arrives in clear */
+};
+
+/* keys: BPF_MAP_TYPE_HASH, u32 peer index -> what the egress shim may do with a packet for that peer */
+enum mvpn_key_state {
+	MVPN_KEY_NONE = 0,   /* no session: event, and hold */
+	MVPN_KEY_ARMED = 1,  /* a session transmits */
+	MVPN_KEY_DENIED = 2, /* policy refused: drop here */
+};
+struct mvpn_key {
+	__u32 state; /* enum mvpn_key_state */
+	__u32 spi;   /* the peer's SPI we transmit to, 0 when none: lets an operator match bpftool with `sessions` */
+	__u32 epoch; /* counts rekeys with that peer */
+	__u32 zero;
+};
+
+/* config: BPF_MAP_TYPE_ARRAY of one */
+struct mvpn_config {
+	__u64 alive_ns;	   /* CLOCK_MONOTONIC at keyd's last breath; older than MVPN_ALIVE_S: drop, counted */
+	__u32 tap_ifindex; /* 0: keyd is not running */
+	__u16 udp_port;	   /* data port, host order */
+	__u16 zero;
+};
+
+/* exempt: BPF_MAP_TYPE_HASH -> u32; end points of authentication servers (TCP), at either end of a packet */
+struct mvpn_exempt {
+	__u8 addr[16];
+	__be16 port;
+	__u8 proto;
+	__u8 zero;
+};
+
+/* own_sockets: BPF_MAP_TYPE_HASH u64 socket cookie -> u32; packets of these sockets are ours, sealed already */
+
+/* flows: BPF_MAP_TYPE_LRU_HASH */
+struct mvpn_flow_key {
+	__u8 src[16];
+	__u8 dst[16];
+	__be16 sport; /* 0 where the protocol has no ports */
+	__be16 dport;
+	__u8 proto;
+	__u8 zero[3];
+};
+struct mvpn_flow {
+	__u64 packets; /* a GSO super-packet counts as its segments */
+	__u64 bytes;
+	__u64 first_ns; /* CLOCK_MONOTONIC */
+	__u64 last_ns;
+	__u32 peer;
+	__u32 verdict; /* enum mvpn_counter of the last packet */
+};
+
+/* events: BPF_MAP_TYPE_RINGBUF */
+struct mvpn_event {
+	__u64 at_ns;
+	struct mvpn_flow_key flow;
+	__u32 peer;
+	__u32 reason; /* enum mvpn_counter */
+	__u32 ifindex;
+	__u32 len;
+};
+
+/* spis: BPF_MAP_TYPE_ARRAY of MVPN_SPI_SLOTS u32: slot (low 16 bits of an SPI) -> the whole SPI, 0 none */
+
+/* counters: BPF_MAP_TYPE_PERCPU_ARRAY of u64, packets. Names in the same order: MVPN_COUNTER_NAMES. */
+enum mvpn_counter {
+	MVPN_C_PASS_UNPROTECTED,    /* egress: not protected, untouched */
+	MVPN_C_PASS_NEVER,	    /* egress: ARP, neighbour discovery, DHCP, non-IP */
+	MVPN_C_PASS_OWN,	    /* egress: our own sealed packets */
+	MVPN_C_PASS_SERVER,	    /* either way: channel to a server */
+	MVPN_C_TO_TAP,		    /* egress: protected and armed, handed to the fast path */
+	MVPN_C_TO_TAP_HELD,	    /* egress: protected, no session yet, handed to the fast path to be held */
+	MVPN_C_DROP_DENIED,	    /* egress: policy refused */
+	MVPN_C_DROP_NO_OWNER,	    /* egress: protected prefix that no device owns */
+	MVPN_C_DROP_KEYD_DOWN,	    /* egress: keyd is not running */
+	MVPN_C_DROP_MALFORMED,	    /* either way: protected or unknowable because the header is cut or absurd */
+	MVPN_C_INGRESS_CLEAR,	    /* guard: cleartext that claims to come from a protected peer: dropped */
+	MVPN_C_LEAK,		    /* last hook: a protected packet about to leave in clear: dropped. Must stay 0 */
+	MVPN_C_EVENT_LOST,	    /* event ring full */
+	MVPN_C_WIRE_REDIRECT,	    /* XDP: our port and a known SPI, to the XSKMAP */
+	MVPN_C_WIRE_UNKNOWN_SPI,    /* XDP: our port, SPI unknown: passed to the UDP socket, which counts it as bad */
+	MVPN_C_WIRE_PASS,	    /* XDP: anything else */
+	MVPN_C_MAX,
+};
+
+#define MVPN_COUNTER_NAMES                                                                         \
+	{                                                                                          \
+		"pass_unprotected", "pass_never", "pass_own", "pass_server", "to_tap",             \
+		"to_tap_held", "drop_denied", "drop_no_owner", "drop_keyd_down",                   \
+		"drop_malformed", "ingress_clear", "leak", "event_lost", "wire_redirect",          \
+		"wire_unknown_spi", "wire_pass"                                                    \
+	}
+
+_Static_assert(sizeof(struct mvpn_lpm_key) == 20, "LPM key has no padding");
+_Static_assert(sizeof(struct mvpn_protected) == 8, "map value");
+_Static_assert(sizeof(struct mvpn_key) == 16, "map value");
+_Static_assert(sizeof(struct mvpn_config) == 16, "map value");
+_Static_assert(sizeof(struct mvpn_exempt) == 20, "map key has no padding");
+_Static_assert(sizeof(struct mvpn_flow_key) == 40, "map key has no padding");
+_Static_assert(sizeof(struct mvpn_flow) == 40, "map value");
+_Static_assert(sizeof(struct mvpn_event) == 64, "ring record");
+
+#endif

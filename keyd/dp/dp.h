@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The fast path as keyd's main thread sees it: start it, give it wires, tell it things, hear from it, read its counters.
+ * Packets are moved by worker threads; no function here touches a packet.
+ */
+#ifndef MVPN_DP_H
+#define MVPN_DP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../keytab.h"
+#include "mvpn/wire.h"
+
+struct dp;
+
+struct dp_config {
+	const char *tap_name; /* "mvpn0" */
+	uint16_t udp_port;
+	bool busy_poll; /* AF_XDP preferred busy polling */
+	unsigned spin_us; /* a worker that had work looks so long for more before it sleeps; 0: never spins */
+};
+
+/* makes the tap and the UDP sockets, with one worker, which runs at once. */
+int dp_new(struct dp **ret, struct keytab *kt, const struct dp_config *c);
+void dp_free(struct dp *dp); /* stops the workers, removes the tap */
+unsigned dp_tap_ifindex(const struct dp *dp);
+unsigned dp_workers(const struct dp *dp); /* lanes to offer */
+/* cookies of the UDP sockets, for the BPF map own_sockets; returns how many (they change when workers change) */
+unsigned dp_socket_cookies(const struct dp *dp, uint64_t *ret, unsigned max);
+
+/*
+ * AF_XDP sockets on every one of nqueues RX queues of an interface, for which our XDP program is attached already; one worker
+ * a queue (more workers are made if needed). Tries zero-copy, then copy. Puts the sockets into xsks_map. On error nothing has
+ * changed: -EOPNOTSUPP, -EBUSY (after retrying for DP_XSK_BUSY_MS), -ENOBUFS …
+ */
+struct dp_xsk_info {
+	bool zerocopy;
+	unsigned queues;
+};
+int dp_xsk_add(struct dp *dp, unsigned ifindex, unsigned nqueues, int xsks_map, struct dp_xsk_info *ret);
+void dp_xsk_del(struct dp *dp, unsigned ifindex);
+
+/* ---- events to the main thread ---- */
+enum dp_event_type {
+	DP_EV_WANT = 1,	 /* a packet for `peer` is held: a session is needed */
+	DP_EV_CONFIRMED, /* first authenticated packet on the session */
+	DP_EV_ENDPOINT,	 /* authenticated packet with the highest counter came from elsewhere: `from` */
+	DP_EV_PONG,	 /* answer to our PING: `token`, `at_ns` of its arrival */
+	DP_EV_CLOSE,	 /* the peer has dropped this session */
+	DP_EV_REKEY,	 /* the session nears a bound: failed opens, lanes that other workers need */
+	DP_EV_ERROR,	 /* a wire failed: `ifindex` (0: tap or UDP), `error` -errno */
+};
+struct dp_event {
+	enum dp_event_type type;
+	uint32_t peer;
+	uint32_t rx_spi; /* names the session; it may be gone by now */
+	struct mvpn_endpoint from;
+	uint64_t token, at_ns;
+	unsigned ifindex;
+	int error;
+};
+int dp_event_fd(const struct dp *dp); /* readable when there are events */
+bool dp_next_event(struct dp *dp, struct dp_event *ret); /* false: none left (and the fd is drained) */
+
+/* ---- commands; each is queued to a worker and wakes it: 0 or -ENOBUFS ---- */
+/* CTRL packet on a session (CONFIRM, PING, CLOSE; PONG is the fast path's own), with `pad` zero bytes after it */
+int dp_send_ctrl(struct dp *dp, uint32_t rx_spi, enum mvpn_ctrl_type type, uint64_t token, unsigned pad);
+/* `peer` has (or will not get) a session: send its held packets, or drop them and, if `prohibited`, answer each flow with ICMP
+ * administratively prohibited */
+int dp_flush_held(struct dp *dp, uint32_t peer);
+int dp_drop_held(struct dp *dp, uint32_t peer, bool prohibited);
+
+/* ---- counters ---- */
+enum dp_counter {
+	DP_C_TAP_RX,	    /* super-packets read from the tap */
+	DP_C_TAP_TX,	    /* written to the tap (after coalescing) */
+	DP_C_TX_PACKETS,    /* sealed packets handed to a wire */
+	DP_C_TX_BYTES,	    /* inner bytes of them */
+	DP_C_RX_PACKETS,    /* opened and accepted */
+	DP_C_RX_BYTES,
+	DP_C_HELD,	    /* packets held */
+	DP_C_HELD_SENT,
+	DP_C_HELD_DROP_FULL,
+	DP_C_HELD_DROP_TIMEOUT,
+	DP_C_HELD_DROP_DENIED,
+	DP_C_DROP_NO_PEER,  /* out: destination owned by nobody */
+	DP_C_DROP_BAD_SRC,  /* out: inner source is not ours by the session's selectors */
+	DP_C_DROP_TOO_BIG,  /* out: answered with ICMP too-big */
+	DP_C_DROP_MALFORMED_TAP,
+	DP_C_DROP_WIRE_FULL, /* out: no room in the ring or socket */
+	DP_C_DROP_TAP_FULL, /* in: the tap refused */
+	DP_C_RX_SHORT,	    /* in: too short for a header */
+	DP_C_RX_BAD_TYPE,
+	DP_C_RX_UNKNOWN_SPI,
+	DP_C_RX_AUTH_FAIL,
+	DP_C_RX_REPLAY,
+	DP_C_RX_BAD_INNER,  /* authentic, but inner source or destination is outside the selectors, or not IP */
+	DP_C_ICMP_SENT,	    /* synthetic too-big and prohibited */
+	DP_C_EVENT_LOST,
+	DP_C_XSK_RX_DROPPED, /* XDP_STATISTICS, summed */
+	DP_C_XSK_RX_RING_FULL,
+	DP_C_XSK_FILL_EMPTY,
+	DP_C_XSK_RX_INVALID,
+	DP_C_XSK_TX_INVALID,
+	DP_C_MAX,
+};
+extern const char *const dp_counter_names[DP_C_MAX]; /* "tap_rx", … */
+void dp_counters(struct dp *dp, uint64_t ret[DP_C_MAX]);
+
+#endif

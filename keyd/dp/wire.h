@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The wire: how one worker's sealed packets leave and enter. One interface, two implementations: wire_udp (socket with
+ * UDP_SEGMENT and UDP_GRO) and wire_xdp (AF_XDP). Used by the worker that owns it, no locks.
+ */
+#ifndef MVPN_WIRE_IF_H
+#define MVPN_WIRE_IF_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../keytab.h"
+
+struct wire;
+
+/* one received UDP payload; `data` may be overwritten */
+typedef void wire_rx_fn(void *arg, uint8_t *data, size_t len, const struct mvpn_endpoint *from);
+
+struct wire_ops {
+	const char *name;
+	/*
+	 * Room for one UDP payload of at most `len` bytes to `ep`; NULL when there is none even after a kick. The payload is
+	 * written there and committed with its true length, or simply not committed. One reservation at a time.
+	 */
+	uint8_t *(*reserve)(struct wire *w, const struct kt_endpoint *ep, size_t len);
+	void (*commit)(struct wire *w, size_t len);
+	void (*flush)(struct wire *w); /* everything committed is on its way */
+	/* calls fn for up to `budget` payloads; returns how many, or -errno when the wire is broken */
+	int (*receive)(struct wire *w, wire_rx_fn *fn, void *arg, unsigned budget);
+	int (*fd)(const struct wire *w); /* for poll(POLLIN) */
+	/* before the worker sleeps on fd: anything that must be armed; false: do not sleep, there is work */
+	bool (*before_sleep)(struct wire *w);
+	void (*stats)(struct wire *w, uint64_t *counters /* DP_C_MAX of them, added to */);
+	void (*free)(struct wire *w);
+};
+struct wire {
+	const struct wire_ops *ops;
+};
+
+/* sealed payload bytes over the wire's own headers never exceed this */
+#define WIRE_PAYLOAD_MAX 9216
+
+/* port 0 picks one; *ret_cookie is SO_COOKIE. worker > 0 joins worker 0's port (SO_REUSEPORT). */
+int wire_udp_new(struct wire **ret, uint16_t port, uint64_t *ret_cookie);
+
+/* One AF_XDP socket on (ifindex, queue) with its own UMEM; `udp_port` is the outer source port. Zero-copy only if `zerocopy`. */
+struct wire_xdp_config {
+	unsigned ifindex, queue;
+	int xsks_map;
+	bool zerocopy, busy_poll;
+	uint16_t udp_port;
+};
+int wire_xdp_new(struct wire **ret, const struct wire_xdp_config *c);
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The key table: what the fast path's workers look up for each packet. One writer (keyd's main thread), many readers
+ * (workers), no locks: pointers are published with release stores, and what is taken out is freed only when every
+ * worker has passed a quiescent point (QSBR: McKenney, "RCU vs. locking performance", 2008).
+ *
+ *   out:  inner dst --lpm--> peer index --> kt_peer --tx--> kt_session, --endpoint--> kt_endpoint
+ *   in:   SPI --slot--> kt_session --lane--> keys, replay window --> inner src in session->remote?
+ *
+ * Only the fields marked [worker] are written by workers.
+ */
+#ifndef MVPN_KEYTAB_H
+#define MVPN_KEYTAB_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "aead.h"
+#include "intro.h"
+#include "lpm.h"
+#include "mvpn/limits.h"
+#include "replay.h"
+
+struct keytab;
+
+/* Where a peer's sealed packets go. Immutable once published. */
+struct kt_endpoint {
+	struct mvpn_endpoint to;
+	unsigned mtu;	/* of the underlay path, IP packet bytes; 0: 1500 */
+	bool has_hop;	/* the fields below are valid: a frame can be built without the stack */
+	unsigned ifindex;
+	struct mvpn_addr src; /* outer source address */
+	uint8_t smac[6], dmac[6];
+};
+
+/* Sending half of one lane: used by one worker only. Key material: in locked pages. */
+struct kt_tx_lane {
+	struct aead aead;
+	uint8_t l[32];		  /* chain key of gen */
+	uint64_t counter;	  /* next; never reset within the session */
+	uint64_t gen_first;	  /* counter at which gen began */
+	uint64_t gen_since_ns;
+	uint16_t gen;
+};
+/* Receiving half of one lane. Workers take `busy` for a run of packets of one lane: RSS keeps a lane on one worker, so
+ * it is never contended unless a flow moves between queues. */
+struct kt_rx_lane {
+	struct aead prev, cur, next; /* gen-1 (suite 0 when none or too old), gen, gen+1 precomputed */
+	uint8_t l_next[32];	     /* chain key of gen+1 */
+	uint64_t prev_until_ns;
+	uint16_t gen;
+	atomic_flag busy;
+	struct replay replay;
+};
+
+struct kt_stats { /* [worker] relaxed adds; read by the main thread */
+	_Atomic uint64_t tx_packets, tx_bytes; /* inner */
+	_Atomic uint64_t rx_packets, rx_bytes;
+	_Atomic uint64_t rx_auth_fail, rx_replay, rx_bad_inner; /* bad_inner: crypto-routing or malformed */
+	_Atomic uint64_t rx_last_ns;   /* last authenticated packet; health is judged by this alone */
+};
+
+/* One epoch with one peer. */
+struct kt_session {
+	uint8_t id[MVPN_ID_LEN];
+	uint32_t peer;
+	uint32_t rx_spi, tx_spi;
+	uint8_t suite, ntx, nrx;
+	unsigned nlocal, nremote;
+	struct mvpn_prefix local[MVPN_SELECTORS_MAX];  /* inner destinations we accept, sources we send from */
+	struct mvpn_prefix remote[MVPN_SELECTORS_MAX]; /* inner sources we accept */
+	struct kt_tx_lane *tx; /* ntx of them, sodium_malloc'ed with rx */
+	struct kt_rx_lane *rx; /* nrx */
+	_Atomic bool confirmed; /* [worker] an authenticated packet has come: set once, and DP_EV_CONFIRMED given */
+	struct kt_stats stats;
+};
+
+struct kt_peer {
+	uint32_t index; /* as in the BPF maps */
+	struct kt_session *_Atomic tx; /* NULL: hold and ask */
+	struct kt_endpoint *_Atomic endpoint;
+	_Atomic bool denied; /* policy refuses: drop instead of hold */
+	_Atomic uint64_t want_ns; /* [worker] when DP_EV_WANT was last given */
+};
+
+/* ---- main thread ---- */
+int kt_new(struct keytab **ret);
+void kt_free(struct keytab *kt);
+
+/* takes ownership of lpm (values are peer indices; MVPN_PEER_NONE: no owner) */
+int kt_set_prefixes(struct keytab *kt, struct lpm *lpm);
+struct kt_peer *kt_peer_get(struct keytab *kt, uint32_t index); /* creates; NULL only without memory */
+void kt_peer_drop(struct keytab *kt, uint32_t index); /* and its sessions */
+
+/* An SPI whose slot is free and not in quarantine, high half random and non-zero; 0 when the table is full. */
+uint32_t kt_spi_alloc(struct keytab *kt);
+void kt_spi_free(struct keytab *kt, uint32_t spi); /* quarantined */
+
+/* Build from the handshake's result (not yet visible to workers). rx_spi was allocated before. Selector arrays are copied. */
+int kt_session_new(struct keytab *kt, struct kt_session **ret, const uint8_t id[MVPN_ID_LEN], uint32_t peer, uint32_t rx_spi,
+		   const struct intro_keys *k, const struct mvpn_prefix *local, unsigned nlocal,
+		   const struct mvpn_prefix *remote, unsigned nremote);
+void kt_session_arm_rx(struct keytab *kt, struct kt_session *s);
+void kt_session_arm_tx(struct keytab *kt, struct kt_session *s); /* replaces the peer's transmitting session */
+void kt_session_disarm_tx(struct keytab *kt, struct kt_session *s); /* if it is the one that transmits */
+/* Take out of both tables, quarantine the SPI, wipe and free once no worker can see it. s must not be used after. */
+void kt_session_remove(struct keytab *kt, struct kt_session *s);
+/* copies *e; NULL withdraws */
+int kt_peer_set_endpoint(struct keytab *kt, uint32_t index, const struct kt_endpoint *e);
+/* free what every worker has left behind; call now and then. Returns how many objects still wait. */
+unsigned kt_reclaim(struct keytab *kt);
+
+/* ---- workers: index 0..MVPN_WORKERS_MAX-1 ---- */
+void kt_worker_online(struct keytab *kt, unsigned worker);
+void kt_worker_quiescent(struct keytab *kt, unsigned worker); /* holds no pointer from the table: once a loop turn */
+void kt_worker_offline(struct keytab *kt, unsigned worker);   /* before it sleeps or ends */
+
+struct kt_peer *kt_lookup_dst(struct keytab *kt, const struct mvpn_addr *dst); /* NULL: not protected or nobody's */
+struct kt_session *kt_lookup_spi(struct keytab *kt, uint32_t spi);
+
+#endif

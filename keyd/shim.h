@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The network shim from user space: load, pin, adopt and attach the BPF programs, and write their maps. Everything is
+ * pinned below the pin directory (/sys/fs/bpf/mvpn/v1), so that it outlives keyd:
+ *
+ *   protected keys config exempt own_sockets flows event_rate events spis counters     maps
+ *   if/IFACE/{egress,ingress,leak}    TCX links, or programs where clsact filters are used (kernel < 6.6)
+ *   if/IFACE/{xdp,xsks}               XDP link and XSKMAP when the AF_XDP wire is in use
+ *
+ * A restarted keyd adopts what is there: maps are reused (if their layout fits, else -ESTALE with a message that says so),
+ * links get the new programs by bpf_link_update: no instant without protection.
+ */
+#ifndef MVPN_SHIM_H
+#define MVPN_SHIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "mvpn/maps.h"
+
+struct shim;
+
+/* `pin_dir` is made (bpffs is mounted on /sys/fs/bpf if it is not, when pin_dir is below it). */
+int shim_open(struct shim **ret, const char *pin_dir, char **ret_error);
+void shim_close(struct shim *s); /* pins stay */
+int shim_config(struct shim *s, const struct mvpn_config *c);
+int shim_get_config(struct shim *s, struct mvpn_config *ret);
+
+int shim_protect(struct shim *s, const struct mvpn_prefix *p, uint32_t peer, uint32_t flags); /* -ENOSPC: map full */
+int shim_unprotect(struct shim *s, const struct mvpn_prefix *p); /* -ENOENT */
+int shim_protected_each(struct shim *s, int (*fn)(void *arg, const struct mvpn_prefix *p, const struct mvpn_protected *v), void *arg);
+int shim_key_set(struct shim *s, uint32_t peer, const struct mvpn_key *k);
+int shim_key_clear(struct shim *s, uint32_t peer);
+int shim_keys_clear_all(struct shim *s); /* a new life of keyd: no session survives */
+int shim_exempt_add(struct shim *s, const struct mvpn_endpoint *tcp);
+int shim_exempt_clear(struct shim *s);
+int shim_own_socket_add(struct shim *s, uint64_t cookie);
+int shim_own_sockets_clear(struct shim *s);
+int shim_spi_set(struct shim *s, uint32_t spi);
+int shim_spi_clear(struct shim *s, uint32_t spi);
+int shim_spis_clear_all(struct shim *s);
+
+int shim_counters(struct shim *s, uint64_t ret[MVPN_C_MAX]); /* summed over CPUs */
+extern const char *const shim_counter_names[MVPN_C_MAX];
+int shim_flows_each(struct shim *s, int (*fn)(void *arg, const struct mvpn_flow_key *k, const struct mvpn_flow *f), void *arg);
+/* miss events: fd for the loop, and read what is there */
+int shim_events_fd(struct shim *s);
+int shim_events(struct shim *s, void (*fn)(void *arg, const struct mvpn_event *e), void *arg);
+
+/* ---- interfaces ---- */
+enum shim_hook { SHIM_TCX = 1, SHIM_CLSACT };
+enum shim_xdp { SHIM_XDP_NONE, SHIM_XDP_NATIVE, SHIM_XDP_GENERIC };
+struct shim_iface {
+	char name[16];
+	unsigned ifindex;
+	enum shim_hook hook;
+	enum shim_xdp xdp;
+	bool fresh; /* a program was attached now; false: already there, updated in place */
+};
+/* egress, ingress guard and last hook. Attaching again updates in place (fresh = false). */
+int shim_attach(struct shim *s, const char *iface, struct shim_iface *ret, char **ret_error);
+/* XDP in the given mode; *ret_xsks_map is owned by the shim. -EOPNOTSUPP, -EBUSY (another program is there) … */
+int shim_attach_xdp(struct shim *s, const char *iface, enum shim_xdp mode, int *ret_xsks_map, char **ret_error);
+void shim_detach_xdp(struct shim *s, const char *iface);
+/* all of it; the clsact qdisc is removed only if we made it. Works for an interface that has vanished: pins are removed. */
+int shim_detach(struct shim *s, const char *iface, char **ret_error);
+int shim_ifaces_each(struct shim *s, int (*fn)(void *arg, const struct shim_iface *i), void *arg); /* by what is pinned */
+/* after the last detach, and with `purge`: remove every pin and the directory */
+int shim_purge(struct shim *s);
+/* programs of others that come before ours on the hook and may hide us: names into a malloc'ed list, or NULL */
+int shim_before_us(struct shim *s, const char *iface, char **ret_names);
+
+#endif

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The channel between keyd and the server (PROTOCOL §1) without any I/O: bytes in, bytes and messages out, so that
+ * keyd, the server, tests and load generators share it. TCP carries:
+ *
+ *   HELLO   C→S  "MAVP" | ver_min | ver_max | ver | flags (1 ENROL) | len u16 | noise msg1 | mac1[16]
+ *   REPLY   S→C  len u16 | noise msg2
+ *   FINISH  C→S  len u16 | noise msg3
+ *   frames  len u16 | ciphertext        ChaCha20-Poly1305 with Noise's counters, one key a direction
+ *
+ * msg1 payload: LOGIN psk_epoch u32, ENROL token_id[16]. msg3 payload: boot_gen u64.
+ * mac1 = BLAKE2b-128(key = BLAKE2b-256("mavp1 mac1" ‖ S), all previous bytes); prologue = "mavp1 chan\0" ‖ first 8 bytes.
+ */
+#ifndef MVPN_CHAN_H
+#define MVPN_CHAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "mvpn/auth.h"
+
+struct chan;
+
+/* What the client must prove; psk is the device's channel PSK or the token's. */
+struct chan_client {
+	const uint8_t *s;	  /* own static secret, 32 */
+	const uint8_t *server_pk; /* 32 */
+	const uint8_t *psk;	  /* 32 */
+	bool enrol;
+	uint32_t psk_epoch;  /* log-in */
+	uint8_t token_id[16]; /* enrolment */
+	uint64_t boot_gen;
+};
+/*
+ * What the server is asked about the peer, once its static key is known and before anything is authenticated: fill psk
+ * and return true, or return false for unknown: the handshake then goes on with a random PSK and fails like any
+ * wrong one. `who` says log-in (psk_epoch) or enrolment (token_id).
+ */
+struct chan_who {
+	bool enrol;
+	uint32_t psk_epoch;
+	uint8_t token_id[16];
+	uint8_t client_pk[32];
+	uint64_t boot_gen; /* valid once CHAN_UP */
+};
+typedef bool chan_psk_fn(void *arg, const struct chan_who *who, uint8_t ret_psk[32]);
+
+enum chan_state { CHAN_HANDSHAKE, CHAN_UP, CHAN_DEAD };
+
+int chan_new_client(struct chan **ret, const struct chan_client *c); /* HELLO is in the output at once */
+int chan_new_server(struct chan **ret, const uint8_t s[32], chan_psk_fn *fn, void *arg);
+void chan_free(struct chan *c); /* wipes; NULL is fine */
+
+enum chan_state chan_state(const struct chan *c);
+const struct chan_who *chan_who(const struct chan *c); /* server side */
+/* X and h of the handshake: the PSK after enrolment is BLAKE2b-256(key = token_psk, "mavp1 devpsk" ‖ X ‖ h) */
+int chan_device_psk(const struct chan *c, const uint8_t token_psk[32], uint8_t ret[32]);
+
+/*
+ * Feed bytes read from TCP. Returns 0, or the reason the channel is dead (once dead, always): -EPROTO not our protocol or bad
+ * framing, -EPERM bad mac1 (close silently), -EBADMSG does not authenticate, -EPROTONOSUPPORT no common version,
+ * -ENOBUFS more unread input than one frame (call chan_next after each feed), -ENOMEM.
+ */
+int chan_feed(struct chan *c, const void *data, size_t len);
+/* Bytes to send: *ret_len of them, valid until the next call on c; then say how many went. */
+const uint8_t *chan_output(struct chan *c, size_t *ret_len);
+void chan_sent(struct chan *c, size_t len);
+
+/* ---- messages ---- */
+struct chan_tlv {
+	uint16_t type, len;
+	const uint8_t *value;
+};
+struct chan_msg {
+	uint8_t type, flags;
+	uint16_t reqid;
+	const uint8_t *tlvs; /* valid until the next call on the channel */
+	size_t len;
+};
+/* 1 and a message, 0 none complete yet, -errno as chan_feed. The TLV framing of the whole message is checked here
+ * (lengths, unknown critical types, known types' sizes): a malformed one is -EPROTO. */
+int chan_next(struct chan *c, struct chan_msg *ret);
+/* walk: *pos starts at 0; false at the end */
+bool chan_tlv_next(const struct chan_msg *m, size_t *pos, struct chan_tlv *ret);
+/* the first TLV of that type, or NULL */
+const uint8_t *chan_tlv_find(const struct chan_msg *m, uint16_t type, uint16_t *ret_len);
+bool chan_get_u8(const struct chan_msg *m, uint16_t type, uint8_t *ret);
+bool chan_get_u16(const struct chan_msg *m, uint16_t type, uint16_t *ret);
+bool chan_get_u32(const struct chan_msg *m, uint16_t type, uint32_t *ret);
+bool chan_get_u64(const struct chan_msg *m, uint16_t type, uint64_t *ret);
+bool chan_get_bytes(const struct chan_msg *m, uint16_t type, void *ret, size_t len); /* exactly len */
+
+/* Build: start, add TLVs, send. Adding past MVPN_CHAN_PLAIN_MAX_B makes chan_end return -EMSGSIZE. */
+struct chan_buf {
+	uint8_t *data; /* grows; free by chan_buf_free */
+	size_t len, size;
+	int error;
+};
+void chan_begin(struct chan_buf *b, uint8_t type, uint8_t flags, uint16_t reqid); /* resets b, keeps its memory */
+void chan_put(struct chan_buf *b, uint16_t type, const void *value, size_t len);
+void chan_put_u8(struct chan_buf *b, uint16_t type, uint8_t v);
+void chan_put_u16(struct chan_buf *b, uint16_t type, uint16_t v);
+void chan_put_u32(struct chan_buf *b, uint16_t type, uint32_t v);
+void chan_put_u64(struct chan_buf *b, uint16_t type, uint64_t v);
+void chan_buf_free(struct chan_buf *b); /* wipes */
+/* Seal b into the output. -ENOTCONN unless CHAN_UP, -EMSGSIZE, -ENOBUFS over MVPN_CHAN_OUT_MAX_B, -ENOMEM. b may be sent to
+ * many channels. */
+int chan_send(struct chan *c, const struct chan_buf *b);
+
+#endif

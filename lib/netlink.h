@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What keyd asks of and tells rtnetlink (and the netdev and ethtool families), by libmnl. Blocking requests on one
+ * socket; events on another, for the loop. All return -errno as the kernel gave it.
+ */
+#ifndef MVPN_NETLINK_H
+#define MVPN_NETLINK_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "addr.h"
+
+struct nl;
+int nl_new(struct nl **ret);
+void nl_free(struct nl *n);
+
+struct nl_link {
+	unsigned ifindex;
+	char name[IFNAMSIZ];
+	char kind[16]; /* "veth", "tun", "" for a plain NIC */
+	char driver[32]; /* ethtool's; "" when the device has none */
+	uint8_t mac[6];
+	bool has_mac; /* Ethernet framing */
+	uint32_t flags; /* IFF_* */
+	unsigned mtu;
+	unsigned rx_queues, tx_queues; /* real ones in use (ethtool channels; else the netdev's) */
+	unsigned vlan_id; /* 802.1Q device: its VID, else 0 */
+	unsigned parent; /* lower device's ifindex of a VLAN device, else 0 */
+};
+int nl_link_get(struct nl *n, const char *name, struct nl_link *ret); /* -ENODEV */
+int nl_link_get_index(struct nl *n, unsigned ifindex, struct nl_link *ret);
+int nl_link_set(struct nl *n, unsigned ifindex, bool up, unsigned mtu /* 0: keep */, unsigned txqlen /* 0: keep */);
+int nl_link_no_addrgen(struct nl *n, unsigned ifindex); /* IPv6 addr_gen_mode none: no link-local, no RS */
+
+/* NETDEV_XDP_ACT_* of <linux/netdev.h> (kernel 6.3); -EOPNOTSUPP on older kernels */
+int nl_xdp_features(struct nl *n, unsigned ifindex, uint64_t *ret);
+
+/* addresses of all devices, ownable ones only (mvpn_addr_is_ownable), no tentative or deprecated ones */
+int nl_addr_list(struct nl *n, int (*fn)(void *arg, unsigned ifindex, const struct mvpn_addr *a), void *arg);
+
+/* how the kernel would route to dst: output device, gateway (zero if on-link), preferred source, route's MTU (0: link's) */
+struct nl_route {
+	unsigned oif;
+	struct mvpn_addr gateway, src;
+	unsigned mtu;
+	bool local; /* dst is this host */
+};
+int nl_route_get(struct nl *n, const struct mvpn_addr *dst, struct nl_route *ret);
+/* link-layer address of a neighbour; -ENOENT when unknown or unusable (INCOMPLETE, FAILED) */
+int nl_neigh_get(struct nl *n, unsigned ifindex, const struct mvpn_addr *a, uint8_t ret_mac[6]);
+
+/* changes: fd for the loop; nl_events reads all that is there and calls fn once for each change */
+enum nl_change { NL_LINK = 1, NL_LINK_GONE, NL_ADDR, NL_ROUTE, NL_NEIGH, NL_OVERRUN };
+typedef void nl_event_fn(void *arg, enum nl_change what, unsigned ifindex);
+int nl_events_open(struct nl *n); /* returns the fd */
+int nl_events(struct nl *n, nl_event_fn *fn, void *arg);
+
+#endif

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# What is built from what, one line a room; a new source file is named here.
+
+LIB := addr aead chan config crypto fsutil intro ipc log loop lpm netlink noise reason replay token
+# the part of lib/ that each program links
+LIB_keyd := $(LIB)
+LIB_server := addr aead chan config crypto fsutil intro ipc log loop lpm noise reason token
+LIB_mvpnctl := addr fsutil ipc log loop
+
+KEYD := main
+DP :=
+SERVER :=
+CTL :=
+BPF :=
+
+# tests/unit/NAME.c, cmocka programs; objects that each links besides lib/: OBJS_unit_NAME
+UNIT :=
+# tests/bpf/NAME.c, cmocka programs that need root: linked with keyd/shim
+BPFTEST :=
+# tests/fuzz/NAME.c, one parser each (LLVMFuzzerTestOneInput)
+FUZZ :=
