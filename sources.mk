@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # What is built from what, one line a room; a new source file is named here.
 
-LIB := addr aead chan config crypto fsutil intro ipc log loop lpm netlink noise reason replay token
+LIB := addr aead chan config crypto fsutil intro ipc log loop lpm netlink netlink_link netlink_route noise reason replay token
 # the part of lib/ that each program links
 LIB_keyd := $(LIB)
 LIB_server := addr aead chan config crypto fsutil intro ipc log loop lpm noise reason token

@@ -50,6 +50,9 @@ struct nl_route {
 int nl_route_get(struct nl *n, const struct mvpn_addr *dst, struct nl_route *ret);
 /* link-layer address of a neighbour; -ENOENT when unknown or unusable (INCOMPLETE, FAILED) */
 int nl_neigh_get(struct nl *n, unsigned ifindex, const struct mvpn_addr *a, uint8_t ret_mac[6]);
+/* As if the kernel itself had a packet for it (NTF_USE): an unknown neighbour is resolved, a stale one probed; NL_NEIGH tells the
+ * outcome. For traffic that bypasses the stack. */
+int nl_neigh_use(struct nl *n, unsigned ifindex, const struct mvpn_addr *a);
 
 /* changes: fd for the loop; nl_events reads all that is there and calls fn once for each change */
 enum nl_change { NL_LINK = 1, NL_LINK_GONE, NL_ADDR, NL_ROUTE, NL_NEIGH, NL_OVERRUN };
