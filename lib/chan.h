@@ -92,7 +92,8 @@ bool chan_get_u32(const struct chan_msg *m, uint16_t type, uint32_t *ret);
 bool chan_get_u64(const struct chan_msg *m, uint16_t type, uint64_t *ret);
 bool chan_get_bytes(const struct chan_msg *m, uint16_t type, void *ret, size_t len); /* exactly len */
 
-/* Build: start, add TLVs, send. Adding past MVPN_CHAN_PLAIN_MAX_B makes chan_end return -EMSGSIZE. */
+/* Build: start, add TLVs, send. What cannot be added makes chan_send fail: -EMSGSIZE past MVPN_CHAN_PLAIN_MAX_B, -EINVAL a
+ * value whose size its known type does not have (the receiver would close), -ENOMEM. */
 struct chan_buf {
 	uint8_t *data; /* grows; free by chan_buf_free */
 	size_t len, size;
@@ -105,8 +106,8 @@ void chan_put_u16(struct chan_buf *b, uint16_t type, uint16_t v);
 void chan_put_u32(struct chan_buf *b, uint16_t type, uint32_t v);
 void chan_put_u64(struct chan_buf *b, uint16_t type, uint64_t v);
 void chan_buf_free(struct chan_buf *b); /* wipes */
-/* Seal b into the output. -ENOTCONN unless CHAN_UP, -EMSGSIZE, -ENOBUFS over MVPN_CHAN_OUT_MAX_B, -ENOMEM. b may be sent to
- * many channels. */
+/* Seal b into the output. -ENOTCONN unless CHAN_UP, what went wrong while building, -ENOBUFS over MVPN_CHAN_OUT_MAX_B,
+ * -EOVERFLOW when the nonces are used up, -ENOMEM. b may be sent to many channels. */
 int chan_send(struct chan *c, const struct chan_buf *b);
 
 #endif

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* HELLO, REPLY, FINISH: Noise_XKpsk3 with a first mac that costs an outsider's packet no Diffie-Hellman. */
+#include <errno.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "chan_impl.h"
+#include "crypto.h"
+#include "mvpn/limits.h"
+
+#define MAGIC "MAVP"
+#define FLAG_ENROL 1
+#define PROLOGUE "mavp1 chan" /* its NUL counts */
+#define FIXED_B 8	      /* magic, versions and flags: in the prologue */
+#define LOGIN_MSG1_B (32 + 4 + 16)
+#define ENROL_MSG1_B (32 + 16 + 16)
+
+static void put_u16(uint8_t *p, uint16_t v)
+{
+	p[0] = v >> 8;
+	p[1] = v;
+}
+
+static uint16_t get_u16(const uint8_t *p)
+{
+	return p[0] << 8 | p[1];
+}
+
+static void put_u32(uint8_t *p, uint32_t v)
+{
+	put_u16(p, v >> 16);
+	put_u16(p + 2, v);
+}
+
+static void put_u64(uint8_t *p, uint64_t v)
+{
+	put_u32(p, v >> 32);
+	put_u32(p + 4, v);
+}
+
+static void make_prologue(uint8_t ret[sizeof(PROLOGUE) + FIXED_B], const uint8_t fixed[FIXED_B])
+{
+	memcpy(ret, PROLOGUE, sizeof(PROLOGUE));
+	memcpy(ret + sizeof(PROLOGUE), fixed, FIXED_B);
+}
+
+static void mac1_key(uint8_t ret[32], const uint8_t server_pk[32])
+{
+	mvpn_blake2b(ret, 32, NULL, 0,
+		     (struct mvpn_part[]){ { "mavp1 mac1", 10 }, { server_pk, 32 } }, 2);
+}
+
+static void mac1(uint8_t ret[CHAN_MAC1_B], const uint8_t key[32], const uint8_t *hello, size_t len)
+{
+	mvpn_blake2b(ret, CHAN_MAC1_B, key, 32, &(struct mvpn_part){ hello, len }, 1);
+}
+
+/*
+ * The server's mac1 key comes from its public key, which costs a scalar multiplication to compute: what mac1 is there
+ * to spare us. A process has one such key, so each thread remembers the last, found by a hash of the secret.
+ */
+static void server_mac1_key(uint8_t ret[32], const uint8_t s[32])
+{
+	static _Thread_local struct {
+		bool set;
+		uint8_t of[32], key[32];
+	} memo;
+	uint8_t of[32], pk[32];
+
+	mvpn_blake2b(of, sizeof(of), (const uint8_t *)"mavp1 memo", 10,
+		     &(struct mvpn_part){ s, 32 }, 1);
+	if (!memo.set || sodium_memcmp(of, memo.of, sizeof(of)) != 0) {
+		mvpn_x25519_public(pk, s);
+		mac1_key(memo.key, pk);
+		memcpy(memo.of, of, sizeof(of));
+		memo.set = true;
+	}
+	memcpy(ret, memo.key, 32);
+}
+
+static int split(struct chan *c, bool client)
+{
+	struct chan_secret *k = c->secret;
+	int r = noise_split(c->noise, client ? k->tx : k->rx, client ? k->rx : k->tx, k->h, k->x);
+
+	if (r < 0)
+		return r;
+	noise_free(c->noise);
+	c->noise = NULL;
+	c->step = CHAN_FRAMES;
+	c->state = CHAN_UP;
+	return 0;
+}
+
+/* Append a Noise message with its length before it. */
+static int put_noise(struct chan *c, const void *payload, size_t payload_len, size_t msg_len)
+{
+	uint8_t *p;
+	int r = chan_bytes_reserve(&c->out, 2 + msg_len);
+
+	if (r < 0)
+		return r;
+	p = c->out.data + c->out.len;
+	put_u16(p, msg_len);
+	r = noise_write(c->noise, payload, payload_len, p + 2, msg_len);
+	if (r < 0)
+		return r;
+	c->out.len += 2 + msg_len;
+	return 0;
+}
+
+/* client: HELLO into the output */
+int chan_hello(struct chan *c, const struct chan_client *client)
+{
+	uint8_t prologue[sizeof(PROLOGUE) + FIXED_B], key[32], payload[16], *p;
+	uint8_t fixed[FIXED_B] = { 'M', 'A', 'V', 'P', MVPN_PROTO_VER, MVPN_PROTO_VER, MVPN_PROTO_VER,
+				   client->enrol ? FLAG_ENROL : 0 };
+	size_t payload_len = client->enrol ? 16 : 4, at;
+	struct noise_config config = {
+		.pattern = NOISE_XKPSK3,
+		.initiator = true,
+		.prologue = prologue,
+		.prologue_len = sizeof(prologue),
+		.s = client->s,
+		.rs = client->server_pk,
+	};
+	int r;
+
+	make_prologue(prologue, fixed);
+	r = noise_new(&c->noise, &config);
+	if (r < 0)
+		return r;
+	noise_set_psk(c->noise, client->psk);
+	c->who.boot_gen = client->boot_gen;
+	if (client->enrol)
+		memcpy(payload, client->token_id, 16);
+	else
+		put_u32(payload, client->psk_epoch);
+
+	r = chan_bytes_reserve(&c->out, CHAN_HELLO_HEAD_B + ENROL_MSG1_B + CHAN_MAC1_B);
+	if (r < 0)
+		return r;
+	memcpy(c->out.data, fixed, FIXED_B);
+	c->out.len = FIXED_B;
+	r = put_noise(c, payload, payload_len, 32 + payload_len + CHAN_TAG_B);
+	if (r < 0)
+		return r;
+	at = c->out.len;
+	p = c->out.data;
+	mac1_key(key, client->server_pk);
+	mac1(p + at, key, p, at);
+	c->out.len += CHAN_MAC1_B;
+	return 0;
+}
+
+/* Whether the whole HELLO is here and by somebody who knows S: its length, 0 more bytes needed, -errno. */
+static int hello_check(struct chan *c, const uint8_t *p, size_t live)
+{
+	size_t magic = live < 4 ? live : 4, len;
+	uint8_t key[32], mac[CHAN_MAC1_B];
+
+	if (memcmp(p, MAGIC, magic) != 0)
+		return -EPROTO;
+	if (live < CHAN_HELLO_HEAD_B)
+		return 0;
+	len = get_u16(p + 8);
+	if (len < 32 || len > CHAN_HELLO_MSG_MAX_B)
+		return -EPROTO;
+	len += CHAN_HELLO_HEAD_B;
+	if (live < len + CHAN_MAC1_B)
+		return 0;
+	server_mac1_key(key, c->secret->s);
+	mac1(mac, key, p, len);
+	if (sodium_memcmp(mac, p + len, CHAN_MAC1_B) != 0)
+		return -EPERM;
+	if (p[4] > p[5] || p[6] < p[4] || p[6] > p[5])
+		return -EPROTO;
+	if (p[6] != MVPN_PROTO_VER)
+		return -EPROTONOSUPPORT;
+	if (p[7] & ~FLAG_ENROL)
+		return -EPROTO;
+	if (len - CHAN_HELLO_HEAD_B != (p[7] & FLAG_ENROL ? ENROL_MSG1_B : LOGIN_MSG1_B))
+		return -EPROTO;
+	return len + CHAN_MAC1_B;
+}
+
+/* server: HELLO in, REPLY out */
+static int got_hello(struct chan *c)
+{
+	uint8_t prologue[sizeof(PROLOGUE) + FIXED_B], payload[16];
+	const uint8_t *p = c->in.data + c->in.at;
+	struct noise_config config = {
+		.pattern = NOISE_XKPSK3,
+		.prologue = prologue,
+		.prologue_len = sizeof(prologue),
+		.s = c->secret->s,
+	};
+	int len = hello_check(c, p, c->in.len - c->in.at), r;
+
+	if (len <= 0)
+		return len;
+	make_prologue(prologue, p);
+	r = noise_new(&c->noise, &config);
+	if (r < 0)
+		return r;
+	sodium_memzero(c->secret->s, sizeof(c->secret->s));
+	r = noise_read(c->noise, p + CHAN_HELLO_HEAD_B, get_u16(p + 8), payload, sizeof(payload));
+	if (r < 0)
+		return r;
+	c->who.enrol = p[7] & FLAG_ENROL;
+	if (c->who.enrol)
+		memcpy(c->who.token_id, payload, 16);
+	else
+		c->who.psk_epoch = (uint32_t)get_u16(payload) << 16 | get_u16(payload + 2);
+	r = put_noise(c, NULL, 0, CHAN_MSG2_B);
+	if (r < 0)
+		return r;
+	chan_bytes_consume(&c->in, len);
+	c->step = CHAN_WAIT_FINISH;
+	return 1;
+}
+
+/* 1 when a message of exactly that length is in the input */
+static int have_noise(const struct chan *c, size_t len)
+{
+	const uint8_t *p = c->in.data + c->in.at;
+	size_t live = c->in.len - c->in.at;
+
+	if (live < 2)
+		return 0;
+	if (get_u16(p) != len)
+		return -EPROTO;
+	return live >= 2 + len;
+}
+
+/* client: REPLY in, FINISH out */
+static int got_reply(struct chan *c)
+{
+	uint8_t boot_gen[8];
+	int r = have_noise(c, CHAN_MSG2_B);
+
+	if (r <= 0)
+		return r;
+	r = noise_read(c->noise, c->in.data + c->in.at + 2, CHAN_MSG2_B, NULL, 0);
+	if (r < 0)
+		return r;
+	put_u64(boot_gen, c->who.boot_gen);
+	r = put_noise(c, boot_gen, sizeof(boot_gen), CHAN_MSG3_B);
+	if (r < 0)
+		return r;
+	chan_bytes_consume(&c->in, 2 + CHAN_MSG2_B);
+	r = split(c, true);
+	return r < 0 ? r : 1;
+}
+
+/* server: FINISH in. An unknown peer goes the same way as a wrong PSK, at the same cost. */
+static int got_finish(struct chan *c)
+{
+	uint8_t psk[32], boot_gen[8];
+	const uint8_t *msg;
+	int r = have_noise(c, CHAN_MSG3_B);
+
+	if (r <= 0)
+		return r;
+	msg = c->in.data + c->in.at + 2;
+	r = noise_read_static(c->noise, msg, CHAN_MSG3_B, c->who.client_pk);
+	if (r < 0)
+		return r;
+	if (!c->psk_fn(c->psk_arg, &c->who, psk))
+		randombytes_buf(psk, sizeof(psk));
+	noise_set_psk(c->noise, psk);
+	sodium_memzero(psk, sizeof(psk));
+	r = noise_read(c->noise, msg, CHAN_MSG3_B, boot_gen, sizeof(boot_gen));
+	if (r < 0)
+		return r;
+	c->who.boot_gen = 0;
+	for (unsigned i = 0; i < 8; i++)
+		c->who.boot_gen = c->who.boot_gen << 8 | boot_gen[i];
+	chan_bytes_consume(&c->in, 2 + CHAN_MSG3_B);
+	r = split(c, false);
+	return r < 0 ? r : 1;
+}
+
+int chan_handshake(struct chan *c)
+{
+	if (c->in.len == c->in.at)
+		return 0;
+	switch (c->step) {
+	case CHAN_WAIT_HELLO:
+		return got_hello(c);
+	case CHAN_WAIT_REPLY:
+		return got_reply(c);
+	case CHAN_WAIT_FINISH:
+		return got_finish(c);
+	default:
+		return -EPROTO;
+	}
+}
