@@ -67,6 +67,7 @@ $(O)/bpf/%.bpf.o: bpf/%.bpf.c
 	$(call say,BPF,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -c -o $@ $<
+.PRECIOUS: $(O)/bpf/%.bpf.o
 $(BUILD)/gen/%.skel.h: $(O)/bpf/%.bpf.o
 	$(Q)mkdir -p $(@D)
 	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf >$@.tmp && mv $@.tmp $@
@@ -98,7 +99,75 @@ $(FUZZ_BIN): $(BUILD)/fuzz/%: tests/fuzz/%.c $$(SRCS_fuzz_$$*)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) $(CPPFLAGS) $(FUZZ_CFLAGS) -MMD -MP -o $@ $(filter %.c,$^) $(call pkg_libs,$(PKGS)) $(MB_LIBS)
 
-.PHONY: clean
+# ---- what a person types ----
+# `make` only builds, and says what is missing; demo, check and bench install it first.
+.PHONY: deps demo check bench profile fuzz-run helpers install uninstall clean
+ifneq ($(filter-out deps demo check bench profile clean uninstall,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(shell $(PKG_CONFIG) --exists $(PKGS) 2>/dev/null && command -v $(CLANG) >/dev/null && \
+	command -v $(BPFTOOL) >/dev/null && echo found),found)
+$(error Building needs packages that are not installed. As root: make deps, or \
+	apt-get install --no-install-recommends $(shell tests/deps --list --build | tr '\n' ' '))
+endif
+endif
+
+deps:
+	@tests/deps
+demo:
+	@tests/deps
+	@$(MAKE) --no-print-directory all helpers
+	@MVPN_BUILD=$(BUILD) tests/demo/demo.sh
+T ?=
+check:
+	@tests/deps
+	@BUILD=$(BUILD) tests/run "$(T)"
+ROUNDS ?= 3
+SECS ?= 3
+PEERS ?=
+bench:
+	@tests/deps
+	@$(MAKE) -s all helpers
+	@MVPN_BUILD=$(BUILD) tests/bench/bench -r $(ROUNDS) -s $(SECS) $(PEERS)
+# where the time goes, for one wire: make profile WIRE=udp
+WIRE ?= udp
+profile:
+	@tests/deps
+	@$(MAKE) -s all helpers
+	@MVPN_BUILD=$(BUILD) tests/bench/profile $(WIRE) $(SECS)
+
+helpers: $(BUILD)/tests/bench/pingpong
+$(BUILD)/tests/bench/pingpong: $(O)/tests/bench/pingpong.o
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^
+
+fuzz-run: fuzz
+	@set -e; for f in $(FUZZ_BIN); do \
+		c=$(BUILD)/corpus/$$(basename $$f); mkdir -p $$c; \
+		s=tests/fuzz/corpus/$$(basename $$f); [ -d $$s ] || s=; \
+		printf '  %-7s %s, %s s\n' RUN $$f $(SECS); \
+		$$f -max_total_time=$(SECS) -print_final_stats=1 -verbosity=0 $$c $$s; done
+
+# ---- install: keyd is called mvpn-keyd, because Debian has another keyd ----
+UNITS := mvpn-server.service mvpn-keyd.service mvpn-guard.service
+MAN := $(wildcard docs/*.8 docs/*.5 docs/*.1)
+docdir ?= $(prefix)/share/doc/mvpn
+D := $(DESTDIR)
+install: all
+	install -d $(D)$(sbindir) $(D)$(unitdir) $(D)$(sysconfdir)/mvpn $(D)$(docdir)/examples
+	install -m 755 $(BUILD)/keyd $(D)$(sbindir)/mvpn-keyd
+	install -m 755 $(BUILD)/mvpn-server $(BUILD)/mvpnctl $(D)$(sbindir)
+	for u in $(UNITS); do sed 's,/usr/sbin/,$(sbindir)/,g' dist/systemd/$$u >$(D)$(unitdir)/$$u && \
+		chmod 644 $(D)$(unitdir)/$$u || exit 1; done
+	for c in keyd server; do install -m 644 dist/$$c.conf $(D)$(docdir)/examples; \
+		[ -e $(D)$(sysconfdir)/mvpn/$$c.conf ] || install -m 644 dist/$$c.conf $(D)$(sysconfdir)/mvpn; done
+	install -m 644 README.md LICENSE $(wildcard docs/*.md) $(D)$(docdir)
+	for m in $(MAN); do s=$(D)$(mandir)/man$${m##*.}; install -d $$s && install -m 644 $$m $$s || exit 1; done
+# configuration and state stay
+uninstall:
+	rm -f $(addprefix $(D)$(sbindir)/,mvpn-keyd mvpn-server mvpnctl) $(addprefix $(D)$(unitdir)/,$(UNITS))
+	for m in $(MAN); do rm -f $(D)$(mandir)/man$${m##*.}/$$(basename $$m); done
+	rm -rf $(D)$(docdir)
+
 clean:
 	rm -rf build
 

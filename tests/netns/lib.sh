@@ -1,0 +1,419 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash
+#
+# A network of namespaces and the tools to watch it; sourced by the cases, the demo and the benchmark.
+#
+#                    namespace P-sw: one switch
+#    +---------------------------- br0 -----------------------------+
+#    |  server           a               b               c          |   ports of the switch
+#    +----|--------------|---------------|---------------|----------+
+#       eth0           eth0            eth0            eth0
+#     P-server          P-a             P-b             P-c
+#   10.77.0.254      10.77.0.1       10.77.0.2       10.77.0.3
+#   fd77::254        fd77::1         fd77::2         fd77::3
+#   mvpn-server        keyd            keyd        never heard of mvpn
+#
+# P is mvpn<pid>: unique a run. Every daemon has its own state, socket and pin directory; all of them, the namespaces and
+# the files go when the script ends, however it ends. A capture on a port of the switch sees the wire, not the host.
+#
+# Environment: MVPN_BUILD (directory with keyd, mvpn-server, mvpnctl), MVPN_KEEP=1 (keep the logs), V=1 (say what happens).
+
+set -Eeuo pipefail
+shopt -s inherit_errexit
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+BUILD=${MVPN_BUILD:-$ROOT/build}
+[[ $BUILD == /* ]] || BUILD=$ROOT/$BUILD
+HELPERS=${MVPN_HELPERS:-$BUILD}
+[[ $HELPERS == /* ]] || HELPERS=$ROOT/$HELPERS
+PINGPONG=$HELPERS/tests/bench/pingpong
+POKE=$ROOT/tests/netns/poke.py
+P=${MVPN_PREFIX:-mvpn$$}
+TMP=
+PIN=/sys/fs/bpf/$P
+CHAN_PORT=7468
+DATA_PORT=7469
+WIRE=${1:-udp} # the runner's argument: which wire a case is about
+export PATH=$PATH:/usr/sbin:/sbin LC_ALL=C
+# Leak checking needs ptrace, which a process without core dumps refuses: the unit tests do that part.
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=0} UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+
+declare -A ADDR4=([server]=10.77.0.254 [a]=10.77.0.1 [b]=10.77.0.2 [c]=10.77.0.3 [d]=10.77.0.4)
+declare -A ADDR6=([server]=fd77::254 [a]=fd77::1 [b]=fd77::2 [c]=fd77::3 [d]=fd77::4)
+HOSTS=()
+
+say() { [[ ${V:-0} != 1 ]] || echo "# $*" >&2; }
+fail() {
+	echo "FAIL: $*" >&2
+	exit 1
+}
+# The runner treats a reason that starts with "kernel" or "hardware" as one that this machine cannot help.
+skip() {
+	echo "$*"
+	exit 77
+}
+need() {
+	local c
+	for c; do
+		command -v "$c" >/dev/null || skip "command $c is missing (make deps)"
+	done
+}
+
+# ---- life and death ----
+
+case_failed() { # status, line, command
+	echo "FAIL: ${BASH_SOURCE[2]##*/} line $2: status $1: $3" >&2
+}
+trap 'case_failed $? "$LINENO" "$BASH_COMMAND"' ERR
+
+setup() {
+	[[ $(id -u) == 0 ]] || skip "needs root (network namespaces, BPF)"
+	TMP=$(mktemp -d "${TMPDIR:-/tmp}/$P.XXXXXX")
+	mkdir -p "$TMP/log" "$TMP/pid"
+	trap 'teardown $?' EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM HUP
+}
+
+# end the processes with these ids: asked first, then made to
+end_pids() {
+	local deadline=$((SECONDS + 3)) pid
+	(($#)) || return 0
+	kill "$@" 2>/dev/null || true
+	for pid; do
+		while kill -0 "$pid" 2>/dev/null && ((SECONDS < deadline)); do
+			wait_tick
+		done
+		kill -KILL "$pid" 2>/dev/null || true
+	done
+}
+
+teardown() {
+	local status=$1 h pids=()
+	trap - ERR EXIT
+	trap '' INT TERM HUP
+	set +e
+	((status == 0 || status == 77 || status >= 128)) || show_logs
+	if ((status == 0)) && compgen -G "$TMP/log/*" >/dev/null &&
+		grep -lE 'ERROR: (Address|Undefined)|runtime error:' "$TMP"/log/* >"$TMP/san" 2>/dev/null; then
+		echo "FAIL: a sanitizer spoke up in $(tr '\n' ' ' <"$TMP/san")"
+		show_logs
+		status=1
+	fi
+	for h in "${HOSTS[@]}" sw; do
+		[[ -e /run/netns/$P-$h ]] || continue
+		mapfile -t -O "${#pids[@]}" pids < <(ip netns pids "$P-$h" 2>/dev/null)
+	done
+	exec 3>&2 2>/dev/null # bash would report each child that it sees end
+	end_pids "${pids[@]}"
+	wait
+	exec 2>&3 3>&-
+	for h in "${HOSTS[@]}" sw; do
+		[[ ! -e /run/netns/$P-$h ]] || ip netns del "$P-$h"
+	done
+	[[ ! -d $PIN ]] || find "$PIN" -depth -delete 2>/dev/null
+	if [[ ${MVPN_KEEP:-} == 1 ]]; then
+		echo "# kept: $TMP" >&2
+	else
+		[[ -z $TMP ]] || rm -rf "$TMP"
+	fi
+	exit "$status"
+}
+
+show_logs() {
+	local f h
+	for h in a b; do
+		[[ -S $TMP/$h/keyd.sock ]] || continue
+		echo "---- status of $h"
+		timeout 3 "$BUILD/mvpnctl" --socket "$TMP/$h/keyd.sock" -o json-line status 2>&1 |
+			jq -c 'del(.counters) , (.counters|map_values(with_entries(select(.value!=0))))' 2>&1
+		timeout 3 "$BUILD/mvpnctl" --socket "$TMP/$h/keyd.sock" -o json-line sessions 2>&1 | jq -c '.sessions[]?'
+		timeout 3 "$BUILD/mvpnctl" --socket "$TMP/$h/keyd.sock" -o json-line peers 2>&1 | jq -c '.peers[]?'
+	done
+	for f in "$TMP"/log/*.log; do
+		[[ -s $f ]] || continue
+		echo "---- ${f##*/}"
+		tail -n "${MVPN_LOG_LINES:-25}" "$f"
+	done
+} >&2
+
+wait_tick() { read -r -t 0.02 <> <(:) || true; }
+
+# wait_for SECONDS WHAT COMMAND…: until the command succeeds
+wait_for() {
+	local secs=$1 what=$2 deadline
+	shift 2
+	deadline=$((${EPOCHREALTIME/./} + secs * 1000000))
+	until "$@" >/dev/null 2>&1; do
+		((${EPOCHREALTIME/./} < deadline)) || fail "no $what within $secs s"
+		wait_tick
+	done
+}
+
+# ---- namespaces ----
+
+# nsenter, not `ip netns exec`, which would hide bpffs
+on() {
+	local host=$1
+	shift
+	nsenter --net="/run/netns/$P-$host" "$@"
+}
+
+# spawn NAME HOST COMMAND…: in the background, log in $TMP/log/NAME.log
+spawn() {
+	local name=$1 host=$2
+	shift 2
+	say "start $name on $host: $*"
+	nsenter --net="/run/netns/$P-$host" "$@" >>"$TMP/log/$name.log" 2>&1 </dev/null &
+	echo $! >"$TMP/pid/$name"
+}
+pid_of() { cat "$TMP/pid/$1"; }
+gone() { ! kill -0 "$1" 2>/dev/null; }
+# stop NAME [SIGNAL]: and wait until it has gone
+stop() {
+	local pid
+	pid=$(pid_of "$1")
+	say "stop $1 (${2:-TERM})"
+	kill -"${2:-TERM}" "$pid" 2>/dev/null || true
+	wait_for 10 "end of $1" gone "$pid"
+	{ wait "$pid" || true; } 2>/dev/null
+	rm -f "$TMP/pid/$1"
+}
+
+host_add() {
+	local h=$1 ns=$P-$1
+	ip netns add "$ns"
+	HOSTS+=("$h")
+	on "$h" sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 \
+		net.ipv6.conf.all.accept_ra=0 net.ipv6.conf.default.accept_ra=0
+	ip -n "$ns" link set lo up
+	ip -n "$ns" link add eth0 type veth peer name "$h" netns "$P-sw"
+	ip -n "$P-sw" link set dev "$h" master br0 up
+	ip -n "$ns" addr add "${ADDR4[$h]}/24" dev eth0
+	ip -n "$ns" addr add "${ADDR6[$h]}/64" dev eth0 nodad
+	ip -n "$ns" link set eth0 up
+}
+
+# topo_up [HOST…]
+topo_up() {
+	local h
+	[[ -n $TMP ]] || setup
+	need ip nsenter jq tcpdump
+	ip netns add "$P-sw"
+	on sw sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+	ip -n "$P-sw" link add br0 type bridge forward_delay 0 stp_state 0 mcast_snooping 0
+	ip -n "$P-sw" link set br0 up
+	(($#)) || set -- server a b c
+	for h; do
+		host_add "$h"
+	done
+}
+
+# ---- daemons ----
+
+ctl() { # HOST VERB…
+	local h=$1
+	shift
+	"$BUILD/mvpnctl" --socket "$TMP/$h/keyd.sock" "$@"
+}
+ctlj() { # the same, one line of JSON
+	local h=$1
+	shift
+	"$BUILD/mvpnctl" --socket "$TMP/$h/keyd.sock" -o json-line "$@"
+}
+srv() { "$BUILD/mvpnctl" --socket "$TMP/server/server.sock" server "$@"; }
+srvj() { "$BUILD/mvpnctl" --socket "$TMP/server/server.sock" -o json-line server "$@"; }
+
+server_start() {
+	local state=$TMP/server/state
+	mkdir -p "$TMP/server"
+	[[ -d $state ]] || "$BUILD/mvpn-server" init --state "$state" --name testnet >"$TMP/log/init.log" 2>&1 ||
+		fail "mvpn-server init: $(cat "$TMP/log/init.log")"
+	spawn mvpn-server server "$BUILD/mvpn-server" run --state "$state" --socket "$TMP/server/server.sock" \
+		--listen "0.0.0.0:$CHAN_PORT"
+	wait_for 10 "answer of mvpn-server" srv status
+}
+
+host_start() {
+	local h=$1
+	mkdir -p "$TMP/$h" "$PIN"
+	spawn "keyd-$h" "$h" "$BUILD/keyd" --state "$TMP/$h/state" --socket "$TMP/$h/keyd.sock" --pin "$PIN/$h"
+	wait_for 10 "answer of keyd on $h" ctl "$h" status
+}
+host_stop() { stop "keyd-$1" "${2:-TERM}"; }
+
+# token HOST [OPTION…] -> path of a file with a token for that host's two addresses
+token() {
+	local h=$1 f
+	shift
+	f=$(mktemp "$TMP/token.XXXXXX")
+	srvj token create --address "${ADDR4[$h]}" --address "${ADDR6[$h]}" --server "${ADDR4[server]}:$CHAN_PORT" "$@" |
+		jq -er .token >"$f"
+	echo "$f"
+}
+enrol() {
+	local h=$1 f
+	f=$(token "$h")
+	ctl "$h" enroll --token-file "$f" --name "$h" >"$TMP/log/enrol-$h.log" 2>&1 ||
+		fail "enrolment of $h: $(cat "$TMP/log/enrol-$h.log")"
+	ctl "$h" wait --timeout 10 >/dev/null || fail "$h is not online: $(ctlj "$h" status)"
+}
+attach() { # HOST [WIRE] [IFACE]
+	ctl "$1" attach "${3:-eth0}" --wire "${2:-$WIRE}" >"$TMP/log/attach-$1.log" 2>&1 ||
+		fail "attach on $1: $(cat "$TMP/log/attach-$1.log")"
+}
+policy() {
+	printf '%s\n' "$1" >"$TMP/policy"
+	srv policy apply "$TMP/policy" >"$TMP/log/policy.log" 2>&1 || fail "policy apply: $(cat "$TMP/log/policy.log")"
+}
+# net_up [WIRE]: everything up to the point where a and b may talk
+net_up() {
+	local h
+	topo_up server a b c
+	server_start
+	for h in a b; do
+		host_start "$h"
+		enrol "$h"
+		attach "$h" "${1:-$WIRE}"
+	done
+	policy 'allow a -> b'
+	for h in a b; do
+		wait_for 10 "peer on $h" has_peer "$h"
+	done
+}
+has_peer() { ctlj "$1" peers | jq -e '.peers | length > 0'; }
+# the pair's session is ended and what was refused forgotten: the next packet meets no session
+drop_sessions() {
+	policy '# nobody may talk'
+	wait_for 5 "end of the sessions" no_session a
+	wait_for 5 "end of the sessions" no_session b
+	policy 'allow a -> b'
+	wait_for 5 "new policy on a" same_rev a
+	wait_for 5 "new policy on b" same_rev b
+}
+no_session() { ctlj "$1" sessions | jq -e '.sessions | length == 0'; }
+same_rev() { [[ $(ctlj "$1" status | jq .policy_rev) == $(srvj status | jq .policy_rev) ]]; }
+
+# a JSON expression over a host's status
+status_of() { ctlj "$1" status | jq -r "$2"; }
+# counter HOST shim|dp|control NAME
+counter() { ctlj "$1" status | jq -e ".counters.$2.$3" || fail "no counter $2.$3 on $1"; }
+assert_counter_over() { # HOST SECTION NAME VALUE
+	local v
+	v=$(counter "$1" "$2" "$3")
+	((v > $4)) || fail "counter $2.$3 on $1 is $v, not over $4"
+}
+assert_no_leak() {
+	local h
+	for h in "${@:-a}"; do
+		ctl "$h" leaks >"$TMP/log/leaks-$h.log" 2>&1 || fail "leaks on $h: $(cat "$TMP/log/leaks-$h.log")"
+	done
+}
+
+# ---- wire ----
+
+# capture_start NAME PORT: what passes that port of the switch
+capture_start() {
+	spawn "capture-$1" sw tcpdump -Z root -i "$2" --immediate-mode -U -s 0 -w "$TMP/$1.pcap"
+	wait_for 10 "capture on $2" grep -q 'listening on' "$TMP/log/capture-$1.log"
+	echo "$2" >"$TMP/$1.port"
+}
+# ends after a marker sent now has been seen, so that everything before it is in the file
+capture_stop() {
+	local mark=END-OF-CAPTURE-$RANDOM$RANDOM
+	on sw "$POKE" mark br0 "$mark"
+	wait_for 10 "end of the capture" grep -aq "$mark" "$TMP/$1.pcap"
+	stop "capture-$1"
+	: >"$TMP/log/capture-$1.log"
+}
+found() { grep -ac -- "$2" "$TMP/$1.pcap" || true; }
+assert_no_plaintext() { # NAME PATTERN
+	(($(found "$1" "$2") == 0)) || fail "plaintext '$2' on the wire"
+}
+assert_plaintext() {
+	(($(found "$1" "$2") > 0)) || fail "'$2' is not in the capture: it would not have seen a leak either"
+}
+packets() { tcpdump -nr "$TMP/$1.pcap" "$2" 2>/dev/null | wc -l; } # NAME FILTER
+assert_sealed() { # NAME [AT_LEAST]
+	local n
+	n=$(packets "$1" "udp port $DATA_PORT")
+	((n >= ${2:-1})) || fail "$n sealed packets in the capture, expected ${2:-1}"
+}
+# nothing but sealed packets between these two hosts
+assert_only_sealed() { # NAME HOST HOST
+	local n
+	n=$(packets "$1" "((host ${ADDR4[$2]} and host ${ADDR4[$3]}) or (host ${ADDR6[$2]} and host ${ADDR6[$3]})) \
+		and not udp port $DATA_PORT and not arp and not (icmp6 and ip6[40] >= 133 and ip6[40] <= 136)")
+	if ((n)); then
+		tcpdump -nr "$TMP/$1.pcap" "((host ${ADDR4[$2]} and host ${ADDR4[$3]}) or (host ${ADDR6[$2]} and host ${ADDR6[$3]})) \
+			and not udp port $DATA_PORT and not arp" 2>/dev/null | head -5 >&2
+		fail "$n packets between $2 and $3 in clear"
+	fi
+}
+
+# ---- traffic ----
+
+CANARY=MVPN-CANARY-this-must-never-be-read-on-the-wire
+canary_file() { # FILE BYTES: the canary over and over, with line numbers so that a mix-up shows
+	# shellcheck disable=SC2016
+	awk -v n="$2" -v s="$CANARY" 'BEGIN { while (b < n) { l = s "-" ++i; b += length(l) + 1; print l } }' | head -c "$2" >"$1" || true
+}
+listening() { on "$1" ss -Hln"$2" "sport = :$3" | grep -q .; } # HOST t|u PORT
+
+# copy FROM TO tcp|udp 4|6 BYTES: over the network, byte-exact
+copy() {
+	local from=$1 to=$2 proto=$3 fam=$4 bytes=$5 port=$((20000 + RANDOM % 10000)) dst
+	local in=$TMP/copy.in out=$TMP/copy.out
+	canary_file "$in" "$bytes"
+	rm -f "$out"
+	dst=${ADDR4[$to]}
+	[[ $fam == 4 ]] || dst=[${ADDR6[$to]}]
+	if [[ $proto == tcp ]]; then
+		spawn copy "$to" socat -u "TCP$fam-LISTEN:$port,reuseaddr" "OPEN:$out,creat,trunc"
+		wait_for 5 listener listening "$to" t "$port"
+		on "$from" timeout 60 socat -u "OPEN:$in" "TCP$fam:$dst:$port,connect-timeout=10" || fail "TCP/IPv$fam $from -> $to"
+		wait_for 20 "end of the transfer" gone "$(pid_of copy)"
+	else
+		spawn copy "$to" socat -u -b 1200 "UDP$fam-RECV:$port" "OPEN:$out,creat,trunc"
+		wait_for 5 listener listening "$to" u "$port"
+		on "$from" socat -u -b 1200 "OPEN:$in" "UDP$fam-SENDTO:$dst:$port"
+		wait_for 10 "all datagrams" cmp "$in" "$out"
+		stop copy
+	fi
+	cmp "$in" "$out" || fail "$proto over IPv$fam $from -> $to: contents differ"
+}
+ping4() { on "$1" ping -4 -n -q -W 3 "${@:3}" "${ADDR4[$2]}" >/dev/null; } # FROM TO OPTION…
+ping6() { on "$1" ping -6 -n -q -W 3 "${@:3}" "${ADDR6[$2]}" >/dev/null; }
+
+serve() { # HOST [PORT]: the pingpong server
+	spawn "serve-$1" "$1" "$PINGPONG" serve "${2:-7000}"
+	wait_for 5 "pingpong server" listening "$1" t "${2:-7000}"
+}
+# numbered FROM TO PPS SECS: "sent received duplicate reordered" of numbered datagrams
+numbered() {
+	local out
+	out=$(on "$1" "$PINGPONG" send "${ADDR4[$2]}" 7000 200 "$4" "$3")
+	say "$out"
+	awk '{ print $2, $4, $6, $8 }' <<<"$out"
+}
+
+# everything that an administrator could have set on a host, in files below DIR; counters left out
+snapshot() { # HOST DIR
+	local h=$1 d=$2
+	mkdir -p "$d"
+	on "$h" ip -d link show | sed -E 's/ (promiscuity|allmulti|state) [^ ]+//g' >"$d/link"
+	on "$h" ip addr show >"$d/addr"
+	on "$h" ip -4 route show table all >"$d/route4"
+	on "$h" ip -6 route show table all | sort >"$d/route6"
+	{ on "$h" ip -4 rule show && on "$h" ip -6 rule show; } >"$d/rule"
+	on "$h" tc qdisc show >"$d/qdisc"
+	{ on "$h" tc filter show dev eth0 ingress && on "$h" tc filter show dev eth0 egress; } >"$d/filter" 2>/dev/null || true
+	on "$h" bpftool net show >"$d/bpf"
+	on "$h" sysctl -a -r '^net\.' 2>/dev/null | grep -vE 'nf_conntrack_count|\.mvpn0\.' | sort >"$d/sysctl"
+	on "$h" nft list ruleset >"$d/nft"
+	on "$h" ethtool -k eth0 >"$d/offloads"
+	on "$h" ethtool -l eth0 >"$d/channels" 2>/dev/null || true
+}
+assert_same() { # DIR DIR WHAT
+	diff -ru "$1" "$2" >&2 || fail "$3"
+}

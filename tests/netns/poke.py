@@ -1,0 +1,184 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Puts frames on a port of the test switch, or bytes on a TCP port, that no honest peer would send. Standard library only.
+
+  poke.py mark IFACE TEXT                    a broadcast frame of the local experimental type: a marker for captures
+  poke.py replay IFACE PCAP MODE [SEED]      the UDP data packets of a capture again, as they leave the switch at IFACE:
+        same      unchanged                    shuffle   in another order
+        flip      one bit changed in each      truncate  cut at every length
+        grow      with bytes after the end     random    header kept, all behind it random
+        type      every type byte
+  poke.py spoof IFACE DST_MAC SRC DST COUNT TEXT    UDP in clear to port 9999 that claims to be from SRC
+  poke.py junk IFACE DST_MAC SRC DST PORT COUNT [SEED]    random UDP payloads of 0..1400 bytes to PORT
+  poke.py channel ADDR PORT [SEED]           garbage of several kinds on a TCP port
+"""
+import ipaddress
+import random
+import socket
+import struct
+import sys
+import time
+
+DATA_PORT = 7469
+ETH_TEST = 0x88B5
+
+
+def checksum(data):
+    if len(data) % 2:
+        data += b"\0"
+    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def ip_udp(src, dst, sport, dport, payload):
+    """An IP packet; the checksum is right, so that only what is inside is wrong."""
+    src, dst = ipaddress.ip_address(src), ipaddress.ip_address(dst)
+    length = 8 + len(payload)
+    pseudo = src.packed + dst.packed + struct.pack("!IHBB", length, 0, 0, 17)
+    if src.version == 4:
+        pseudo = src.packed + dst.packed + struct.pack("!BBH", 0, 17, length)
+    udp = struct.pack("!HHHH", sport, dport, length, 0) + payload
+    udp = udp[:6] + struct.pack("!H", checksum(pseudo + udp) or 0xFFFF) + udp[8:]
+    if src.version == 6:
+        return struct.pack("!IHBB", 6 << 28, length, 17, 64) + src.packed + dst.packed + udp
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 0, 0x4000, 64, 17, 0) + src.packed + dst.packed
+    return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + udp
+
+
+def ether(dst_mac, packet, src_mac=b"\x02mvpn!"):
+    kind = 0x0800 if packet[0] >> 4 == 4 else 0x86DD
+    return dst_mac + src_mac + struct.pack("!H", kind) + packet
+
+
+def mac(text):
+    return bytes.fromhex(text.replace(":", ""))
+
+
+def raw(iface):
+    s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    s.bind((iface, 0))
+    return s
+
+
+def frames(path):
+    """Frames of a classic pcap file."""
+    with open(path, "rb") as f:
+        head = f.read(24)
+        order = "<" if struct.unpack("<I", head[:4])[0] in (0xA1B2C3D4, 0xA1B23C4D) else ">"
+        while len(rec := f.read(16)) == 16:
+            yield f.read(struct.unpack(order + "IIII", rec)[2])
+
+
+def data_packets(path):
+    """(source and destination MAC, src, dst, sport, dport, payload) of the data packets, each once."""
+    out = []
+    for frame in frames(path):
+        kind = struct.unpack("!H", frame[12:14])[0]
+        if kind == 0x0800 and frame[23] == 17 and frame[14] == 0x45:
+            ip, udp = frame[14:34], frame[34:]
+            src, dst = ipaddress.ip_address(ip[12:16]), ipaddress.ip_address(ip[16:20])
+        elif kind == 0x86DD and frame[20] == 17:
+            ip, udp = frame[14:54], frame[54:]
+            src, dst = ipaddress.ip_address(ip[8:24]), ipaddress.ip_address(ip[24:40])
+        else:
+            continue
+        sport, dport, length = struct.unpack("!HHH", udp[:6])
+        if dport == DATA_PORT and 8 < length <= len(udp) and length < 1500:
+            out.append((frame[:6], frame[6:12], src, dst, sport, dport, udp[8:length]))
+    return list(dict.fromkeys(out))
+
+
+def mutants(mode, packets, rng):
+    if mode == "shuffle":
+        packets = packets[:]
+        rng.shuffle(packets)
+    for p in packets:
+        head, data = p[:6], p[6]
+        if mode in ("same", "shuffle"):
+            yield p
+        elif mode == "flip":
+            bit = rng.randrange(len(data) * 8)
+            flipped = bytearray(data)
+            flipped[bit // 8] ^= 1 << bit % 8
+            yield head + (bytes(flipped),)
+        elif mode == "truncate":
+            for n in range(len(data)):
+                yield head + (data[:n],)
+        elif mode == "grow":
+            yield head + (data + rng.randbytes(rng.randrange(1, 64)),)
+        elif mode == "random":
+            yield head + (data[:16] + rng.randbytes(rng.randrange(1300)),)
+        elif mode == "type":
+            for kind in range(256):
+                if kind != data[0]:
+                    yield head + (bytes([kind]) + data[1:],)
+        else:
+            sys.exit("poke.py: no mode " + mode)
+
+
+def replay(iface, path, mode, seed="1"):
+    s, n = raw(iface), 0
+    for dst_mac, src_mac, src, dst, sport, dport, data in mutants(mode, data_packets(path), random.Random(int(seed))):
+        s.send(ether(dst_mac, ip_udp(src, dst, sport, dport, data), src_mac))
+        n += 1
+        if n % 64 == 0:  # a veth queue holds 256 frames
+            time.sleep(0.002)
+    print(n)
+
+
+def spoof(iface, dst_mac, src, dst, count, text):
+    s = raw(iface)
+    for _ in range(int(count)):
+        s.send(ether(mac(dst_mac), ip_udp(src, dst, 9999, 9999, text.encode())))
+
+
+def junk(iface, dst_mac, src, dst, port, count, seed="1"):
+    s, rng = raw(iface), random.Random(int(seed))
+    for i in range(int(count)):
+        data = rng.randbytes(rng.randrange(1400))
+        s.send(ether(mac(dst_mac), ip_udp(src, dst, rng.randrange(1024, 65535), int(port), data)))
+        if i % 64 == 0:
+            time.sleep(0.002)
+
+
+def channel(addr, port, seed="1"):
+    rng = random.Random(int(seed))
+    hello = b"MAVP\x01\x01\x01"
+    kinds = [
+        b"",
+        b"\0",
+        b"GET / HTTP/1.1\r\nHost: mvpn\r\n\r\n",
+        b"\x16\x03\x01" + rng.randbytes(300),
+        b"MAVP",
+        hello + b"\0" + b"\xff\xff" + rng.randbytes(2000),
+        hello + b"\0" + b"\0\0" + bytes(16),
+        hello + b"\1" + struct.pack("!H", 96) + rng.randbytes(96 + 16),
+        hello + b"\0" + struct.pack("!H", 84) + rng.randbytes(84 + 16),
+        b"MAVP\xff\xff\xff\xff" + rng.randbytes(4096),
+        bytes(70000),
+    ]
+    kinds += [rng.randbytes(rng.randrange(1, 5000)) for _ in range(40)]
+    answered = 0
+    for data in kinds:
+        with socket.create_connection((addr, int(port)), timeout=5) as s:
+            try:
+                s.sendall(data)
+                s.shutdown(socket.SHUT_WR)
+                answered += len(s.recv(4096)) > 0
+            except OSError:
+                pass
+    print(len(kinds), answered)
+
+
+def mark(iface, text):
+    s = raw(iface)
+    s.send(b"\xff" * 6 + b"\x02mark!" + struct.pack("!H", ETH_TEST) + text.encode().ljust(50, b"\0"))
+
+
+if __name__ == "__main__":
+    verbs = {"mark": mark, "replay": replay, "spoof": spoof, "junk": junk, "channel": channel}
+    if len(sys.argv) < 2 or sys.argv[1] not in verbs:
+        sys.exit(__doc__)
+    verbs[sys.argv[1]](*sys.argv[2:])
