@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* lib/netlink.h against the running kernel, in a network namespace of its own:
+ *
+ *   t0 10.77.0.1/24 fd77::1/64  ====veth====  t1 (up, no address; answers nothing)
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "netlink.h"
+
+#define EVENT_WAIT_MS 3000
+
+static struct nl *nl;
+static struct nl_link t0;
+
+static void sh(const char *cmd)
+{
+	int r = system(cmd);
+
+	if (r)
+		print_error("'%s' gave %d\n", cmd, r);
+	assert_int_equal(r, 0);
+}
+
+static struct mvpn_addr addr(const char *s)
+{
+	struct mvpn_addr a;
+
+	assert_int_equal(mvpn_addr_parse(&a, s), 0);
+	return a;
+}
+
+static void need_root(void)
+{
+	if (!nl) {
+		print_message("[  SKIPPED ] netlink: needs root for a network namespace\n");
+		skip();
+	}
+}
+
+static int set_up(void **state)
+{
+	if (geteuid() || unshare(CLONE_NEWNET))
+		return 0;
+	sh("ip link set lo up");
+	sh("ip link add t0 numrxqueues 4 numtxqueues 4 type veth peer name t1 numrxqueues 2 numtxqueues 4");
+	sh("ip link set t0 address 02:00:00:00:00:01 mtu 1400 addrgenmode none");
+	sh("ip addr add 10.77.0.1/24 dev t0 && ip addr add 10.77.0.7/24 dev t0");
+	sh("ip addr add fd77::1/64 dev t0 nodad");
+	sh("ip link set t0 up && ip link set t1 up");
+	if (nl_new(&nl) < 0 || nl_link_get(nl, "t0", &t0) < 0)
+		return -1;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	nl_free(nl);
+	return 0;
+}
+
+static void link_says_what_it_is(void **state)
+{
+	static const uint8_t mac[6] = { 2, 0, 0, 0, 0, 1 };
+	struct nl_link l;
+
+	need_root();
+	assert_int_equal(nl_link_get(nl, "t0", &l), 0);
+	assert_string_equal(l.name, "t0");
+	assert_string_equal(l.kind, "veth");
+	assert_string_equal(l.driver, "veth");
+	assert_true(l.has_mac);
+	assert_memory_equal(l.mac, mac, 6);
+	assert_int_equal(l.mtu, 1400);
+	assert_true(l.flags & IFF_UP);
+	assert_int_equal(l.parent, 0);
+	assert_int_equal(nl_link_get_index(nl, t0.ifindex, &l), 0);
+	assert_string_equal(l.name, "t0");
+	assert_int_equal(nl_link_get(nl, "lo", &l), 0);
+	assert_false(l.has_mac);
+	assert_int_equal(l.rx_queues, 1);
+}
+
+static void queues_are_those_in_use(void **state)
+{
+	struct nl_link l;
+
+	need_root();
+	sh("ip link add q0 numrxqueues 8 numtxqueues 8 type veth peer name q1 numrxqueues 1 numtxqueues 1");
+	if (!system("ethtool -L q0 rx 2 tx 3 2>/dev/null")) {
+		assert_int_equal(nl_link_get(nl, "q0", &l), 0);
+		assert_int_equal(l.rx_queues, 2);
+		assert_int_equal(l.tx_queues, 3);
+	}
+	assert_int_equal(nl_link_get(nl, "q1", &l), 0);
+	assert_int_equal(l.rx_queues, 1);
+	sh("ip link del q0");
+}
+
+static void missing_link_is_enodev(void **state)
+{
+	struct nl_link l = { .ifindex = 4711 };
+
+	need_root();
+	assert_int_equal(nl_link_get(nl, "nosuch0", &l), -ENODEV);
+	assert_int_equal(nl_link_get(nl, "", &l), -ENODEV);
+	assert_int_equal(nl_link_get(nl, "a-name-longer-than-the-kernel-has", &l), -ENODEV);
+	assert_int_equal(nl_link_get_index(nl, 99999, &l), -ENODEV);
+	assert_int_equal(nl_link_get_index(nl, 0, &l), -ENODEV);
+	assert_int_equal(l.ifindex, 4711);
+}
+
+static void vlan_names_its_parent(void **state)
+{
+	struct nl_link l;
+
+	need_root();
+	if (system("ip link add link t0 name t0.42 type vlan id 42 2>/dev/null")) {
+		print_message("[  SKIPPED ] vlan: the kernel has no 8021q\n");
+		skip();
+	}
+	assert_int_equal(nl_link_get(nl, "t0.42", &l), 0);
+	assert_string_equal(l.kind, "vlan");
+	assert_int_equal(l.vlan_id, 42);
+	assert_int_equal(l.parent, t0.ifindex);
+	sh("ip link del t0.42");
+}
+
+static void link_set_changes(void **state)
+{
+	struct nl_link l;
+
+	need_root();
+	sh("ip link add s0 type veth peer name s1");
+	assert_int_equal(nl_link_get(nl, "s0", &l), 0);
+	assert_false(l.flags & IFF_UP);
+	assert_int_equal(nl_link_no_addrgen(nl, l.ifindex), 0);
+	assert_int_equal(nl_link_set(nl, l.ifindex, true, 1300, 77), 0);
+	assert_int_equal(nl_link_get(nl, "s0", &l), 0);
+	assert_int_equal(l.mtu, 1300);
+	assert_true(l.flags & IFF_UP);
+	sh("ip -d link show s0 | grep -q 'addrgenmode none'");
+	sh("ip link show s0 | grep -q 'qlen 77'");
+	assert_int_equal(nl_link_set(nl, l.ifindex, false, 0, 0), 0);
+	assert_int_equal(nl_link_get(nl, "s0", &l), 0);
+	assert_int_equal(l.mtu, 1300);
+	assert_false(l.flags & IFF_UP);
+	sh("ip link del s0");
+	assert_int_equal(nl_link_set(nl, l.ifindex, true, 0, 0), -ENODEV);
+}
+
+static void xdp_features_of_veth(void **state)
+{
+	uint64_t f = 0;
+	int r;
+
+	need_root();
+	r = nl_xdp_features(nl, t0.ifindex, &f);
+	if (r == -EOPNOTSUPP) {
+		print_message("[  SKIPPED ] xdp features: kernel before 6.3\n");
+		skip();
+	}
+	assert_int_equal(r, 0);
+	assert_true(f & 1);	 /* NETDEV_XDP_ACT_BASIC */
+	assert_false(f & 8); /* NETDEV_XDP_ACT_XSK_ZEROCOPY: veth has none */
+	assert_int_equal(nl_xdp_features(nl, 99999, &f), -ENODEV);
+}
+
+/* ---- addresses ---- */
+
+static char listed[1024];
+
+static int list_one(void *arg, unsigned ifindex, const struct mvpn_addr *a)
+{
+	char s[MVPN_ADDRSTRLEN];
+	size_t n = strlen(listed);
+
+	snprintf(listed + n, sizeof(listed) - n, "%u=%s ", ifindex == t0.ifindex, mvpn_addr_str(a, s));
+	return arg ? *(int *)arg : 0;
+}
+
+static void addresses_are_ownable_and_settled(void **state)
+{
+	int stop = -ECANCELED;
+
+	need_root();
+	/* link-local, deprecated and temporary ones are not offered */
+	sh("ip addr add fe80::77/64 dev t0 nodad; ip addr add fd77::dead/64 dev t0 nodad preferred_lft 0");
+	*listed = 0;
+	assert_int_equal(nl_addr_list(nl, list_one, NULL), 0);
+	assert_non_null(strstr(listed, "1=10.77.0.1 "));
+	assert_non_null(strstr(listed, "1=10.77.0.7 ")); /* secondary, yet ours */
+	assert_non_null(strstr(listed, "1=fd77::1 "));
+	assert_null(strstr(listed, "fd77::dead"));
+	assert_null(strstr(listed, "fe80"));
+	assert_null(strstr(listed, "127.0.0.1"));
+	*listed = 0;
+	assert_int_equal(nl_addr_list(nl, list_one, &stop), -ECANCELED);
+	sh("ip addr del fe80::77/64 dev t0; ip addr del fd77::dead/64 dev t0");
+}
+
+static void point_to_point_lists_our_own_end(void **state)
+{
+	need_root();
+	sh("ip addr add 10.78.0.1 peer 10.78.0.2 dev t1");
+	*listed = 0;
+	assert_int_equal(nl_addr_list(nl, list_one, NULL), 0);
+	assert_non_null(strstr(listed, "0=10.78.0.1 "));
+	assert_null(strstr(listed, "10.78.0.2"));
+	sh("ip addr del 10.78.0.1 peer 10.78.0.2 dev t1");
+}
+
+/* ---- routes ---- */
+
+static void route_on_link_and_by_gateway(void **state)
+{
+	struct mvpn_addr a, want;
+	struct nl_route r;
+
+	need_root();
+	sh("ip route add 10.99.0.0/16 via 10.77.0.2 mtu 1280");
+	sh("ip route add fd99::/16 via fd77::2");
+	a = addr("10.77.0.9");
+	assert_int_equal(nl_route_get(nl, &a, &r), 0);
+	assert_int_equal(r.oif, t0.ifindex);
+	assert_true(mvpn_addr_is_zero(&r.gateway));
+	want = addr("10.77.0.1");
+	assert_true(mvpn_addr_eq(&r.src, &want));
+	assert_int_equal(r.mtu, 0);
+	assert_false(r.local);
+
+	a = addr("10.99.1.1");
+	assert_int_equal(nl_route_get(nl, &a, &r), 0);
+	want = addr("10.77.0.2");
+	assert_true(mvpn_addr_eq(&r.gateway, &want));
+	assert_int_equal(r.mtu, 1280);
+
+	a = addr("fd99::1");
+	assert_int_equal(nl_route_get(nl, &a, &r), 0);
+	want = addr("fd77::2");
+	assert_true(mvpn_addr_eq(&r.gateway, &want));
+	want = addr("fd77::1");
+	assert_true(mvpn_addr_eq(&r.src, &want));
+
+	a = addr("10.77.0.1");
+	assert_int_equal(nl_route_get(nl, &a, &r), 0);
+	assert_true(r.local);
+	sh("ip route del 10.99.0.0/16; ip route del fd99::/16");
+}
+
+static void ipv4_behind_an_ipv6_router(void **state)
+{
+	struct mvpn_addr a = addr("10.98.1.1"), want = addr("fd77::2");
+	struct nl_route r;
+
+	need_root();
+	sh("ip route add 10.98.0.0/16 via inet6 fd77::2 dev t0");
+	assert_int_equal(nl_route_get(nl, &a, &r), 0);
+	assert_true(mvpn_addr_eq(&r.gateway, &want));
+	sh("ip route del 10.98.0.0/16");
+}
+
+static void refusing_routes_are_errors(void **state)
+{
+	struct mvpn_addr a4 = addr("10.97.0.1"), a6 = addr("fd97::1");
+	struct nl_route r;
+
+	need_root();
+	assert_int_equal(nl_route_get(nl, &a4, &r), -ENETUNREACH);
+	assert_int_equal(nl_route_get(nl, &a6, &r), -ENETUNREACH);
+	sh("ip route add unreachable 10.97.0.0/16; ip route add prohibit fd97::/16");
+	assert_int_equal(nl_route_get(nl, &a4, &r), -EHOSTUNREACH);
+	assert_int_equal(nl_route_get(nl, &a6, &r), -EACCES);
+	sh("ip route del 10.97.0.0/16; ip route del fd97::/16");
+}
+
+/* ---- neighbours ---- */
+
+static void neighbours_usable_or_not(void **state)
+{
+	static const uint8_t want[6] = { 2, 0, 0, 0, 0, 9 };
+	struct mvpn_addr a4 = addr("10.77.0.9"), a6 = addr("fd77::9"), no = addr("10.77.0.10");
+	uint8_t mac[6] = {};
+
+	need_root();
+	assert_int_equal(nl_neigh_get(nl, t0.ifindex, &no, mac), -ENOENT);
+	sh("ip neigh replace 10.77.0.9 lladdr 02:00:00:00:00:09 dev t0 nud permanent");
+	sh("ip neigh replace fd77::9 lladdr 02:00:00:00:00:09 dev t0 nud stale");
+	assert_int_equal(nl_neigh_get(nl, t0.ifindex, &a4, mac), 0);
+	assert_memory_equal(mac, want, 6);
+	memset(mac, 0, 6);
+	assert_int_equal(nl_neigh_get(nl, t0.ifindex, &a6, mac), 0);
+	assert_memory_equal(mac, want, 6);
+	sh("ip neigh replace fd77::9 lladdr 02:00:00:00:00:09 dev t0 nud failed");
+	assert_int_equal(nl_neigh_get(nl, t0.ifindex, &a6, mac), -ENOENT);
+	/* using an unknown one makes the kernel look for it: incomplete, hence not usable */
+	assert_int_equal(nl_neigh_use(nl, t0.ifindex, &no), 0);
+	sh("ip neigh show 10.77.0.10 dev t0 nud all | grep -Eq 'INCOMPLETE|FAILED'");
+	assert_int_equal(nl_neigh_get(nl, t0.ifindex, &no, mac), -ENOENT);
+}
+
+/* ---- events ---- */
+
+struct seen {
+	unsigned count[NL_OVERRUN + 1];
+	unsigned last[NL_OVERRUN + 1];
+	struct nl_link link; /* asked for inside the callback */
+};
+
+static void on_event(void *arg, enum nl_change what, unsigned ifindex)
+{
+	struct seen *s = arg;
+
+	s->count[what]++;
+	s->last[what] = ifindex;
+	if (what == NL_LINK)
+		nl_link_get_index(nl, ifindex, &s->link);
+}
+
+static void wait_event(struct seen *s, enum nl_change what)
+{
+	struct pollfd p = { .fd = nl_events_open(nl), .events = POLLIN };
+
+	while (!s->count[what]) {
+		assert_int_equal(poll(&p, 1, EVENT_WAIT_MS), 1);
+		assert_int_equal(nl_events(nl, on_event, s), 0);
+	}
+}
+
+static void changes_are_told(void **state)
+{
+	struct seen s = {};
+	unsigned e0;
+
+	need_root();
+	assert_true(nl_events_open(nl) >= 0);
+	assert_int_equal(nl_events_open(nl), nl_events_open(nl));
+	sh("ip link add e0 type veth peer name e1");
+	wait_event(&s, NL_LINK);
+	assert_non_null(strchr("e", s.link.name[0]));
+	assert_int_equal(nl_link_get(nl, "e0", &s.link), 0);
+	e0 = s.link.ifindex;
+	sh("ip addr add 10.79.0.1/24 dev e0 && ip link set e0 up && ip link set e1 up");
+	wait_event(&s, NL_ADDR);
+	assert_int_equal(s.last[NL_ADDR], e0);
+	wait_event(&s, NL_ROUTE);
+	sh("ip neigh add 10.79.0.2 lladdr 02:00:00:00:00:02 dev e0");
+	memset(&s, 0, sizeof(s));
+	wait_event(&s, NL_NEIGH);
+	assert_int_equal(s.last[NL_NEIGH], e0);
+	sh("ip link del e0");
+	wait_event(&s, NL_LINK_GONE);
+	assert_int_equal(s.count[NL_OVERRUN], 0);
+}
+
+static void overrun_is_told(void **state)
+{
+	struct nl *small;
+	struct seen s = {};
+	int fd, bytes = 4096;
+
+	need_root();
+	assert_int_equal(nl_new(&small), 0);
+	fd = nl_events_open(small);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)), 0);
+	sh("for i in $(seq 50); do echo link set t0 mtu $((1300 + i)); done | ip -batch -");
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(nl_events(small, on_event, &s), 0);
+	assert_true(s.count[NL_OVERRUN] > 0);
+	sh("ip link set t0 mtu 1400");
+	nl_free(small);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(link_says_what_it_is),
+		cmocka_unit_test(queues_are_those_in_use),
+		cmocka_unit_test(missing_link_is_enodev),
+		cmocka_unit_test(vlan_names_its_parent),
+		cmocka_unit_test(link_set_changes),
+		cmocka_unit_test(xdp_features_of_veth),
+		cmocka_unit_test(addresses_are_ownable_and_settled),
+		cmocka_unit_test(point_to_point_lists_our_own_end),
+		cmocka_unit_test(route_on_link_and_by_gateway),
+		cmocka_unit_test(ipv4_behind_an_ipv6_router),
+		cmocka_unit_test(refusing_routes_are_errors),
+		cmocka_unit_test(neighbours_usable_or_not),
+		cmocka_unit_test(changes_are_told),
+		cmocka_unit_test(overrun_is_told),
+	};
+
+	return cmocka_run_group_tests_name("netlink", tests, set_up, tear_down);
+}
