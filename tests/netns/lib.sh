@@ -230,7 +230,7 @@ server_start() {
 	[[ -d $state ]] || "$BUILD/mvpn-server" init --state "$state" --name testnet >"$TMP/log/init.log" 2>&1 ||
 		fail "mvpn-server init: $(cat "$TMP/log/init.log")"
 	spawn mvpn-server server "$BUILD/mvpn-server" run --state "$state" --socket "$TMP/server/server.sock" \
-		--listen "0.0.0.0:$CHAN_PORT"
+		--listen "[::]:$CHAN_PORT"
 	wait_for 10 "answer of mvpn-server" srv status
 }
 
@@ -266,7 +266,7 @@ policy() {
 	printf '%s\n' "$1" >"$TMP/policy"
 	srv policy apply "$TMP/policy" >"$TMP/log/policy.log" 2>&1 || fail "policy apply: $(cat "$TMP/log/policy.log")"
 }
-# net_up [WIRE]: everything up to the point where a and b may talk
+# everything up to the point where a and b may talk
 net_up() {
 	local h
 	topo_up server a b c
@@ -274,7 +274,7 @@ net_up() {
 	for h in a b; do
 		host_start "$h"
 		enrol "$h"
-		attach "$h" "${1:-$WIRE}"
+		attach "$h"
 	done
 	policy 'allow a -> b'
 	for h in a b; do

@@ -11,7 +11,12 @@
   poke.py spoof IFACE DST_MAC SRC DST COUNT TEXT    UDP in clear to port 9999 that claims to be from SRC
   poke.py junk IFACE DST_MAC SRC DST PORT COUNT [SEED]    random UDP payloads of 0..1400 bytes to PORT
   poke.py channel ADDR PORT [SEED]           garbage of several kinds on a TCP port
+  poke.py silent ADDR PORT COUNT             connections that say nothing, until standard input ends
+  poke.py forge TOKEN_FILE PART              the token with one bit of a part changed and its checksum made right:
+        secret id server_key net_id version flags mistyped
 """
+import base64
+import hashlib
 import ipaddress
 import random
 import socket
@@ -172,13 +177,35 @@ def channel(addr, port, seed="1"):
     print(len(kinds), answered)
 
 
+def silent(addr, port, count):
+    held = []
+    for _ in range(int(count)):
+        try:
+            held.append(socket.create_connection((addr, int(port)), timeout=2))
+        except OSError:
+            break
+    print(len(held), flush=True)
+    sys.stdin.read()
+
+
+def forge(path, part):
+    at = {"version": 0, "net_id": 1, "id": 9, "secret": 25, "server_key": 57, "flags": 89, "mistyped": 30}[part]
+    with open(path, encoding="ascii") as f:
+        text = f.read().strip()[len("mavp1_") :].upper()
+    data = bytearray(base64.b32decode(text + "=" * (-len(text) % 8)))
+    data[at] ^= 1
+    if part != "mistyped":
+        data[-4:] = hashlib.blake2b(data[:-4], digest_size=4).digest()
+    print("mavp1_" + base64.b32encode(data).decode().rstrip("="))
+
+
 def mark(iface, text):
     s = raw(iface)
     s.send(b"\xff" * 6 + b"\x02mark!" + struct.pack("!H", ETH_TEST) + text.encode().ljust(50, b"\0"))
 
 
 if __name__ == "__main__":
-    verbs = {"mark": mark, "replay": replay, "spoof": spoof, "junk": junk, "channel": channel}
+    verbs = {f.__name__: f for f in (mark, replay, spoof, junk, channel, silent, forge)}
     if len(sys.argv) < 2 or sys.argv[1] not in verbs:
         sys.exit(__doc__)
     verbs[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash
+# A configuration with an unknown key, section or value is an error that names file, line and key; nothing starts.
+# shellcheck source=tests/netns/lib.sh
+source "$(dirname "$0")/../lib.sh"
+
+setup
+mkdir -p "$TMP/a"
+"$BUILD/keyd" --state "$TMP/a" --config "$ROOT/dist/keyd.conf" --check-config || fail "the example keyd.conf is refused"
+
+rejects() { # WORD TEXT: both by --check-config and by a start
+	local out status=0
+	printf '%s\n' "$2" >"$TMP/bad.conf"
+	out=$(timeout 5 "$BUILD/keyd" --state "$TMP/a" --config "$TMP/bad.conf" --check-config 2>&1) || status=$?
+	((status == 1 || status == 2)) || fail "--check-config exits with $status for '$2'"
+	grep -q -- "$1" <<<"$out" || fail "the message does not name $1: $out"
+	grep -q -- bad.conf <<<"$out" || fail "the message does not name the file: $out"
+	status=0
+	timeout 5 "$BUILD/keyd" --state "$TMP/a" --socket "$TMP/a/s" --pin "$PIN/a" --config "$TMP/bad.conf" >/dev/null 2>&1 || status=$?
+	((status == 1 || status == 2)) || fail "keyd starts with '$2' (status $status)"
+	status=0
+	out=$(timeout 5 "$BUILD/mvpn-server" run --state "$TMP/server" --config "$TMP/bad.conf" 2>&1) || status=$?
+	((status == 1 || status == 2)) || fail "mvpn-server starts with '$2' (status $status)"
+}
+rejects wier '[keyd]
+wier = udp'
+rejects kyed '[kyed]
+wire = udp'
+rejects sixty '[keyd]
+udp_port = sixty'
+rejects bad.conf 'not an ini line at all'
+status=0
+"$BUILD/keyd" --state "$TMP/a" --config "$TMP/missing.conf" --check-config >/dev/null 2>&1 || status=$?
+((status == 1 || status == 2)) || fail "a missing file is no error"

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash
+# Each verb's JSON is valid, one schema, on one line with json-line, and has the members that docs/control.md promises;
+# the tables are not empty and hold no escape codes when no terminal reads them; no key is in any of it.
+# shellcheck source=tests/netns/lib.sh
+source "$(dirname "$0")/../lib.sh"
+
+check() { # FILTER VERB…
+	local want=$1 out
+	shift
+	out=$("$@" 2>&1) || true
+	[[ $(wc -l <<<"$out") == 1 ]] || fail "'${*:2}' is not one line: $out"
+	jq -e '.schema == 1 and (.ok | type == "boolean")' <<<"$out" >/dev/null || fail "'${*:2}' has no schema: $out"
+	jq -e "$want" <<<"$out" >/dev/null || fail "'${*:2}' does not satisfy $want: $out"
+}
+has() { printf 'has("%s") and ' "$@"; echo true; }
+
+net_up
+ping4 a b -c 2 -i 0.05
+check "$(has version state device server net_id boot_gen policy_rev interfaces tap udp_port workers suites peers sessions protected counters leak healthy problems)" ctlj a status
+check '.interfaces[0] | '"$(has name ifindex hook wire rung queues reason link before_us)" ctlj a status
+check '.counters | has("shim") and has("dp") and has("control")' ctlj a status
+check '.peers[0] | '"$(has index id name state prefixes session endpoint last_rx_s tx_bytes rx_bytes error)" ctlj a peers
+check '.sessions[0] | '"$(has id peer peer_id role state layer mode suite epoch age_s rekey_in_s tx_spi rx_spi lanes endpoint mtu tx_packets rx_packets rx_auth_fail rx_replay rx_bad_inner local remote)" ctlj a sessions
+check '.flows[0] | '"$(has src dst proto sport dport peer packets bytes first_s last_s verdict)" ctlj a flows
+check '.received == 2 and (.rtt_ms | length == 3)' ctlj a ping b --count 2
+check '.verdict == "sealed"' ctlj a explain "${ADDR4[b]}"
+check '.verdict == "clear"' ctlj a explain "${ADDR4[c]}"
+check '.state == "online"' ctlj a wait --timeout 5
+check 'has("epoch")' ctlj a rekey b
+check '.leak == 0' ctlj a leaks
+check '.checks | length > 3' ctlj a doctor
+check '.text | test("mvpn_")' ctlj a metrics
+check '.ok' ctlj a reload
+check '.ok == false and .error.code != null and .error.message != null' ctlj a attach nosuch0
+check '.already' ctlj a attach eth0 --wire "$WIRE"
+check "$(has version name net_id public_key fingerprint listen store uptime_s policy_rev devices channels half_open sessions introductions counters)" srvj status
+check '.devices | length == 2' srvj device list
+check '.prefixes | length == 2' srvj device show a
+check '.tokens | length == 2' srvj token list
+check '.text | test("allow")' srvj policy show
+check '.sessions | length == 1' srvj sessions
+check '.events | length > 3' srvj audit
+check '.verified == true' srvj audit --verify
+echo 'allow a -> b' >"$TMP/policy"
+check '.warnings' srvj policy check "$TMP/policy"
+check '.allowed' srvj policy test a b
+for verb in status peers sessions flows leaks doctor; do
+	ctl a $verb >"$TMP/table" || fail "table of $verb"
+	[[ -s $TMP/table ]] || fail "the table of $verb is empty"
+	! grep -q $'\e' "$TMP/table" || fail "escape codes in the table of $verb"
+	ctl a -o json $verb | jq -e .schema >/dev/null || fail "-o json after the socket option: $verb"
+done
