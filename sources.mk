@@ -7,15 +7,22 @@ LIB_keyd := $(LIB)
 LIB_server := addr aead chan chan_handshake chan_msg config crypto fsutil intro intro_keys ipc ipc_request log loop lpm noise reason secmem token
 LIB_mvpnctl := addr fsutil ipc ipc_request log loop
 
-KEYD := main
-DP :=
+SHIM := shim shim_attach shim_clsact shim_list shim_maps shim_pin shim_xdp
+KEYD := main $(SHIM)
+DP := nexthop frame wire_xdp
 SERVER :=
 CTL :=
 BPF := shim wire
 
 # tests/unit/NAME.c, cmocka programs; objects that each links besides lib/: OBJS_unit_NAME
 UNIT :=
+UNIT += aead crypto replay token
+UNIT += netlink frame nexthop
+OBJS_unit_frame = $(call objs,keyd/dp,frame)
+OBJS_unit_nexthop = $(call objs,keyd/dp,nexthop)
 # tests/bpf/NAME.c, cmocka programs that need root: linked with keyd/shim
 BPFTEST :=
+BPFTEST += wire_xdp
+OBJS_bpf_wire_xdp = $(call objs,keyd/dp,frame wire_xdp)
 # tests/fuzz/NAME.c, one parser each (LLVMFuzzerTestOneInput)
 FUZZ :=
