@@ -8,10 +8,11 @@ LIB_server := addr aead chan chan_handshake chan_msg config crypto fsutil intro 
 LIB_mvpnctl := addr fsutil ipc ipc_request log loop
 
 SHIM := shim shim_attach shim_clsact shim_list shim_maps shim_pin shim_xdp
-KEYD := main $(SHIM)
+KEYD := main attach channel conf control control_doctor control_show control_wait flows guard identity introduce keytab peers resolve sessions $(SHIM)
 DP := nexthop frame wire_xdp
+DP += dp tell worker tap seal open segment coalesce hold icmp wire_udp
 SERVER :=
-CTL :=
+CTL := args help human input mvpnctl output table verb_explain verbs_device verbs_iface verbs_peer verbs_policy verbs_status verbs_token
 BPF := shim wire
 
 # tests/unit/NAME.c, cmocka programs; objects that each links besides lib/: OBJS_unit_NAME

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "show.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl.h"
+
+#define COLUMNS_MAX 20
+#define LABEL_WIDTH 12
+
+struct cell {
+	char *text;
+	enum colour colour;
+};
+
+struct table {
+	const char *header[COLUMNS_MAX];
+	bool right[COLUMNS_MAX], optional[COLUMNS_MAX], filled[COLUMNS_MAX];
+	int width[COLUMNS_MAX];
+	unsigned ncolumns;
+	struct cell *cells; /* row by row */
+	size_t ncells, size;
+};
+
+static void *must(void *p)
+{
+	if (!p) {
+		fputs("mvpnctl: out of memory\n", stderr);
+		exit(MVPN_EXIT_FAILED);
+	}
+	return p;
+}
+
+static const char *colour_start(enum colour c)
+{
+	static const char *const codes[] = {
+		[PLAIN] = "",	    [GOOD] = "\033[32m", [WARN] = "\033[33m",
+		[BAD] = "\033[31m", [FAINT] = "\033[2m", [STRONG] = "\033[1m",
+	};
+
+	return ctl_colour ? codes[c] : "";
+}
+
+void print_colour(enum colour c, const char *text)
+{
+	const char *start = colour_start(c);
+
+	printf("%s%s%s", start, text, *start ? "\033[0m" : "");
+}
+
+/* Names and messages come from other machines: they must not drive the terminal. */
+static void make_harmless(char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			*s = '?';
+}
+
+/* code points of UTF-8; wide characters are not worth a library here */
+static int columns_of(const char *s)
+{
+	int n = 0;
+
+	for (; *s; s++)
+		n += ((unsigned char)*s & 0xc0) != 0x80;
+	return n;
+}
+
+static char *vformat(const char *fmt, va_list ap)
+{
+	char *text;
+
+	if (vasprintf(&text, fmt, ap) < 0)
+		text = NULL;
+	make_harmless(must(text));
+	return text;
+}
+
+struct table *table_new(const char *const *headers)
+{
+	struct table *t = must(calloc(1, sizeof(*t)));
+
+	for (; *headers && t->ncolumns < COLUMNS_MAX; headers++) {
+		unsigned i = t->ncolumns++;
+		const char *h = *headers;
+
+		if (*h == '?') {
+			t->optional[i] = true;
+			h++;
+		}
+		if (*h == '>') {
+			t->right[i] = true;
+			h++;
+		}
+		t->header[i] = h;
+		t->width[i] = columns_of(h);
+	}
+	return t;
+}
+
+void table_cell(struct table *t, enum colour c, const char *fmt, ...)
+{
+	unsigned column = (unsigned)(t->ncells % t->ncolumns);
+	char *text;
+	va_list ap;
+	int width;
+
+	va_start(ap, fmt);
+	text = vformat(fmt, ap);
+	va_end(ap);
+	if (t->ncells == t->size) {
+		t->size = t->size ? t->size * 2 : 64;
+		t->cells = must(reallocarray(t->cells, t->size, sizeof(*t->cells)));
+	}
+	t->cells[t->ncells++] = (struct cell){text, c};
+	width = columns_of(text);
+	if (width > t->width[column])
+		t->width[column] = width;
+	if (*text && strcmp(text, "-"))
+		t->filled[column] = true;
+}
+
+static bool is_last(const struct table *t, unsigned column)
+{
+	for (unsigned i = column + 1; i < t->ncolumns; i++)
+		if (!t->optional[i] || t->filled[i])
+			return false;
+	return true;
+}
+
+static void print_row(const struct table *t, const struct cell *row)
+{
+	bool first = true;
+
+	for (unsigned i = 0; i < t->ncolumns; i++) {
+		const char *text = row ? row[i].text : t->header[i];
+		int pad = t->width[i] - columns_of(text);
+
+		if (t->optional[i] && !t->filled[i])
+			continue;
+		printf("%s%*s", first ? "" : "  ", t->right[i] ? pad : 0, "");
+		print_colour(row ? row[i].colour : FAINT, text);
+		/* no blanks at the end of a line */
+		if (!t->right[i] && !is_last(t, i))
+			printf("%*s", pad, "");
+		first = false;
+	}
+	putchar('\n');
+}
+
+void table_print(struct table *t, const char *empty)
+{
+	if (!t->ncells) {
+		puts(empty);
+	} else {
+		print_row(t, NULL);
+		for (size_t i = 0; i + t->ncolumns <= t->ncells; i += t->ncolumns)
+			print_row(t, t->cells + i);
+	}
+	for (size_t i = 0; i < t->ncells; i++)
+		free(t->cells[i].text);
+	free(t->cells);
+	free(t);
+}
+
+void line(const char *label, enum colour c, const char *fmt, ...)
+{
+	char *text;
+	va_list ap;
+
+	va_start(ap, fmt);
+	text = vformat(fmt, ap);
+	va_end(ap);
+	printf("%-*s", LABEL_WIDTH, label);
+	print_colour(c, text);
+	putchar('\n');
+	free(text);
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* server policy show, check, apply, test; server sessions; server audit. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctl.h"
+#include "input.h"
+#include "mvpn/limits.h"
+#include "show.h"
+
+#define POLICY_MAX_B (512 << 10) /* must fit into a request, escaped */
+
+static unsigned slow(const json_t *args)
+{
+	return 12 * TIMEOUT_MS;
+}
+
+/* args.text is the file's name: put its content there */
+static int read_policy(json_t *args)
+{
+	const char *path = json_string_value(json_object_get(args, "text"));
+	json_t *text;
+	size_t len;
+	char *buf;
+	int r = input_read(path, POLICY_MAX_B, &buf, &len);
+
+	if (r < 0)
+		return fail(MVPN_EXIT_FAILED, "policy-file", NULL,
+			    "cannot read the policy from %s: %s", input_name(path), strerror(-r));
+	text = json_stringn(buf, len);
+	free(buf);
+	if (!text)
+		return fail(MVPN_EXIT_FAILED, "policy-file", NULL, "%s is not UTF-8 text",
+			    input_name(path));
+	json_object_set_new(args, "text", text);
+	return 0;
+}
+
+static void show_warnings(const json_t *r)
+{
+	const json_t *w;
+	size_t i;
+
+	json_array_foreach(json_object_get(r, "warnings"), i, w)
+		line("warning", WARN, "%s", json_is_string(w) ? json_string_value(w) : "-");
+}
+
+/* The text as it was applied, so that `show > file` and `apply file` agree; about it on a terminal's stderr. */
+static void show_policy(const json_t *r)
+{
+	const char *text = json_string_value(json_object_get(r, "text"));
+	char at[HUMAN_B];
+
+	if (isatty(STDERR_FILENO))
+		fprintf(stderr, "# revision %llu, applied %s\n",
+			(unsigned long long)number_of(r, "rev"), time_of(r, "applied_at", at));
+	if (!text || !*text)
+		return;
+	fputs(text, stdout);
+	if (text[strlen(text) - 1] != '\n')
+		putchar('\n');
+}
+
+const struct verb verb_policy_show = {
+	.name = "server policy show",
+	.request = "policy-show",
+	.summary = "the policy's text",
+	.example = "server policy show --rev 3",
+	.options = {{"--rev", 'r', KIND_UINT, "rev", "N", 0, INT64_MAX,
+		     .help = "an earlier revision; default: the one in force"}},
+	.show = show_policy,
+};
+
+static void show_checked(const json_t *r)
+{
+	show_warnings(r);
+	puts("the policy is well-formed");
+}
+
+const struct verb verb_policy_check = {
+	.name = "server policy check",
+	.request = "policy-check",
+	.summary = "is a policy well-formed? changes nothing",
+	.example = "server policy check policy.txt",
+	.operands = {{"FILE|-", .kind = KIND_TEXT, .member = "text", .required = true,
+		      .help = "file with the policy; - is standard input"}},
+	.prepare = read_policy,
+	.timeout_ms = slow,
+	.show = show_checked,
+};
+
+static void show_applied(const json_t *r)
+{
+	uint64_t cut = number_of(r, "sessions_cut");
+
+	show_warnings(r);
+	if (json_is_false(json_object_get(r, "changed")))
+		printf("nothing changed: revision %llu says the same\n",
+		       (unsigned long long)number_of(r, "rev"));
+	else
+		printf("revision %llu is in force, %llu session%s cut\n",
+		       (unsigned long long)number_of(r, "rev"), (unsigned long long)cut,
+		       cut == 1 ? "" : "s");
+}
+
+const struct verb verb_policy_apply = {
+	.name = "server policy apply",
+	.request = "policy-apply",
+	.summary = "put a policy in force",
+	.more = "Sessions that the new policy forbids are cut at once.",
+	.example = "server policy apply policy.txt",
+	.operands = {{"FILE|-", .kind = KIND_TEXT, .member = "text", .required = true,
+		      .help = "file with the policy; - is standard input"}},
+	.prepare = read_policy,
+	.timeout_ms = slow,
+	.show = show_applied,
+};
+
+static void show_test(const json_t *r)
+{
+	const json_t *rule = json_object_get(r, "rule");
+	bool allowed = flag_of(r, "allowed");
+
+	line("verdict", allowed ? GOOD : BAD, "%s", allowed ? "allowed" : "refused");
+	if (json_is_object(rule) && has_text(rule, "text"))
+		line("rule", PLAIN, "line %llu: %s", (unsigned long long)number_of(rule, "line"),
+		     text_of(rule, "text"));
+	else if (has_text(r, "rule"))
+		line("rule", PLAIN, "line %llu: %s", (unsigned long long)number_of(r, "line"),
+		     text_of(r, "rule"));
+	else
+		line("rule", PLAIN, "none names this pair");
+}
+
+const struct verb verb_policy_test = {
+	.name = "server policy test",
+	.request = "policy-test",
+	.summary = "may SRC talk to DST, and by which rule?",
+	.more = "Exits with 5 if not.",
+	.example = "server policy test web1 db1",
+	.operands = {{"SRC", .kind = KIND_TEXT, .member = "src", .required = true,
+		      .help = "name of a device, or an address"},
+		     {"DST", .kind = KIND_TEXT, .member = "dst", .required = true,
+		      .help = "name of a device, or an address"}},
+	.show = show_test,
+};
+
+/* ---- server sessions ---- */
+
+static void show_sessions(const json_t *r)
+{
+	static const char *const headers[] = {"SESSION", "A",	 "B",	  "STATE", ">POLICY",
+					      "BEGAN",	 "ENDS", "LAYER", NULL};
+	struct table *t = table_new(headers);
+	const json_t *s;
+	size_t i;
+
+	json_array_foreach(json_object_get(r, "sessions"), i, s)
+	{
+		const json_t *layer = json_object_get(s, "layer");
+		char b[HUMAN_B];
+
+		table_cell(t, FAINT, "%s", id_of(s, "id", b));
+		table_cell(t, STRONG, "%s", text_of(s, "a"));
+		table_cell(t, STRONG, "%s", text_of(s, "b"));
+		table_cell(t, PLAIN, "%s", text_of(s, "state"));
+		table_cell(t, PLAIN, "%llu", (unsigned long long)number_of(s, "policy_rev"));
+		table_cell(t, PLAIN, "%s", time_of(s, "created_at", b));
+		table_cell(t, PLAIN, "%s", time_of(s, "ends_at", b));
+		if (json_is_integer(layer))
+			table_cell(t, PLAIN, "%lld", (long long)json_integer_value(layer));
+		else
+			table_cell(t, PLAIN, "%s", text_of(s, "layer"));
+	}
+	table_print(t, "no sessions");
+}
+
+const struct verb verb_server_sessions = {
+	.name = "server sessions",
+	.request = "sessions",
+	.summary = "sessions introduced that may still be alive",
+	.example = "server sessions",
+	.show = show_sessions,
+};
+
+/* ---- server audit ---- */
+
+/* "name=value name=value" of an object */
+static char *pairs(const json_t *o)
+{
+	char *text = NULL, *value;
+	const char *name;
+	const json_t *v;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+
+	if (f) {
+		json_object_foreach((json_t *)o, name, v)
+		{
+			value = json_is_string(v) ? NULL
+						  : json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
+			fprintf(f, "%s%s=%s", ftell(f) ? " " : "", name,
+				value ? value : json_string_value(v));
+			free(value);
+		}
+		fclose(f);
+	}
+	return text;
+}
+
+static void show_audit(const json_t *r)
+{
+	static const char *const headers[] = {">SEQ", "TIME", "ACTOR", "EVENT", "DETAIL", NULL};
+	struct table *t = table_new(headers);
+	const json_t *verified = json_object_get(r, "verified"), *e;
+	size_t i;
+
+	json_array_foreach(json_object_get(r, "events"), i, e)
+	{
+		const json_t *detail = json_object_get(e, "detail");
+		char *text = json_is_object(detail) ? pairs(detail) : NULL;
+		char b[HUMAN_B];
+
+		table_cell(t, FAINT, "%llu", (unsigned long long)number_of(e, "seq"));
+		table_cell(t, PLAIN, "%s", time_of(e, "at", b));
+		table_cell(t, PLAIN, "%s", text_of(e, "actor"));
+		table_cell(t, STRONG, "%s", text_of(e, "event"));
+		table_cell(t, PLAIN, "%s", text ? text : text_of(e, "detail"));
+		free(text);
+	}
+	table_print(t, "no events");
+	if (json_is_boolean(verified))
+		line("chain", json_is_true(verified) ? GOOD : BAD, "%s",
+		     json_is_true(verified) ? "intact: each event holds the hash of the one before"
+					    : "BROKEN: events were changed or removed");
+}
+
+const struct verb verb_server_audit = {
+	.name = "server audit",
+	.request = "audit",
+	.summary = "what was done, when and by whom",
+	.example = "server audit --verify",
+	.options = {{"--verify", 0, KIND_FLAG, "verify", .help = "check the chain of hashes"},
+		    {"--limit", 'n', KIND_UINT, "limit", "N", 1, 100000,
+		     .help = "the newest N events only"}},
+	.timeout_ms = slow,
+	.show = show_audit,
+};
