@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "attach.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "channel.h"
+#include "control.h"
+#include "fsutil.h"
+#include "log.h"
+#include "sessions.h"
+
+#define KEPT_FILE "interfaces"
+/* netlink changes come in bursts (a flap, DHCP): act once */
+#define REFRESH_AFTER_MS 20
+#define REREGISTER_AFTER_MS 200
+#define XDP_ZEROCOPY_FEATURE (1 << 3) /* NETDEV_XDP_ACT_XSK_ZEROCOPY, <linux/netdev.h> of 6.3 */
+
+static const char *const want_names[] = {"auto", "xdp", "udp"};
+
+struct attachment *attachment_find(struct keyd *k, const char *name)
+{
+	unsigned i;
+
+	for (i = 0; i < k->nifaces; i++)
+		if (!strcmp(k->ifaces[i]->name, name))
+			return k->ifaces[i];
+	return NULL;
+}
+
+static struct attachment *by_ifindex(struct keyd *k, unsigned ifindex)
+{
+	unsigned i;
+
+	for (i = 0; i < k->nifaces; i++)
+		if (k->ifaces[i]->ifindex == ifindex)
+			return k->ifaces[i];
+	return NULL;
+}
+
+const char *attach_rung(const struct attachment *a)
+{
+	if (!a->xdp)
+		return "udp";
+	if (a->zerocopy)
+		return "zero-copy";
+	return a->shim.xdp == SHIM_XDP_NATIVE ? "native copy" : "generic copy";
+}
+
+/* ---- the kept list ---- */
+
+static void keep(struct keyd *k)
+{
+	char *path = path_join(k->state_dir, KEPT_FILE), text[MVPN_IFACES_MAX * 40] = "";
+	size_t len = 0;
+	unsigned i;
+	int r = -ENOMEM;
+
+	for (i = 0; i < k->nifaces; i++)
+		len += snprintf(text + len, sizeof(text) - len, "%s %s %u\n", k->ifaces[i]->name,
+				want_names[k->ifaces[i]->want], k->ifaces[i]->want_queues);
+	if (path)
+		r = file_replace(path, text, len, 0600);
+	if (r)
+		log_err("cannot keep the list of interfaces in %s/" KEPT_FILE ": %s; after a reboot they would not be protected",
+			k->state_dir, strerror(-r));
+	free(path);
+}
+
+int attach_kept_each(const char *state_dir, int (*fn)(void *arg, const char *name, enum wire_want want, unsigned queues),
+		     void *arg)
+{
+	char *path = path_join(state_dir, KEPT_FILE), *text = NULL, *line, *save = NULL;
+	size_t len;
+	int r = path ? file_read(path, 65536, &text, &len) : -ENOMEM;
+
+	free(path);
+	for (line = r ? NULL : strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		char name[IFNAMSIZ], want[8];
+		unsigned queues, w;
+
+		if (sscanf(line, "%15s %7s %u", name, want, &queues) != 3)
+			continue;
+		for (w = WIRE_AUTO; w < WIRE_UDP && strcmp(want, want_names[w]); w++)
+			;
+		r = fn(arg, name, w, queues);
+	}
+	free(text);
+	return r == -ENOENT ? 0 : r;
+}
+
+/* ---- the wire ---- */
+
+void attach_own_sockets(struct keyd *k)
+{
+	uint64_t cookies[MVPN_WORKERS_MAX];
+	unsigned n = dp_socket_cookies(k->dp, cookies, MVPN_WORKERS_MAX), i;
+
+	shim_own_sockets_clear(k->shim);
+	for (i = 0; i < n; i++)
+		shim_own_socket_add(k->shim, cookies[i]);
+}
+
+/* which wire `auto` takes, and why, in words for `status` */
+static bool auto_xdp(struct keyd *k, const struct nl_link *link, char *why, size_t size)
+{
+	uint64_t features = 0;
+
+	if (!strcmp(link->kind, "veth")) {
+		snprintf(why, size, "auto: veth, where attaching XDP takes segmentation offload from all other traffic");
+		return false;
+	}
+	if (!link->has_mac) {
+		snprintf(why, size, "auto: %s has no Ethernet framing", link->name);
+		return false;
+	}
+	if (!nl_xdp_features(k->nl, link->ifindex, &features) && (features & XDP_ZEROCOPY_FEATURE)) {
+		snprintf(why, size, "auto: driver %s has zero-copy AF_XDP", link->driver);
+		return true;
+	}
+	snprintf(why, size, "auto: driver %s shows no zero-copy AF_XDP; copies would cost more than they save",
+		 link->driver[0] ? link->driver : "(unknown)");
+	return false;
+}
+
+/* one rung: XDP in this mode and a socket on every queue */
+static int xdp_rung(struct keyd *k, struct attachment *a, enum shim_xdp mode, char **ret_error)
+{
+	struct dp_xsk_info info;
+	struct nl_link link;
+	int map, r;
+
+	r = shim_attach_xdp(k->shim, a->name, mode, &map, ret_error);
+	if (r)
+		return r;
+	/* counted now: some drivers add queues when XDP attaches */
+	r = nl_link_get(k->nl, a->name, &link);
+	if (!r) {
+		a->queues = link.rx_queues ? link.rx_queues : 1;
+		if (a->want_queues && a->want_queues < a->queues) {
+			r = -EINVAL;
+			if (asprintf(ret_error, "%s has %u receive queues and each needs a socket, or packets are lost: reduce them with "
+						"`ethtool -L %s combined %u` first",
+				     a->name, a->queues, a->name, a->want_queues) < 0)
+				*ret_error = NULL;
+		}
+	}
+	if (!r)
+		r = dp_xsk_add(k->dp, a->ifindex, a->queues, map, &info);
+	if (r) {
+		shim_detach_xdp(k->shim, a->name);
+		if (!*ret_error && asprintf(ret_error, "AF_XDP sockets on %s: %s", a->name, strerror(-r)) < 0)
+			*ret_error = NULL;
+		return r;
+	}
+	a->shim.xdp = mode;
+	a->xdp = true;
+	a->zerocopy = info.zerocopy;
+	return 0;
+}
+
+static int wire_start(struct keyd *k, struct attachment *a, const struct nl_link *link, char **ret_error)
+{
+	char *native = NULL, *generic = NULL;
+	bool xdp = a->want == WIRE_XDP;
+	int r;
+
+	a->xdp = false;
+	a->queues = dp_workers(k->dp);
+	snprintf(a->reason, sizeof(a->reason), "asked for");
+	if (a->want == WIRE_AUTO)
+		xdp = auto_xdp(k, link, a->reason, sizeof(a->reason));
+	if (!xdp)
+		return 0;
+	r = xdp_rung(k, a, SHIM_XDP_NATIVE, &native);
+	if (r) {
+		r = xdp_rung(k, a, SHIM_XDP_GENERIC, &generic);
+		if (!r)
+			snprintf(a->reason, sizeof(a->reason), "native XDP refused: %s", native ? native : "?");
+	}
+	if (r && a->want == WIRE_AUTO) {
+		snprintf(a->reason, sizeof(a->reason), "auto: AF_XDP refused: %s", generic ? generic : "?");
+		a->xdp = false;
+		r = 0;
+	}
+	if (r && asprintf(ret_error, "no AF_XDP wire on %s: native: %s; generic: %s", a->name, native ? native : "?",
+			  generic ? generic : "?") < 0)
+		*ret_error = NULL;
+	free(native);
+	free(generic);
+	return r;
+}
+
+/* ---- attach, detach ---- */
+
+/* the shim first: from then on nothing protected leaves in clear, whatever the wire does */
+static int bring_up(struct keyd *k, struct attachment *a, char **ret_error)
+{
+	struct nl_link link;
+	int r = nl_link_get(k->nl, a->name, &link);
+
+	if (r) {
+		if (asprintf(ret_error, "interface %s: %s", a->name, strerror(-r)) < 0)
+			*ret_error = NULL;
+		return r;
+	}
+	a->ifindex = link.ifindex;
+	a->up = link.flags & IFF_RUNNING;
+	a->mtu = link.mtu;
+	r = shim_attach(k->shim, a->name, &a->shim, ret_error);
+	if (!r) {
+		r = wire_start(k, a, &link, ret_error);
+		attach_own_sockets(k);
+	}
+	loop_timer_arm(k->refresh, 0);
+	loop_timer_arm(k->reregister, REREGISTER_AFTER_MS);
+	return r;
+}
+
+static void forget(struct keyd *k, struct attachment *a)
+{
+	unsigned i;
+
+	for (i = 0; i < k->nifaces && k->ifaces[i] != a; i++)
+		;
+	if (i < k->nifaces) {
+		k->ifaces[i] = k->ifaces[--k->nifaces];
+		keep(k);
+	}
+	free(a);
+}
+
+int attach_add(struct keyd *k, const char *name, enum wire_want want, unsigned queues, struct attachment **ret,
+	       bool *ret_already, char **ret_error)
+{
+	struct attachment *a = attachment_find(k, name);
+	int r = 0;
+
+	*ret_already = a && a->ifindex && a->want == want && a->want_queues == queues;
+	if (*ret_already)
+		goto out;
+	if (a) {
+		/* another wire: the shim stays on, only the wire changes */
+		if (a->xdp) {
+			dp_xsk_del(k->dp, a->ifindex);
+			shim_detach_xdp(k->shim, name);
+		}
+	} else {
+		if (k->nifaces == MVPN_IFACES_MAX || strlen(name) >= IFNAMSIZ) {
+			r = k->nifaces == MVPN_IFACES_MAX ? -ENOSPC : -EINVAL;
+			if (asprintf(ret_error, "interface %s: %s (at most %u interfaces)", name, strerror(-r), MVPN_IFACES_MAX) < 0)
+				*ret_error = NULL;
+			return r;
+		}
+		a = calloc(1, sizeof(*a));
+		if (!a)
+			return -ENOMEM;
+		snprintf(a->name, sizeof(a->name), "%s", name);
+	}
+	a->want = want;
+	a->want_queues = queues;
+	r = bring_up(k, a, ret_error);
+	if (r && !attachment_find(k, name)) {
+		if (a->ifindex)
+			shim_detach(k->shim, name, NULL);
+		free(a);
+		return r;
+	}
+	if (!attachment_find(k, name))
+		k->ifaces[k->nifaces++] = a;
+	keep(k);
+	if (!r)
+		log_info("attached to %s: wire %s (%s)", name, attach_rung(a), a->reason);
+out:
+	*ret = a;
+	return r;
+}
+
+int attach_del(struct keyd *k, const char *name, char **ret_error)
+{
+	struct attachment *a = attachment_find(k, name);
+	int r;
+
+	if (a && a->xdp) {
+		dp_xsk_del(k->dp, a->ifindex);
+		shim_detach_xdp(k->shim, name);
+	}
+	r = shim_detach(k->shim, name, ret_error);
+	if (a && !r) {
+		forget(k, a);
+		attach_own_sockets(k);
+		loop_timer_arm(k->refresh, 0);
+		loop_timer_arm(k->reregister, REREGISTER_AFTER_MS);
+		log_info("detached from %s", name);
+	} else if (!a && !r) {
+		r = -ENOENT;
+	}
+	return r;
+}
+
+/* AF_XDP broke under us (device reset, queue change): the UDP wire carries on, and the rungs are tried anew */
+void attach_wire_failed(struct keyd *k, unsigned ifindex, int error)
+{
+	struct attachment *a = by_ifindex(k, ifindex);
+	char *text = NULL;
+
+	k->counters[KC_WIRE_ERRORS]++;
+	if (!ifindex || !a || !a->xdp) {
+		log_ratelimited(LOG_L_ERR, "wire error on %s: %s", a ? a->name : "the tap or the UDP socket", strerror(-error));
+		return;
+	}
+	log_warn("AF_XDP on %s failed: %s; attaching it anew", a->name, strerror(-error));
+	dp_xsk_del(k->dp, ifindex);
+	shim_detach_xdp(k->shim, a->name);
+	a->xdp = false;
+	if (bring_up(k, a, &text))
+		log_err("%s: the UDP wire carries on", text ? text : "?");
+	free(text);
+}
+
+/* ---- addresses to claim ---- */
+
+struct addr_list {
+	struct keyd *k;
+	struct mvpn_addr *list;
+	unsigned n;
+	bool all;
+};
+
+static int addr_take(void *arg, unsigned ifindex, const struct mvpn_addr *addr)
+{
+	struct addr_list *l = arg;
+	struct mvpn_addr *more;
+	unsigned i;
+
+	if (!l->all && !by_ifindex(l->k, ifindex))
+		return 0;
+	for (i = 0; i < l->n; i++)
+		if (!memcmp(&l->list[i], addr, sizeof(*addr)))
+			return 0;
+	more = reallocarray(l->list, l->n + 1, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	l->list = more;
+	more[l->n++] = *addr;
+	return 0;
+}
+
+unsigned attach_addresses(struct keyd *k, int channel_fd, struct mvpn_addr **ret)
+{
+	struct addr_list l = {.k = k};
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	struct mvpn_endpoint own;
+	int r = nl_addr_list(k->nl, addr_take, &l);
+
+	if (r)
+		log_ratelimited(LOG_L_WARN, "cannot list this host's addresses: %s", strerror(-r));
+	l.all = true;
+	if (!getsockname(channel_fd, (struct sockaddr *)&ss, &len) &&
+	    !mvpn_endpoint_from_sockaddr(&own, (struct sockaddr *)&ss) && mvpn_addr_is_ownable(&own.addr))
+		addr_take(&l, 0, &own.addr);
+	*ret = l.list;
+	return l.n;
+}
+
+/* ---- following the kernel ---- */
+
+static void iface_gone(struct keyd *k, struct attachment *a)
+{
+	log_warn("interface %s is gone; it is attached again when it comes back", a->name);
+	if (a->xdp)
+		dp_xsk_del(k->dp, a->ifindex);
+	shim_detach(k->shim, a->name, NULL); /* removes the pins that are left */
+	a->ifindex = 0;
+	a->xdp = a->up = false;
+}
+
+static void iface_changed(struct keyd *k, struct attachment *a)
+{
+	struct nl_link link;
+	char *text = NULL;
+
+	if (nl_link_get(k->nl, a->name, &link) || (a->ifindex && link.ifindex != a->ifindex)) {
+		if (a->ifindex)
+			iface_gone(k, a);
+		if (nl_link_get(k->nl, a->name, &link))
+			return;
+	}
+	if (!a->ifindex) {
+		if (bring_up(k, a, &text))
+			log_err("interface %s is back, but: %s", a->name, text ? text : "?");
+		else
+			log_info("interface %s is back: wire %s (%s)", a->name, attach_rung(a), a->reason);
+		free(text);
+		return;
+	}
+	a->up = link.flags & IFF_RUNNING;
+	a->mtu = link.mtu;
+	if (a->xdp && link.rx_queues && link.rx_queues != a->queues)
+		attach_wire_failed(k, a->ifindex, -ENXIO); /* every queue needs its socket */
+}
+
+static void on_change(void *arg, enum nl_change what, unsigned ifindex)
+{
+	struct keyd *k = arg;
+	unsigned i;
+
+	if (what == NL_LINK || what == NL_LINK_GONE || what == NL_OVERRUN)
+		for (i = 0; i < k->nifaces; i++)
+			if (what == NL_OVERRUN || k->ifaces[i]->ifindex == ifindex || !k->ifaces[i]->ifindex)
+				iface_changed(k, k->ifaces[i]);
+	if (what == NL_ADDR || what == NL_OVERRUN)
+		loop_timer_arm(k->reregister, REREGISTER_AFTER_MS);
+	if (!loop_timer_armed(k->refresh))
+		loop_timer_arm(k->refresh, REFRESH_AFTER_MS);
+}
+
+static void netlink_ready(void *arg, uint32_t events)
+{
+	struct keyd *k = arg;
+	int r = nl_events(k->nl, on_change, k);
+
+	if (r)
+		log_ratelimited(LOG_L_WARN, "netlink events: %s", strerror(-r));
+}
+
+static void refresh_timer(void *arg)
+{
+	sessions_refresh_endpoints(arg);
+}
+
+static void reregister_timer(void *arg)
+{
+	channel_register(arg);
+}
+
+static int attach_again(void *arg, const char *name, enum wire_want want, unsigned queues)
+{
+	struct keyd *k = arg;
+	struct attachment *a = NULL;
+	char *text = NULL;
+	bool already;
+
+	if (attach_add(k, name, want, queues, &a, &already, &text)) {
+		log_err("%s, which was attached, cannot be now: %s", name, text ? text : "?");
+		/* kept: it is attached when it appears */
+		if (!attachment_find(k, name) && (a = calloc(1, sizeof(*a)))) {
+			snprintf(a->name, sizeof(a->name), "%s", name);
+			a->want = want;
+			a->want_queues = queues;
+			k->ifaces[k->nifaces++] = a;
+		}
+	}
+	free(text);
+	return k->nifaces < MVPN_IFACES_MAX ? 0 : -ENOSPC;
+}
+
+int attach_init(struct keyd *k)
+{
+	int r = loop_timer_new(k->loop, refresh_timer, k, &k->refresh);
+	int fd;
+
+	if (!r)
+		r = loop_timer_new(k->loop, reregister_timer, k, &k->reregister);
+	if (r)
+		return r;
+	fd = nl_events_open(k->nl);
+	if (fd < 0)
+		return fd;
+	r = loop_add(k->loop, fd, EPOLLIN, netlink_ready, k, NULL);
+	if (r)
+		return r;
+	attach_own_sockets(k);
+	r = attach_kept_each(k->state_dir, attach_again, k);
+	keep(k);
+	return r;
+}
+
+void attach_free(struct keyd *k)
+{
+	unsigned i;
+
+	for (i = 0; i < k->nifaces; i++)
+		free(k->ifaces[i]);
+	k->nifaces = 0;
+	loop_timer_free(k->refresh);
+	loop_timer_free(k->reregister);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Attached interfaces: the shim on them, the wire they use and why, and following them as they come, go and change. */
+#ifndef MVPN_ATTACH_H
+#define MVPN_ATTACH_H
+
+#include "keyd.h"
+
+enum wire_want { WIRE_AUTO, WIRE_XDP, WIRE_UDP };
+
+struct attachment {
+	char name[IFNAMSIZ];
+	enum wire_want want;
+	unsigned want_queues; /* 0: all */
+	unsigned ifindex;     /* 0: gone */
+	bool up;
+	struct shim_iface shim;
+	bool xdp; /* the wire in use */
+	bool zerocopy;
+	unsigned queues, mtu;
+	char reason[160]; /* why this rung */
+};
+
+int attach_init(struct keyd *k); /* netlink events; attaches again what was attached in the last life */
+void attach_free(struct keyd *k); /* the shim stays where it is */
+struct attachment *attachment_find(struct keyd *k, const char *name);
+/* 0 or -errno with *ret_error (malloc'ed); *ret_already when it was attached before */
+int attach_add(struct keyd *k, const char *name, enum wire_want want, unsigned queues, struct attachment **ret,
+	       bool *ret_already, char **ret_error);
+int attach_del(struct keyd *k, const char *name, char **ret_error);
+const char *attach_rung(const struct attachment *a);
+/* addresses to claim: those of attached interfaces and the channel's own; malloc'ed, returns how many */
+unsigned attach_addresses(struct keyd *k, int channel_fd, struct mvpn_addr **ret);
+void attach_wire_failed(struct keyd *k, unsigned ifindex, int error); /* DP_EV_ERROR */
+void attach_own_sockets(struct keyd *k); /* tells the shim which sockets are the fast path's */
+/* names kept in the state directory; for the guard too */
+int attach_kept_each(const char *state_dir, int (*fn)(void *arg, const char *name, enum wire_want want, unsigned queues),
+		     void *arg);
+
+#endif

@@ -1,0 +1,623 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "channel.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "attach.h"
+#include "control.h"
+#include "crypto.h"
+#include "identity.h"
+#include "log.h"
+#include "peers.h"
+#include "resolve.h"
+#include "sessions.h"
+
+#define READ_B 65536
+
+/* One TCP connection to the server. */
+struct conn {
+	struct keyd *k;
+	struct resolve *resolve;
+	struct mvpn_endpoint list[RESOLVE_MAX];
+	unsigned nlist, at;
+	int fd;
+	struct loop_source *source;
+	struct chan *chan;
+	bool connecting, welcomed;
+	bool busy, dead; /* inside conn_io; failed there: freed on the way out */
+	uint64_t started_ms, heard_ms, said_ms, rekey_ms;
+	/* enrolment: who we shall be, and what proves it */
+	struct identity *fresh;
+	uint8_t token_id[16];
+};
+
+static void conn_failed(struct conn *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+const char *keyd_state_name(enum keyd_state s)
+{
+	static const char *const names[] = {"unenrolled", "offline", "pending", "online", "suspended", "revoked"};
+
+	return names[s];
+}
+
+static void conn_free(struct conn *c)
+{
+	if (!c)
+		return;
+	if (c->busy) {
+		c->dead = true;
+		return;
+	}
+	resolve_cancel(c->resolve);
+	loop_remove(c->source);
+	if (c->fd >= 0)
+		close(c->fd);
+	chan_free(c->chan);
+	identity_free(c->fresh);
+	free(c);
+}
+
+static void set_error(struct keyd *k, const char *text)
+{
+	free(k->server_error);
+	k->server_error = text ? strdup(text) : NULL;
+}
+
+/* full jitter below a doubling bound, so that ten thousand hosts do not return in step */
+static void reconnect_later(struct keyd *k)
+{
+	static unsigned bound_ms;
+
+	if (k->online_since_ms && mono_ms() - k->online_since_ms > 10000)
+		bound_ms = 0;
+	bound_ms = bound_ms ? bound_ms * 2 : 1000;
+	if (bound_ms > MVPN_CHAN_RECONNECT_MAX_S * 1000)
+		bound_ms = MVPN_CHAN_RECONNECT_MAX_S * 1000;
+	loop_timer_arm(k->reconnect, 50 + randombytes_uniform(bound_ms));
+}
+
+static void lost(struct keyd *k)
+{
+	if (k->state == KEYD_ONLINE || k->state == KEYD_PENDING) {
+		k->counters[KC_CHANNEL_LOST]++;
+		k->state = KEYD_OFFLINE;
+	}
+	reconnect_later(k);
+	k->online_since_ms = 0;
+}
+
+/* The connection is over: say why, and try again if it was the one that counts. */
+static void conn_failed(struct conn *c, const char *fmt, ...)
+{
+	struct keyd *k = c->k;
+	bool enrolling = c->fresh != NULL, main_one = k->conn == c;
+	char *text = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&text, fmt, ap) < 0)
+		text = NULL;
+	va_end(ap);
+	k->counters[KC_CHANNEL_FAILED]++;
+	if (main_one) {
+		k->conn = NULL;
+		set_error(k, text);
+		log_ratelimited(LOG_L_WARN, "channel to the server: %s", text ? text : "failed");
+	} else {
+		k->next_conn = NULL;
+	}
+	if (enrolling)
+		control_enrol_done(k, text ? text : "failed");
+	conn_free(c);
+	free(text);
+	if (main_one && k->id)
+		lost(k);
+	else if (main_one)
+		k->state = KEYD_UNENROLLED;
+}
+
+static void conn_flush(struct conn *c)
+{
+	const uint8_t *out;
+	size_t len;
+	ssize_t n;
+
+	while ((out = chan_output(c->chan, &len)) && len) {
+		n = send(c->fd, out, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0)
+			break; /* EAGAIN waits for EPOLLOUT; real errors come by EPOLLERR */
+		chan_sent(c->chan, n);
+		c->said_ms = mono_ms();
+	}
+	chan_output(c->chan, &len);
+	loop_modify(c->source, EPOLLIN | (len ? EPOLLOUT : 0));
+}
+
+int channel_send(struct keyd *k, const struct chan_buf *b)
+{
+	struct conn *c = k->conn;
+	int r;
+
+	if (!c || !c->welcomed)
+		return -ENOTCONN;
+	r = chan_send(c->chan, b);
+	if (r == -ENOBUFS) {
+		conn_failed(c, "the server does not read: more than %u bytes are waiting", MVPN_CHAN_OUT_MAX_B);
+		return r;
+	}
+	if (!r)
+		conn_flush(c);
+	return r;
+}
+
+/* ---- REGISTER, WELCOME ---- */
+
+static void send_register(struct conn *c, bool with_name)
+{
+	struct keyd *k = c->k;
+	struct mvpn_addr *list;
+	struct chan_buf b = {0};
+	unsigned n, i;
+
+	chan_begin(&b, MVPN_MSG_REGISTER, 0, 0);
+	if (with_name && c->fresh->name[0])
+		chan_put(&b, MVPN_TLV_NAME, c->fresh->name, strlen(c->fresh->name));
+	n = attach_addresses(k, c->fd, &list);
+	for (i = 0; i < n; i++)
+		chan_put(&b, MVPN_TLV_ADDR, list[i].b, 16);
+	free(list);
+	chan_put_u16(&b, MVPN_TLV_UDP_PORT, k->conf.udp_port);
+	chan_put_u64(&b, MVPN_TLV_BOOT_GEN, k->boot_gen);
+	chan_put_u16(&b, MVPN_TLV_SUITES, k->suites);
+	chan_put(&b, MVPN_TLV_VERSION, MVPN_VERSION, strlen(MVPN_VERSION));
+	chan_send(c->chan, &b);
+	chan_buf_free(&b);
+	conn_flush(c);
+}
+
+void channel_register(struct keyd *k)
+{
+	if (k->conn && k->conn->welcomed)
+		send_register(k->conn, false);
+}
+
+static void take_addresses(struct keyd *k, const struct chan_msg *m)
+{
+	struct chan_tlv t;
+	size_t pos = 0;
+	char text[MVPN_ADDRSTRLEN];
+	struct mvpn_addr a;
+
+	free(k->addresses);
+	k->addresses = NULL;
+	k->naddresses = k->naddresses_refused = 0;
+	while (chan_tlv_next(m, &pos, &t)) {
+		if (t.type == MVPN_TLV_ADDR) {
+			struct mvpn_addr *more = reallocarray(k->addresses, k->naddresses + 1, sizeof(*more));
+
+			if (!more)
+				return;
+			k->addresses = more;
+			memcpy(more[k->naddresses++].b, t.value, 16);
+		} else if (t.type == MVPN_TLV_ADDR_REFUSED) {
+			k->naddresses_refused++;
+			k->counters[KC_ADDR_REFUSED]++;
+			memcpy(a.b, t.value, 16);
+			log_warn("the server refused our address %s: %s", mvpn_addr_str(&a, text),
+				 mvpn_reason_text(t.value[16] << 8 | t.value[17]));
+		}
+	}
+}
+
+/* the first WELCOME after enrolment: from now on we are somebody */
+static int become(struct conn *c)
+{
+	struct keyd *k = c->k;
+	int r = chan_device_psk(c->chan, c->fresh->psk, c->fresh->psk);
+
+	if (!r)
+		r = identity_save(k->state_dir, c->fresh);
+	if (r) {
+		conn_failed(c, "enrolled, but the identity could not be kept in %s: %s; the token is used up: make another",
+			    k->state_dir, strerror(-r));
+		return r;
+	}
+	identity_free(k->id);
+	k->id = c->fresh;
+	c->fresh = NULL;
+	log_info("enrolled as %s", k->id->name);
+	return 0;
+}
+
+static int welcome(struct conn *c, const struct chan_msg *m)
+{
+	struct keyd *k = c->k;
+	struct identity *id = c->fresh ? c->fresh : k->id;
+	bool was_online = k->state == KEYD_ONLINE, enrolled = c->fresh != NULL;
+	uint8_t state;
+	uint16_t len;
+	const uint8_t *name = chan_tlv_find(m, MVPN_TLV_NAME, &len);
+
+	if (!name || !chan_get_u8(m, MVPN_TLV_STATE, &state) ||
+	    !chan_get_bytes(m, MVPN_TLV_DEVICE, id->device_id, MVPN_ID_LEN) ||
+	    !chan_get_bytes(m, MVPN_TLV_NET, id->net_id, MVPN_NET_ID_LEN) ||
+	    !chan_get_u32(m, MVPN_TLV_MAX_OFFLINE, &k->max_offline_s) || !chan_get_u32(m, MVPN_TLV_REKEY, &k->rekey_s))
+		return -EPROTO;
+	memset(id->name, 0, sizeof(id->name));
+	memcpy(id->name, name, len);
+	if (enrolled && become(c))
+		return 0; /* dead */
+	take_addresses(k, m);
+	if (k->next_conn == c) {
+		conn_free(k->conn);
+		k->conn = c;
+		k->next_conn = NULL;
+	}
+	if (!c->welcomed) {
+		k->counters[KC_CHANNEL_UP]++;
+		c->rekey_ms = mono_ms() + MVPN_CHAN_REKEY_S * 900ULL + randombytes_uniform(MVPN_CHAN_REKEY_S * 200);
+	}
+	c->welcomed = true;
+	k->server_heard_ms = mono_ms();
+	k->state = state == MVPN_DEV_ACTIVE ? KEYD_ONLINE : state == MVPN_DEV_PENDING ? KEYD_PENDING : KEYD_SUSPENDED;
+	set_error(k, k->state == KEYD_PENDING ? "waiting for approval: `mvpnctl server device approve` on the server" : NULL);
+	if (!was_online && k->state == KEYD_ONLINE) {
+		log_info("online as %s", id->name);
+		k->online_since_ms = mono_ms();
+		introduce_resume(k);
+	}
+	if (enrolled)
+		control_enrol_done(k, NULL);
+	control_state_changed(k);
+	return 0;
+}
+
+/* ---- messages ---- */
+
+static int closed_by_server(struct conn *c, const struct chan_msg *m)
+{
+	struct keyd *k = c->k;
+	uint16_t why = MVPN_R_NONE;
+
+	chan_get_u16(m, MVPN_TLV_REASON, &why);
+	if (k->conn == c && (why == MVPN_R_REVOKED || why == MVPN_R_SUSPENDED)) {
+		log_err("this device is %s: all sessions are cut and protected traffic is dropped",
+			why == MVPN_R_REVOKED ? "REVOKED; enrol it again with a new token after `rm identity`" : "suspended");
+		sessions_drop_all(k, why);
+		k->counters[KC_REVOKED]++;
+	}
+	conn_failed(c, "closed by the server: %s", mvpn_reason_text(why));
+	if (why == MVPN_R_REVOKED)
+		k->state = KEYD_REVOKED;
+	else if (why == MVPN_R_SUSPENDED)
+		k->state = KEYD_SUSPENDED;
+	return 0;
+}
+
+/* 0 or -EPROTO; c may be dead after it */
+static int dispatch(struct conn *c, const struct chan_msg *m)
+{
+	struct keyd *k = c->k;
+
+	if (m->type == MVPN_MSG_CLOSE)
+		return closed_by_server(c, m);
+	if (m->type == MVPN_MSG_WELCOME)
+		return welcome(c, m);
+	if (m->type == MVPN_MSG_HEARTBEAT) {
+		k->server_heard_ms = mono_ms();
+		return 0;
+	}
+	if (!c->welcomed)
+		return -EPROTO;
+	switch (m->type) {
+	case MVPN_MSG_PREFIXES:
+		return peers_message(k, m);
+	case MVPN_MSG_OFFER:
+		return introduce_offer(k, m);
+	case MVPN_MSG_ANSWER:
+		return introduce_answer(k, m);
+	case MVPN_MSG_FAIL:
+		return introduce_fail(k, m);
+	case MVPN_MSG_CANCEL:
+		return introduce_cancel(k, m);
+	case MVPN_MSG_PEER_RESET:
+	case MVPN_MSG_REVOKE:
+		return introduce_peer_gone(k, m);
+	}
+	return 0; /* of a later version */
+}
+
+static const char *handshake_error(const struct conn *c, int r)
+{
+	if (c->fresh)
+		return "the server closed the connection during enrolment: the token is not known there (for another server, "
+		       "forged, or removed), or the server was made anew";
+	if (r == -EBADMSG)
+		return "the server did not authenticate: another machine answers at its address, or its key has changed";
+	return "the server closed the connection during log-in: it does not know this device (removed?), or is overloaded";
+}
+
+static void conn_messages(struct conn *c)
+{
+	struct chan_msg m;
+	int r;
+
+	while ((r = chan_next(c->chan, &m)) > 0) {
+		r = dispatch(c, &m);
+		if (c->dead)
+			return;
+		if (r) {
+			c->k->counters[KC_BAD_MESSAGE]++;
+			conn_failed(c, "message 0x%02x from the server: %s", m.type, strerror(-r));
+			return;
+		}
+	}
+	if (r < 0)
+		conn_failed(c, "bytes from the server: %s", strerror(-r));
+	else
+		conn_flush(c);
+}
+
+static void conn_read(struct conn *c)
+{
+	static uint8_t buf[READ_B];
+	enum chan_state before = chan_state(c->chan);
+	ssize_t n = recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT);
+	int r;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		if (before != CHAN_UP && !n)
+			conn_failed(c, "%s", handshake_error(c, 0));
+		else
+			conn_failed(c, "%s", n ? strerror(errno) : "the server closed the connection");
+		return;
+	}
+	c->heard_ms = mono_ms();
+	r = chan_feed(c->chan, buf, n);
+	if (r) {
+		conn_failed(c, "%s", before == CHAN_UP ? strerror(-r) : handshake_error(c, r));
+		return;
+	}
+	if (before != CHAN_UP && chan_state(c->chan) == CHAN_UP) {
+		conn_flush(c);
+		send_register(c, c->fresh != NULL);
+	}
+	conn_messages(c);
+}
+
+/* ---- connect ---- */
+
+static void conn_next_address(struct conn *c);
+
+static void conn_ready(struct conn *c, uint32_t events)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+	char text[MVPN_ADDRSTRLEN];
+
+	if (c->connecting) {
+		getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+		if (error && c->at < c->nlist) {
+			conn_next_address(c);
+			return;
+		}
+		if (error) {
+			conn_failed(c, "cannot connect to %s: %s", mvpn_endpoint_str(&c->list[c->nlist - 1], text),
+				    strerror(error));
+			return;
+		}
+		c->connecting = false;
+		c->heard_ms = mono_ms();
+	}
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+		conn_read(c);
+	else
+		conn_flush(c);
+}
+
+static void conn_io(void *arg, uint32_t events)
+{
+	struct conn *c = arg;
+
+	c->busy = true;
+	conn_ready(c, events);
+	c->busy = false;
+	if (c->dead)
+		conn_free(c);
+}
+
+static int conn_socket(const struct mvpn_endpoint *to)
+{
+	int on = 1, timeout_ms = MVPN_CHAN_DEAD_S * 1000;
+	int fd = socket(mvpn_addr_is_v4(&to->addr) ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
+	return fd;
+}
+
+static void conn_next_address(struct conn *c)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+	int r;
+
+	loop_remove(c->source);
+	c->source = NULL;
+	if (c->fd >= 0)
+		close(c->fd);
+	c->fd = conn_socket(&c->list[c->at]);
+	r = c->fd < 0 ? c->fd : 0;
+	len = mvpn_endpoint_to_sockaddr(&c->list[c->at++], false, &ss);
+	c->connecting = true;
+	if (!r && connect(c->fd, (struct sockaddr *)&ss, len) && errno != EINPROGRESS)
+		r = -errno;
+	if (!r)
+		r = loop_add(c->k->loop, c->fd, EPOLLIN | EPOLLOUT, conn_io, c, &c->source);
+	if (!r)
+		return;
+	if (c->at < c->nlist)
+		conn_next_address(c);
+	else
+		conn_failed(c, "cannot connect to %s: %s", c->fresh ? c->fresh->server : c->k->id->server, strerror(-r));
+}
+
+static void resolved(void *arg, const struct mvpn_endpoint *list, unsigned n, const char *error)
+{
+	struct conn *c = arg;
+	unsigned i;
+
+	c->resolve = NULL;
+	if (!n) {
+		conn_failed(c, "cannot resolve %s: %s", c->fresh ? c->fresh->server : c->k->id->server, error);
+		return;
+	}
+	memcpy(c->list, list, n * sizeof(*list));
+	c->nlist = n;
+	/* the channel itself must never be captured, or it could not come up */
+	shim_exempt_clear(c->k->shim);
+	for (i = 0; i < n; i++)
+		shim_exempt_add(c->k->shim, &list[i]);
+	conn_next_address(c);
+}
+
+static struct conn *conn_new(struct keyd *k, const struct chan_client *cc, const char *server)
+{
+	struct conn *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->k = k;
+	c->fd = -1;
+	c->started_ms = c->heard_ms = c->said_ms = mono_ms();
+	if (chan_new_client(&c->chan, cc) || resolve_start(&c->resolve, k->loop, server, MVPN_CHAN_PORT, resolved, c)) {
+		conn_free(c);
+		return NULL;
+	}
+	return c;
+}
+
+static struct conn *conn_login(struct keyd *k)
+{
+	struct chan_client cc = {
+		.s = k->id->sk,
+		.server_pk = k->id->server_pk,
+		.psk = k->id->psk,
+		.psk_epoch = k->id->psk_epoch,
+		.boot_gen = k->boot_gen,
+	};
+
+	return conn_new(k, &cc, k->id->server);
+}
+
+void channel_start(struct keyd *k)
+{
+	if (k->conn || !k->id)
+		return;
+	k->conn = conn_login(k);
+	if (!k->conn)
+		reconnect_later(k);
+}
+
+static void reconnect_timer(void *arg)
+{
+	channel_start(arg);
+}
+
+int channel_enrol(struct keyd *k, const struct mvpn_token *t, const char *name, struct ipc_call *call)
+{
+	struct identity *fresh;
+	struct chan_client cc = {.enrol = true, .boot_gen = k->boot_gen};
+
+	if (k->id || k->conn)
+		return -EALREADY;
+	fresh = identity_new();
+	if (!fresh)
+		return -ENOMEM;
+	mvpn_keypair(fresh->sk, fresh->pk);
+	mvpn_token_psk(fresh->psk, t->secret);
+	memcpy(fresh->server_pk, t->server_pk, 32);
+	memcpy(fresh->net_id, t->net_id, sizeof(fresh->net_id));
+	snprintf(fresh->server, sizeof(fresh->server), "%s", t->server);
+	snprintf(fresh->name, sizeof(fresh->name), "%s", name ? name : "");
+	cc.s = fresh->sk;
+	cc.server_pk = fresh->server_pk;
+	cc.psk = fresh->psk;
+	memcpy(cc.token_id, t->token_id, sizeof(cc.token_id));
+	k->conn = conn_new(k, &cc, fresh->server);
+	if (!k->conn) {
+		identity_free(fresh);
+		return -ENOMEM;
+	}
+	k->conn->fresh = fresh;
+	k->enrol_call = call;
+	return 0;
+}
+
+int channel_init(struct keyd *k)
+{
+	k->max_offline_s = MVPN_MAX_OFFLINE_S;
+	k->rekey_s = MVPN_SESSION_REKEY_S;
+	k->state = k->id ? KEYD_OFFLINE : KEYD_UNENROLLED;
+	return loop_timer_new(k->loop, reconnect_timer, k, &k->reconnect);
+}
+
+void channel_free(struct keyd *k)
+{
+	conn_free(k->next_conn);
+	conn_free(k->conn);
+	k->conn = k->next_conn = NULL;
+	loop_timer_free(k->reconnect);
+	free(k->addresses);
+	set_error(k, NULL);
+}
+
+/* ---- time ---- */
+
+static void conn_tick(struct conn *c, uint64_t now)
+{
+	struct chan_buf b = {0};
+
+	if (!c->welcomed) {
+		if (now > c->started_ms + 2 * MVPN_CHAN_HANDSHAKE_S * 1000)
+			conn_failed(c, "no answer from the server in %u s", 2 * MVPN_CHAN_HANDSHAKE_S);
+		return;
+	}
+	if (now > c->heard_ms + MVPN_CHAN_DEAD_S * 1000) {
+		conn_failed(c, "the server was silent for %u s", MVPN_CHAN_DEAD_S);
+		return;
+	}
+	if (now > c->said_ms + MVPN_CHAN_HEARTBEAT_S * 1000) {
+		chan_begin(&b, MVPN_MSG_HEARTBEAT, 0, 0);
+		if (!chan_send(c->chan, &b))
+			conn_flush(c);
+		chan_buf_free(&b);
+	}
+}
+
+void channel_tick(struct keyd *k)
+{
+	uint64_t now = mono_ms();
+
+	if (k->next_conn)
+		conn_tick(k->next_conn, now);
+	if (!k->conn)
+		return;
+	if (k->conn->welcomed && now > k->conn->rekey_ms && !k->next_conn) {
+		k->conn->rekey_ms = now + MVPN_CHAN_HEARTBEAT_S * 1000; /* next try, should this one fail */
+		k->next_conn = conn_login(k);
+	}
+	conn_tick(k->conn, now);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The channel to the server: connect, handshake, register, dispatch, heartbeat, reconnect, enrol. */
+#ifndef MVPN_CHANNEL_H
+#define MVPN_CHANNEL_H
+
+#include "keyd.h"
+#include "token.h"
+
+int channel_init(struct keyd *k);
+void channel_free(struct keyd *k);
+/* connect (again) with the identity in k->id, now */
+void channel_start(struct keyd *k);
+/* enrol with a token; the control call is answered when it is decided. -EALREADY: enrolled, or being so */
+int channel_enrol(struct keyd *k, const struct mvpn_token *t, const char *name, struct ipc_call *call);
+/* -ENOTCONN, -ENOBUFS (the channel is then closed and made anew) */
+int channel_send(struct keyd *k, const struct chan_buf *b);
+/* our addresses have changed: tell the server */
+void channel_register(struct keyd *k);
+void channel_tick(struct keyd *k); /* each second */
+const char *keyd_state_name(enum keyd_state s);
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "conf.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "log.h"
+#include "mvpn/ctl.h"
+
+#define PIN_DIR "/sys/fs/bpf/mvpn/v1"
+#define MAX_PREFIXES_SPARE 4096 /* entries kept for the networks that cover an overflow */
+
+static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
+static const enum log_level log_level_of[] = {LOG_L_ERR, LOG_L_WARN, LOG_L_INFO, LOG_L_DEBUG};
+
+#define AT(member) offsetof(struct settings, member)
+static const struct config_key keys[] = {
+	{"keyd", "socket", CONFIG_STRING, AT(socket), 0, 0, NULL},
+	{"keyd", "pin_dir", CONFIG_STRING, AT(pin_dir), 0, 0, NULL},
+	{"keyd", "log_level", CONFIG_ENUM, AT(log_level), 0, 0, log_levels},
+	{"data", "tap", CONFIG_STRING, AT(tap), 0, 0, NULL},
+	{"data", "udp_port", CONFIG_UINT, AT(udp_port), 1, 65535, NULL},
+	{"data", "spin_us", CONFIG_UINT, AT(spin_us), 0, 10000, NULL},
+	{"data", "busy_poll", CONFIG_BOOL, AT(busy_poll), 0, 0, NULL},
+	{"limits", "max_prefixes", CONFIG_UINT, AT(max_prefixes), 1, MVPN_PREFIXES_MAX - MAX_PREFIXES_SPARE, NULL},
+};
+#define NKEYS (sizeof(keys) / sizeof(keys[0]))
+
+void conf_defaults(struct settings *s)
+{
+	memset(s, 0, sizeof(*s));
+	s->socket = strdup(MVPN_KEYD_SOCKET);
+	s->pin_dir = strdup(PIN_DIR);
+	s->tap = strdup("mvpn0");
+	s->udp_port = MVPN_DATA_PORT;
+	s->spin_us = 50;
+	s->max_prefixes = MVPN_PREFIXES_MAX - MAX_PREFIXES_SPARE;
+	s->log_level = 2;
+}
+
+int conf_load(struct settings *s, const char *path, bool must, char **ret_error)
+{
+	int r = config_load(path, keys, NKEYS, s, ret_error);
+
+	if (r == -ENOENT && !must) {
+		free(*ret_error);
+		*ret_error = NULL;
+		return 0;
+	}
+	return r;
+}
+
+void conf_free(struct settings *s)
+{
+	config_free(keys, NKEYS, s);
+}
+
+int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
+{
+	struct settings fresh;
+	int r;
+
+	conf_defaults(&fresh);
+	r = conf_load(&fresh, k->config_path ? k->config_path : k->config_default, false, ret_error);
+	if (!r && (fresh.udp_port != k->conf.udp_port || strcmp(fresh.tap, k->conf.tap) ||
+		   fresh.spin_us != k->conf.spin_us || fresh.busy_poll != k->conf.busy_poll)) {
+		r = -EBUSY;
+		if (asprintf(ret_error, "tap, udp_port, spin_us and busy_poll change only with a restart of keyd") < 0)
+			*ret_error = NULL;
+	}
+	if (!r && fresh.log_level != k->conf.log_level) {
+		k->conf.log_level = fresh.log_level;
+		log_init("keyd", log_level_of[fresh.log_level]);
+		json_array_append_new(changed, json_string("log_level"));
+	}
+	if (!r && fresh.max_prefixes != k->conf.max_prefixes) {
+		k->conf.max_prefixes = fresh.max_prefixes;
+		json_array_append_new(changed, json_string("max_prefixes"));
+	}
+	conf_free(&fresh);
+	return r;
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "control.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "channel.h"
+#include "conf.h"
+#include "log.h"
+#include "mvpn/ctl.h"
+
+/* ---- verbs that change something ---- */
+
+static void verb_attach(struct keyd *k, struct ipc_call *call, json_t *args)
+{
+	static const char *const wires[] = {"auto", "xdp", "udp"};
+	const char *iface = json_string_value(json_object_get(args, "iface"));
+	const char *wire = json_string_value(json_object_get(args, "wire"));
+	unsigned queues = json_integer_value(json_object_get(args, "queues")), want = 0;
+	struct attachment *a = NULL;
+	char *error = NULL;
+	bool already;
+	json_t *body;
+	int r;
+
+	while (wire && want < 3 && strcmp(wire, wires[want]))
+		want++;
+	if (!iface || !*iface || want == 3) {
+		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument", "mvpnctl attach eth0 --wire auto|xdp|udp",
+				!iface || !*iface ? "which interface?" : "unknown wire %s", wire);
+		return;
+	}
+	r = attach_add(k, iface, want, queues, &a, &already, &error);
+	if (r) {
+		ipc_reply_error(call, MVPN_EXIT_FAILED, r == -ENODEV ? "no-such-interface" : "attach-failed",
+				r == -ENODEV ? "`ip link` lists them" : "mvpnctl attach --wire udp works on every interface",
+				"cannot attach to %s: %s", iface, error ? error : strerror(-r));
+	} else {
+		body = show_interface(k, a);
+		json_object_set_new(body, "already", json_boolean(already));
+		ipc_reply_ok(call, body);
+	}
+	free(error);
+}
+
+static void verb_detach(struct keyd *k, struct ipc_call *call, json_t *args)
+{
+	const char *iface = json_string_value(json_object_get(args, "iface"));
+	char *error = NULL;
+	int r;
+
+	if (!iface) {
+		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument", "mvpnctl detach eth0", "which interface?");
+		return;
+	}
+	if (k->nsessions && k->nifaces == 1 && attachment_find(k, iface) && !json_is_true(json_object_get(args, "force"))) {
+		ipc_reply_error(call, MVPN_EXIT_FAILED, "in-use", "add --force if cleartext from here on is what you want",
+				"%u session%s in use and %s is the last attached interface: protected traffic would leave it in clear",
+				k->nsessions, k->nsessions == 1 ? " is" : "s are", iface);
+		return;
+	}
+	r = attach_del(k, iface, &error);
+	if (r)
+		ipc_reply_error(call, MVPN_EXIT_FAILED, r == -ENOENT ? "not-attached" : "detach-failed", "mvpnctl status",
+				"cannot detach from %s: %s", iface,
+				r == -ENOENT ? "it is not attached" : error ? error : strerror(-r));
+	else
+		ipc_reply_ok(call, json_pack("{s:s}", "iface", iface));
+	free(error);
+}
+
+static void enrol_gone(void *arg)
+{
+	((struct keyd *)arg)->enrol_call = NULL;
+}
+
+static void verb_enroll(struct keyd *k, struct ipc_call *call, json_t *args)
+{
+	json_t *text = json_object_get(args, "token");
+	const char *name = json_string_value(json_object_get(args, "name"));
+	struct mvpn_token t;
+	int r;
+
+	if (k->id) {
+		ipc_reply_error(call, MVPN_EXIT_FAILED, "already-enrolled",
+				"to enrol it anew, stop keyd and remove `identity` from its state directory",
+				"this machine is already enrolled as %s with %s", k->id->name, k->id->server);
+		return;
+	}
+	r = json_is_string(text) ? mvpn_token_decode(&t, json_string_value(text)) : -EINVAL;
+	if (r) {
+		ipc_reply_error(call, MVPN_EXIT_FAILED, "bad-token", "make one on the server: `mvpnctl server token create`",
+				"%s",
+				r == -EBADMSG		  ? "the token is damaged: mistyped or cut"
+				: r == -EPROTONOSUPPORT ? "the token is of a newer version than this keyd"
+							  : "that is not a token (it begins with mvpn's prefix mavp1_)");
+		return;
+	}
+	r = channel_enrol(k, &t, name, call);
+	sodium_memzero(&t, sizeof(t));
+	if (r)
+		ipc_reply_error(call, MVPN_EXIT_FAILED, r == -EALREADY ? "in-progress" : "enrolment-failed", "",
+				"%s", r == -EALREADY ? "an enrolment is under way" : strerror(-r));
+	else
+		ipc_call_on_gone(call, enrol_gone, k);
+}
+
+static void verb_reload(struct keyd *k, struct ipc_call *call, json_t *args)
+{
+	json_t *changed = json_array();
+	char *error = NULL;
+	int r = conf_reload(k, changed, &error);
+
+	if (r) {
+		json_decref(changed);
+		ipc_reply_error(call, MVPN_EXIT_FAILED, "bad-config", "the running configuration stays in force", "%s",
+				error ? error : strerror(-r));
+	} else {
+		ipc_reply_ok(call, json_pack("{s:o}", "changed", changed));
+	}
+	free(error);
+}
+
+/* ---- verbs that show something ---- */
+
+static void verb_explain(struct keyd *k, struct ipc_call *call, json_t *args)
+{
+	const char *text = json_string_value(json_object_get(args, "dst"));
+	struct mvpn_addr dst;
+
+	if (!text || mvpn_addr_parse(&dst, text))
+		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument", "mvpnctl explain 10.0.0.5:443/tcp",
+				"%s is not an address", text ? text : "(nothing)");
+	else
+		ipc_reply_ok(call, show_explain(k, &dst));
+}
+
+static const struct {
+	const char *name;
+	void (*fn)(struct keyd *k, struct ipc_call *call, json_t *args);
+	json_t *(*show)(struct keyd *k);
+} verbs[] = {
+	{"status", NULL, show_status},	 {"attach", verb_attach, NULL},	  {"detach", verb_detach, NULL},
+	{"enroll", verb_enroll, NULL},	 {"peers", NULL, show_peers},	  {"sessions", NULL, show_sessions},
+	{"flows", NULL, show_flows},	 {"ping", control_ping, NULL},	  {"explain", verb_explain, NULL},
+	{"wait", control_wait, NULL},	 {"rekey", control_rekey, NULL},  {"leaks", NULL, show_leaks},
+	{"doctor", NULL, show_doctor},	 {"metrics", NULL, show_metrics}, {"reload", verb_reload, NULL},
+};
+
+static void on_request(void *arg, struct ipc_call *call, const char *verb, json_t *args)
+{
+	struct keyd *k = arg;
+	unsigned i;
+
+	for (i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		if (strcmp(verb, verbs[i].name))
+			continue;
+		if (verbs[i].fn)
+			verbs[i].fn(k, call, args);
+		else
+			ipc_reply_ok(call, verbs[i].show(k));
+		return;
+	}
+	ipc_reply_error(call, MVPN_EXIT_USAGE, "unknown-verb", "mvpnctl and keyd should be of one version",
+			"keyd %s does not know the verb %s", MVPN_VERSION, verb);
+}
+
+int control_init(struct keyd *k)
+{
+	return ipc_server_new(k->loop, k->conf.socket, on_request, k, &k->ipc);
+}
+
+void control_free(struct keyd *k)
+{
+	control_wait_free(k);
+	ipc_server_free(k->ipc);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Local control: the verbs of docs/control.md. control.c dispatches and changes things, control_show.c tells, control_wait.c
+ * answers later. */
+#ifndef MVPN_CONTROL_H
+#define MVPN_CONTROL_H
+
+#include "attach.h"
+#include "keyd.h"
+
+int control_init(struct keyd *k);
+void control_free(struct keyd *k);
+
+/* what others tell those who wait (control_wait.c) */
+void control_session_up(struct keyd *k, struct peer *p);
+void control_session_failed(struct keyd *k, struct peer *p, enum mvpn_reason why);
+void control_pong(struct keyd *k, struct peer *p, const struct dp_event *e);
+void control_enrol_done(struct keyd *k, const char *error); /* NULL: enrolled */
+void control_state_changed(struct keyd *k);
+
+/* ---- within control ---- */
+void control_ping(struct keyd *k, struct ipc_call *call, json_t *args);
+void control_wait(struct keyd *k, struct ipc_call *call, json_t *args);
+void control_rekey(struct keyd *k, struct ipc_call *call, json_t *args);
+void control_wait_free(struct keyd *k);
+
+json_t *show_status(struct keyd *k);
+json_t *show_interface(struct keyd *k, const struct attachment *a);
+json_t *show_peers(struct keyd *k);
+json_t *show_sessions(struct keyd *k);
+json_t *show_flows(struct keyd *k);
+json_t *show_leaks(struct keyd *k);
+json_t *show_doctor(struct keyd *k);
+json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst);
+json_t *show_metrics(struct keyd *k);
+json_t *show_device(struct keyd *k);
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "guard.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "attach.h"
+#include "log.h"
+#include "mvpn/ctl.h"
+#include "peers.h"
+#include "shim.h"
+
+struct guard {
+	struct shim *shim;
+	unsigned prefixes, attached, failed;
+};
+
+static int guard_prefix(void *arg, const struct mvpn_prefix *p, const char *owner, const char *name)
+{
+	struct guard *g = arg;
+	int r = shim_protect(g->shim, p, MVPN_PEER_NONE, strcmp(owner, "self") ? 0 : MVPN_PROT_LOCAL);
+
+	if (!r)
+		g->prefixes++;
+	return r;
+}
+
+static int guard_iface(void *arg, const char *name, enum wire_want want, unsigned queues)
+{
+	struct guard *g = arg;
+	struct shim_iface i;
+	char *error = NULL;
+
+	if (shim_attach(g->shim, name, &i, &error)) {
+		g->failed++;
+		log_err("guard: %s is not protected yet: %s", name, error ? error : "?");
+	} else {
+		g->attached++;
+	}
+	free(error);
+	return 0;
+}
+
+int guard_run(const char *state_dir, const char *pin_dir)
+{
+	struct mvpn_config down = {0};
+	struct guard g = {0};
+	char *error = NULL;
+	int r = shim_open(&g.shim, pin_dir, &error);
+
+	if (r) {
+		log_err("guard: %s", error ? error : strerror(-r));
+		free(error);
+		return MVPN_EXIT_FAILED;
+	}
+	shim_config(g.shim, &down);
+	r = peers_kept_each(state_dir, guard_prefix, &g);
+	if (r && r != -ENOENT)
+		log_err("guard: the kept set in %s is damaged or does not fit after %u prefixes: %s", state_dir, g.prefixes,
+			strerror(-r));
+	attach_kept_each(state_dir, guard_iface, &g);
+	shim_close(g.shim);
+	log_info("guard: %u prefixes protected on %u interfaces until keyd is up", g.prefixes, g.attached);
+	return (r && r != -ENOENT) || g.failed ? MVPN_EXIT_UNHEALTHY : MVPN_EXIT_OK;
+}

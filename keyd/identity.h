@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What keyd keeps on disk below --state: who it is, its boot generation, and small lists that outlive it. */
+#ifndef MVPN_IDENTITY_H
+#define MVPN_IDENTITY_H
+
+#include "keyd.h"
+
+/* locked, undumped memory for an identity; free wipes */
+struct identity *identity_new(void);
+void identity_free(struct identity *id);
+
+/* 0, -ENOENT not enrolled, -EPERM readable by others, -EBADMSG damaged */
+int identity_load(const char *dir, struct identity **ret);
+int identity_save(const char *dir, const struct identity *id);
+/* adds one to the stored number, durably, and returns it: no two lives of keyd have the same */
+int boot_gen_next(const char *dir, uint64_t *ret);
+
+/* pins of peer keys, trust on first use: a log of lines, the last of an id counts */
+int pin_load(const char *dir, int (*fn)(void *arg, const uint8_t id[16], const uint8_t pk[32]), void *arg);
+int pin_append(const char *dir, const uint8_t id[16], const uint8_t pk[32]);
+
+#endif

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * keyd's main thread: what its parts share. One struct keyd, made in main.c and given to each part; each part owns the
+ * members under its heading and the others only read them.
+ *
+ *   a key's way:   flows.c (miss) -> sessions.c (REQUEST) -> channel.c -> server -> channel.c (ANSWER) -> sessions.c
+ *                  -> keytab + shim maps -> dp (held packets go)
+ */
+#ifndef MVPN_KEYD_H
+#define MVPN_KEYD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "chan.h"
+#include "dp/dp.h"
+#include "ipc.h"
+#include "keytab.h"
+#include "loop.h"
+#include "lpm.h"
+#include "mvpn/auth.h"
+#include "mvpn/limits.h"
+#include "netlink.h"
+#include "shim.h"
+
+struct conn;
+struct attachment;
+struct session;
+struct intro_run;
+struct ping_run;
+struct waiter;
+
+/* keyd.conf; see docs/keyd.conf.5 */
+struct settings {
+	char *socket, *pin_dir, *tap;
+	uint64_t udp_port, spin_us, max_prefixes;
+	bool busy_poll;
+	int log_level; /* index into the choices: error warning info debug */
+};
+
+/* identity.c: who this device is; secrets in locked memory */
+struct identity {
+	uint8_t sk[32], psk[32];
+	uint8_t pk[32];
+	uint32_t psk_epoch;
+	uint8_t server_pk[32];
+	uint8_t net_id[MVPN_NET_ID_LEN];
+	uint8_t device_id[MVPN_ID_LEN];
+	char server[256]; /* "addr:port" or "name:port" */
+	char name[MVPN_NAME_MAX_B + 1];
+};
+
+enum keyd_state {
+	KEYD_UNENROLLED,
+	KEYD_OFFLINE,
+	KEYD_PENDING,
+	KEYD_ONLINE,
+	KEYD_SUSPENDED,
+	KEYD_REVOKED,
+};
+
+/* peers.c: another device */
+struct peer {
+	uint32_t index;
+	uint8_t id[MVPN_ID_LEN];
+	char name[MVPN_NAME_MAX_B + 1];
+	uint8_t state; /* enum mvpn_device_state as the server says; 0 unknown */
+	unsigned prefixes;
+	struct mvpn_addr any; /* an address inside one of its prefixes: REQ's destination when no packet names one */
+	/* sessions.c */
+	struct session *sessions; /* newest first */
+	struct intro_run *intro;  /* ours, under way */
+	struct mvpn_endpoint endpoint;
+	uint32_t epoch;
+	uint64_t denied_until_ms; /* a refusal is believed until then */
+	uint64_t backoff_until_ms;
+	unsigned error; /* enum mvpn_reason of the last failed introduction, 0 none */
+	uint8_t pin[32];
+	bool pinned;
+};
+
+/* events of the control plane that are counted; names in control_status.c */
+enum keyd_counter {
+	KC_CHANNEL_UP,
+	KC_CHANNEL_LOST,
+	KC_CHANNEL_FAILED,
+	KC_BAD_MESSAGE,
+	KC_INTRO_STARTED,
+	KC_INTRO_DONE,
+	KC_INTRO_FAILED,
+	KC_INTRO_DENIED,
+	KC_OFFER_REFUSED,
+	KC_STALE_BOOT,
+	KC_BAD_ANSWER,
+	KC_SESSIONS_DROPPED_OFFLINE,
+	KC_REVOKED,
+	KC_PIN_CHANGED,
+	KC_ADDR_REFUSED,
+	KC_MAP_FULL,
+	KC_WIRE_ERRORS,
+	KC_MAX,
+};
+extern const char *const keyd_counter_names[KC_MAX];
+
+struct keyd {
+	struct loop *loop;
+	struct settings conf;
+	const char *state_dir, *config_path;
+	char config_default[64];
+	struct nl *nl;
+	struct shim *shim;
+	struct keytab *kt;
+	struct dp *dp;
+	struct ipc_server *ipc;
+	struct loop_timer *tick; /* each second: alive_ns, reclaim, expiries */
+	uint64_t boot_gen;
+	uint64_t counters[KC_MAX];
+	uint16_t suites;
+
+	/* identity.c; NULL until enrolled */
+	struct identity *id;
+
+	/* channel.c */
+	enum keyd_state state;
+	struct conn *conn;	/* the live channel, or the one being made */
+	struct conn *next_conn; /* its successor while the channel is rekeyed */
+	struct loop_timer *reconnect;
+	char *server_error; /* why there is no channel, for `status` */
+	uint64_t server_heard_ms, online_since_ms;
+	uint32_t max_offline_s, rekey_s;
+	struct ipc_call *enrol_call;
+
+	/* peers.c */
+	struct peer **peers; /* by index; 0 unused */
+	uint32_t npeers, peers_size;
+	void *peers_by_id;	/* tsearch root */
+	struct lpm *prefixes;	/* all protected prefixes -> peer index, own ones KEYD_SELF */
+	struct lpm *incoming;	/* being received after RESET */
+	bool prefixes_overflow; /* some are covered by a wider, dropping prefix */
+	uint64_t policy_rev;
+	struct mvpn_addr *addresses; /* accepted by the server */
+	unsigned naddresses, naddresses_refused;
+	struct loop_timer *save_protected;
+
+	/* sessions.c */
+	struct session **by_slot; /* MVPN_SPI_SLOTS */
+	unsigned nsessions, nintros;
+
+	/* attach.c */
+	struct attachment *ifaces[MVPN_IFACES_MAX];
+	unsigned nifaces;
+	struct loop_timer *refresh; /* routes or neighbours changed: resolve end points anew */
+	struct loop_timer *reregister;
+
+	/* control.c */
+	struct ping_run *pings;
+	struct waiter *waiters;
+};
+
+/* index of this device in keyd->prefixes; never a peer */
+#define KEYD_SELF MVPN_PEERS_MAX
+
+#endif

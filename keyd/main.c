@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* keyd: start, privileges, the parts in the order in which they need each other, and the end. */
+#include <cap-ng.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "aead.h"
+#include "attach.h"
+#include "channel.h"
+#include "conf.h"
+#include "control.h"
+#include "crypto.h"
+#include "flows.h"
+#include "fsutil.h"
+#include "guard.h"
+#include "identity.h"
+#include "keyd.h"
+#include "log.h"
+#include "mvpn/ctl.h"
+#include "peers.h"
+#include "sessions.h"
+
+#define CONFIG_DEFAULT "/etc/mvpn/keyd.conf"
+#define TICK_MS 1000
+#define CLOSE_GRACE_US 20000 /* for the CLOSE packets of a stop to leave */
+
+struct options {
+	const char *state, *config, *socket, *pin;
+	bool check, guard;
+};
+
+static const char usage[] =
+	"usage: keyd --state DIR [--config F] [--socket PATH] [--pin DIR] [--check-config] [--guard]\n"
+	"  --state DIR     identity and what must outlive keyd (default /var/lib/mvpn)\n"
+	"  --config F      configuration (default " CONFIG_DEFAULT ", and conf.d/*.conf beside it)\n"
+	"  --socket PATH   control socket for mvpnctl (default " MVPN_KEYD_SOCKET ")\n"
+	"  --pin DIR       where BPF maps and links are pinned (default /sys/fs/bpf/mvpn/v1)\n"
+	"  --check-config  read the configuration, say what is wrong, exit\n"
+	"  --guard         protect with the last known prefixes, then exit (for boot)\n"
+	"  --version, --help\n";
+
+static int parse(int argc, char **argv, struct options *o)
+{
+	static const struct option longs[] = {
+		{"state", required_argument, NULL, 's'}, {"config", required_argument, NULL, 'c'},
+		{"socket", required_argument, NULL, 'S'}, {"pin", required_argument, NULL, 'p'},
+		{"check-config", no_argument, NULL, 'C'}, {"guard", no_argument, NULL, 'g'},
+		{"version", no_argument, NULL, 'V'},	 {"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		switch (c) {
+		case 's':
+			o->state = optarg;
+			break;
+		case 'c':
+			o->config = optarg;
+			break;
+		case 'S':
+			o->socket = optarg;
+			break;
+		case 'p':
+			o->pin = optarg;
+			break;
+		case 'C':
+			o->check = true;
+			break;
+		case 'g':
+			o->guard = true;
+			break;
+		case 'V':
+			puts("keyd " MVPN_VERSION);
+			exit(MVPN_EXIT_OK);
+		case 'h':
+			fputs(usage, stdout);
+			exit(MVPN_EXIT_OK);
+		default:
+			fputs(usage, stderr);
+			return -EINVAL;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "keyd: unexpected argument %s\n%s", argv[optind], usage);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* ---- privileges ---- */
+
+static void harden(void)
+{
+	struct rlimit none = {0, 0}, all = {RLIM_INFINITY, RLIM_INFINITY};
+
+	setrlimit(RLIMIT_CORE, &none);
+	prctl(PR_SET_DUMPABLE, 0);
+	if (setrlimit(RLIMIT_MEMLOCK, &all))
+		log_warn("cannot raise the locked-memory limit: %s; many sessions may not fit", strerror(errno));
+	umask(077);
+}
+
+/* Set-up is done: what is left is what attach, AF_XDP and new sessions need. Root without these is an ordinary user who owns
+ * its state directory. */
+static int privileges_drop(void)
+{
+	capng_clear(CAPNG_SELECT_BOTH);
+	if (capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET, CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF,
+			  CAP_PERFMON, CAP_IPC_LOCK, -1) ||
+	    capng_apply(CAPNG_SELECT_BOTH) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return -EPERM;
+	return 0;
+}
+
+static int state_lock(const char *dir)
+{
+	char *path = path_join(dir, "lock");
+	int fd = path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
+
+	free(path);
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		close(fd);
+		return -EBUSY;
+	}
+	return fd; /* held until the process ends */
+}
+
+/* ---- the parts ---- */
+
+static void config_tell(struct keyd *k, bool running)
+{
+	struct mvpn_config c = {
+		.alive_ns = running ? mono_ns() : 0,
+		.tap_ifindex = running ? dp_tap_ifindex(k->dp) : 0,
+		.udp_port = k->conf.udp_port,
+	};
+	int r = shim_config(k->shim, &c);
+
+	if (r)
+		log_ratelimited(LOG_L_ERR, "cannot write the BPF map `config`: %s; protected traffic will stop", strerror(-r));
+}
+
+static void tick(void *arg)
+{
+	struct keyd *k = arg;
+
+	config_tell(k, true);
+	kt_reclaim(k->kt);
+	channel_tick(k);
+	sessions_tick(k);
+	sd_notify(0, "WATCHDOG=1");
+	loop_timer_arm(k->tick, TICK_MS);
+}
+
+static void dp_ready(void *arg, uint32_t events)
+{
+	struct keyd *k = arg;
+	struct dp_event e;
+
+	while (dp_next_event(k->dp, &e)) {
+		if (e.type == DP_EV_ERROR)
+			attach_wire_failed(k, e.ifindex, e.error);
+		else
+			sessions_dp_event(k, &e);
+	}
+}
+
+static int fail(const char *what, const char *on, int r)
+{
+	log_err("%s%s%s: %s", what, on ? " " : "", on ? on : "", strerror(-r));
+	return r;
+}
+
+static int start_identity(struct keyd *k)
+{
+	int r = identity_load(k->state_dir, &k->id);
+
+	if (r == -EBADMSG)
+		return fail("the identity is damaged; restore it from a backup, or remove it and enrol again:", k->state_dir, r);
+	if (r == -EPERM)
+		return fail("the identity must be a file of root's that nobody else may read (chmod 600):", k->state_dir, r);
+	if (r && r != -ENOENT)
+		return fail("cannot read the identity in", k->state_dir, r);
+	r = boot_gen_next(k->state_dir, &k->boot_gen);
+	return r ? fail("cannot count this start (boot_gen) in", k->state_dir, r) : 0;
+}
+
+static int start_data_path(struct keyd *k)
+{
+	struct dp_config dc = {
+		.tap_name = k->conf.tap,
+		.udp_port = k->conf.udp_port,
+		.busy_poll = k->conf.busy_poll,
+		.spin_us = k->conf.spin_us,
+	};
+	char *error = NULL;
+	int r = shim_open(&k->shim, k->conf.pin_dir, &error);
+
+	if (r) {
+		log_err("%s", error ? error : strerror(-r));
+		free(error);
+		return r;
+	}
+	/* programs of an earlier life may be attached: they drop until the new tables are whole */
+	config_tell(k, false);
+	shim_keys_clear_all(k->shim);
+	shim_spis_clear_all(k->shim);
+	r = kt_new(&k->kt);
+	if (r)
+		return fail("key table", NULL, r);
+	r = dp_new(&k->dp, k->kt, &dc);
+	if (r)
+		return fail("cannot start the fast path (tap, UDP port); is another keyd running in this network namespace?", k->conf.tap,
+			    r);
+	return loop_add(k->loop, dp_event_fd(k->dp), EPOLLIN, dp_ready, k, NULL);
+}
+
+static int start(struct keyd *k)
+{
+	int r;
+
+	r = nl_new(&k->nl);
+	if (r)
+		return fail("rtnetlink", NULL, r);
+	r = start_identity(k);
+	if (!r)
+		r = start_data_path(k);
+	if (r)
+		return r;
+	r = sessions_init(k);
+	if (!r)
+		r = peers_init(k);
+	if (!r)
+		r = channel_init(k);
+	if (!r)
+		r = flows_init(k);
+	if (!r)
+		r = attach_init(k);
+	if (!r)
+		r = loop_timer_new(k->loop, tick, k, &k->tick);
+	if (r)
+		return fail("start", NULL, r);
+	r = control_init(k);
+	if (r)
+		return fail("control socket", k->conf.socket, r);
+	tick(k);
+	r = privileges_drop();
+	if (r)
+		return fail("cannot drop privileges", NULL, r);
+	channel_start(k);
+	return 0;
+}
+
+static void stop(struct keyd *k)
+{
+	uint32_t i;
+
+	sd_notify(0, "STOPPING=1");
+	if (k->ipc)
+		control_free(k);
+	for (i = 1; k->dp && i <= k->npeers; i++) {
+		const struct session *s = session_transmitting(k->peers[i]);
+
+		if (s)
+			dp_send_ctrl(k->dp, s->rx_spi, MVPN_CTRL_CLOSE, 0, 0);
+	}
+	if (k->nsessions)
+		usleep(CLOSE_GRACE_US);
+	if (k->dp)
+		config_tell(k, false); /* from here on the shim drops */
+	if (k->by_slot)
+		sessions_free(k);
+	attach_free(k);
+	channel_free(k);
+	peers_free(k);
+	dp_free(k->dp);
+	kt_free(k->kt);
+	shim_close(k->shim);
+	nl_free(k->nl);
+	identity_free(k->id);
+	loop_timer_free(k->tick);
+}
+
+static void on_signal(void *arg, int signo)
+{
+	char *error = NULL;
+	json_t *changed = json_array();
+
+	if (signo == SIGHUP && conf_reload(arg, changed, &error))
+		log_err("reload: %s; the running configuration stays in force", error ? error : "?");
+	json_decref(changed);
+	free(error);
+}
+
+static int prepare(struct keyd *k, const struct options *o)
+{
+	char *error = NULL;
+	int r;
+
+	conf_defaults(&k->conf);
+	k->config_path = o->config;
+	strcpy(k->config_default, CONFIG_DEFAULT);
+	r = conf_load(&k->conf, o->config ? o->config : CONFIG_DEFAULT, o->config != NULL, &error);
+	if (r) {
+		fprintf(stderr, "keyd: %s\n", error ? error : strerror(-r));
+		free(error);
+		return r;
+	}
+	if (o->socket) {
+		free(k->conf.socket);
+		k->conf.socket = strdup(o->socket);
+	}
+	if (o->pin) {
+		free(k->conf.pin_dir);
+		k->conf.pin_dir = strdup(o->pin);
+	}
+	k->state_dir = o->state;
+	log_init("keyd", (const enum log_level[]){LOG_L_ERR, LOG_L_WARN, LOG_L_INFO, LOG_L_DEBUG}[k->conf.log_level]);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const int signals[] = {SIGHUP, 0};
+	struct options o = {.state = "/var/lib/mvpn"};
+	struct keyd k = {0};
+	int r, code = MVPN_EXIT_FAILED;
+
+	if (parse(argc, argv, &o))
+		return MVPN_EXIT_USAGE;
+	if (prepare(&k, &o))
+		goto out_conf;
+	if (o.check) {
+		puts("configuration is good");
+		code = MVPN_EXIT_OK;
+		goto out_conf;
+	}
+	harden();
+	if (mvpn_crypto_init() || aead_init()) {
+		log_err("the cryptographic library does not start");
+		goto out_conf;
+	}
+	k.suites = aead_suites();
+	r = dir_make(o.state, 0700);
+	if (!r)
+		r = state_lock(o.state);
+	if (r < 0) {
+		fail(r == -EBUSY ? "another keyd runs with the state directory" : "cannot use the state directory", o.state, r);
+		goto out_conf;
+	}
+	if (o.guard) {
+		code = guard_run(o.state, k.conf.pin_dir);
+		goto out_conf;
+	}
+	r = loop_new(&k.loop);
+	if (!r)
+		r = loop_signals(k.loop, signals, on_signal, &k);
+	if (!r)
+		r = start(&k);
+	if (!r) {
+		sd_notify(0, "READY=1");
+		log_info("keyd %s: %s, boot generation %llu", MVPN_VERSION, k.id ? k.id->name : "not enrolled",
+			 (unsigned long long)k.boot_gen);
+		r = loop_run(k.loop);
+	}
+	stop(&k);
+	loop_free(k.loop);
+	code = r ? MVPN_EXIT_FAILED : MVPN_EXIT_OK;
+out_conf:
+	conf_free(&k.conf);
+	return code;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The other devices and the protected prefixes: from the server (PREFIXES), kept on disk for the guard, put into the
+ * BPF maps and the key table. */
+#ifndef MVPN_PEERS_H
+#define MVPN_PEERS_H
+
+#include "keyd.h"
+
+int peers_init(struct keyd *k); /* reads the kept set and makes the maps agree with it */
+void peers_free(struct keyd *k);
+/* finds or makes; NULL when the table is full or there is no memory */
+struct peer *peer_ensure(struct keyd *k, const uint8_t id[MVPN_ID_LEN]);
+struct peer *peer_by_index(struct keyd *k, uint32_t index); /* NULL if none */
+struct peer *peer_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN]);
+/* by name, id in hex, or an address inside one of its prefixes */
+struct peer *peer_find(struct keyd *k, const char *what);
+const char *peer_label(const struct peer *p); /* its name, or "?" */
+/* a PREFIXES message; -EPROTO if malformed */
+int peers_message(struct keyd *k, const struct chan_msg *m);
+/* the set as it was last kept, for `--guard`: calls fn for each; -ENOENT when nothing was kept */
+int peers_kept_each(const char *state_dir,
+		    int (*fn)(void *arg, const struct mvpn_prefix *p, const char *owner, const char *name),
+		    void *arg);
+void peers_save(struct keyd *k); /* now */
+
+#endif

@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "sessions.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "channel.h"
+#include "control.h"
+#include "crypto.h"
+#include "dp/nexthop.h"
+#include "log.h"
+#include "peers.h"
+
+/* A repeats CONFIRM at these ages until B is heard (PROTOCOL §3 step 5) */
+static const unsigned confirm_at_ms[] = {0, 100, 300, 1000};
+#define CONFIRMS (sizeof(confirm_at_ms) / sizeof(confirm_at_ms[0]))
+
+static void session_timer(void *arg);
+
+int sessions_init(struct keyd *k)
+{
+	k->by_slot = calloc(MVPN_SPI_SLOTS, sizeof(*k->by_slot));
+	return k->by_slot ? 0 : -ENOMEM;
+}
+
+void sessions_free(struct keyd *k)
+{
+	uint32_t i;
+
+	for (i = 1; i <= k->npeers; i++)
+		introduce_abort(k, k->peers[i]);
+	sessions_drop_all(k, MVPN_R_SHUTDOWN);
+	free(k->by_slot);
+}
+
+static struct session *by_spi(struct keyd *k, uint32_t rx_spi)
+{
+	struct session *s = k->by_slot[rx_spi % MVPN_SPI_SLOTS];
+
+	return s && s->rx_spi == rx_spi ? s : NULL;
+}
+
+struct session *session_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN])
+{
+	struct session *s;
+	uint32_t i;
+
+	for (i = 1; i <= k->npeers; i++)
+		for (s = k->peers[i]->sessions; s; s = s->next)
+			if (!memcmp(s->id, id, MVPN_ID_LEN))
+				return s;
+	return NULL;
+}
+
+struct session *session_transmitting(const struct peer *p)
+{
+	struct session *s;
+
+	for (s = p->sessions; s; s = s->next)
+		if (s->transmits)
+			return s;
+	return NULL;
+}
+
+static void set_endpoint(struct keyd *k, struct peer *p, const struct mvpn_endpoint *to)
+{
+	struct kt_endpoint e;
+	char text[MVPN_ADDRSTRLEN];
+	int r;
+
+	memset(&e, 0, sizeof(e));
+	p->endpoint = *to;
+	r = nexthop_resolve(k->nl, to, &e);
+	if (r) {
+		/* no route now: the UDP wire will say so packet by packet, and a route change resolves it anew */
+		e.to = *to;
+		log_ratelimited(LOG_L_WARN, "no route to %s of peer %s: %s", mvpn_endpoint_str(to, text),
+				peer_label(p), strerror(-r));
+	}
+	r = kt_peer_set_endpoint(k->kt, p->index, &e);
+	if (r)
+		log_err("cannot set the end point of peer %s: %s", peer_label(p), strerror(-r));
+}
+
+void sessions_refresh_endpoints(struct keyd *k)
+{
+	uint32_t i;
+
+	for (i = 1; i <= k->npeers; i++)
+		if (k->peers[i]->sessions)
+			set_endpoint(k, k->peers[i], &k->peers[i]->endpoint);
+}
+
+/* ---- life in time ---- */
+
+static uint64_t next_deadline(const struct session *s)
+{
+	uint64_t at = s->end_ms;
+
+	if (s->state == SESSION_DRAINING)
+		return s->drain_ms < at ? s->drain_ms : at;
+	if (s->state == SESSION_UNCONFIRMED) {
+		uint64_t gone = s->created_ms + MVPN_UNCONFIRMED_S * 1000;
+		uint64_t again = s->initiator && s->confirms < CONFIRMS
+					 ? s->created_ms + confirm_at_ms[s->confirms]
+					 : gone;
+
+		return again < gone ? again : gone;
+	}
+	return s->rekey_ms < at ? s->rekey_ms : at;
+}
+
+static void arm(struct session *s)
+{
+	uint64_t now = mono_ms(), at = next_deadline(s);
+
+	loop_timer_arm(s->timer, at > now ? at - now : 0);
+}
+
+static void session_timer(void *arg)
+{
+	struct session *s = arg;
+	struct keyd *k = s->k;
+	uint64_t now = mono_ms();
+
+	if (now >= s->end_ms) {
+		session_drop(s, MVPN_R_EXPIRED, true);
+		return;
+	}
+	if (s->state == SESSION_DRAINING && now >= s->drain_ms) {
+		session_drop(s, MVPN_R_REPLACED, true);
+		return;
+	}
+	if (s->state == SESSION_UNCONFIRMED) {
+		if (now >= s->created_ms + MVPN_UNCONFIRMED_S * 1000) {
+			log_warn("session with %s was never used by the peer in %u s: dropped; are UDP packets to %s's data "
+				 "port passing?",
+				 peer_label(s->peer), MVPN_UNCONFIRMED_S, peer_label(s->peer));
+			s->peer->error = MVPN_R_PEER_SILENT;
+			session_drop(s, MVPN_R_PEER_SILENT, true);
+			return;
+		}
+		if (s->initiator && s->confirms < CONFIRMS && now >= s->created_ms + confirm_at_ms[s->confirms]) {
+			s->confirms++;
+			dp_send_ctrl(k->dp, s->rx_spi, MVPN_CTRL_CONFIRM, 0, 0);
+		}
+	}
+	if (s->state == SESSION_ACTIVE && now >= s->rekey_ms) {
+		/* without a channel or while the peer is away, try again shortly; end_ms is the limit */
+		session_rekey(k, s->peer);
+		s->rekey_ms = now + MVPN_INTRO_TRIES * MVPN_INTRO_RETRY_S * 1000 + MVPN_INTRO_BACKOFF_S * 1000;
+	}
+	arm(s);
+}
+
+/* ±10 %, so that a thousand sessions made at once are not remade at once; the responder steps in later than the initiator */
+static uint64_t rekey_after_ms(uint32_t ttl_s, bool initiator)
+{
+	uint64_t ms = ttl_s * 1000ULL;
+
+	ms = ms - ms / 10 + randombytes_uniform((uint32_t)(ms / 5) + 1);
+	return initiator ? ms : ms + ms / 5;
+}
+
+static void key_map_armed(struct keyd *k, const struct session *s)
+{
+	struct mvpn_key key = {.state = MVPN_KEY_ARMED, .spi = s->tx_spi, .epoch = s->epoch};
+	int r = shim_key_set(k->shim, s->peer->index, &key);
+
+	if (r) {
+		/* not a leak: without an entry the shim still hands every packet to the fast path, only with an event */
+		k->counters[KC_MAP_FULL]++;
+		log_ratelimited(LOG_L_WARN, "no room for peer %s in the BPF map `keys`: %s",
+				peer_label(s->peer), strerror(-r));
+	}
+}
+
+static void drain(struct session *s, unsigned seconds)
+{
+	if (s->state == SESSION_DRAINING)
+		return;
+	kt_session_disarm_tx(s->k->kt, s->kt);
+	s->transmits = false;
+	s->state = SESSION_DRAINING;
+	s->drain_ms = mono_ms() + seconds * 1000ULL;
+	arm(s);
+}
+
+/* s transmits from now on; what transmitted before only listens until s is confirmed */
+static void transmit(struct session *s)
+{
+	struct keyd *k = s->k;
+	struct session *old = session_transmitting(s->peer);
+
+	if (old == s)
+		return;
+	kt_session_arm_tx(k->kt, s->kt);
+	if (old)
+		old->transmits = false;
+	s->transmits = true;
+	s->epoch = ++s->peer->epoch;
+	s->peer->error = 0;
+	peer_undeny(k, s->peer);
+	key_map_armed(k, s);
+	dp_flush_held(k->dp, s->peer->index);
+}
+
+static void retire_older(struct session *newest)
+{
+	struct session *s;
+
+	for (s = newest->next; s; s = s->next)
+		drain(s, MVPN_SESSION_OLD_RX_S);
+}
+
+static void confirmed(struct session *s)
+{
+	struct session *tx = session_transmitting(s->peer);
+
+	if (s->state != SESSION_UNCONFIRMED)
+		return;
+	s->state = SESSION_ACTIVE;
+	if (tx && tx != s && tx->seq > s->seq && tx->state == SESSION_ACTIVE) {
+		drain(s, MVPN_SESSION_OLD_RX_S / 2);
+		return;
+	}
+	transmit(s);
+	retire_older(s);
+	/* the initiator learns that we hear it even when we have nothing to say */
+	if (!s->initiator)
+		dp_send_ctrl(s->k->dp, s->rx_spi, MVPN_CTRL_CONFIRM, 0, 0);
+	arm(s);
+	control_session_up(s->k, s->peer);
+}
+
+/* ---- install and drop ---- */
+
+int session_install(struct keyd *k, struct peer *p, const struct session_spec *spec, struct session **ret)
+{
+	const struct intro_selectors *sel = spec->selectors;
+	const struct mvpn_prefix *local = spec->initiator ? sel->a : sel->b;
+	const struct mvpn_prefix *remote = spec->initiator ? sel->b : sel->a;
+	struct session *s = calloc(1, sizeof(*s));
+	int r = -ENOMEM;
+
+	if (!s)
+		return r;
+	r = loop_timer_new(k->loop, session_timer, s, &s->timer);
+	if (!r)
+		r = kt_session_new(k->kt, &s->kt, spec->id, p->index, spec->rx_spi, spec->keys, local,
+				   spec->initiator ? sel->na : sel->nb, remote,
+				   spec->initiator ? sel->nb : sel->na);
+	if (r) {
+		loop_timer_free(s->timer);
+		free(s);
+		return r;
+	}
+	memcpy(s->id, spec->id, MVPN_ID_LEN);
+	s->k = k;
+	s->peer = p;
+	s->initiator = spec->initiator;
+	s->seq = spec->seq;
+	s->rx_spi = spec->rx_spi;
+	s->tx_spi = spec->keys->peer_spi;
+	s->created_ms = mono_ms();
+	s->rekey_ms = s->created_ms + rekey_after_ms(spec->ttl_s, spec->initiator);
+	s->end_ms = s->created_ms + 2000ULL * spec->ttl_s;
+	s->next = p->sessions;
+	p->sessions = s;
+	k->by_slot[s->rx_spi % MVPN_SPI_SLOTS] = s;
+	k->nsessions++;
+
+	/* receivers before senders, and the end point before either can be used */
+	set_endpoint(k, p, &spec->endpoint);
+	kt_session_arm_rx(k->kt, s->kt);
+	shim_spi_set(k->shim, s->rx_spi);
+	if (s->initiator) {
+		s->confirms = 1;
+		transmit(s);
+		dp_send_ctrl(k->dp, s->rx_spi, MVPN_CTRL_CONFIRM, 0, 0);
+	}
+	arm(s);
+	*ret = s;
+	return 0;
+}
+
+static void tell_server(struct keyd *k, const struct session *s, enum mvpn_reason why)
+{
+	struct chan_buf b = {0};
+
+	chan_begin(&b, MVPN_MSG_ENDED, 0, 0);
+	chan_put(&b, MVPN_TLV_SESSION, s->id, MVPN_ID_LEN);
+	chan_put_u16(&b, MVPN_TLV_REASON, why);
+	channel_send(k, &b);
+	chan_buf_free(&b);
+}
+
+void session_drop(struct session *s, enum mvpn_reason why, bool tell)
+{
+	struct keyd *k = s->k;
+	struct peer *p = s->peer;
+	struct session **at;
+	struct session *heir = NULL;
+	char id[2 * MVPN_ID_LEN + 1];
+	bool transmitted = s->transmits;
+
+	mvpn_hex(id, s->id, MVPN_ID_LEN);
+	log_debug("session %.8s with %s dropped: %s", id, peer_label(p), mvpn_reason_name(why));
+	if (tell)
+		tell_server(k, s, why);
+	for (at = &p->sessions; *at != s; at = &(*at)->next)
+		;
+	*at = s->next;
+	if (transmitted)
+		shim_key_clear(k->shim, p->index);
+	shim_spi_clear(k->shim, s->rx_spi);
+	k->by_slot[s->rx_spi % MVPN_SPI_SLOTS] = NULL;
+	kt_session_remove(k->kt, s->kt);
+	loop_timer_free(s->timer);
+	k->nsessions--;
+	free(s);
+	/* a successor that was never confirmed leaves the field to its predecessor */
+	for (heir = transmitted ? p->sessions : NULL; heir; heir = heir->next)
+		if (heir->state == SESSION_ACTIVE) {
+			transmit(heir);
+			break;
+		}
+}
+
+void sessions_drop_peer(struct keyd *k, struct peer *p, enum mvpn_reason why, bool tell)
+{
+	struct session **last;
+
+	while (p->sessions) {
+		/* oldest first: none of them inherits */
+		for (last = &p->sessions; (*last)->next; last = &(*last)->next)
+			;
+		session_drop(*last, why, tell);
+	}
+}
+
+void sessions_drop_all(struct keyd *k, enum mvpn_reason why)
+{
+	uint32_t i;
+
+	for (i = 1; i <= k->npeers; i++)
+		sessions_drop_peer(k, k->peers[i], why, false);
+}
+
+/* ---- events of the fast path ---- */
+
+void sessions_dp_event(struct keyd *k, const struct dp_event *e)
+{
+	struct session *s = by_spi(k, e->rx_spi);
+	struct peer *p = peer_by_index(k, e->peer);
+	char text[MVPN_ADDRSTRLEN];
+
+	switch (e->type) {
+	case DP_EV_WANT:
+		if (p)
+			session_want(k, p, NULL, 0, 0);
+		break;
+	case DP_EV_CONFIRMED:
+		if (s)
+			confirmed(s);
+		break;
+	case DP_EV_ENDPOINT:
+		if (s && s == session_transmitting(s->peer)) {
+			log_info("peer %s has moved to %s", peer_label(s->peer), mvpn_endpoint_str(&e->from, text));
+			set_endpoint(k, s->peer, &e->from);
+		}
+		break;
+	case DP_EV_PONG:
+		if (s)
+			control_pong(k, s->peer, e);
+		break;
+	case DP_EV_CLOSE:
+		if (s)
+			session_drop(s, MVPN_R_SHUTDOWN, true);
+		break;
+	case DP_EV_REKEY:
+		if (p)
+			session_rekey(k, p);
+		break;
+	case DP_EV_ERROR:
+		break;
+	}
+}
+
+/* The server may be cut off by whoever wants a revocation not to arrive: without its heartbeat sessions end (PROTOCOL §3). */
+void sessions_tick(struct keyd *k)
+{
+	uint64_t now = mono_ms();
+	uint32_t i;
+
+	for (i = 1; i <= k->npeers; i++)
+		if (k->peers[i]->denied_until_ms && now >= k->peers[i]->denied_until_ms)
+			peer_undeny(k, k->peers[i]);
+	if (!k->nsessions || now < k->server_heard_ms + k->max_offline_s * 1000ULL)
+		return;
+	log_err("the server has not been heard for %u s: %u sessions dropped; protected traffic stops until it is reachable "
+		"again",
+		k->max_offline_s, k->nsessions);
+	k->counters[KC_SESSIONS_DROPPED_OFFLINE] += k->nsessions;
+	sessions_drop_all(k, MVPN_R_EXPIRED);
+}

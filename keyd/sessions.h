@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Sessions and the introductions that make them, both roles (PROTOCOL §3). sessions.c keeps the sessions and their
+ * life in time; introduce.c runs the messages.
+ */
+#ifndef MVPN_SESSIONS_H
+#define MVPN_SESSIONS_H
+
+#include "keyd.h"
+
+enum session_state {
+	SESSION_UNCONFIRMED, /* armed to receive; A transmits too; nothing authentic has come yet */
+	SESSION_ACTIVE,
+	SESSION_DRAINING, /* replaced: still receives for stragglers */
+};
+
+struct session {
+	struct session *next; /* of the same peer, newest first */
+	struct keyd *k;
+	struct peer *peer;
+	struct kt_session *kt;
+	struct loop_timer *timer;
+	uint8_t id[MVPN_ID_LEN];
+	enum session_state state;
+	bool initiator, transmits;
+	uint64_t seq; /* the server's; the highest confirmed one transmits */
+	uint32_t epoch, rx_spi, tx_spi;
+	uint64_t created_ms, rekey_ms, end_ms, drain_ms;
+	unsigned confirms; /* CONFIRM packets sent by A */
+};
+
+/* ---- sessions.c ---- */
+int sessions_init(struct keyd *k);
+void sessions_free(struct keyd *k);
+/* what an introduction has agreed: installs the receiving half (A: the sending half too) and takes over rx_spi */
+struct session_spec {
+	const uint8_t *id;
+	uint64_t seq;
+	bool initiator;
+	uint32_t rx_spi, ttl_s;
+	const struct intro_keys *keys;
+	const struct intro_selectors *selectors;
+	struct mvpn_endpoint endpoint;
+};
+int session_install(struct keyd *k, struct peer *p, const struct session_spec *spec, struct session **ret);
+/* taken out at both tables; `tell` says so to the server */
+void session_drop(struct session *s, enum mvpn_reason why, bool tell);
+void sessions_drop_peer(struct keyd *k, struct peer *p, enum mvpn_reason why, bool tell);
+void sessions_drop_all(struct keyd *k, enum mvpn_reason why);
+struct session *session_transmitting(const struct peer *p); /* NULL if none */
+struct session *session_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN]);
+void sessions_dp_event(struct keyd *k, const struct dp_event *e);
+void sessions_refresh_endpoints(struct keyd *k); /* routes or neighbours may have changed */
+void sessions_tick(struct keyd *k);		 /* each second */
+
+/* ---- introduce.c ---- */
+/* a packet (or the operator) wants to reach the peer; dst NULL: any of its addresses */
+void session_want(struct keyd *k, struct peer *p, const struct mvpn_addr *dst, uint8_t proto, uint16_t dport);
+/* make the next epoch; -EALREADY one is under way, -ENOTCONN no channel, -ENOENT no session */
+int session_rekey(struct keyd *k, struct peer *p);
+/* messages of the channel; -EPROTO: malformed, close the channel */
+int introduce_offer(struct keyd *k, const struct chan_msg *m);
+int introduce_answer(struct keyd *k, const struct chan_msg *m);
+int introduce_fail(struct keyd *k, const struct chan_msg *m);
+int introduce_cancel(struct keyd *k, const struct chan_msg *m);
+int introduce_peer_gone(struct keyd *k, const struct chan_msg *m); /* PEER_RESET and REVOKE */
+void introduce_abort(struct keyd *k, struct peer *p);		    /* ours with p, silently */
+void introduce_resume(struct keyd *k);	 /* the channel is back: requests under way are repeated */
+void sessions_policy_changed(struct keyd *k); /* refusals are forgotten */
+void peer_deny(struct keyd *k, struct peer *p, enum mvpn_reason why);
+void peer_undeny(struct keyd *k, struct peer *p);
+bool introduce_waits(const struct peer *p); /* one of ours is under way */
+
+#endif
