@@ -17,7 +17,7 @@ BPF := shim wire
 
 # tests/unit/NAME.c, cmocka programs; objects that each links besides lib/: OBJS_unit_NAME
 UNIT :=
-UNIT += aead crypto replay token
+UNIT += aead crypto noise replay token
 UNIT += netlink frame nexthop
 OBJS_unit_frame = $(call objs,keyd/dp,frame)
 OBJS_unit_nexthop = $(call objs,keyd/dp,nexthop)
@@ -25,5 +25,7 @@ OBJS_unit_nexthop = $(call objs,keyd/dp,nexthop)
 BPFTEST :=
 BPFTEST += wire_xdp
 OBJS_bpf_wire_xdp = $(call objs,keyd/dp,frame wire_xdp)
+BPFTEST += dp_pair
+OBJS_bpf_dp_pair = $(call objs,keyd,keytab) $(call objs,keyd/dp,$(DP))
 # tests/fuzz/NAME.c, one parser each (LLVMFuzzerTestOneInput)
 FUZZ :=

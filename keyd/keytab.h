@@ -50,6 +50,7 @@ struct kt_rx_lane {
 	struct aead prev, cur, next; /* gen-1 (suite 0 when none or too old), gen, gen+1 precomputed */
 	uint8_t l_next[32];	     /* chain key of gen+1 */
 	uint64_t prev_until_ns;
+	uint64_t skip_after_ns; /* no search for a generation beyond the next before then */
 	uint16_t gen;
 	atomic_flag busy;
 	struct replay replay;
@@ -119,5 +120,6 @@ void kt_worker_offline(struct keytab *kt, unsigned worker);   /* before it sleep
 
 struct kt_peer *kt_lookup_dst(struct keytab *kt, const struct mvpn_addr *dst); /* NULL: not protected or nobody's */
 struct kt_session *kt_lookup_spi(struct keytab *kt, uint32_t spi);
+struct kt_peer *kt_lookup_peer(struct keytab *kt, uint32_t index); /* the main thread too; never creates */
 
 #endif

@@ -47,7 +47,13 @@
 #define MVPN_HOLD_FLOW_PACKETS 64	/* held packets of one flow while its session is made */
 #define MVPN_HOLD_FLOW_B (128 << 10)
 #define MVPN_HOLD_PACKETS 1024		/* held packets of one worker, all flows */
+#define MVPN_HOLD_B (8 << 20)		/* memory of one worker for them, touched only when needed */
 #define MVPN_HOLD_S 5			/* then dropped, never sent in clear */
+#define MVPN_WANT_GAP_MS 200		/* a session for one peer is asked for at most so often */
+#define MVPN_ENDPOINT_GAP_MS 1000	/* a peer's new address is reported at most so often for one session */
+#define MVPN_ICMP_RATE 1000		/* synthetic ICMP errors of one worker a second */
+#define MVPN_GEN_SKIP_MAX 64		/* generations that a receiver searches forward after a long loss ... */
+#define MVPN_GEN_SKIP_MS 100		/* ... at most so often, since it costs key derivations */
 #define MVPN_SELECTORS_MAX 64		/* prefixes a side of one session */
 #define MVPN_WORKERS_MAX MVPN_LANES_MAX
 #define MVPN_DATA_PORT 7469		/* default UDP port of the data path */

@@ -25,6 +25,7 @@ struct dp_config {
 int dp_new(struct dp **ret, struct keytab *kt, const struct dp_config *c);
 void dp_free(struct dp *dp); /* stops the workers, removes the tap */
 unsigned dp_tap_ifindex(const struct dp *dp);
+uint16_t dp_udp_port(const struct dp *dp); /* the one in use, when the config left it open with 0 */
 unsigned dp_workers(const struct dp *dp); /* lanes to offer */
 /* cookies of the UDP sockets, for the BPF map own_sockets; returns how many (they change when workers change) */
 unsigned dp_socket_cookies(const struct dp *dp, uint64_t *ret, unsigned max);
@@ -34,6 +35,7 @@ unsigned dp_socket_cookies(const struct dp *dp, uint64_t *ret, unsigned max);
  * a queue (more workers are made if needed). Tries zero-copy, then copy. Puts the sockets into xsks_map. On error nothing has
  * changed: -EOPNOTSUPP, -EBUSY (after retrying for DP_XSK_BUSY_MS), -ENOBUFS …
  */
+#define DP_XSK_BUSY_MS 1500
 struct dp_xsk_info {
 	bool zerocopy;
 	unsigned queues;
@@ -64,7 +66,9 @@ int dp_event_fd(const struct dp *dp); /* readable when there are events */
 bool dp_next_event(struct dp *dp, struct dp_event *ret); /* false: none left (and the fd is drained) */
 
 /* ---- commands; each is queued to a worker and wakes it: 0 or -ENOBUFS ---- */
-/* CTRL packet on a session (CONFIRM, PING, CLOSE; PONG is the fast path's own), with `pad` zero bytes after it */
+/* CTRL packet on a session (CONFIRM, PING, CLOSE; PONG is the fast path's own), with `pad` zero bytes after it. CLOSE waits until
+ * it is sent (DP_CLOSE_WAIT_MS at most), so that the session may be removed right after; with too large a pad -EMSGSIZE. */
+#define DP_CLOSE_WAIT_MS 20
 int dp_send_ctrl(struct dp *dp, uint32_t rx_spi, enum mvpn_ctrl_type type, uint64_t token, unsigned pad);
 /* `peer` has (or will not get) a session: send its held packets, or drop them and, if `prohibited`, answer each flow with ICMP
  * administratively prohibited */

@@ -6,6 +6,7 @@
 #ifndef MVPN_WIRE_IF_H
 #define MVPN_WIRE_IF_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,8 +41,10 @@ struct wire {
 /* sealed payload bytes over the wire's own headers never exceed this */
 #define WIRE_PAYLOAD_MAX 9216
 
-/* port 0 picks one; *ret_cookie is SO_COOKIE. worker > 0 joins worker 0's port (SO_REUSEPORT). */
-int wire_udp_new(struct wire **ret, uint16_t port, uint64_t *ret_cookie);
+/* port 0 picks one; *ret_cookie is SO_COOKIE. `join` (workers > 0): share the port that worker 0 has (SO_REUSEPORT);
+ * without it -EADDRINUSE when anybody has it. */
+int wire_udp_new(struct wire **ret, uint16_t port, bool join, uint64_t *ret_cookie);
+uint16_t wire_udp_port(const struct wire *w);
 
 /* One AF_XDP socket on (ifindex, queue) with its own UMEM; `udp_port` is the outer source port. Zero-copy only if `zerocopy`. */
 struct wire_xdp_config {

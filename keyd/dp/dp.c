@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The fast path from outside: workers are made, given wires, stopped and started; see dp.h. */
+#include "dp.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "loop.h"
+#include "worker.h"
+
+#define BUSY_RETRY_MS 50
+
+/* ---- workers ---- */
+static void worker_free(struct worker *w)
+{
+	if (!w)
+		return;
+	worker_stop(w);
+	for (unsigned i = 0; i < w->nxsk; i++)
+		w->xsk[i].wire->ops->free(w->xsk[i].wire);
+	if (w->udp)
+		w->udp->ops->free(w->udp);
+	tap_close(&w->tap);
+	if (w->wake_fd >= 0)
+		close(w->wake_fd);
+	hold_free(w->hold);
+	coalesce_free(&w->coalescer);
+	if (w->packet)
+		free(w->packet - TAP_HEADROOM);
+	if (w->scratch)
+		free(w->scratch - TAP_HEADROOM);
+	free(w);
+}
+
+static uint8_t *packet_buffer(size_t size)
+{
+	uint8_t *p = aligned_alloc(64, (TAP_HEADROOM + size + 63) & ~(size_t)63);
+
+	return p ? p + TAP_HEADROOM : NULL;
+}
+
+static int worker_new(struct dp *dp, struct worker **ret)
+{
+	struct worker *w = aligned_alloc(64, (sizeof(*w) + 63) & ~(size_t)63);
+	bool first = dp->nworkers == 0;
+	int r;
+
+	if (!w)
+		return -ENOMEM;
+	memset(w, 0, sizeof(*w));
+	w->index = dp->nworkers;
+	w->kt = dp->kt;
+	w->event_fd = dp->event_fd;
+	w->spin_us = dp->spin_us;
+	w->tap.fd = -1;
+	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	r = -errno;
+	if (w->wake_fd < 0)
+		goto fail;
+	w->packet = packet_buffer(TAP_PACKET_MAX);
+	w->scratch = packet_buffer(WIRE_PAYLOAD_MAX);
+	r = -ENOMEM;
+	if (!w->packet || !w->scratch)
+		goto fail;
+	r = hold_new(&w->hold);
+	if (r < 0)
+		goto fail;
+	r = tap_open(&w->tap, dp->tap_name, first, first ? &dp->tap_ifindex : NULL);
+	if (r < 0)
+		goto fail;
+	r = coalesce_init(&w->coalescer, w->tap.uso, worker_tap_write, w);
+	if (r < 0)
+		goto fail;
+	r = wire_udp_new(&w->udp, dp->udp_port, !first, &w->cookie);
+	if (r < 0)
+		goto fail;
+	dp->udp_port = wire_udp_port(w->udp);
+	*ret = w;
+	return 0;
+fail:
+	worker_free(w);
+	return r;
+}
+
+static void workers_stop(struct dp *dp)
+{
+	for (unsigned i = 0; i < dp->nworkers; i++)
+		worker_stop(dp->worker[i]);
+}
+
+static int workers_start(struct dp *dp)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < dp->nworkers && r >= 0; i++)
+		r = worker_start(dp->worker[i]);
+	return r;
+}
+
+static void workers_shrink(struct dp *dp, unsigned n)
+{
+	while (dp->nworkers > n) {
+		worker_free(dp->worker[--dp->nworkers]);
+		dp->worker[dp->nworkers] = NULL;
+	}
+}
+
+static int workers_grow(struct dp *dp, unsigned n)
+{
+	unsigned before = dp->nworkers;
+
+	while (dp->nworkers < n) {
+		int r = worker_new(dp, &dp->worker[dp->nworkers]);
+
+		if (r < 0) {
+			workers_shrink(dp, before);
+			return r;
+		}
+		dp->nworkers++;
+	}
+	return 0;
+}
+
+int dp_new(struct dp **ret, struct keytab *kt, const struct dp_config *c)
+{
+	struct dp *dp = calloc(1, sizeof(*dp));
+	int r;
+
+	if (!dp)
+		return -ENOMEM;
+	dp->kt = kt;
+	dp->udp_port = c->udp_port;
+	dp->busy_poll = c->busy_poll;
+	dp->spin_us = c->spin_us;
+	snprintf(dp->tap_name, sizeof(dp->tap_name), "%s", c->tap_name);
+	dp->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (dp->event_fd < 0) {
+		r = -errno;
+		free(dp);
+		return r;
+	}
+	r = workers_grow(dp, 1);
+	if (r >= 0)
+		r = workers_start(dp);
+	if (r < 0) {
+		dp_free(dp);
+		return r;
+	}
+	*ret = dp;
+	return 0;
+}
+
+void dp_free(struct dp *dp)
+{
+	if (!dp)
+		return;
+	workers_stop(dp);
+	workers_shrink(dp, 0);
+	close(dp->event_fd);
+	free(dp);
+}
+
+unsigned dp_tap_ifindex(const struct dp *dp)
+{
+	return dp->tap_ifindex;
+}
+
+uint16_t dp_udp_port(const struct dp *dp)
+{
+	return dp->udp_port;
+}
+
+unsigned dp_workers(const struct dp *dp)
+{
+	return dp->nworkers;
+}
+
+unsigned dp_socket_cookies(const struct dp *dp, uint64_t *ret, unsigned max)
+{
+	unsigned n = 0;
+
+	for (; n < dp->nworkers && n < max; n++)
+		ret[n] = dp->worker[n]->cookie;
+	return n;
+}
+
+/* ---- AF_XDP ---- */
+static void wires_free(struct wire **wires, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (wires[i])
+			wires[i]->ops->free(wires[i]);
+}
+
+/* A queue whose last socket was closed a moment ago is busy for about a second: the kernel frees it late. */
+static int wire_open(struct wire **ret, const struct wire_xdp_config *c)
+{
+	uint64_t deadline = mono_ms() + DP_XSK_BUSY_MS;
+	int r;
+
+	for (;;) {
+		r = wire_xdp_new(ret, c);
+		if (r != -EBUSY || mono_ms() >= deadline)
+			return r;
+		nanosleep(&(struct timespec){ .tv_nsec = BUSY_RETRY_MS * 1000000L }, NULL);
+	}
+}
+
+static int wires_open(struct dp *dp, unsigned ifindex, unsigned n, int xsks_map, bool zerocopy, struct wire **wires)
+{
+	struct wire_xdp_config c = {
+		.ifindex = ifindex,
+		.xsks_map = xsks_map,
+		.zerocopy = zerocopy,
+		.busy_poll = dp->busy_poll,
+		.udp_port = dp->udp_port,
+	};
+
+	for (c.queue = 0; c.queue < n; c.queue++) {
+		int r = wire_open(&wires[c.queue], &c);
+
+		if (r < 0) {
+			wires_free(wires, c.queue);
+			return r;
+		}
+	}
+	return 0;
+}
+
+int dp_xsk_add(struct dp *dp, unsigned ifindex, unsigned nqueues, int xsks_map, struct dp_xsk_info *ret)
+{
+	struct wire *wires[MVPN_WORKERS_MAX] = { 0 };
+	unsigned before = dp->nworkers;
+	bool zerocopy = true;
+	int r;
+
+	if (!nqueues || nqueues > MVPN_WORKERS_MAX)
+		return -EINVAL;
+	for (unsigned i = 0; i < dp->worker[0]->nxsk; i++)
+		if (dp->worker[0]->xsk[i].ifindex == ifindex)
+			return -EEXIST;
+	if (dp->worker[0]->nxsk == MVPN_IFACES_MAX)
+		return -ENOSPC;
+	r = wires_open(dp, ifindex, nqueues, xsks_map, true, wires);
+	if (r < 0) {
+		zerocopy = false;
+		r = wires_open(dp, ifindex, nqueues, xsks_map, false, wires);
+	}
+	if (r < 0)
+		return r;
+	r = workers_grow(dp, nqueues);
+	if (r < 0) {
+		wires_free(wires, nqueues);
+		return r;
+	}
+	workers_stop(dp);
+	for (unsigned i = 0; i < nqueues; i++) {
+		struct worker *w = dp->worker[i];
+
+		w->xsk[w->nxsk++] = (struct worker_xsk){ .ifindex = ifindex, .wire = wires[i] };
+	}
+	r = workers_start(dp);
+	if (r < 0) {
+		dp_xsk_del(dp, ifindex);
+		workers_stop(dp);
+		workers_shrink(dp, before);
+		workers_start(dp);
+		return r;
+	}
+	ret->zerocopy = zerocopy;
+	ret->queues = nqueues;
+	return 0;
+}
+
+void dp_xsk_del(struct dp *dp, unsigned ifindex)
+{
+	workers_stop(dp);
+	for (unsigned i = 0; i < dp->nworkers; i++) {
+		struct worker *w = dp->worker[i];
+
+		for (unsigned x = 0; x < w->nxsk; x++)
+			if (w->xsk[x].ifindex == ifindex) {
+				w->xsk[x].wire->ops->free(w->xsk[x].wire);
+				w->xsk[x] = w->xsk[--w->nxsk];
+				break;
+			}
+	}
+	workers_start(dp);
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "hold.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "mvpn/limits.h"
+
+#define CHUNK_B 2048
+#define CHUNKS (MVPN_HOLD_B / CHUNK_B)
+#define NONE UINT32_MAX
+
+struct held {
+	uint64_t seq; /* rises with each packet put */
+	uint64_t expires_ns;
+	uint64_t flow;
+	struct virtio_net_hdr vh;
+	uint32_t peer, len;
+	uint32_t chunk; /* first of its chain */
+	uint32_t next, prev; /* in the order of arrival, thus of expiry */
+};
+
+struct hold {
+	struct held held[MVPN_HOLD_PACKETS];
+	uint32_t chunk_next[CHUNKS];
+	uint8_t *memory; /* pages appear when first used */
+	uint64_t seq;
+	uint32_t first, last, free_held, free_chunk;
+	unsigned count, chunks_free;
+};
+
+int hold_new(struct hold **ret)
+{
+	struct hold *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return -ENOMEM;
+	h->memory = mmap(NULL, (size_t)CHUNKS * CHUNK_B, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			 -1, 0);
+	if (h->memory == MAP_FAILED) {
+		free(h);
+		return -ENOMEM;
+	}
+	/* plaintext: not for core dumps */
+	madvise(h->memory, (size_t)CHUNKS * CHUNK_B, MADV_DONTDUMP);
+	for (uint32_t i = 0; i < CHUNKS; i++)
+		h->chunk_next[i] = i + 1 < CHUNKS ? i + 1 : NONE;
+	for (uint32_t i = 0; i < MVPN_HOLD_PACKETS; i++)
+		h->held[i].next = i + 1 < MVPN_HOLD_PACKETS ? i + 1 : NONE;
+	h->chunks_free = CHUNKS;
+	h->first = h->last = NONE;
+	*ret = h;
+	return 0;
+}
+
+void hold_free(struct hold *h)
+{
+	if (!h)
+		return;
+	munmap(h->memory, (size_t)CHUNKS * CHUNK_B);
+	free(h);
+}
+
+/* FNV-1a over what names a flow: a collision merely makes two flows share a bound */
+static uint64_t flow_of(const struct packet *p)
+{
+	uint64_t x = 0xcbf29ce484222325ULL;
+
+	for (unsigned i = 0; i < 16; i++) {
+		x = (x ^ p->src.b[i]) * 0x100000001b3ULL;
+		x = (x ^ p->dst.b[i]) * 0x100000001b3ULL;
+	}
+	x = (x ^ p->proto) * 0x100000001b3ULL;
+	for (unsigned i = 0; p->headers && i < 4; i++)
+		x = (x ^ p->data[p->l4 + i]) * 0x100000001b3ULL;
+	return x;
+}
+
+static bool flow_full(const struct hold *h, uint64_t flow, uint32_t len)
+{
+	unsigned packets = 0, bytes = len;
+
+	for (uint32_t i = h->first; i != NONE; i = h->held[i].next)
+		if (h->held[i].flow == flow) {
+			packets++;
+			bytes += h->held[i].len;
+		}
+	return packets >= MVPN_HOLD_FLOW_PACKETS || bytes > MVPN_HOLD_FLOW_B;
+}
+
+static uint32_t chunks_take(struct hold *h, const uint8_t *data, uint32_t len)
+{
+	uint32_t first = h->free_chunk, c = first;
+
+	for (;;) {
+		uint32_t n = len < CHUNK_B ? len : CHUNK_B;
+
+		memcpy(h->memory + (size_t)c * CHUNK_B, data, n);
+		h->chunks_free--;
+		data += n;
+		len -= n;
+		if (!len)
+			break;
+		c = h->chunk_next[c];
+	}
+	h->free_chunk = h->chunk_next[c];
+	h->chunk_next[c] = NONE;
+	return first;
+}
+
+static void held_drop(struct hold *h, uint32_t i)
+{
+	struct held *e = &h->held[i];
+	uint32_t c = e->chunk;
+
+	h->chunks_free++;
+	while (h->chunk_next[c] != NONE) {
+		c = h->chunk_next[c];
+		h->chunks_free++;
+	}
+	h->chunk_next[c] = h->free_chunk;
+	h->free_chunk = e->chunk;
+	if (e->prev == NONE)
+		h->first = e->next;
+	else
+		h->held[e->prev].next = e->next;
+	if (e->next == NONE)
+		h->last = e->prev;
+	else
+		h->held[e->next].prev = e->prev;
+	e->next = h->free_held;
+	h->free_held = i;
+	h->count--;
+}
+
+int hold_put(struct hold *h, uint32_t peer, const struct packet *p, const struct virtio_net_hdr *vh, uint64_t now_ns)
+{
+	uint64_t flow = flow_of(p);
+	uint32_t i = h->free_held;
+	struct held *e;
+
+	if (i == NONE || (p->len + CHUNK_B - 1) / CHUNK_B > h->chunks_free || flow_full(h, flow, p->len))
+		return -ENOBUFS;
+	e = &h->held[i];
+	h->free_held = e->next;
+	e->seq = ++h->seq;
+	e->expires_ns = now_ns + MVPN_HOLD_S * 1000000000ULL;
+	e->flow = flow;
+	e->vh = *vh;
+	e->peer = peer;
+	e->len = p->len;
+	e->chunk = chunks_take(h, p->data, p->len);
+	e->next = NONE;
+	e->prev = h->last;
+	if (h->last == NONE)
+		h->first = i;
+	else
+		h->held[h->last].next = i;
+	h->last = i;
+	h->count++;
+	return 0;
+}
+
+uint32_t hold_take(struct hold *h, uint32_t peer, uint64_t *cursor, uint8_t *data, struct virtio_net_hdr *ret)
+{
+	if (!*cursor)
+		*cursor = h->seq;
+	for (uint32_t i = h->first; i != NONE; i = h->held[i].next) {
+		struct held *e = &h->held[i];
+		uint32_t len = e->len, done = 0;
+
+		if (e->peer != peer)
+			continue;
+		if (e->seq > *cursor)
+			return 0;
+		for (uint32_t c = e->chunk; done < len; c = h->chunk_next[c], done += CHUNK_B)
+			memcpy(data + done, h->memory + (size_t)c * CHUNK_B, len - done < CHUNK_B ? len - done : CHUNK_B);
+		*ret = e->vh;
+		held_drop(h, i);
+		return len;
+	}
+	return 0;
+}
+
+unsigned hold_expire(struct hold *h, uint64_t now_ns)
+{
+	unsigned n = 0;
+
+	for (; h->first != NONE && h->held[h->first].expires_ns <= now_ns; n++)
+		held_drop(h, h->first);
+	return n;
+}
+
+unsigned hold_count(const struct hold *h)
+{
+	return h->count;
+}
+
+uint64_t hold_next_expiry(const struct hold *h)
+{
+	return h->first == NONE ? UINT64_MAX : h->held[h->first].expires_ns;
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* In: a datagram from the wire → its session by SPI → replay check → opened → crypto-routing → coalesced for the tap. */
+#include <endian.h>
+#include <sched.h>
+#include <sodium.h>
+
+#include "worker.h"
+
+/* ---- runs: statistics and the lane are taken once for many packets ---- */
+static void run_end(struct worker *w)
+{
+	struct rx_run *r = &w->run;
+
+	if (!r->session)
+		return;
+	if (r->packets) {
+		atomic_fetch_add_explicit(&r->session->stats.rx_packets, r->packets, memory_order_relaxed);
+		atomic_fetch_add_explicit(&r->session->stats.rx_bytes, r->bytes, memory_order_relaxed);
+		count(w, DP_C_RX_PACKETS, r->packets);
+		count(w, DP_C_RX_BYTES, r->bytes);
+	}
+	atomic_flag_clear_explicit(&r->lane->busy, memory_order_release);
+	memset(r, 0, sizeof(*r));
+}
+
+static void run_begin(struct worker *w, struct kt_session *s, struct kt_rx_lane *l)
+{
+	if (w->run.lane == l)
+		return;
+	run_end(w);
+	while (atomic_flag_test_and_set_explicit(&l->busy, memory_order_acquire))
+		sched_yield(); /* another worker has a run of the same lane: rare, and short unless it was preempted */
+	w->run.session = s;
+	w->run.lane = l;
+	w->run.peer = kt_lookup_peer(w->kt, s->peer);
+}
+
+void open_finish(struct worker *w)
+{
+	run_end(w);
+	coalesce_flush(&w->coalescer);
+}
+
+/* ---- opening ---- */
+static void lane_advance(struct worker *w, const struct kt_session *s, struct kt_rx_lane *l)
+{
+	l->prev = l->cur;
+	l->prev_until_ns = w->now + MVPN_GEN_OLD_S * 1000000000ULL;
+	l->cur = l->next;
+	l->gen++;
+	intro_lane_next(l->l_next);
+	intro_lane_aead(&l->next, s->suite, l->l_next);
+}
+
+/* keys of a generation further ahead than the next: only after so long a loss that every packet of one went missing */
+static bool open_skipped(struct worker *w, const struct kt_session *s, struct kt_rx_lane *l, unsigned ahead, uint64_t counter,
+			 const uint8_t *data, size_t len, uint8_t *pt)
+{
+	uint8_t chain[32];
+	struct aead a;
+	bool ok;
+
+	if (ahead > MVPN_GEN_SKIP_MAX || w->now < l->skip_after_ns)
+		return false;
+	l->skip_after_ns = w->now + MVPN_GEN_SKIP_MS * 1000000ULL;
+	memcpy(chain, l->l_next, sizeof(chain));
+	for (unsigned i = 1; i < ahead; i++)
+		intro_lane_next(chain);
+	intro_lane_aead(&a, s->suite, chain);
+	ok = aead_open(&a, counter, data, data + sizeof(struct mvpn_hdr), len - sizeof(struct mvpn_hdr), pt);
+	for (unsigned i = 0; ok && i < ahead; i++)
+		lane_advance(w, s, l);
+	sodium_memzero(chain, sizeof(chain));
+	sodium_memzero(&a, sizeof(a));
+	return ok;
+}
+
+static bool lane_open(struct worker *w, const struct kt_session *s, struct kt_rx_lane *l, uint16_t gen, uint64_t counter,
+		      const uint8_t *data, size_t len, uint8_t *pt)
+{
+	const uint8_t *ct = data + sizeof(struct mvpn_hdr);
+	int ahead = (int16_t)(uint16_t)(gen - l->gen);
+
+	if (l->prev.suite && w->now >= l->prev_until_ns)
+		sodium_memzero(&l->prev, sizeof(l->prev));
+	len -= sizeof(struct mvpn_hdr);
+	if (!ahead)
+		return aead_open(&l->cur, counter, data, ct, len, pt);
+	if (ahead == -1)
+		return l->prev.suite && aead_open(&l->prev, counter, data, ct, len, pt);
+	if (ahead < 1)
+		return false;
+	if (ahead > 1)
+		return open_skipped(w, s, l, (unsigned)ahead, counter, data, len + sizeof(struct mvpn_hdr), pt);
+	if (!aead_open(&l->next, counter, data, ct, len, pt))
+		return false;
+	lane_advance(w, s, l);
+	return true;
+}
+
+static void failed(struct worker *w, struct kt_session *s)
+{
+	uint64_t n = atomic_fetch_add_explicit(&s->stats.rx_auth_fail, 1, memory_order_relaxed) + 1;
+	struct dp_event e = { .type = DP_EV_REKEY, .peer = s->peer, .rx_spi = s->rx_spi };
+
+	count(w, DP_C_RX_AUTH_FAIL, 1);
+	if (n == MVPN_OPEN_FAIL_MAX)
+		worker_event(w, &e);
+}
+
+/* ---- what every authentic packet tells ---- */
+static void learn_endpoint(struct worker *w, struct kt_session *s, const struct mvpn_endpoint *from)
+{
+	struct kt_endpoint *ep = w->run.peer ? atomic_load_explicit(&w->run.peer->endpoint, memory_order_acquire) : NULL;
+	unsigned i = s->rx_spi % ENDPOINT_SEEN;
+	struct dp_event e = { .type = DP_EV_ENDPOINT, .peer = s->peer, .rx_spi = s->rx_spi, .from = *from };
+
+	if (ep && ep->to.port == from->port && !memcmp(&ep->to.addr, &from->addr, sizeof(from->addr)))
+		return;
+	if (w->endpoint_seen[i].spi == s->rx_spi && w->now - w->endpoint_seen[i].at_ns < MVPN_ENDPOINT_GAP_MS * 1000000ULL)
+		return;
+	if (worker_event(w, &e)) {
+		w->endpoint_seen[i].spi = s->rx_spi;
+		w->endpoint_seen[i].at_ns = w->now;
+	}
+}
+
+static void authentic(struct worker *w, struct kt_session *s, const struct mvpn_endpoint *from, bool newest)
+{
+	atomic_store_explicit(&s->stats.rx_last_ns, w->now, memory_order_relaxed);
+	if (!atomic_load_explicit(&s->confirmed, memory_order_relaxed) && !atomic_exchange(&s->confirmed, true)) {
+		struct dp_event e = { .type = DP_EV_CONFIRMED, .peer = s->peer, .rx_spi = s->rx_spi, .from = *from };
+
+		if (!worker_event(w, &e))
+			atomic_store(&s->confirmed, false);
+	}
+	if (newest)
+		learn_endpoint(w, s, from);
+}
+
+/* ---- what was in it ---- */
+static bool owned(const struct mvpn_prefix *p, unsigned n, const struct mvpn_addr *a)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (mvpn_prefix_contains(&p[i], a))
+			return true;
+	return false;
+}
+
+static void open_tunnel(struct worker *w, struct kt_session *s, uint8_t *data, size_t len, bool partial)
+{
+	struct packet p;
+
+	if (packet_parse(&p, data, len) < 0 || (partial && !p.headers) || !owned(s->remote, s->nremote, &p.src) ||
+	    !owned(s->local, s->nlocal, &p.dst)) {
+		coalesce_cancel(&w->coalescer);
+		count(w, DP_C_RX_BAD_INNER, 1);
+		atomic_fetch_add_explicit(&s->stats.rx_bad_inner, 1, memory_order_relaxed);
+		return;
+	}
+	w->run.packets++;
+	w->run.bytes += len;
+	coalesce_packet(&w->coalescer, &p, partial, s->peer);
+}
+
+/* to where the question came from: that is what a path is validated by */
+static void pong(struct worker *w, struct kt_session *s, const struct mvpn_endpoint *from, uint64_t token)
+{
+	struct kt_endpoint here = { .to = *from };
+	struct kt_endpoint *ep = w->run.peer ? atomic_load_explicit(&w->run.peer->endpoint, memory_order_acquire) : NULL;
+
+	if (!ep || ep->to.port != from->port || memcmp(&ep->to.addr, &from->addr, sizeof(from->addr)))
+		ep = &here;
+	seal_ctrl(w, s, ep, MVPN_CTRL_PONG, token, 0);
+}
+
+static void open_ctrl(struct worker *w, struct kt_session *s, const uint8_t *data, size_t len, const struct mvpn_endpoint *from)
+{
+	struct dp_event e = { .peer = s->peer, .rx_spi = s->rx_spi, .from = *from, .at_ns = w->now };
+	struct mvpn_ctrl c;
+
+	if (len >= sizeof(c))
+		memcpy(&c, data, sizeof(c));
+	coalesce_cancel(&w->coalescer); /* from here on *data is something else */
+	if (len < sizeof(c) || be32toh(c.pad) != len - sizeof(c))
+		goto bad;
+	e.token = be64toh(c.token);
+	switch (c.type) {
+	case MVPN_CTRL_CONFIRM:
+		return; /* that it came says all */
+	case MVPN_CTRL_PING:
+		pong(w, s, from, e.token);
+		return;
+	case MVPN_CTRL_PONG:
+		e.type = DP_EV_PONG;
+		worker_event(w, &e);
+		return;
+	case MVPN_CTRL_CLOSE:
+		e.type = DP_EV_CLOSE;
+		worker_event(w, &e);
+		return;
+	}
+bad:
+	count(w, DP_C_RX_BAD_INNER, 1);
+}
+
+void open_datagram(void *arg, uint8_t *data, size_t len, const struct mvpn_endpoint *from)
+{
+	struct worker *w = arg;
+	struct kt_session *s;
+	struct kt_rx_lane *l;
+	struct mvpn_hdr h;
+	uint64_t counter;
+	uint8_t *pt;
+	bool newest;
+
+	if (len < MVPN_OVERHEAD || len - MVPN_OVERHEAD > PACKET_MAX_B) {
+		count(w, DP_C_RX_SHORT, 1);
+		return;
+	}
+	memcpy(&h, data, sizeof(h));
+	if (h.type != MVPN_TUNNEL && h.type != MVPN_CTRL) {
+		count(w, DP_C_RX_BAD_TYPE, 1);
+		return;
+	}
+	s = kt_lookup_spi(w->kt, be32toh(h.spi));
+	if (!s) {
+		count(w, DP_C_RX_UNKNOWN_SPI, 1);
+		return;
+	}
+	if ((h.lane & MVPN_LANE_MASK) >= s->nrx) {
+		failed(w, s);
+		return;
+	}
+	l = &s->rx[h.lane & MVPN_LANE_MASK];
+	run_begin(w, s, l);
+	counter = be64toh(h.counter);
+	if (!replay_check(&l->replay, counter)) {
+		count(w, DP_C_RX_REPLAY, 1);
+		atomic_fetch_add_explicit(&s->stats.rx_replay, 1, memory_order_relaxed);
+		return;
+	}
+	newest = counter >= l->replay.next;
+	len -= MVPN_OVERHEAD;
+	pt = coalesce_room(&w->coalescer, len);
+	if (!lane_open(w, s, l, be16toh(h.gen), counter, data, len + MVPN_OVERHEAD, pt)) {
+		coalesce_cancel(&w->coalescer);
+		failed(w, s);
+		return;
+	}
+	replay_update(&l->replay, counter);
+	authentic(w, s, from, newest);
+	if (h.type == MVPN_TUNNEL)
+		open_tunnel(w, s, pt, len, h.lane & MVPN_F_CSUM_PARTIAL);
+	else
+		open_ctrl(w, s, pt, len, from);
+}

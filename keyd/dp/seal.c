@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Out: a super-packet from the tap → its peer and session → segments that fit the path → sealed into the wire's room. */
+#include <sodium.h>
+
+#include "worker.h"
+
+#define COUNTER_MAX (1ULL << 63) /* far above what a session's lifetime allows: a wrapped nonce must not be possible */
+#define UNDERLAY_MTU 1500
+
+/* ---- one packet ---- */
+static void want(struct worker *w, struct kt_peer *p, enum dp_event_type type, uint32_t spi)
+{
+	uint64_t last = atomic_load_explicit(&p->want_ns, memory_order_relaxed);
+	struct dp_event e = { .type = type, .peer = p->index, .rx_spi = spi };
+
+	if (last && w->now - last < MVPN_WANT_GAP_MS * 1000000ULL)
+		return;
+	if (atomic_compare_exchange_strong_explicit(&p->want_ns, &last, w->now, memory_order_relaxed, memory_order_relaxed) &&
+	    !worker_event(w, &e))
+		atomic_store_explicit(&p->want_ns, 0, memory_order_relaxed);
+}
+
+/* The sender's generation ratchet (PROTOCOL §3). false: the lane is used up. */
+static bool lane_ready(struct worker *w, struct kt_session *s, struct kt_tx_lane *l, unsigned mtu)
+{
+	uint64_t limit = mtu > UNDERLAY_MTU ? MVPN_GEN_PACKETS_JUMBO : MVPN_GEN_PACKETS;
+
+	if (l->counter - l->gen_first < limit && w->now - l->gen_since_ns < MVPN_GEN_S * 1000000000ULL)
+		return true;
+	if (l->counter >= COUNTER_MAX || l->gen == UINT16_MAX)
+		return false;
+	intro_lane_next(l->l);
+	intro_lane_aead(&l->aead, s->suite, l->l);
+	l->gen++;
+	l->gen_first = l->counter;
+	l->gen_since_ns = w->now;
+	return true;
+}
+
+static void seal(struct kt_tx_lane *l, const struct kt_session *s, unsigned lane, unsigned type, const uint8_t *pt, size_t len,
+		 uint8_t *out)
+{
+	struct mvpn_hdr h = {
+		.type = (uint8_t)type,
+		.lane = (uint8_t)lane,
+		.gen = htobe16(l->gen),
+		.spi = htobe32(s->tx_spi),
+		.counter = htobe64(l->counter),
+	};
+
+	memcpy(out, &h, sizeof(h));
+	aead_seal(&l->aead, l->counter++, out, pt, len, out + sizeof(h));
+}
+
+static unsigned overhead(const struct kt_endpoint *ep)
+{
+	return mvpn_addr_is_v4(&ep->to.addr) ? MVPN_OVERHEAD_IP4 : MVPN_OVERHEAD_IP6;
+}
+
+/* the largest inner packet for ep */
+static unsigned inner_max(const struct kt_endpoint *ep)
+{
+	unsigned mtu = ep->mtu ? ep->mtu : UNDERLAY_MTU, max = mtu > overhead(ep) ? mtu - overhead(ep) : 0;
+
+	return max < WIRE_PAYLOAD_MAX - MVPN_OVERHEAD ? max : WIRE_PAYLOAD_MAX - MVPN_OVERHEAD;
+}
+
+static void send_segments(struct worker *w, struct kt_session *s, const struct kt_endpoint *ep, struct segmenter *seg)
+{
+	struct kt_tx_lane *l = &s->tx[w->index];
+	struct wire *wire = worker_wire(w, ep);
+	uint64_t packets = 0, bytes = 0;
+	struct segment g;
+
+	if (!lane_ready(w, s, l, ep->mtu)) {
+		struct kt_peer *p = kt_lookup_peer(w->kt, s->peer);
+
+		if (p)
+			want(w, p, DP_EV_REKEY, s->rx_spi);
+		return;
+	}
+	while (segment_next(seg, &g)) {
+		uint8_t *room = wire->ops->reserve(wire, ep, g.len + MVPN_OVERHEAD);
+
+		if (!room) {
+			count(w, DP_C_DROP_WIRE_FULL, 1);
+			continue;
+		}
+		seal(l, s, w->index | (g.partial ? MVPN_F_CSUM_PARTIAL : 0), MVPN_TUNNEL, g.data, g.len, room);
+		wire->ops->commit(wire, g.len + MVPN_OVERHEAD);
+		packets++;
+		bytes += g.len;
+	}
+	count(w, DP_C_TX_PACKETS, packets);
+	count(w, DP_C_TX_BYTES, bytes);
+	atomic_fetch_add_explicit(&s->stats.tx_packets, packets, memory_order_relaxed);
+	atomic_fetch_add_explicit(&s->stats.tx_bytes, bytes, memory_order_relaxed);
+}
+
+/* ---- one super-packet ---- */
+static bool owned(const struct mvpn_prefix *p, unsigned n, const struct mvpn_addr *a)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (mvpn_prefix_contains(&p[i], a))
+			return true;
+	return false;
+}
+
+static void hold_packet(struct worker *w, uint32_t peer, const struct packet *p, const struct virtio_net_hdr *h)
+{
+	if (hold_put(w->hold, peer, p, h, w->now) < 0)
+		count(w, DP_C_HELD_DROP_FULL, 1);
+	else
+		count(w, DP_C_HELD, 1);
+}
+
+/* a session that this worker can send on, and where to; else the packet is held and a session asked for */
+static struct kt_session *ready(struct worker *w, struct kt_peer *peer, const struct packet *p, const struct virtio_net_hdr *h,
+				struct kt_endpoint **ret_ep)
+{
+	struct kt_session *s = atomic_load_explicit(&peer->tx, memory_order_acquire);
+
+	*ret_ep = atomic_load_explicit(&peer->endpoint, memory_order_acquire);
+	if (s && *ret_ep && w->index < s->ntx)
+		return s;
+	hold_packet(w, peer->index, p, h);
+	want(w, peer, s ? DP_EV_REKEY : DP_EV_WANT, s ? s->rx_spi : 0);
+	return NULL;
+}
+
+static void seal_packet(struct worker *w, struct kt_peer *peer, const struct packet *p, const struct virtio_net_hdr *h)
+{
+	struct kt_endpoint *ep;
+	struct kt_session *s;
+	struct segmenter seg;
+
+	if (atomic_load_explicit(&peer->denied, memory_order_relaxed)) {
+		count(w, DP_C_HELD_DROP_DENIED, 1);
+		worker_icmp(w, p, ICMP_E_PROHIBITED, 0);
+		return;
+	}
+	s = ready(w, peer, p, h, &ep);
+	if (!s)
+		return;
+	if (!owned(s->local, s->nlocal, &p->src)) {
+		count(w, DP_C_DROP_BAD_SRC, 1);
+		return;
+	}
+	switch (segment_start(&seg, p, h, inner_max(ep))) {
+	case 0:
+		send_segments(w, s, ep, &seg);
+		return;
+	case -EMSGSIZE:
+		count(w, DP_C_DROP_TOO_BIG, 1);
+		worker_icmp(w, p, ICMP_E_TOO_BIG, inner_max(ep));
+		return;
+	default:
+		count(w, DP_C_DROP_MALFORMED_TAP, 1);
+	}
+}
+
+void seal_super(struct worker *w, const struct virtio_net_hdr *h, size_t len)
+{
+	struct kt_peer *peer;
+	struct packet p;
+
+	if (packet_parse(&p, w->packet, len) < 0) {
+		count(w, DP_C_DROP_MALFORMED_TAP, 1);
+		return;
+	}
+	peer = kt_lookup_dst(w->kt, &p.dst);
+	if (peer)
+		seal_packet(w, peer, &p, h);
+	else
+		count(w, DP_C_DROP_NO_PEER, 1);
+}
+
+/* ---- held packets ---- */
+void seal_flush_held(struct worker *w, uint32_t index)
+{
+	struct kt_peer *peer = kt_lookup_peer(w->kt, index);
+	struct virtio_net_hdr h;
+	uint64_t cursor = 0;
+	struct packet p;
+	uint32_t len;
+
+	/* one that still cannot go is held again, behind the cursor */
+	while (peer && (len = hold_take(w->hold, index, &cursor, w->packet, &h))) {
+		if (packet_parse(&p, w->packet, len) < 0)
+			continue;
+		count(w, DP_C_HELD_SENT, 1);
+		seal_packet(w, peer, &p, &h);
+	}
+}
+
+void seal_drop_held(struct worker *w, uint32_t index, bool prohibited)
+{
+	struct virtio_net_hdr h;
+	uint64_t cursor = 0;
+	struct packet p;
+	uint32_t len;
+
+	while ((len = hold_take(w->hold, index, &cursor, w->packet, &h))) {
+		count(w, DP_C_HELD_DROP_DENIED, 1);
+		if (prohibited && packet_parse(&p, w->packet, len) == 0)
+			worker_icmp(w, &p, ICMP_E_PROHIBITED, 0);
+	}
+}
+
+/* ---- control ---- */
+bool seal_ctrl(struct worker *w, struct kt_session *s, const struct kt_endpoint *ep, enum mvpn_ctrl_type type, uint64_t token,
+	       unsigned pad)
+{
+	struct mvpn_ctrl c = { .type = (uint8_t)type, .pad = htobe32(pad), .token = htobe64(token) };
+	struct kt_tx_lane *l = &s->tx[w->index];
+	struct wire *wire = worker_wire(w, ep);
+	size_t len = sizeof(c) + pad;
+	uint8_t *room;
+
+	if (w->index >= s->ntx || len + MVPN_OVERHEAD > WIRE_PAYLOAD_MAX || !lane_ready(w, s, l, ep->mtu))
+		return false;
+	room = wire->ops->reserve(wire, ep, len + MVPN_OVERHEAD);
+	if (!room) {
+		count(w, DP_C_DROP_WIRE_FULL, 1);
+		return false;
+	}
+	memcpy(w->scratch, &c, sizeof(c));
+	memset(w->scratch + sizeof(c), 0, pad);
+	seal(l, s, w->index, MVPN_CTRL, w->scratch, len, room);
+	wire->ops->commit(wire, len + MVPN_OVERHEAD);
+	return true;
+}

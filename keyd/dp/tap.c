@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Linux 6.2; older headers lack them */
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+
+#define TAP_OFFLOADS (TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN)
+#define TAP_TXQUEUELEN 1000 /* super-packets; a full queue is the only sign of congestion that a sender gets */
+
+/* The device is ours, so its own settings are; a kernel without the setting, or /proc read-only, is no reason to fail. */
+static void tap_sysctl(const char *family, const char *name, const char *key, const char *value)
+{
+	char path[128];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s", family, name, key);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	n = write(fd, value, strlen(value));
+	(void)n;
+	close(fd);
+}
+
+/* No address, no routes: what is captured is redirected here, what comes out has passed crypto-routing. */
+static int tap_up(const char *name, unsigned *ret_ifindex)
+{
+	struct ifreq ifr = { 0 };
+	int fd, r = 0;
+
+	tap_sysctl("ipv6", name, "addr_gen_mode", "1");
+	tap_sysctl("ipv6", name, "accept_ra", "0");
+	tap_sysctl("ipv4", name, "rp_filter", "0");
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	ifr.ifr_qlen = TAP_TXQUEUELEN;
+	if (ioctl(fd, SIOCSIFTXQLEN, &ifr) < 0 || ioctl(fd, SIOCGIFFLAGS, &ifr) < 0)
+		goto fail;
+	ifr.ifr_flags |= IFF_UP | IFF_NOARP;
+	if (ioctl(fd, SIOCSIFFLAGS, &ifr) < 0 || ioctl(fd, SIOCGIFINDEX, &ifr) < 0)
+		goto fail;
+	if (ret_ifindex)
+		*ret_ifindex = (unsigned)ifr.ifr_ifindex;
+	close(fd);
+	return 0;
+fail:
+	r = -errno;
+	close(fd);
+	return r;
+}
+
+int tap_open(struct tap_queue *q, const char *name, bool first, unsigned *ret_ifindex)
+{
+	struct ifreq ifr = { 0 };
+	int fd, r;
+
+	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	ifr.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE;
+	if (first)
+		ifr.ifr_flags |= IFF_TUN_EXCL;
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	if (ioctl(fd, TUNSETIFF, &ifr) < 0)
+		goto fail;
+	q->uso = ioctl(fd, TUNSETOFFLOAD, (unsigned long)(TAP_OFFLOADS | TUN_F_USO4 | TUN_F_USO6)) == 0;
+	if (!q->uso && ioctl(fd, TUNSETOFFLOAD, (unsigned long)TAP_OFFLOADS) < 0)
+		goto fail;
+	if (first) {
+		r = tap_up(name, ret_ifindex);
+		if (r < 0) {
+			close(fd);
+			return r;
+		}
+	}
+	q->fd = fd;
+	return 0;
+fail:
+	r = -errno;
+	close(fd);
+	return r;
+}
+
+void tap_close(struct tap_queue *q)
+{
+	if (q->fd >= 0)
+		close(q->fd);
+	q->fd = -1;
+}
+
+ssize_t tap_read(struct tap_queue *q, uint8_t *data, struct virtio_net_hdr *ret)
+{
+	uint8_t *start = data - sizeof(*ret);
+	ssize_t n = read(q->fd, start, TAP_PACKET_MAX + sizeof(*ret));
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	if ((size_t)n <= sizeof(*ret))
+		return n ? -EINVAL : -EIO;
+	memcpy(ret, start, sizeof(*ret));
+	return n - (ssize_t)sizeof(*ret);
+}
+
+int tap_write(struct tap_queue *q, const struct virtio_net_hdr *h, uint8_t *data, size_t len)
+{
+	uint8_t *start = data - sizeof(*h);
+
+	memcpy(start, h, sizeof(*h));
+	return write(q->fd, start, len + sizeof(*h)) < 0 ? -errno : 0;
+}

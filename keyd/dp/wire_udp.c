@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The UDP wire: a socket with segmentation offload. Packets of one size to one destination are collected and sent by one
+ * sendmsg() with UDP_SEGMENT; what arrives comes in runs of equal datagrams by UDP_GRO.
+ */
+#include "wire.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "addr.h"
+#include "dp.h"
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#define UDP_GRO 104
+#endif
+#define SOL_UDP_ 17
+
+#define SEGMENTS_MAX 64	      /* UDP_MAX_SEGMENTS of Linux 6.1 */
+#define BATCH_MAX_B 65487     /* UDP payload that fits an IPv6 packet, and so IPv4 too */
+#define SOCKET_BUF_B (8 << 20) /* bursts of super-packets from many peers */
+#define RX_BUFS 4	      /* datagram runs a recvmmsg() */
+#define RX_BUF_B 65536
+#define FULL_WAIT_MS 1 /* a full socket gets so long to drain before packets are dropped */
+
+union address {
+	struct sockaddr sa;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+	struct sockaddr_storage ss;
+};
+
+struct wire_udp {
+	struct wire w;
+	int fd;
+	bool v4_only, no_gso;
+	uint16_t port;
+	/* the batch: `count` datagrams of `size` bytes, the last may be shorter and then ends it */
+	uint8_t *tx;
+	union address to;
+	socklen_t to_len;
+	struct mvpn_endpoint to_ep;
+	size_t size, fill;
+	unsigned count;
+	bool ended;
+	_Atomic uint64_t dropped;
+	/* reception */
+	uint8_t *rx;
+	struct mmsghdr msgs[RX_BUFS];
+	struct iovec iov[RX_BUFS];
+	union address from[RX_BUFS];
+	char control[RX_BUFS][CMSG_SPACE(sizeof(int))] __attribute__((aligned(8)));
+};
+
+#define self(wire) ((struct wire_udp *)(wire))
+
+/* ---- out ---- */
+static void address_of(const struct wire_udp *u, const struct mvpn_endpoint *e, union address *ret, socklen_t *ret_len)
+{
+	*ret_len = mvpn_endpoint_to_sockaddr(e, !u->v4_only, &ret->ss);
+}
+
+static int send_once(struct wire_udp *u, const uint8_t *data, size_t len, size_t segment)
+{
+	char control[CMSG_SPACE(sizeof(uint16_t))] __attribute__((aligned(8))) = { 0 };
+	struct iovec iov = { .iov_base = (void *)data, .iov_len = len };
+	struct msghdr m = { .msg_name = &u->to, .msg_namelen = u->to_len, .msg_iov = &iov, .msg_iovlen = 1 };
+	struct pollfd p = { .fd = u->fd, .events = POLLOUT };
+
+	if (segment && segment < len) {
+		uint16_t gso = (uint16_t)segment;
+		struct cmsghdr *c = (struct cmsghdr *)control;
+
+		m.msg_control = control;
+		m.msg_controllen = sizeof(control);
+		c->cmsg_level = SOL_UDP_;
+		c->cmsg_type = UDP_SEGMENT;
+		c->cmsg_len = CMSG_LEN(sizeof(gso));
+		memcpy(CMSG_DATA(c), &gso, sizeof(gso));
+	}
+	if (sendmsg(u->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		return 0;
+	if (errno != EAGAIN && errno != ENOBUFS)
+		return -errno;
+	poll(&p, 1, FULL_WAIT_MS);
+	return sendmsg(u->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 ? 0 : -errno;
+}
+
+static void udp_flush(struct wire *w)
+{
+	struct wire_udp *u = self(w);
+	uint64_t dropped = 0;
+	int r = -EIO;
+
+	if (!u->count)
+		return;
+	if (!u->no_gso)
+		r = send_once(u, u->tx, u->fill, u->size);
+	/* EIO: the device has no checksum offload; EMSGSIZE, EINVAL: one of them is too big for the path, or all: each alone */
+	if (r == -EIO || ((r == -EMSGSIZE || r == -EINVAL) && u->count > 1)) {
+		if (r == -EIO && u->count > 1)
+			u->no_gso = true;
+		for (size_t at = 0; at < u->fill; at += u->size) {
+			size_t n = u->fill - at < u->size ? u->fill - at : u->size;
+
+			dropped += send_once(u, u->tx + at, n, 0) < 0;
+		}
+	} else if (r < 0) {
+		dropped = u->count;
+	}
+	if (dropped)
+		atomic_fetch_add_explicit(&u->dropped, dropped, memory_order_relaxed);
+	u->count = 0;
+	u->fill = 0;
+	u->ended = false;
+}
+
+static uint8_t *udp_reserve(struct wire *w, const struct kt_endpoint *ep, size_t len)
+{
+	struct wire_udp *u = self(w);
+	bool same = u->to_ep.port == ep->to.port && !memcmp(&u->to_ep.addr, &ep->to.addr, 16);
+
+	if (len > WIRE_PAYLOAD_MAX)
+		return NULL;
+	if (u->count &&
+	    (!same || u->ended || len > u->size || u->count == SEGMENTS_MAX || u->fill + len > BATCH_MAX_B))
+		udp_flush(w);
+	if (!same) {
+		u->to_ep = ep->to;
+		address_of(u, &ep->to, &u->to, &u->to_len);
+	}
+	return u->tx + u->fill;
+}
+
+static void udp_commit(struct wire *w, size_t len)
+{
+	struct wire_udp *u = self(w);
+
+	if (!u->count)
+		u->size = len;
+	else if (len < u->size)
+		u->ended = true;
+	u->fill += len;
+	u->count++;
+}
+
+/* ---- in ---- */
+static size_t gro_size(struct msghdr *m)
+{
+	int size;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c))
+		if (c->cmsg_level == SOL_UDP_ && c->cmsg_type == UDP_GRO) {
+			memcpy(&size, CMSG_DATA(c), sizeof(size));
+			return size > 0 ? (size_t)size : 0;
+		}
+	return 0;
+}
+
+static unsigned deliver(struct wire_udp *u, unsigned i, wire_rx_fn *fn, void *arg)
+{
+	struct msghdr *m = &u->msgs[i].msg_hdr;
+	size_t len = u->msgs[i].msg_len, size = gro_size(m);
+	uint8_t *data = u->iov[i].iov_base;
+	struct mvpn_endpoint from;
+	unsigned n = 0;
+
+	if (m->msg_flags & MSG_TRUNC || mvpn_endpoint_from_sockaddr(&from, &u->from[i].sa) < 0)
+		return 1;
+	if (!size || size > len)
+		size = len;
+	if (!len) {
+		fn(arg, data, 0, &from);
+		return 1;
+	}
+	for (size_t at = 0; at < len; at += size, n++)
+		fn(arg, data + at, len - at < size ? len - at : size, &from);
+	return n;
+}
+
+static int udp_receive(struct wire *w, wire_rx_fn *fn, void *arg, unsigned budget)
+{
+	struct wire_udp *u = self(w);
+	unsigned done = 0;
+
+	while (done < budget) {
+		int n;
+
+		for (unsigned i = 0; i < RX_BUFS; i++) {
+			u->msgs[i].msg_hdr.msg_namelen = sizeof(u->from[i]);
+			u->msgs[i].msg_hdr.msg_controllen = sizeof(u->control[i]);
+		}
+		n = recvmmsg(u->fd, u->msgs, RX_BUFS, MSG_DONTWAIT, NULL);
+		if (n < 0) {
+			switch (errno) {
+			case EBADF:
+			case ENOTSOCK:
+			case EFAULT:
+				return -errno;
+			default: /* nothing there, or somebody's ICMP error: not the socket's end */
+				return (int)done;
+			}
+		}
+		for (int i = 0; i < n; i++)
+			done += deliver(u, (unsigned)i, fn, arg);
+		if (n < RX_BUFS)
+			break;
+	}
+	return (int)done;
+}
+
+static int udp_fd(const struct wire *w)
+{
+	return ((const struct wire_udp *)w)->fd;
+}
+
+static bool udp_before_sleep(struct wire *w)
+{
+	return true;
+}
+
+static void udp_stats(struct wire *w, uint64_t *counters)
+{
+	counters[DP_C_DROP_WIRE_FULL] += atomic_load_explicit(&self(w)->dropped, memory_order_relaxed);
+}
+
+static void udp_free(struct wire *w)
+{
+	struct wire_udp *u = self(w);
+
+	close(u->fd);
+	free(u->tx);
+	free(u->rx);
+	free(u);
+}
+
+static const struct wire_ops udp_ops = {
+	.name = "udp",
+	.reserve = udp_reserve,
+	.commit = udp_commit,
+	.flush = udp_flush,
+	.receive = udp_receive,
+	.fd = udp_fd,
+	.before_sleep = udp_before_sleep,
+	.stats = udp_stats,
+	.free = udp_free,
+};
+
+/* ---- making ---- */
+static int set_int(int fd, int level, int name, int value)
+{
+	return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
+}
+
+static void big_buffers(int fd)
+{
+	if (set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, SOCKET_BUF_B) < 0)
+		set_int(fd, SOL_SOCKET, SO_RCVBUF, SOCKET_BUF_B);
+	if (set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, SOCKET_BUF_B) < 0)
+		set_int(fd, SOL_SOCKET, SO_SNDBUF, SOCKET_BUF_B);
+}
+
+/* DF on every packet, and no opinion of the kernel about the path's MTU: that is ours to find (RFC 8899) */
+static int probe_mtu(const struct wire_udp *u)
+{
+	int r = set_int(u->fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
+
+	if (!r && !u->v4_only)
+		r = set_int(u->fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
+	return r;
+}
+
+static int open_socket(struct wire_udp *u)
+{
+	u->fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (u->fd >= 0 && set_int(u->fd, IPPROTO_IPV6, IPV6_V6ONLY, 0) == 0)
+		return 0;
+	if (u->fd >= 0)
+		close(u->fd);
+	u->v4_only = true;
+	u->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	return u->fd < 0 ? -errno : 0;
+}
+
+static int bind_socket(struct wire_udp *u, uint16_t port)
+{
+	union address a = { 0 };
+	socklen_t len = u->v4_only ? sizeof(a.in) : sizeof(a.in6);
+	struct mvpn_endpoint e;
+
+	a.sa.sa_family = u->v4_only ? AF_INET : AF_INET6;
+	if (u->v4_only)
+		a.in.sin_port = htons(port);
+	else
+		a.in6.sin6_port = htons(port);
+	if (bind(u->fd, &a.sa, len) < 0 || getsockname(u->fd, &a.sa, &len) < 0)
+		return -errno;
+	if (mvpn_endpoint_from_sockaddr(&e, &a.sa) < 0)
+		return -EIO;
+	u->port = e.port;
+	return 0;
+}
+
+static void rx_prepare(struct wire_udp *u)
+{
+	for (unsigned i = 0; i < RX_BUFS; i++) {
+		u->iov[i].iov_base = u->rx + (size_t)i * RX_BUF_B;
+		u->iov[i].iov_len = RX_BUF_B;
+		u->msgs[i].msg_hdr.msg_iov = &u->iov[i];
+		u->msgs[i].msg_hdr.msg_iovlen = 1;
+		u->msgs[i].msg_hdr.msg_name = &u->from[i];
+		u->msgs[i].msg_hdr.msg_control = u->control[i];
+	}
+}
+
+int wire_udp_new(struct wire **ret, uint16_t port, bool join, uint64_t *ret_cookie)
+{
+	struct wire_udp *u = calloc(1, sizeof(*u));
+	socklen_t len = sizeof(*ret_cookie);
+	int r;
+
+	if (!u)
+		return -ENOMEM;
+	u->w.ops = &udp_ops;
+	u->fd = -1;
+	u->tx = aligned_alloc(64, 65536 + WIRE_PAYLOAD_MAX);
+	u->rx = aligned_alloc(4096, (size_t)RX_BUFS * RX_BUF_B);
+	r = -ENOMEM;
+	if (!u->tx || !u->rx)
+		goto fail;
+	rx_prepare(u);
+	r = open_socket(u);
+	if (r < 0)
+		goto fail;
+	big_buffers(u->fd);
+	set_int(u->fd, SOL_UDP_, UDP_GRO, 1); /* without it datagrams come one by one */
+	r = probe_mtu(u);
+	/* set after the bind, SO_REUSEPORT lets our own workers join without letting us join a stranger */
+	if (!r && join)
+		r = set_int(u->fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (!r)
+		r = bind_socket(u, port);
+	if (!r)
+		r = set_int(u->fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (!r && getsockopt(u->fd, SOL_SOCKET, SO_COOKIE, ret_cookie, &len) < 0)
+		r = -errno;
+	if (r < 0)
+		goto fail;
+	*ret = &u->w;
+	return 0;
+fail:
+	if (u->fd >= 0)
+		close(u->fd);
+	free(u->tx);
+	free(u->rx);
+	free(u);
+	return r;
+}
+
+uint16_t wire_udp_port(const struct wire *w)
+{
+	return ((const struct wire_udp *)w)->port;
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The loop of one worker: what has come from the wires, what has come from the tap, commands; then sleep. */
+#include "worker.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "loop.h"
+
+#define RX_BUDGET 256 /* payloads of one wire before the others get their turn */
+#define TAP_BUDGET 16 /* super-packets, about 1 MB */
+#define SECOND_NS 1000000000ULL
+#define ICMP_COST_NS (SECOND_NS / MVPN_ICMP_RATE)
+
+/* ---- services for seal.c and open.c ---- */
+bool worker_event(struct worker *w, const struct dp_event *e)
+{
+	uint64_t one = 1;
+
+	if (!RING_PUT(&w->events, e)) {
+		count(w, DP_C_EVENT_LOST, 1);
+		return false;
+	}
+	return write(w->event_fd, &one, sizeof(one)) == sizeof(one) || errno == EAGAIN;
+}
+
+void worker_wake(struct worker *w)
+{
+	uint64_t one = 1;
+	ssize_t n = write(w->wake_fd, &one, sizeof(one));
+
+	(void)n; /* EAGAIN: it is about to wake anyway */
+}
+
+struct wire *worker_wire(struct worker *w, const struct kt_endpoint *ep)
+{
+	for (unsigned i = 0; ep->has_hop && i < w->nxsk; i++)
+		if (w->xsk[i].ifindex == ep->ifindex && !w->xsk[i].broken)
+			return w->xsk[i].wire;
+	return w->udp;
+}
+
+static void failed(struct worker *w, unsigned ifindex, int error)
+{
+	struct dp_event e = { .type = DP_EV_ERROR, .ifindex = ifindex, .error = error };
+
+	worker_event(w, &e);
+}
+
+void worker_tap_write(void *arg, const struct virtio_net_hdr *h, uint8_t *data, size_t len)
+{
+	struct worker *w = arg;
+
+	count(w, tap_write(&w->tap, h, data, len) < 0 ? DP_C_DROP_TAP_FULL : DP_C_TAP_TX, 1);
+}
+
+void worker_icmp(struct worker *w, const struct packet *p, enum icmp_error what, unsigned mtu)
+{
+	static const struct virtio_net_hdr plain;
+	size_t len;
+
+	/* a bucket that holds one second's worth, kept as the time at which it was empty */
+	if (w->icmp_tokens_ns + SECOND_NS < w->now)
+		w->icmp_tokens_ns = w->now - SECOND_NS;
+	if (w->icmp_tokens_ns + ICMP_COST_NS > w->now)
+		return;
+	len = icmp_error(w->scratch, p, what, mtu);
+	if (!len)
+		return;
+	w->icmp_tokens_ns += ICMP_COST_NS;
+	if (tap_write(&w->tap, &plain, w->scratch, len) == 0)
+		count(w, DP_C_ICMP_SENT, 1);
+}
+
+/* ---- one turn ---- */
+static bool receive(struct worker *w)
+{
+	bool work = false;
+	int n;
+
+	for (unsigned i = 0; i < w->nxsk; i++) {
+		struct worker_xsk *x = &w->xsk[i];
+
+		if (x->broken)
+			continue;
+		n = x->wire->ops->receive(x->wire, open_datagram, w, RX_BUDGET);
+		if (n < 0) {
+			x->broken = true;
+			failed(w, x->ifindex, n);
+		}
+		work |= n > 0;
+	}
+	if (!w->udp_broken) {
+		n = w->udp->ops->receive(w->udp, open_datagram, w, RX_BUDGET);
+		if (n < 0) {
+			w->udp_broken = true;
+			failed(w, 0, n);
+		}
+		work |= n > 0;
+	}
+	if (work)
+		open_finish(w);
+	return work;
+}
+
+static bool transmit(struct worker *w)
+{
+	struct virtio_net_hdr h;
+	unsigned n = 0;
+
+	for (; n < TAP_BUDGET && !w->tap_broken; n++) {
+		ssize_t len = tap_read(&w->tap, w->packet, &h);
+
+		if (!len)
+			break;
+		count(w, DP_C_TAP_RX, 1);
+		if (len > 0) {
+			seal_super(w, &h, (size_t)len);
+		} else if (len == -EINVAL) {
+			count(w, DP_C_DROP_MALFORMED_TAP, 1);
+		} else {
+			w->tap_broken = true;
+			failed(w, 0, (int)len);
+		}
+	}
+	return n;
+}
+
+static void send_ctrl(struct worker *w, const struct dp_cmd *c)
+{
+	struct kt_session *s = kt_lookup_spi(w->kt, c->spi);
+	struct kt_peer *p = s ? kt_lookup_peer(w->kt, s->peer) : NULL;
+	struct kt_endpoint *ep = p ? atomic_load_explicit(&p->endpoint, memory_order_acquire) : NULL;
+
+	if (ep)
+		seal_ctrl(w, s, ep, c->ctrl, c->token, c->pad);
+}
+
+static bool commands(struct worker *w)
+{
+	struct dp_cmd c;
+	bool any = false;
+
+	while (RING_GET(&w->cmds, &c)) {
+		any = true;
+		switch (c.type) {
+		case DP_CMD_CTRL:
+			send_ctrl(w, &c);
+			break;
+		case DP_CMD_FLUSH_HELD:
+			seal_flush_held(w, c.peer);
+			break;
+		case DP_CMD_DROP_HELD:
+			seal_drop_held(w, c.peer, c.prohibited);
+			break;
+		}
+	}
+	return any;
+}
+
+static void flush_wires(struct worker *w)
+{
+	for (unsigned i = 0; i < w->nxsk; i++)
+		if (!w->xsk[i].broken)
+			w->xsk[i].wire->ops->flush(w->xsk[i].wire);
+	w->udp->ops->flush(w->udp);
+}
+
+static bool turn(struct worker *w)
+{
+	unsigned expired;
+	bool work;
+
+	w->now = mono_ns();
+	work = receive(w);
+	work |= commands(w);
+	work |= transmit(w);
+	if (work)
+		flush_wires(w);
+	expired = hold_expire(w->hold, w->now);
+	if (expired)
+		count(w, DP_C_HELD_DROP_TIMEOUT, expired);
+	kt_worker_quiescent(w->kt, w->index);
+	return work;
+}
+
+/* ---- sleeping ---- */
+static struct timespec *hold_timeout(struct worker *w, struct timespec *ts)
+{
+	uint64_t at = hold_next_expiry(w->hold), now;
+
+	if (at == UINT64_MAX)
+		return NULL;
+	now = mono_ns();
+	at = at > now ? at - now : 0;
+	ts->tv_sec = (time_t)(at / SECOND_NS);
+	ts->tv_nsec = (long)(at % SECOND_NS);
+	return ts;
+}
+
+static void sleep_until_work(struct worker *w)
+{
+	struct pollfd fds[MVPN_IFACES_MAX + 3] = {
+		{ .fd = w->wake_fd, .events = POLLIN },
+		{ .fd = w->tap_broken ? -1 : w->tap.fd, .events = POLLIN },
+		{ .fd = w->udp_broken ? -1 : w->udp->ops->fd(w->udp), .events = POLLIN },
+	};
+	struct timespec ts;
+	uint64_t drained;
+	unsigned n = 3;
+
+	for (unsigned i = 0; i < w->nxsk; i++) {
+		if (w->xsk[i].broken)
+			continue;
+		if (!w->xsk[i].wire->ops->before_sleep(w->xsk[i].wire))
+			return;
+		fds[n].fd = w->xsk[i].wire->ops->fd(w->xsk[i].wire);
+		fds[n++].events = POLLIN;
+	}
+	kt_worker_offline(w->kt, w->index);
+	if (ppoll(fds, n, hold_timeout(w, &ts), NULL) > 0 && fds[0].revents) {
+		ssize_t got = read(w->wake_fd, &drained, sizeof(drained));
+
+		(void)got;
+	}
+	kt_worker_online(w->kt, w->index);
+}
+
+/*
+ * Looking for more before sleeping saves the wake-up, at the price of CPU time: how long is adapted to whether it paid.
+ * The yield lets whoever makes the work run on the same core.
+ */
+static bool spin(struct worker *w)
+{
+	uint64_t from = w->now, most = w->spin_us * 1000ULL;
+
+	if (!most)
+		return false;
+	do {
+		sched_yield();
+		if (turn(w)) {
+			w->spin_ns = w->spin_ns * 2 < most ? w->spin_ns * 2 : most;
+			return true;
+		}
+	} while (w->now - from < w->spin_ns);
+	w->spin_ns = w->spin_ns / 2 > most / 8 ? w->spin_ns / 2 : most / 8;
+	return false;
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+
+	w->spin_ns = w->spin_us * 1000ULL;
+	kt_worker_online(w->kt, w->index);
+	while (!atomic_load_explicit(&w->stop, memory_order_relaxed))
+		if (!turn(w) && !spin(w))
+			sleep_until_work(w);
+	kt_worker_offline(w->kt, w->index);
+	return NULL;
+}
+
+int worker_start(struct worker *w)
+{
+	sigset_t all, old;
+	char name[16];
+	int r;
+
+	if (w->running)
+		return 0;
+	atomic_store(&w->stop, false);
+	/* signals are the main thread's */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = pthread_create(&w->thread, NULL, worker_main, w);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (r)
+		return -r;
+	snprintf(name, sizeof(name), "mvpn-w%u", w->index);
+	pthread_setname_np(w->thread, name);
+	w->running = true;
+	return 0;
+}
+
+void worker_stop(struct worker *w)
+{
+	if (!w->running)
+		return;
+	atomic_store(&w->stop, true);
+	worker_wake(w);
+	pthread_join(w->thread, NULL);
+	w->running = false;
+}

@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Key table: see keytab.h. Public objects sit in boxes that carry what only the writer needs. */
+#include "keytab.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "loop.h"
+#include "mvpn/maps.h"
+
+#define PEER_CHUNK 1024 /* peers a chunk: the directory of chunks never moves, so readers need no lock */
+#define PEER_CHUNKS (MVPN_PEERS_MAX / PEER_CHUNK + 1)
+#define SPI_TRIES 64 /* random slots before the table is scanned */
+
+#define box_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+
+/* what was unpublished while the table's epoch was `epoch` - 1; free once every worker has seen `epoch` */
+struct retired {
+	struct retired *next;
+	uint64_t epoch;
+	void (*free)(struct retired *r);
+};
+
+struct session_box {
+	struct retired retired;
+	struct session_box *next, **prev; /* of one peer */
+	void *lanes;			  /* the sodium_malloc'ed block */
+	struct kt_session s;
+};
+struct endpoint_box {
+	struct retired retired;
+	struct kt_endpoint e;
+};
+struct peer_box {
+	struct retired retired;
+	struct session_box *sessions;
+	struct kt_peer p;
+};
+struct lpm_box {
+	struct retired retired;
+	struct lpm *lpm;
+};
+
+struct peer_chunk {
+	struct kt_peer *_Atomic peer[PEER_CHUNK];
+};
+struct reader { /* epoch that the worker has seen; 0: offline. A cache line each. */
+	_Atomic uint64_t seen;
+} __attribute__((aligned(64)));
+
+struct keytab {
+	struct kt_session *_Atomic rx[MVPN_SPI_SLOTS];
+	struct peer_chunk *_Atomic chunks[PEER_CHUNKS];
+	struct lpm_box *_Atomic lpm;
+	_Atomic uint64_t epoch;
+	struct reader reader[MVPN_WORKERS_MAX];
+	/* writer only */
+	struct retired *retired;
+	bool spi_used[MVPN_SPI_SLOTS];
+	uint32_t spi_free_s[MVPN_SPI_SLOTS]; /* end of the quarantine, monotonic seconds */
+};
+
+/* ---- retiring ---- */
+static void retire(struct keytab *kt, struct retired *r, void (*fn)(struct retired *r))
+{
+	r->free = fn;
+	r->epoch = atomic_fetch_add_explicit(&kt->epoch, 1, memory_order_seq_cst) + 1;
+	r->next = kt->retired;
+	kt->retired = r;
+}
+
+static void session_free(struct retired *r)
+{
+	struct session_box *b = box_of(r, struct session_box, retired);
+
+	sodium_free(b->lanes);
+	free(b);
+}
+
+static void endpoint_free(struct retired *r)
+{
+	free(box_of(r, struct endpoint_box, retired));
+}
+
+static void peer_free(struct retired *r)
+{
+	free(box_of(r, struct peer_box, retired));
+}
+
+static void lpm_box_free(struct retired *r)
+{
+	struct lpm_box *b = box_of(r, struct lpm_box, retired);
+
+	lpm_free(b->lpm);
+	free(b);
+}
+
+unsigned kt_reclaim(struct keytab *kt)
+{
+	uint64_t min = UINT64_MAX;
+	struct retired **p = &kt->retired, *r;
+	unsigned waiting = 0;
+
+	atomic_thread_fence(memory_order_seq_cst);
+	for (unsigned i = 0; i < MVPN_WORKERS_MAX; i++) {
+		uint64_t seen = atomic_load_explicit(&kt->reader[i].seen, memory_order_acquire);
+
+		if (seen && seen < min)
+			min = seen;
+	}
+	while ((r = *p)) {
+		if (r->epoch <= min) {
+			*p = r->next;
+			r->free(r);
+		} else {
+			waiting++;
+			p = &r->next;
+		}
+	}
+	return waiting;
+}
+
+/* ---- the table ---- */
+int kt_new(struct keytab **ret)
+{
+	struct keytab *kt;
+
+	kt = aligned_alloc(64, sizeof(*kt));
+	if (!kt)
+		return -ENOMEM;
+	memset(kt, 0, sizeof(*kt));
+	atomic_store(&kt->epoch, 1);
+	*ret = kt;
+	return 0;
+}
+
+void kt_free(struct keytab *kt)
+{
+	struct lpm_box *lpm;
+
+	if (!kt)
+		return;
+	for (unsigned c = 0; c < PEER_CHUNKS; c++) {
+		struct peer_chunk *chunk = atomic_load(&kt->chunks[c]);
+
+		for (unsigned i = 0; chunk && i < PEER_CHUNK; i++)
+			if (atomic_load(&chunk->peer[i]))
+				kt_peer_drop(kt, c * PEER_CHUNK + i);
+		free(chunk);
+	}
+	lpm = atomic_load(&kt->lpm);
+	if (lpm)
+		retire(kt, &lpm->retired, lpm_box_free);
+	for (unsigned i = 0; i < MVPN_WORKERS_MAX; i++)
+		kt_worker_offline(kt, i);
+	kt_reclaim(kt);
+	free(kt);
+}
+
+int kt_set_prefixes(struct keytab *kt, struct lpm *lpm)
+{
+	struct lpm_box *b = calloc(1, sizeof(*b)), *old;
+
+	if (!b) {
+		lpm_free(lpm);
+		return -ENOMEM;
+	}
+	b->lpm = lpm;
+	old = atomic_exchange_explicit(&kt->lpm, b, memory_order_acq_rel);
+	if (old)
+		retire(kt, &old->retired, lpm_box_free);
+	return 0;
+}
+
+/* ---- peers ---- */
+struct kt_peer *kt_lookup_peer(struct keytab *kt, uint32_t index)
+{
+	struct peer_chunk *chunk;
+
+	if (index >= MVPN_PEERS_MAX)
+		return NULL;
+	chunk = atomic_load_explicit(&kt->chunks[index / PEER_CHUNK], memory_order_acquire);
+	if (!chunk)
+		return NULL;
+	return atomic_load_explicit(&chunk->peer[index % PEER_CHUNK], memory_order_acquire);
+}
+
+struct kt_peer *kt_peer_get(struct keytab *kt, uint32_t index)
+{
+	struct kt_peer *p = kt_lookup_peer(kt, index);
+	struct peer_chunk *chunk;
+	struct peer_box *b;
+
+	if (p || index >= MVPN_PEERS_MAX || index == MVPN_PEER_NONE)
+		return p;
+	chunk = atomic_load(&kt->chunks[index / PEER_CHUNK]);
+	if (!chunk) {
+		chunk = calloc(1, sizeof(*chunk));
+		if (!chunk)
+			return NULL;
+		atomic_store_explicit(&kt->chunks[index / PEER_CHUNK], chunk, memory_order_release);
+	}
+	b = calloc(1, sizeof(*b));
+	if (!b)
+		return NULL;
+	b->p.index = index;
+	atomic_store_explicit(&chunk->peer[index % PEER_CHUNK], &b->p, memory_order_release);
+	return &b->p;
+}
+
+void kt_peer_drop(struct keytab *kt, uint32_t index)
+{
+	struct kt_peer *p = kt_lookup_peer(kt, index);
+	struct peer_box *b;
+
+	if (!p)
+		return;
+	b = box_of(p, struct peer_box, p);
+	while (b->sessions)
+		kt_session_remove(kt, &b->sessions->s);
+	kt_peer_set_endpoint(kt, index, NULL);
+	atomic_store_explicit(&atomic_load(&kt->chunks[index / PEER_CHUNK])->peer[index % PEER_CHUNK], NULL,
+			      memory_order_release);
+	retire(kt, &b->retired, peer_free);
+}
+
+int kt_peer_set_endpoint(struct keytab *kt, uint32_t index, const struct kt_endpoint *e)
+{
+	struct kt_peer *p = e ? kt_peer_get(kt, index) : kt_lookup_peer(kt, index);
+	struct endpoint_box *b = NULL;
+	struct kt_endpoint *old;
+
+	if (!p)
+		return e ? -ENOMEM : 0;
+	if (e) {
+		b = calloc(1, sizeof(*b));
+		if (!b)
+			return -ENOMEM;
+		b->e = *e;
+	}
+	old = atomic_exchange_explicit(&p->endpoint, b ? &b->e : NULL, memory_order_acq_rel);
+	if (old)
+		retire(kt, &box_of(old, struct endpoint_box, e)->retired, endpoint_free);
+	return 0;
+}
+
+/* ---- SPIs ---- */
+static bool spi_slot_take(struct keytab *kt, unsigned slot, uint32_t now_s)
+{
+	if (kt->spi_used[slot] || kt->spi_free_s[slot] > now_s)
+		return false;
+	kt->spi_used[slot] = true;
+	return true;
+}
+
+uint32_t kt_spi_alloc(struct keytab *kt)
+{
+	uint32_t now_s = (uint32_t)(mono_ns() / 1000000000);
+	uint32_t high = 1 + randombytes_uniform(0xffff);
+	uint32_t first = randombytes_uniform(MVPN_SPI_SLOTS);
+
+	for (unsigned i = 0; i < SPI_TRIES; i++) {
+		if (spi_slot_take(kt, first, now_s))
+			return high << 16 | first;
+		first = randombytes_uniform(MVPN_SPI_SLOTS);
+	}
+	for (unsigned i = 0; i < MVPN_SPI_SLOTS; i++) {
+		unsigned slot = (first + i) % MVPN_SPI_SLOTS;
+
+		if (spi_slot_take(kt, slot, now_s))
+			return high << 16 | slot;
+	}
+	return 0;
+}
+
+void kt_spi_free(struct keytab *kt, uint32_t spi)
+{
+	unsigned slot = spi % MVPN_SPI_SLOTS;
+
+	if (!kt->spi_used[slot])
+		return;
+	kt->spi_used[slot] = false;
+	kt->spi_free_s[slot] = (uint32_t)(mono_ns() / 1000000000) + MVPN_SPI_QUARANTINE_S;
+}
+
+/* ---- sessions ---- */
+static void tx_lane_init(struct kt_tx_lane *t, unsigned suite, const uint8_t k[32], unsigned lane, uint64_t now)
+{
+	intro_lane_first(t->l, k, lane);
+	intro_lane_aead(&t->aead, suite, t->l);
+	t->gen_since_ns = now;
+}
+
+static void rx_lane_init(struct kt_rx_lane *r, unsigned suite, const uint8_t k[32], unsigned lane)
+{
+	intro_lane_first(r->l_next, k, lane);
+	intro_lane_aead(&r->cur, suite, r->l_next);
+	intro_lane_next(r->l_next);
+	intro_lane_aead(&r->next, suite, r->l_next);
+	atomic_flag_clear(&r->busy);
+	replay_reset(&r->replay);
+}
+
+/*
+ * Both halves in one guarded block. sodium_malloc() does not say when its mlock() was refused, so that is asked again:
+ * keys that could be swapped out are no keys.
+ */
+static int lanes_alloc(struct session_box *b)
+{
+	size_t tx = b->s.ntx * sizeof(struct kt_tx_lane), rx = b->s.nrx * sizeof(struct kt_rx_lane);
+
+	b->lanes = sodium_malloc(tx + rx);
+	if (!b->lanes)
+		return -ENOMEM;
+	if (mlock(b->lanes, tx + rx)) {
+		sodium_free(b->lanes);
+		return -ENOMEM;
+	}
+	memset(b->lanes, 0, tx + rx);
+	b->s.tx = b->lanes;
+	b->s.rx = (struct kt_rx_lane *)((char *)b->lanes + tx);
+	return 0;
+}
+
+int kt_session_new(struct keytab *kt, struct kt_session **ret, const uint8_t id[MVPN_ID_LEN], uint32_t peer, uint32_t rx_spi,
+		   const struct intro_keys *k, const struct mvpn_prefix *local, unsigned nlocal,
+		   const struct mvpn_prefix *remote, unsigned nremote)
+{
+	struct session_box *b;
+	struct peer_box *pb;
+	struct kt_peer *p;
+	uint64_t now = mono_ns();
+	int r;
+
+	if (!k->tx_lanes || k->tx_lanes > MVPN_LANES_MAX || !k->rx_lanes || k->rx_lanes > MVPN_LANES_MAX ||
+	    nlocal > MVPN_SELECTORS_MAX || nremote > MVPN_SELECTORS_MAX)
+		return -EINVAL;
+	if (k->suite != MVPN_CHACHA20_POLY1305 && !(aead_suites() & 1 << (k->suite - 1)))
+		return -ENOTSUP;
+	p = kt_peer_get(kt, peer);
+	b = calloc(1, sizeof(*b));
+	if (!p || !b) {
+		free(b);
+		return -ENOMEM;
+	}
+	memcpy(b->s.id, id, MVPN_ID_LEN);
+	b->s.peer = peer;
+	b->s.rx_spi = rx_spi;
+	b->s.tx_spi = k->peer_spi;
+	b->s.suite = k->suite;
+	b->s.ntx = k->tx_lanes;
+	b->s.nrx = k->rx_lanes;
+	b->s.nlocal = nlocal;
+	b->s.nremote = nremote;
+	memcpy(b->s.local, local, nlocal * sizeof(*local));
+	memcpy(b->s.remote, remote, nremote * sizeof(*remote));
+	r = lanes_alloc(b);
+	if (r < 0) {
+		free(b);
+		return r;
+	}
+	for (unsigned i = 0; i < b->s.ntx; i++)
+		tx_lane_init(&b->s.tx[i], k->suite, k->tx, i, now);
+	for (unsigned i = 0; i < b->s.nrx; i++)
+		rx_lane_init(&b->s.rx[i], k->suite, k->rx, i);
+
+	pb = box_of(p, struct peer_box, p);
+	b->next = pb->sessions;
+	b->prev = &pb->sessions;
+	if (b->next)
+		b->next->prev = &b->next;
+	pb->sessions = b;
+	*ret = &b->s;
+	return 0;
+}
+
+void kt_session_arm_rx(struct keytab *kt, struct kt_session *s)
+{
+	atomic_store_explicit(&kt->rx[s->rx_spi % MVPN_SPI_SLOTS], s, memory_order_release);
+}
+
+void kt_session_arm_tx(struct keytab *kt, struct kt_session *s)
+{
+	struct kt_peer *p = kt_lookup_peer(kt, s->peer);
+
+	if (p)
+		atomic_store_explicit(&p->tx, s, memory_order_release);
+}
+
+void kt_session_disarm_tx(struct keytab *kt, struct kt_session *s)
+{
+	struct kt_peer *p = kt_lookup_peer(kt, s->peer);
+
+	if (p && atomic_load(&p->tx) == s)
+		atomic_store_explicit(&p->tx, NULL, memory_order_release);
+}
+
+void kt_session_remove(struct keytab *kt, struct kt_session *s)
+{
+	struct session_box *b = box_of(s, struct session_box, s);
+	unsigned slot = s->rx_spi % MVPN_SPI_SLOTS;
+
+	kt_session_disarm_tx(kt, s);
+	if (atomic_load(&kt->rx[slot]) == s)
+		atomic_store_explicit(&kt->rx[slot], NULL, memory_order_release);
+	kt_spi_free(kt, s->rx_spi);
+	*b->prev = b->next;
+	if (b->next)
+		b->next->prev = b->prev;
+	retire(kt, &b->retired, session_free);
+}
+
+/* ---- workers ---- */
+void kt_worker_online(struct keytab *kt, unsigned worker)
+{
+	atomic_store_explicit(&kt->reader[worker].seen, atomic_load_explicit(&kt->epoch, memory_order_acquire),
+			      memory_order_seq_cst);
+	atomic_thread_fence(memory_order_seq_cst); /* before any pointer is read */
+}
+
+void kt_worker_quiescent(struct keytab *kt, unsigned worker)
+{
+	uint64_t epoch = atomic_load_explicit(&kt->epoch, memory_order_acquire);
+
+	if (atomic_load_explicit(&kt->reader[worker].seen, memory_order_relaxed) == epoch)
+		return;
+	atomic_store_explicit(&kt->reader[worker].seen, epoch, memory_order_seq_cst);
+	atomic_thread_fence(memory_order_seq_cst);
+}
+
+void kt_worker_offline(struct keytab *kt, unsigned worker)
+{
+	atomic_store_explicit(&kt->reader[worker].seen, 0, memory_order_release);
+}
+
+struct kt_peer *kt_lookup_dst(struct keytab *kt, const struct mvpn_addr *dst)
+{
+	struct lpm_box *b = atomic_load_explicit(&kt->lpm, memory_order_acquire);
+	uint32_t index;
+
+	if (!b || !lpm_lookup(b->lpm, dst, &index) || index == MVPN_PEER_NONE)
+		return NULL;
+	return kt_lookup_peer(kt, index);
+}
+
+struct kt_session *kt_lookup_spi(struct keytab *kt, uint32_t spi)
+{
+	struct kt_session *s = atomic_load_explicit(&kt->rx[spi % MVPN_SPI_SLOTS], memory_order_acquire);
+
+	return s && s->rx_spi == spi ? s : NULL;
+}
