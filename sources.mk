@@ -23,6 +23,9 @@ OBJS_unit_frame = $(call objs,keyd/dp,frame)
 OBJS_unit_nexthop = $(call objs,keyd/dp,nexthop)
 # tests/bpf/NAME.c, cmocka programs that need root: linked with keyd/shim
 BPFTEST :=
+SHIM_TESTS := attach
+BPFTEST += $(SHIM_TESTS)
+$(foreach t,$(SHIM_TESTS),$(eval OBJS_bpf_$(t) = $$(call objs,keyd,$$(SHIM)) $$(O)/tests/bpf/shimtest.o))
 BPFTEST += wire_xdp
 OBJS_bpf_wire_xdp = $(call objs,keyd/dp,frame wire_xdp)
 BPFTEST += dp_pair

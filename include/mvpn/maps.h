@@ -90,6 +90,18 @@ struct mvpn_event {
 
 /* spis: BPF_MAP_TYPE_ARRAY of MVPN_SPI_SLOTS u32: slot (low 16 bits of an SPI) -> the whole SPI, 0 none */
 
+/* ifaces: BPF_MAP_TYPE_HASH, for user space alone: what attaching has done, so that detaching undoes just that */
+struct mvpn_iface_key {
+	char name[16];
+};
+struct mvpn_iface {
+	__u32 ifindex;
+	__u32 flags; /* enum mvpn_iface_flags */
+};
+enum mvpn_iface_flags {
+	MVPN_IFACE_MADE_CLSACT = 1, /* the clsact qdisc is ours to remove */
+};
+
 /* counters: BPF_MAP_TYPE_PERCPU_ARRAY of u64, packets. Names in the same order: MVPN_COUNTER_NAMES. */
 enum mvpn_counter {
 	MVPN_C_PASS_UNPROTECTED,    /* egress: not protected, untouched */
@@ -127,5 +139,7 @@ _Static_assert(sizeof(struct mvpn_exempt) == 20, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_flow_key) == 40, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_flow) == 40, "map value");
 _Static_assert(sizeof(struct mvpn_event) == 64, "ring record");
+_Static_assert(sizeof(struct mvpn_iface_key) == 16, "map key has no padding");
+_Static_assert(sizeof(struct mvpn_iface) == 8, "map value");
 
 #endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The flow table for `mvpnctl flows`, and the miss events that make keyd ask for a session. */
+#ifndef BPF_ACCOUNT_H
+#define BPF_ACCOUNT_H
+
+#include "maps.h"
+#include "parse.h"
+
+static __always_inline __u64 segments(struct __sk_buff *skb)
+{
+	__u32 n = skb->gso_segs;
+
+	return n ? n : 1;
+}
+
+static __always_inline void flow_account(struct __sk_buff *skb, const struct pkt *p, __u32 peer,
+					 enum mvpn_counter verdict)
+{
+	__u64 bytes = skb->len - p->l3, now = bpf_ktime_get_ns();
+	struct mvpn_flow *f = bpf_map_lookup_elem(&flows, &p->flow);
+
+	if (f) {
+		__sync_fetch_and_add(&f->packets, segments(skb));
+		__sync_fetch_and_add(&f->bytes, bytes);
+		f->last_ns = now;
+		f->peer = peer;
+		f->verdict = verdict;
+	} else {
+		struct mvpn_flow fresh = {
+			.packets = segments(skb),
+			.bytes = bytes,
+			.first_ns = now,
+			.last_ns = now,
+			.peer = peer,
+			.verdict = verdict,
+		};
+
+		/* another CPU may have been first: one packet is then not counted */
+		bpf_map_update_elem(&flows, &p->flow, &fresh, BPF_NOEXIST);
+	}
+}
+
+/* at most one a peer each MVPN_EVENT_GAP_NS, however many CPUs miss at once */
+static __always_inline void event_miss(struct __sk_buff *skb, const struct pkt *p, __u32 peer,
+				       enum mvpn_counter reason)
+{
+	__u64 now = bpf_ktime_get_ns();
+	__u64 *last = bpf_map_lookup_elem(&event_rate, &peer);
+	struct mvpn_event *e;
+	__u64 before;
+
+	if (!last)
+		return;
+	before = *last;
+	if (before && now - before < MVPN_EVENT_GAP_NS)
+		return;
+	if (__sync_val_compare_and_swap(last, before, now) != before)
+		return;
+	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+	if (!e) {
+		count(MVPN_C_EVENT_LOST, 1);
+		return;
+	}
+	e->at_ns = now;
+	e->flow = p->flow;
+	e->peer = peer;
+	e->reason = reason;
+	e->ifindex = skb->ifindex;
+	e->len = skb->len - p->l3;
+	bpf_ringbuf_submit(e, 0);
+}
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What passes in clear although an end of it is protected. Each exemption is as narrow as its protocol allows, because
+ * whatever can be made to look like one gets past: no fragment is ever exempt, and none on a field that is not there.
+ */
+#ifndef BPF_EXEMPT_H
+#define BPF_EXEMPT_H
+
+#include "maps.h"
+#include "parse.h"
+
+#define ND_HOP_LIMIT 255   /* RFC 4861 §7.1: proof that no router forwarded it */
+#define ND_TYPE_FIRST 133  /* router solicitation */
+#define ND_TYPE_LAST 137   /* redirect */
+#define ND_LEN_MAX 128	   /* a unicast solicitation or advertisement with its options; not room for data */
+#define DHCP_SERVER 67
+#define DHCP_CLIENT 68
+#define DHCP_COOKIE_OFF 236 /* RFC 2131 §3 */
+#define DHCP_COOKIE 0x63825363
+#define DHCP6_CLIENT 546
+#define DHCP6_SERVER 547
+#define DHCP6_TYPE_LAST 13 /* RFC 8415 §7.3: relay-reply */
+#define TCP_SYN 0x02
+#define TCP_ACK 0x10
+
+/*
+ * Multicast, limited broadcast, link-local: no device can own such an address, but a protected default route covers
+ * them. Neighbour discovery, mDNS and routing protocols live there.
+ */
+static __always_inline bool never_owned(const __u8 a[16], __be16 type)
+{
+	if (type == bpf_htons(ETH_P_IP))
+		return (a[12] & 0xf0) == 224 || (a[12] == 169 && a[13] == 254) ||
+		       (a[12] & a[13] & a[14] & a[15]) == 255;
+	return a[0] == 0xff || (a[0] == 0xfe && (a[1] & 0xc0) == 0x80);
+}
+
+static __always_inline bool is_nd(struct __sk_buff *skb, const struct pkt *p)
+{
+	__u8 icmp[2]; /* type, code */
+
+	if (p->type != bpf_htons(ETH_P_IPV6) || p->flow.proto != IPPROTO_ICMPV6 || p->fragment ||
+	    p->hop_limit != ND_HOP_LIMIT || p->l4 != p->l3 + sizeof(struct ip6_hdr) ||
+	    bpf_ntohs(p->payload_len) > ND_LEN_MAX || skb->len > p->l4 + ND_LEN_MAX)
+		return false;
+	if (bpf_skb_load_bytes(skb, p->l4, icmp, 2))
+		return false;
+	return icmp[0] >= ND_TYPE_FIRST && icmp[0] <= ND_TYPE_LAST && !icmp[1];
+}
+
+static __always_inline bool port_pair(const struct pkt *p, __u16 client, __u16 server)
+{
+	__u16 s = bpf_ntohs(p->flow.sport), d = bpf_ntohs(p->flow.dport);
+
+	/* server to server is a relay's */
+	return (s == client && d == server) || (s == server && d == client) ||
+	       (s == server && d == server);
+}
+
+static __always_inline bool is_dhcp(struct __sk_buff *skb, const struct pkt *p)
+{
+	__u32 payload = p->l4 + sizeof(struct udp_hdr);
+	__be32 cookie;
+	__u8 op;
+
+	if (!p->ports || p->flow.proto != IPPROTO_UDP || bpf_skb_load_bytes(skb, payload, &op, 1))
+		return false;
+	if (p->type == bpf_htons(ETH_P_IPV6))
+		return port_pair(p, DHCP6_CLIENT, DHCP6_SERVER) && op >= 1 && op <= DHCP6_TYPE_LAST;
+	if (!port_pair(p, DHCP_CLIENT, DHCP_SERVER) || op < 1 || op > 2)
+		return false;
+	if (bpf_skb_load_bytes(skb, payload + DHCP_COOKIE_OFF, &cookie, 4))
+		return false;
+	return cookie == bpf_htonl(DHCP_COOKIE);
+}
+
+/*
+ * The channel to a server, at either end. A server never opens a connection from its own port, so what comes from there
+ * with a bare SYN is somebody else's.
+ */
+static __always_inline bool is_channel(const struct pkt *p)
+{
+	struct mvpn_exempt e;
+
+	if (!p->ports || p->flow.proto != IPPROTO_TCP)
+		return false;
+	e.proto = p->flow.proto;
+	e.zero = 0;
+	__builtin_memcpy(e.addr, p->flow.dst, 16);
+	e.port = p->flow.dport;
+	if (bpf_map_lookup_elem(&exempt, &e))
+		return true;
+	if ((p->tcp_flags & TCP_SYN) && !(p->tcp_flags & TCP_ACK))
+		return false;
+	__builtin_memcpy(e.addr, p->flow.src, 16);
+	e.port = p->flow.sport;
+	return bpf_map_lookup_elem(&exempt, &e);
+}
+
+static __always_inline const struct mvpn_protected *protected_by(const __u8 addr[16])
+{
+	struct mvpn_lpm_key k = { .prefixlen = 128 };
+
+	__builtin_memcpy(k.addr, addr, 16);
+	return bpf_map_lookup_elem(&protected, &k);
+}
+
+#endif

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The pinned maps (include/mvpn/maps.h has the structs and their meaning). A program gets from here only the maps that
+ * it names: MVPN_WIRE leaves out what XDP does not use, so that its object carries no map of its own by accident.
+ */
+#ifndef BPF_MAPS_H
+#define BPF_MAPS_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include "mvpn/maps.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct mvpn_config);
+} config SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MVPN_SPI_SLOTS);
+	__type(key, __u32);
+	__type(value, __u32);
+} spis SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, MVPN_C_MAX);
+	__type(key, __u32);
+	__type(value, __u64);
+} counters SEC(".maps");
+
+#ifndef MVPN_WIRE
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, MVPN_PREFIXES_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct mvpn_lpm_key);
+	__type(value, struct mvpn_protected);
+} protected SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MVPN_PEERS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct mvpn_key);
+} keys SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MVPN_EXEMPT_MAX);
+	__type(key, struct mvpn_exempt);
+	__type(value, __u32);
+} exempt SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MVPN_OWN_SOCKETS_MAX);
+	__type(key, __u64);
+	__type(value, __u32);
+} own_sockets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MVPN_FLOWS_MAX);
+	__type(key, struct mvpn_flow_key);
+	__type(value, struct mvpn_flow);
+} flows SEC(".maps");
+
+/* peer index -> time of its last miss event */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MVPN_PEERS_MAX);
+	__type(key, __u32);
+	__type(value, __u64);
+} event_rate SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, MVPN_EVENT_RING_B);
+} events SEC(".maps");
+
+/* used by user space alone: what was done to each interface */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MVPN_IFACES_MAX);
+	__type(key, struct mvpn_iface_key);
+	__type(value, struct mvpn_iface);
+} ifaces SEC(".maps");
+
+#endif /* MVPN_WIRE */
+
+static __always_inline void count(enum mvpn_counter which, __u64 packets)
+{
+	__u32 k = which;
+	__u64 *n = bpf_map_lookup_elem(&counters, &k);
+
+	if (n)
+		*n += packets;
+}
+
+static __always_inline const struct mvpn_config *config_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&config, &zero);
+}
+
+#endif

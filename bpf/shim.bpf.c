@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The network shim: three tc programs on each attached interface, in two forms (Ethernet, and devices without a link header).
+ *
+ *   egress   protected destination? -> the tap, or dropped; never out in clear
+ *   leak     last egress hook: judges again what egress let by; its counter stays 0 as long as egress is there
+ *   ingress  guard: cleartext that claims to come from a protected source is dropped
+ *
+ * What is not ours gets TCX_NEXT (TC_ACT_UNSPEC), so that programs after ours still run.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include "account.h"
+#include "exempt.h"
+#include "maps.h"
+#include "parse.h"
+
+#define NEXT TC_ACT_UNSPEC
+#define ALIVE_NS (MVPN_ALIVE_S * 1000000000LL)
+
+static __always_inline bool keyd_runs(const struct mvpn_config *c)
+{
+	/* signed: keyd may breathe on another CPU after we have looked at the clock */
+	return c && c->tap_ifindex && (__s64)(bpf_ktime_get_ns() - c->alive_ns) <= ALIVE_NS;
+}
+
+/*
+ * What is to become of a packet on its way out. Protection is decided by the destination address alone; only then are
+ * the exemptions looked at, so that unprotected traffic pays for one look-up.
+ */
+static __always_inline enum mvpn_counter judge(struct __sk_buff *skb, bool raw, struct pkt *p,
+					       __u32 *ret_peer)
+{
+	const struct mvpn_protected *prot;
+	const struct mvpn_key *key;
+	__u64 cookie;
+
+	switch (parse_ip(skb, raw, p)) {
+	case NOT_IP:
+		return MVPN_C_PASS_NEVER;
+	case CUT:
+		return MVPN_C_DROP_MALFORMED;
+	case PARSED:
+		break;
+	}
+	prot = protected_by(p->flow.dst);
+	if (!prot || (prot->flags & MVPN_PROT_LOCAL))
+		return MVPN_C_PASS_UNPROTECTED;
+	if (never_owned(p->flow.dst, p->type))
+		return MVPN_C_PASS_NEVER;
+	cookie = bpf_get_socket_cookie(skb);
+	if (cookie && bpf_map_lookup_elem(&own_sockets, &cookie))
+		return MVPN_C_PASS_OWN;
+	if (parse_l4(skb, p) != PARSED)
+		return MVPN_C_DROP_MALFORMED;
+	if (is_nd(skb, p) || is_dhcp(skb, p))
+		return MVPN_C_PASS_NEVER;
+	if (is_channel(p))
+		return MVPN_C_PASS_SERVER;
+
+	*ret_peer = prot->peer;
+	if (prot->peer == MVPN_PEER_NONE)
+		return MVPN_C_DROP_NO_OWNER;
+	if (!keyd_runs(config_get()))
+		return MVPN_C_DROP_KEYD_DOWN;
+	key = bpf_map_lookup_elem(&keys, ret_peer);
+	if (key && key->state == MVPN_KEY_DENIED)
+		return MVPN_C_DROP_DENIED;
+	if (key && key->state == MVPN_KEY_ARMED)
+		return MVPN_C_TO_TAP;
+	return MVPN_C_TO_TAP_HELD;
+}
+
+/*
+ * skb->vlan_present, afresh after a helper that changes it. In assembler, because the compiler would keep the field's address
+ * in a register across the helper, and the verifier allows only offsets from the context itself.
+ */
+static __always_inline bool tag_present(struct __sk_buff *skb)
+{
+	__u64 v;
+
+	asm volatile("%0 = *(u32 *)(%1 + %2)"
+		     : "=r"(v)
+		     : "r"(skb), "i"(__builtin_offsetof(struct __sk_buff, vlan_present))
+		     : "memory");
+	return v;
+}
+
+/* The tap takes bare IP: take every VLAN tag off, in the metadata and in the bytes, and make sure of it. */
+static __always_inline bool untag(struct __sk_buff *skb, const struct pkt *p)
+{
+	__be16 type;
+
+#pragma unroll
+	for (int i = 0; i < VLAN_TAGS_MAX + 1; i++) {
+		/* popping moves the next tag of the bytes into the metadata */
+		if (i >= p->tags && !tag_present(skb))
+			break;
+		if (bpf_skb_vlan_pop(skb))
+			return false;
+	}
+	return !tag_present(skb) && !bpf_skb_load_bytes(skb, ETH_TYPE_OFF, &type, 2) &&
+	       type == p->type;
+}
+
+static __always_inline int to_tap(struct __sk_buff *skb, bool raw, const struct pkt *p)
+{
+	const struct mvpn_config *c;
+
+	if (!raw && (p->tags || tag_present(skb)) && !untag(skb, p)) {
+		count(MVPN_C_DROP_MALFORMED, segments(skb));
+		return TC_ACT_SHOT;
+	}
+	c = config_get();
+	/* a tap that has just gone: the kernel drops what is redirected to an interface that does not exist */
+	return c ? bpf_redirect(c->tap_ifindex, 0) : TC_ACT_SHOT;
+}
+
+static __always_inline int egress_any(struct __sk_buff *skb, bool raw)
+{
+	struct pkt p = {};
+	__u32 peer = MVPN_PEER_NONE;
+	enum mvpn_counter verdict = judge(skb, raw, &p, &peer);
+
+	count(verdict, segments(skb));
+	switch (verdict) {
+	case MVPN_C_PASS_UNPROTECTED:
+	case MVPN_C_PASS_NEVER:
+	case MVPN_C_PASS_OWN:
+	case MVPN_C_PASS_SERVER:
+		return NEXT;
+	case MVPN_C_DROP_MALFORMED:
+		return TC_ACT_SHOT;
+	default:
+		break;
+	}
+	flow_account(skb, &p, peer, verdict);
+	if (verdict == MVPN_C_TO_TAP_HELD)
+		event_miss(skb, &p, peer, verdict);
+	if (verdict == MVPN_C_TO_TAP || verdict == MVPN_C_TO_TAP_HELD)
+		return to_tap(skb, raw, &p);
+	return TC_ACT_SHOT;
+}
+
+static __always_inline int leak_any(struct __sk_buff *skb, bool raw)
+{
+	struct pkt p = {};
+	__u32 peer;
+
+	switch (judge(skb, raw, &p, &peer)) {
+	case MVPN_C_PASS_UNPROTECTED:
+	case MVPN_C_PASS_NEVER:
+	case MVPN_C_PASS_OWN:
+	case MVPN_C_PASS_SERVER:
+		return NEXT;
+	case MVPN_C_DROP_MALFORMED:
+		count(MVPN_C_DROP_MALFORMED, segments(skb));
+		return TC_ACT_SHOT;
+	default:
+		count(MVPN_C_LEAK, segments(skb));
+		return TC_ACT_SHOT;
+	}
+}
+
+static __always_inline bool to_data_port(const struct pkt *p)
+{
+	const struct mvpn_config *c = config_get();
+
+	return c && c->udp_port && p->ports && p->flow.proto == IPPROTO_UDP &&
+	       p->flow.dport == bpf_htons(c->udp_port);
+}
+
+static __always_inline int ingress_any(struct __sk_buff *skb, bool raw)
+{
+	struct pkt p = {};
+	enum parsed r = parse_ip(skb, raw, &p);
+
+	if (r == NOT_IP)
+		return NEXT;
+	if (r == PARSED) {
+		if (!protected_by(p.flow.src) || never_owned(p.flow.src, p.type) ||
+		    never_owned(p.flow.dst, p.type))
+			return NEXT;
+		r = parse_l4(skb, &p);
+	}
+	if (r == CUT) {
+		count(MVPN_C_DROP_MALFORMED, segments(skb));
+		return TC_ACT_SHOT;
+	}
+	if (to_data_port(&p) || is_nd(skb, &p) || is_dhcp(skb, &p))
+		return NEXT;
+	if (is_channel(&p)) {
+		count(MVPN_C_PASS_SERVER, segments(skb));
+		return NEXT;
+	}
+	count(MVPN_C_INGRESS_CLEAR, segments(skb));
+	return TC_ACT_SHOT;
+}
+
+SEC("tc")
+int egress(struct __sk_buff *skb)
+{
+	return egress_any(skb, false);
+}
+
+SEC("tc")
+int egress_raw(struct __sk_buff *skb)
+{
+	return egress_any(skb, true);
+}
+
+SEC("tc")
+int leak(struct __sk_buff *skb)
+{
+	return leak_any(skb, false);
+}
+
+SEC("tc")
+int leak_raw(struct __sk_buff *skb)
+{
+	return leak_any(skb, true);
+}
+
+SEC("tc")
+int ingress(struct __sk_buff *skb)
+{
+	return ingress_any(skb, false);
+}
+
+SEC("tc")
+int ingress_raw(struct __sk_buff *skb)
+{
+	return ingress_any(skb, true);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

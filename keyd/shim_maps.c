@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The shim's maps, written and read. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shim_priv.h"
+
+#define FD(s, map) bpf_map__fd((s)->bpf->maps.map)
+
+const char *const shim_counter_names[MVPN_C_MAX] = MVPN_COUNTER_NAMES;
+
+/* a full hash map says E2BIG, a full trie ENOSPC: one name for both */
+static int set(int fd, const void *key, const void *value)
+{
+	if (bpf_map_update_elem(fd, key, value, BPF_ANY) == 0)
+		return 0;
+	return errno == E2BIG ? -ENOSPC : -errno;
+}
+
+static int unset(int fd, const void *key)
+{
+	return bpf_map_delete_elem(fd, key) < 0 ? -errno : 0;
+}
+
+/* every key out; the next one is asked for before its predecessor goes, else the walk starts again */
+static int clear(int fd)
+{
+	char a[64], b[64]; /* keys are at most 40 bytes */
+	char *cur = a, *next = b, *t;
+	int r;
+
+	r = bpf_map_get_next_key(fd, NULL, cur);
+	while (r == 0) {
+		r = bpf_map_get_next_key(fd, cur, next);
+		if (bpf_map_delete_elem(fd, cur) < 0 && errno != ENOENT)
+			return -errno;
+		t = cur;
+		cur = next;
+		next = t;
+	}
+	return 0;
+}
+
+int shim_config(struct shim *s, const struct mvpn_config *c)
+{
+	__u32 zero = 0;
+
+	return set(FD(s, config), &zero, c);
+}
+
+int shim_get_config(struct shim *s, struct mvpn_config *ret)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(FD(s, config), &zero, ret) < 0 ? -errno : 0;
+}
+
+static struct mvpn_lpm_key lpm_key(const struct mvpn_prefix *p)
+{
+	struct mvpn_lpm_key k = { .prefixlen = p->len };
+
+	memcpy(k.addr, p->addr.b, sizeof(k.addr));
+	return k;
+}
+
+int shim_protect(struct shim *s, const struct mvpn_prefix *p, uint32_t peer, uint32_t flags)
+{
+	struct mvpn_lpm_key k = lpm_key(p);
+	struct mvpn_protected v = { .peer = peer, .flags = flags };
+
+	/* an index beyond event_rate would never be announced to keyd */
+	if (p->len > 128 || peer >= MVPN_PEERS_MAX)
+		return -EINVAL;
+	return set(FD(s, protected), &k, &v);
+}
+
+int shim_unprotect(struct shim *s, const struct mvpn_prefix *p)
+{
+	struct mvpn_lpm_key k = lpm_key(p);
+
+	return unset(FD(s, protected), &k);
+}
+
+int shim_protected_each(struct shim *s,
+			int (*fn)(void *arg, const struct mvpn_prefix *p,
+				  const struct mvpn_protected *v),
+			void *arg)
+{
+	struct mvpn_lpm_key keys[2];
+	unsigned i = 0;
+	int fd = FD(s, protected), r;
+
+	r = bpf_map_get_next_key(fd, NULL, &keys[0]);
+	while (r == 0) {
+		struct mvpn_lpm_key *k = &keys[i];
+		struct mvpn_prefix p = { .len = k->prefixlen };
+		struct mvpn_protected v;
+
+		/* before fn, which may take this one out */
+		r = bpf_map_get_next_key(fd, k, &keys[!i]);
+		memcpy(p.addr.b, k->addr, sizeof(p.addr.b));
+		if (bpf_map_lookup_elem(fd, k, &v) == 0) {
+			int stop = fn(arg, &p, &v);
+
+			if (stop)
+				return stop;
+		}
+		i = !i;
+	}
+	return 0;
+}
+
+int shim_key_set(struct shim *s, uint32_t peer, const struct mvpn_key *k)
+{
+	return set(FD(s, keys), &peer, k);
+}
+
+int shim_key_clear(struct shim *s, uint32_t peer)
+{
+	return unset(FD(s, keys), &peer);
+}
+
+int shim_keys_clear_all(struct shim *s)
+{
+	return clear(FD(s, keys));
+}
+
+int shim_exempt_add(struct shim *s, const struct mvpn_endpoint *tcp)
+{
+	struct mvpn_exempt e = { .port = htons(tcp->port), .proto = IPPROTO_TCP };
+	__u32 one = 1;
+
+	memcpy(e.addr, tcp->addr.b, sizeof(e.addr));
+	return set(FD(s, exempt), &e, &one);
+}
+
+int shim_exempt_clear(struct shim *s)
+{
+	return clear(FD(s, exempt));
+}
+
+int shim_own_socket_add(struct shim *s, uint64_t cookie)
+{
+	__u32 one = 1;
+
+	return set(FD(s, own_sockets), &cookie, &one);
+}
+
+int shim_own_sockets_clear(struct shim *s)
+{
+	return clear(FD(s, own_sockets));
+}
+
+int shim_spi_set(struct shim *s, uint32_t spi)
+{
+	__u32 slot = spi % MVPN_SPI_SLOTS;
+
+	return spi ? set(FD(s, spis), &slot, &spi) : -EINVAL;
+}
+
+int shim_spi_clear(struct shim *s, uint32_t spi)
+{
+	__u32 slot = spi % MVPN_SPI_SLOTS, now, none = 0;
+
+	if (bpf_map_lookup_elem(FD(s, spis), &slot, &now) < 0)
+		return -errno;
+	if (now != spi)
+		return -ENOENT; /* the slot has another SPI by now */
+	return set(FD(s, spis), &slot, &none);
+}
+
+int shim_spis_clear_all(struct shim *s)
+{
+	LIBBPF_OPTS(bpf_map_batch_opts, opts);
+	__u32 *slots = malloc(MVPN_SPI_SLOTS * sizeof(*slots));
+	__u32 *none = calloc(MVPN_SPI_SLOTS, sizeof(*none));
+	__u32 n = MVPN_SPI_SLOTS;
+	int r = -ENOMEM;
+
+	if (slots && none) {
+		for (__u32 i = 0; i < n; i++)
+			slots[i] = i;
+		r = bpf_map_update_batch(FD(s, spis), slots, none, &n, &opts) < 0 ? -errno : 0;
+	}
+	free(slots);
+	free(none);
+	return r;
+}
+
+int shim_counters(struct shim *s, uint64_t ret[MVPN_C_MAX])
+{
+	int cpus = libbpf_num_possible_cpus();
+	__u64 *v;
+	int r = 0;
+
+	if (cpus < 0)
+		return cpus;
+	v = calloc(cpus, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	for (__u32 i = 0; i < MVPN_C_MAX && r == 0; i++) {
+		if (bpf_map_lookup_elem(FD(s, counters), &i, v) < 0) {
+			r = -errno;
+			break;
+		}
+		ret[i] = 0;
+		for (int c = 0; c < cpus; c++)
+			ret[i] += v[c];
+	}
+	free(v);
+	return r;
+}
+
+int shim_flows_each(struct shim *s,
+		    int (*fn)(void *arg, const struct mvpn_flow_key *k, const struct mvpn_flow *f),
+		    void *arg)
+{
+	struct mvpn_flow_key cur, next;
+	int fd = FD(s, flows);
+	struct mvpn_flow f;
+
+	/* a key that is evicted under us sends the walk back to the start: bounded */
+	for (unsigned n = 0; n < 2 * MVPN_FLOWS_MAX; n++) {
+		if (bpf_map_get_next_key(fd, n ? &cur : NULL, &next) < 0)
+			break;
+		cur = next;
+		if (bpf_map_lookup_elem(fd, &cur, &f) == 0) {
+			int stop = fn(arg, &cur, &f);
+
+			if (stop)
+				return stop;
+		}
+	}
+	return 0;
+}
+
+int shim_events_fd(struct shim *s)
+{
+	return ring_buffer__epoll_fd(s->ring);
+}
+
+int shim_events(struct shim *s, void (*fn)(void *arg, const struct mvpn_event *e), void *arg)
+{
+	s->on_event = fn;
+	s->on_event_arg = arg;
+	return ring_buffer__consume(s->ring);
+}

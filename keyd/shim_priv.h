@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the files of the shim share; tests use shim_open_with() too. */
+#ifndef MVPN_SHIM_PRIV_H
+#define MVPN_SHIM_PRIV_H
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "shim.h"
+#include "shim.skel.h"
+
+struct shim_opts {
+	bool no_tcx; /* clsact filters even where the kernel has TCX; the environment variable MVPN_NO_TCX does the same */
+	unsigned protected_max, keys_max; /* 0: MVPN_PREFIXES_MAX, MVPN_PEERS_MAX */
+};
+int shim_open_with(struct shim **ret, const char *pin_dir, const struct shim_opts *o, char **ret_error);
+
+/* the XDP object of one interface, in this process */
+struct shim_wire {
+	struct shim_wire *next;
+	char name[16];
+	int xsks_map;
+};
+
+struct shim {
+	char *pin_dir;
+	struct shim_bpf *bpf;
+	bool no_tcx;
+	struct ring_buffer *ring;
+	void (*on_event)(void *arg, const struct mvpn_event *e); /* while shim_events() runs */
+	void *on_event_arg;
+	struct shim_wire *wires;
+};
+
+/* set *ret_error (which may be NULL) to a malloc'ed message and return err: "return shim_fail(…)" */
+int shim_fail(char **ret_error, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* libbpf is quiet; what it last said, the verifier's log above all, is kept for messages. "" when it said nothing */
+void shim_log_reset(void);
+const char *shim_log_tail(void);
+
+/* pin_dir/NAME; or with an interface, pin_dir/if/IFACE/NAME ('.' of the name as %2e: bpffs refuses dots). NULL: no memory */
+char *shim_pin(const struct shim *s, const char *name);
+char *shim_pin_if(const struct shim *s, const char *iface, const char *name);
+void shim_iface_unescape(const char *dirent, char ret[static 16]); /* "" when it is not one of ours */
+int shim_pin_replace(int fd, const char *path); /* pin, over what may be there */
+
+/* what a pin is */
+enum shim_pinned { SHIM_PIN_NONE, SHIM_PIN_LINK, SHIM_PIN_PROG, SHIM_PIN_MAP };
+enum shim_pinned shim_pin_open(const char *path, int *ret_fd);
+unsigned shim_link_ifindex(int link_fd); /* 0: its device is gone */
+
+/* the marker of an interface in the map `ifaces` */
+int shim_iface_get(struct shim *s, const char *iface, struct mvpn_iface *ret); /* -ENOENT */
+int shim_iface_set(struct shim *s, const char *iface, const struct mvpn_iface *v);
+void shim_iface_clear(struct shim *s, const char *iface);
+
+/* ---- clsact filters (shim_clsact.c) ---- */
+enum shim_prog { SHIM_EGRESS, SHIM_LEAK, SHIM_INGRESS, SHIM_PROGS }; /* in the order of attachment */
+extern const char *const shim_prog_names[SHIM_PROGS];
+/* *ret_made: the qdisc was not there before */
+int clsact_create(unsigned ifindex, bool *ret_made);
+/* removes the qdisc if no filter of anybody is left on it */
+void clsact_remove_unused(unsigned ifindex);
+int clsact_set(unsigned ifindex, enum shim_prog which, int prog_fd, bool *ret_fresh);
+void clsact_unset(unsigned ifindex, enum shim_prog which);
+/* filters with a smaller priority than ours on the hook: how many */
+int clsact_before(unsigned ifindex, enum shim_prog which);
+
+#endif

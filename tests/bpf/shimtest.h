@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the tests of the shim share: a shim of their own, packets byte by byte, runs of a program with one packet. */
+#ifndef SHIMTEST_H
+#define SHIMTEST_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "../../keyd/shim_priv.h"
+
+#define NEXT (-1) /* TCX_NEXT */
+#define SHOT 2
+#define REDIRECT 7
+
+/* Own network namespace and pin directory; skips the test by name where it may not. `state` points to the shim. */
+int st_setup(void **state);
+int st_teardown(void **state);
+void st_need_root(void);
+const char *st_pin_dir(void);
+/* as st_setup(), with options */
+struct shim *st_open(const struct shim_opts *o);
+
+/* run a command, fail the test when it fails */
+void st_run(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* its output, malloc'ed */
+char *st_output(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- packets ---- */
+struct packet {
+	uint8_t b[4096];
+	unsigned len;
+	unsigned l3; /* where the IP header is */
+};
+void pkt_eth(struct packet *p, uint16_t type);
+void pkt_vlan(struct packet *p, uint16_t tpid, uint16_t vid, uint16_t type);
+/* IP headers whose lengths fit what follows once pkt_done() has been called */
+void pkt_ip4(struct packet *p, const char *src, const char *dst, uint8_t proto);
+void pkt_ip6(struct packet *p, const char *src, const char *dst, uint8_t next);
+void pkt_udp(struct packet *p, uint16_t sport, uint16_t dport, unsigned payload);
+void pkt_tcp(struct packet *p, uint16_t sport, uint16_t dport, uint8_t flags);
+void pkt_bytes(struct packet *p, const void *b, unsigned n); /* b NULL: zeroes */
+void pkt_done(struct packet *p);
+/* Ethernet, IPv4 or IPv6 by the addresses, UDP 1000 -> 2000 with 32 bytes */
+void pkt_simple(struct packet *p, const char *src, const char *dst);
+
+/* the verdict; *ret (may be NULL) is the packet afterwards */
+int st_prog_run(int prog_fd, const struct packet *in, struct packet *ret);
+#define EGRESS(s) bpf_program__fd((s)->bpf->progs.egress)
+#define LEAK(s) bpf_program__fd((s)->bpf->progs.leak)
+#define INGRESS(s) bpf_program__fd((s)->bpf->progs.ingress)
+
+/* ---- the shim's state ---- */
+void st_protect(struct shim *s, const char *prefix, uint32_t peer, uint32_t flags);
+void st_key(struct shim *s, uint32_t peer, enum mvpn_key_state state);
+void st_alive(struct shim *s); /* keyd breathes: tap 4242, port 7469 */
+uint64_t st_counter(struct shim *s, enum mvpn_counter c);
+/* fn()'s verdict must be `verdict`, and of all counters only `counter` may rise, by one */
+void st_expect(struct shim *s, int prog_fd, const struct packet *p, int verdict,
+	       enum mvpn_counter counter);
+#define NO_COUNTER MVPN_C_MAX
+
+#endif
