@@ -221,6 +221,7 @@ fail_free:
 void session_want(struct keyd *k, struct peer *p, const struct mvpn_addr *dst, uint8_t proto, uint16_t dport)
 {
 	uint64_t now = mono_ms();
+	const struct session *newest = p->sessions;
 
 	if (p->denied_until_ms && now >= p->denied_until_ms)
 		peer_undeny(k, p);
@@ -230,6 +231,9 @@ void session_want(struct keyd *k, struct peer *p, const struct mvpn_addr *dst, u
 		dp_flush_held(k->dp, p->index); /* the packet was held just before the session came */
 		return;
 	}
+	/* the peer has just introduced itself: its first packet lets us transmit */
+	if (newest && newest->state == SESSION_UNCONFIRMED && now < newest->created_ms + MVPN_BUSY_WAIT_S * 1000)
+		return;
 	run_start(k, p, dst, proto, dport, NULL);
 }
 

@@ -34,7 +34,6 @@
 
 #define CONFIG_DEFAULT "/etc/mvpn/keyd.conf"
 #define TICK_MS 1000
-#define CLOSE_GRACE_US 20000 /* for the CLOSE packets of a stop to leave */
 
 struct options {
 	const char *state, *config, *socket, *pin;
@@ -104,13 +103,13 @@ static int parse(int argc, char **argv, struct options *o)
 
 static void harden(void)
 {
-	struct rlimit none = {0, 0}, all = {RLIM_INFINITY, RLIM_INFINITY};
+	struct rlimit none = {0, 0};
 
 	setrlimit(RLIMIT_CORE, &none);
 	prctl(PR_SET_DUMPABLE, 0);
-	if (setrlimit(RLIMIT_MEMLOCK, &all))
-		log_warn("cannot raise the locked-memory limit: %s; many sessions may not fit", strerror(errno));
 	umask(077);
+	if (!capng_have_capability(CAPNG_EFFECTIVE, CAP_IPC_LOCK))
+		log_warn("no CAP_IPC_LOCK: keys are locked in memory only up to `ulimit -l`, and sessions beyond that fail");
 }
 
 /* Set-up is done: what is left is what attach, AF_XDP and new sessions need. Root without these is an ordinary user who owns
@@ -276,15 +275,15 @@ static void stop(struct keyd *k)
 	for (i = 1; k->dp && i <= k->npeers; i++) {
 		const struct session *s = session_transmitting(k->peers[i]);
 
-		if (s)
+		if (s) /* the peer need not find out by silence */
 			dp_send_ctrl(k->dp, s->rx_spi, MVPN_CTRL_CLOSE, 0, 0);
 	}
-	if (k->nsessions)
-		usleep(CLOSE_GRACE_US);
 	if (k->dp)
 		config_tell(k, false); /* from here on the shim drops */
 	if (k->by_slot)
 		sessions_free(k);
+	if (k->shim && !k->nifaces)
+		shim_purge(k->shim); /* nothing is attached: leave nothing behind */
 	attach_free(k);
 	channel_free(k);
 	peers_free(k);
