@@ -12,7 +12,7 @@ KEYD := main attach channel conf control control_doctor control_show control_wai
 DP := nexthop frame wire_xdp
 DP += dp tell worker tap seal open segment coalesce hold icmp wire_udp
 SERVER :=
-CTL := args help human input mvpnctl output table verb_explain verbs_device verbs_iface verbs_peer verbs_policy verbs_status verbs_token
+CTL := args help human input main mvpnctl output table verb_explain verbs_device verbs_iface verbs_peer verbs_policy verbs_status verbs_token
 BPF := shim wire
 
 # tests/unit/NAME.c, cmocka programs; objects that each links besides lib/: OBJS_unit_NAME

@@ -46,7 +46,7 @@ static const char *colour_start(enum colour c)
 
 void print_colour(enum colour c, const char *text)
 {
-	const char *start = colour_start(c);
+	const char *start = *text ? colour_start(c) : "";
 
 	printf("%s%s%s", start, text, *start ? "\033[0m" : "");
 }
@@ -123,10 +123,11 @@ void table_cell(struct table *t, enum colour c, const char *fmt, ...)
 		t->filled[column] = true;
 }
 
-static bool is_last(const struct table *t, unsigned column)
+/* is there anything to print after that column? */
+static bool is_last(const struct table *t, const struct cell *row, unsigned column)
 {
 	for (unsigned i = column + 1; i < t->ncolumns; i++)
-		if (!t->optional[i] || t->filled[i])
+		if ((!t->optional[i] || t->filled[i]) && (!row || *row[i].text))
 			return false;
 	return true;
 }
@@ -144,7 +145,7 @@ static void print_row(const struct table *t, const struct cell *row)
 		printf("%s%*s", first ? "" : "  ", t->right[i] ? pad : 0, "");
 		print_colour(row ? row[i].colour : FAINT, text);
 		/* no blanks at the end of a line */
-		if (!t->right[i] && !is_last(t, i))
+		if (!t->right[i] && !is_last(t, row, i))
 			printf("%*s", pad, "");
 		first = false;
 	}

@@ -9,9 +9,10 @@
 #include "show.h"
 
 #define SLACK_MS 5000 /* the daemon's own timeout comes first: its answer says more than ours */
-#define PING_COUNT 3
+/* keyd's defaults, for our own timeout */
+#define PING_COUNT 4
 #define PING_INTERVAL_MS 1000
-#define PING_TIMEOUT_MS 5000
+#define PING_TIMEOUT_MS 2000
 #define WAIT_S 30
 
 static void show_peers(const json_t *r)
@@ -178,10 +179,10 @@ static uint64_t number_or(const json_t *args, const char *member, uint64_t other
 
 static unsigned ping_timeout(const json_t *args)
 {
-	uint64_t ms = number_or(args, "count", PING_COUNT) *
-			      number_or(args, "interval_ms", PING_INTERVAL_MS) +
-		      number_or(args, "timeout_ms", PING_TIMEOUT_MS) +
-		      /* the session may have to be made first */
+	/* at worst none is answered, and the session must be made first */
+	uint64_t each = number_or(args, "interval_ms", PING_INTERVAL_MS) +
+			number_or(args, "timeout_ms", PING_TIMEOUT_MS);
+	uint64_t ms = (number_or(args, "count", PING_COUNT) + 1) * each +
 		      MVPN_INTRO_TRIES * MVPN_INTRO_RETRY_S * 1000 + SLACK_MS;
 
 	return ms > INT32_MAX ? INT32_MAX : (unsigned)ms;
@@ -225,11 +226,12 @@ const struct verb verb_ping = {
 	.example = "ping db1 -c 5",
 	.operands = {{"PEER", .kind = KIND_TEXT, .member = "peer", .required = true,
 		      .help = "name, id or address of a peer"}},
-	.options = {{"--count", 'c', KIND_UINT, "count", "N", 1, 10000, .help = "so many pings"},
+	.options = {{"--count", 'c', KIND_UINT, "count", "N", 1, 10000,
+		     .help = "so many pings; default 4"},
 		    {"--interval", 'i', KIND_UINT, "interval_ms", "MS", 1, 60000,
-		     .help = "milliseconds between two"},
+		     .help = "milliseconds between two; default 1000"},
 		    {"--timeout", 'W', KIND_UINT, "timeout_ms", "MS", 1, 600000,
-		     .help = "wait so long for each reply"}},
+		     .help = "wait so long for each reply; default 2000"}},
 	.timeout_ms = ping_timeout,
 	.show = show_ping,
 };

@@ -37,10 +37,12 @@ static void show_server(const json_t *server)
 		     text_of(server, "address"), time_of(server, "since_at", since),
 		     seconds_of(server, "last_heard_s", heard));
 	} else {
-		line("server", BAD, "%s, NOT connected%s%s, last heard %s ago",
-		     text_of(server, "address"), has_text(server, "error") ? ": " : "",
-		     has_text(server, "error") ? text_of(server, "error") : "",
-		     seconds_of(server, "last_heard_s", heard));
+		line("server", BAD, "%s, NOT connected%s%s", text_of(server, "address"),
+		     has_text(server, "error") ? ": " : "",
+		     has_text(server, "error") ? text_of(server, "error") : "");
+		if (json_is_number(json_object_get(server, "last_heard_s")))
+			line("", PLAIN, "last heard %s ago",
+			     seconds_of(server, "last_heard_s", heard));
 	}
 	if (has_text(server, "fingerprint"))
 		line("", FAINT, "key %s", text_of(server, "fingerprint"));

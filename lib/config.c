@@ -341,31 +341,12 @@ static int parse_fragments(struct parser *p, const char *path)
 	return r == -ENOENT ? -EIO : r;
 }
 
-/* From here on every string in settings is malloc'ed, so that config_free() is right whatever happens next. */
-static int own_defaults(const struct config_key *keys, size_t nkeys, char *settings)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < nkeys; i++) {
-		char **field = (char **)(void *)(settings + keys[i].offset);
-
-		if (keys[i].type != CONFIG_STRING || !*field)
-			continue;
-		*field = strdup(*field);
-		if (!*field)
-			r = -ENOMEM;
-	}
-	return r;
-}
-
 int config_load(const char *path, const struct config_key *keys, size_t nkeys, void *settings,
 		char **ret_error)
 {
 	struct parser p = {.keys = keys, .nkeys = nkeys, .settings = settings};
-	int r = own_defaults(keys, nkeys, settings);
+	int r = parse_file(&p, path);
 
-	if (!r)
-		r = parse_file(&p, path);
 	if (!r)
 		r = parse_fragments(&p, path);
 	if (r < 0 && ret_error) {

@@ -21,9 +21,8 @@ struct config_key {
 };
 
 /*
- * Fill `settings` (which holds the defaults; strings are replaced by strdup'ed ones and freed by config_free).
- * 0, or -errno with *ret_error a malloc'ed message. -ENOENT only if `path` is missing. Whatever it returns, every
- * string in `settings` is malloc'ed afterwards: config_free is always due.
+ * Fill `settings`, which holds the defaults. Its strings are malloc'ed or NULL, before and after; whatever is
+ * returned, config_free frees them. 0, or -errno with *ret_error a malloc'ed message. -ENOENT only if `path` is missing.
  */
 int config_load(const char *path, const struct config_key *keys, size_t nkeys, void *settings, char **ret_error);
 void config_free(const struct config_key *keys, size_t nkeys, void *settings);

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* mvpnctl: one request to keyd or to the server, and its reply made readable. */
+#include <errno.h>
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl.h"
+#include "ipc.h"
+
+static int unreachable(int error, bool server, const char *path, unsigned timeout_ms)
+{
+	const char *daemon = server ? "the server" : "keyd";
+	char hint[256];
+
+	snprintf(hint, sizeof(hint), "is it running? systemctl status %s",
+		 server ? "mvpn-server" : "mvpn-keyd");
+	switch (error) {
+	case -ETIMEDOUT:
+		return fail(MVPN_EXIT_UNREACHABLE, "timeout", hint,
+			    "%s at %s did not answer within %u s", daemon, path,
+			    (timeout_ms + 999) / 1000);
+	case -EACCES:
+	case -EPERM:
+		return fail(MVPN_EXIT_UNREACHABLE, "not-permitted", "run it as root",
+			    "may not talk to %s at %s", daemon, path);
+	case -EPROTO:
+		return fail(MVPN_EXIT_FAILED, "odd-reply",
+			    "did it just stop? is that the right socket?",
+			    "%s at %s gave no proper reply", daemon, path);
+	case -ENAMETOOLONG:
+		return fail(MVPN_EXIT_USAGE, "usage", "a socket's path has at most 107 bytes",
+			    "the path %s is too long", path);
+	case -ENOMEM:
+		return fail(MVPN_EXIT_FAILED, "out-of-memory", NULL, "out of memory");
+	}
+	return fail(MVPN_EXIT_UNREACHABLE, "unreachable", hint, "cannot reach %s at %s: %s", daemon,
+		    path, strerror(-error));
+}
+
+static const char *default_socket(bool server)
+{
+	const char *path = getenv(server ? "MVPN_SERVER_SOCKET" : "MVPN_SOCKET");
+
+	if (path && *path)
+		return path;
+	return server ? MVPN_SERVER_SOCKET : MVPN_KEYD_SOCKET;
+}
+
+static int run(const struct command *c)
+{
+	const struct verb *v = c->verb;
+	bool server = !strncmp(v->name, "server ", 7);
+	const char *path = c->socket ? c->socket : default_socket(server);
+	unsigned timeout_ms = v->timeout_ms ? v->timeout_ms(c->args) : TIMEOUT_MS;
+	json_t *reply;
+	int r = ipc_request(path, v->request, json_incref(c->args), timeout_ms, &reply);
+
+	if (r < 0)
+		return unreachable(r, server, path, timeout_ms);
+	r = output_reply(v, reply);
+	json_decref(reply);
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	struct command c;
+	int r;
+
+	setlocale(LC_ALL, "C.UTF-8");
+	output_init();
+	r = command_parse(argc, argv, &c);
+	if (!r && c.verb)
+		r = run(&c);
+	json_decref(c.args);
+	return r;
+}
