@@ -19,6 +19,8 @@ BPF := shim wire
 UNIT :=
 UNIT += aead crypto noise replay token
 UNIT += netlink frame nexthop
+UNIT += identity
+OBJS_unit_identity = $(call objs,keyd,identity)
 OBJS_unit_frame = $(call objs,keyd/dp,frame)
 OBJS_unit_nexthop = $(call objs,keyd/dp,nexthop)
 # tests/bpf/NAME.c, cmocka programs that need root: linked with keyd/shim

@@ -182,20 +182,21 @@ int pin_load(const char *dir, int (*fn)(void *arg, const uint8_t id[16], const u
 
 int pin_append(const char *dir, const uint8_t id[16], const uint8_t pk[32])
 {
-	char *path = path_join(dir, PIN_FILE), line[32 + 1 + 64 + 2];
+	char *path = path_join(dir, PIN_FILE), line[1 + 32 + 1 + 64 + 1 + 1];
 	int fd, r = 0;
 
 	if (!path)
 		return -ENOMEM;
-	mvpn_hex(line, id, 16);
-	line[32] = ' ';
-	mvpn_hex(line + 33, pk, 32);
-	line[97] = '\n';
+	line[0] = '\n'; /* whatever a crash has left before it */
+	mvpn_hex(line + 1, id, 16);
+	line[33] = ' ';
+	mvpn_hex(line + 34, pk, 32);
+	line[98] = '\n';
 	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
 	free(path);
 	if (fd < 0)
 		return -errno;
-	if (write(fd, line, 98) != 98)
+	if (write(fd, line, 99) != 99)
 		r = errno ? -errno : -EIO;
 	close(fd);
 	return r;
