@@ -270,8 +270,8 @@ static void missing_psk(void **state)
 	pair_free(&p);
 }
 
-/* a changed bit anywhere in any message, and any truncation of it */
-static void every_bit_of_every_message(void **state)
+/* a changed bit in each byte of each message, and any truncation of it */
+static void every_byte_of_every_message(void **state)
 {
 	struct pair probe = { .pattern = pattern_of(state) };
 
@@ -450,7 +450,7 @@ int main(void)
 		BOTH(psk_may_come_late),
 		BOTH(wrong_psk),
 		cmocka_unit_test(missing_psk),
-		BOTH(every_bit_of_every_message),
+		BOTH(every_byte_of_every_message),
 		BOTH(wrong_prologue),
 		BOTH(out_of_turn),
 		BOTH(replayed_first_message),
