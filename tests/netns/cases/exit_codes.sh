@@ -43,15 +43,15 @@ host_start b
 enrol b
 attach b
 wait_for 5 "peer" has_peer a
-exits 5 ctl a ping b --timeout 3
+exits 5 ctl a ping b --timeout 3000
 exits 1 ctl a ping nobody-of-that-name
 exits 5 srv policy test a b
 policy 'allow a -> b'
 exits 0 srv policy test a b
 wait_for 5 "new policy on a" same_rev a
 wait_for 5 "new policy on b" same_rev b
-exits 0 ctl a ping b --count 2 --timeout 5
+exits 0 ctl a ping b --count 2 --timeout 5000
 host_stop b KILL
-drop() { ! ctl a ping b --count 1 --timeout 1; }
+drop() { ! ctl a ping b --count 1 --timeout 1000; }
 wait_for 10 "end of b" drop
-exits 4 ctl a ping b --count 1 --timeout 2
+exits 4 ctl a ping b --count 1 --timeout 2000

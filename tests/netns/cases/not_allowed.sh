@@ -16,7 +16,7 @@ capture_start wire a
 ! ping4 a b -c 2 -W 1 -i 0.2 || fail "a reaches b with no rule"
 ! ping6 b a -c 2 -W 1 -i 0.2 || fail "b reaches a with no rule"
 status=0
-ctl a ping b --timeout 3 >/dev/null 2>&1 || status=$?
+ctl a ping b --timeout 3000 >/dev/null 2>&1 || status=$?
 ((status == 5)) || fail "mvpnctl ping exits with $status, expected 5 (denied by policy)"
 status=0
 srv policy test a b >/dev/null 2>&1 || status=$?
