@@ -16,6 +16,13 @@
 #define FRAME_HEAD_MAX FRAME_HEAD_IP6
 
 /*
+ * The memory of one frame, and the largest IP packet that AF_XDP takes in it each way: less the room that the kernel keeps before
+ * a received packet (XDP_PACKET_HEADROOM), Ethernet and two VLAN tags.
+ */
+#define FRAME_B 4096
+#define FRAME_MTU_MAX (FRAME_B - 256 - 14 - 2 * 4)
+
+/*
  * Writes the headers of a datagram to ep (has_hop) right before `payload`, which must have FRAME_HEAD_MAX bytes of room there;
  * lengths and checksums are left to frame_finish. Returns how long the headers are: the frame begins at payload - that.
  */

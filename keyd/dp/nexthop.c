@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "frame.h"
+
 /* Devices whose frames we can write: the tag of a VLAN device would be missing, others have no Ethernet header. */
 static bool can_frame(const struct nl_link *l)
 {
@@ -26,7 +28,7 @@ int nexthop_resolve(struct nl *nl, const struct mvpn_endpoint *to, struct kt_end
 		return r;
 	ep.mtu = route.mtu && route.mtu < link.mtu ? route.mtu : link.mtu;
 
-	if (!route.local && can_frame(&link) && !mvpn_addr_is_zero(&route.src) &&
+	if (!route.local && can_frame(&link) && ep.mtu <= FRAME_MTU_MAX && !mvpn_addr_is_zero(&route.src) &&
 	    mvpn_addr_is_v4(&route.src) == mvpn_addr_is_v4(&to->addr)) {
 		via = mvpn_addr_is_zero(&route.gateway) ? &to->addr : &route.gateway;
 		ep.has_hop = nl_neigh_get(nl, route.oif, via, ep.dmac) >= 0;

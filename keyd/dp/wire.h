@@ -46,7 +46,11 @@ struct wire {
 int wire_udp_new(struct wire **ret, uint16_t port, bool join, uint64_t *ret_cookie);
 uint16_t wire_udp_port(const struct wire *w);
 
-/* One AF_XDP socket on (ifindex, queue) with its own UMEM; `udp_port` is the outer source port. Zero-copy only if `zerocopy`. */
+/*
+ * One AF_XDP socket on (ifindex, queue) with its own UMEM; `udp_port` is the outer source port. Zero-copy only if `zerocopy`.
+ * -EBUSY: the queue has a socket, or had one a moment ago; -EMSGSIZE: the device's MTU is beyond FRAME_MTU_MAX (frame.h);
+ * -EOPNOTSUPP: no zero-copy; -ENETDOWN: the device is down. Needs CAP_NET_RAW, and CAP_IPC_LOCK or 16 MB of RLIMIT_MEMLOCK.
+ */
 struct wire_xdp_config {
 	unsigned ifindex, queue;
 	int xsks_map;

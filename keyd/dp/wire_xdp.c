@@ -24,9 +24,6 @@
 #include "dp.h"
 #include "frame.h"
 
-#define FRAME_B 4096		/* a page: what aligned mode takes at most */
-#define RX_HEADROOM_B 256	/* XDP_PACKET_HEADROOM: the kernel keeps it free in each receive frame */
-#define LINK_HEAD_B (14 + 2 * 4) /* Ethernet and two VLAN tags, not part of the MTU */
 #define PAYLOAD_OFFSET_B 64	/* of a TX frame: headers end where a cache line begins */
 #define TX_PAYLOAD_MAX_B (FRAME_B - PAYLOAD_OFFSET_B)
 #define MTU_DEFAULT 1500
@@ -344,7 +341,7 @@ static int check_mtu(const char *name)
 	memcpy(ifr.ifr_name, name, sizeof(ifr.ifr_name));
 	if (ioctl(fd, SIOCGIFMTU, &ifr) < 0)
 		r = -errno;
-	else if (ifr.ifr_mtu + LINK_HEAD_B > FRAME_B - RX_HEADROOM_B)
+	else if (ifr.ifr_mtu > FRAME_MTU_MAX)
 		r = -EMSGSIZE;
 	close(fd);
 	return r;

@@ -139,6 +139,18 @@ static void no_frame_for_loopback_vlan_and_l3(void **state)
 	}
 }
 
+static void no_frame_beyond_what_af_xdp_holds(void **state)
+{
+	struct kt_endpoint e;
+
+	need_root();
+	sh("ip neigh replace 10.88.0.2 lladdr 02:00:00:00:00:09 dev n0 nud permanent; ip link set n0 mtu 9000");
+	assert_int_equal(resolve("10.88.0.2", &e), 0);
+	assert_false(e.has_hop);
+	assert_int_equal(e.mtu, 9000);
+	sh("ip link set n0 mtu 1480");
+}
+
 static void no_frame_while_the_link_is_down(void **state)
 {
 	struct kt_endpoint e;
@@ -168,6 +180,7 @@ int main(void)
 		cmocka_unit_test(behind_a_gateway),
 		cmocka_unit_test(unknown_neighbour_is_asked_for),
 		cmocka_unit_test(no_frame_for_loopback_vlan_and_l3),
+		cmocka_unit_test(no_frame_beyond_what_af_xdp_holds),
 		cmocka_unit_test(no_frame_while_the_link_is_down),
 		cmocka_unit_test(no_route_is_an_error),
 	};
