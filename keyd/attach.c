@@ -460,6 +460,12 @@ static int attach_again(void *arg, const char *name, enum wire_want want, unsign
 	return k->nifaces < MVPN_IFACES_MAX ? 0 : -ENOSPC;
 }
 
+/* pinned, but not on the kept list: it is attached all the same, and the operator must be able to see and detach it */
+static int adopt(void *arg, const struct shim_iface *i)
+{
+	return attachment_find(arg, i->name) ? 0 : attach_again(arg, i->name, WIRE_AUTO, 0);
+}
+
 int attach_init(struct keyd *k)
 {
 	int r = loop_timer_new(k->loop, refresh_timer, k, &k->refresh);
@@ -477,6 +483,8 @@ int attach_init(struct keyd *k)
 		return r;
 	attach_own_sockets(k);
 	r = attach_kept_each(k->state_dir, attach_again, k);
+	if (!r)
+		r = shim_ifaces_each(k->shim, adopt, k);
 	keep(k);
 	return r;
 }
