@@ -17,20 +17,28 @@ BPF := shim wire
 
 # tests/unit/NAME.c, cmocka programs; objects that each links besides lib/: OBJS_unit_NAME
 UNIT :=
-UNIT += aead crypto noise replay token
+UNIT += addr config fsutil loop lpm
+UNIT += aead chan chan_frames chan_msg crypto noise replay token
 UNIT += netlink frame nexthop
 UNIT += identity
 OBJS_unit_identity = $(call objs,keyd,identity)
 OBJS_unit_frame = $(call objs,keyd/dp,frame)
 OBJS_unit_nexthop = $(call objs,keyd/dp,nexthop)
+UNIT += segment coalesce hold keytab
+OBJS_unit_coalesce = $(call objs,keyd/dp,coalesce segment)
+OBJS_unit_hold = $(call objs,keyd/dp,hold)
+OBJS_unit_keytab = $(call objs,keyd,keytab)
+OBJS_unit_segment = $(call objs,keyd/dp,segment)
 # tests/bpf/NAME.c, cmocka programs that need root: linked with keyd/shim
 BPFTEST :=
 SHIM_TESTS := attach
 BPFTEST += $(SHIM_TESTS)
 $(foreach t,$(SHIM_TESTS),$(eval OBJS_bpf_$(t) = $$(call objs,keyd,$$(SHIM)) $$(O)/tests/bpf/shimtest.o))
 BPFTEST += wire_xdp
-OBJS_bpf_wire_xdp = $(call objs,keyd/dp,frame wire_xdp)
+OBJS_bpf_wire_xdp = $(call objs,keyd/dp,frame wire_xdp) $(call objs,tests/bpf,wire_pair)
 BPFTEST += dp_pair
 OBJS_bpf_dp_pair = $(call objs,keyd,keytab) $(call objs,keyd/dp,$(DP))
 # tests/fuzz/NAME.c, one parser each (LLVMFuzzerTestOneInput)
 FUZZ :=
+FUZZ += frame
+SRCS_fuzz_frame := keyd/dp/frame.c lib/addr.c
