@@ -2,6 +2,7 @@
 /* Attach, adopt, detach: on a veth in a network namespace of the test's own. */
 #include <errno.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -107,10 +108,350 @@ static void test_tcx(void **state)
 	free(after);
 }
 
+/* keyd ends and starts again: the pinned links are taken over, never doubled */
+static void test_reopen(void **state)
+{
+	const struct shim_opts o = { .protected_max = 4096, .keys_max = 4096 };
+	struct mvpn_config c;
+	struct shim *s = *state;
+	struct shim_iface i;
+	struct packet p;
+
+	st_need_root();
+	need_tcx();
+	attach(s, "v0");
+	st_protect(s, "10.1.0.0/16", 1, 0);
+	shim_close(s);
+	assert_int_equal(tcx_count("v0", TCX_EGRESS), 2);
+	*state = s = st_open(&o);
+
+	/* until the new keyd breathes, what the dead one left must not let anything through */
+	assert_int_equal(shim_get_config(s, &c), 0);
+	assert_int_equal(c.tap_ifindex, 0);
+	assert_int_equal(c.udp_port, 7469);
+	pkt_simple(&p, "10.9.9.9", "10.1.2.3");
+	st_expect(s, EGRESS(s), &p, SHOT, MVPN_C_DROP_KEYD_DOWN);
+
+	i = attach(s, "v0");
+	assert_false(i.fresh);
+	assert_int_equal(i.hook, SHIM_TCX);
+	assert_int_equal(tcx_count("v0", TCX_EGRESS), 2);
+	assert_int_equal(tcx_count("v0", TCX_INGRESS), 1);
+	detach(s, "v0");
+	assert_int_equal(tcx_count("v0", TCX_EGRESS), 0);
+	st_alive(s);
+}
+
+/* one hook was lost: attaching again makes it whole */
+static void test_repair(void **state)
+{
+	struct shim *s = *state;
+	struct shim_iface i;
+	char *path;
+
+	st_need_root();
+	need_tcx();
+	attach(s, "v0");
+	path = shim_pin_if(s, "v0", "leak");
+	assert_int_equal(unlink(path), 0);
+	free(path);
+	i = attach(s, "v0");
+	assert_true(i.fresh);
+	assert_int_equal(tcx_count("v0", TCX_EGRESS), 2);
+	detach(s, "v0");
+}
+
+static void clsact_round(struct shim *s)
+{
+	struct shim_iface i = attach(s, "v0");
+	char *filters;
+
+	assert_int_equal(i.hook, SHIM_CLSACT);
+	assert_true(i.fresh);
+	i = attach(s, "v0");
+	assert_false(i.fresh);
+	filters = st_output("tc filter show dev v0 egress | grep -c handle; "
+			    "tc filter show dev v0 ingress | grep -c handle");
+	assert_string_equal(filters, "2\n1\n");
+	free(filters);
+	filters = st_output("tc filter show dev v0 egress | grep -o 'pref [0-9]*.*handle.*egress\\|"
+			    "pref [0-9]*.*handle.*leak' | cut -d' ' -f2 | tr '\\n' ' '");
+	assert_string_equal(filters, "1 65535 ");
+	free(filters);
+}
+
+static void test_clsact(void **state)
+{
+	struct shim *s = *state;
+	char *before, *after;
+
+	st_need_root();
+	s->no_tcx = true;
+	before = tc_state();
+	clsact_round(s);
+	detach(s, "v0");
+	after = tc_state();
+	assert_string_equal(before, after);
+	free(before);
+	free(after);
+	s->no_tcx = false;
+}
+
+/* a qdisc and a filter that were there before stay, and so does a qdisc of ours that somebody else uses by now */
+static void test_clsact_shared(void **state)
+{
+	struct shim *s = *state;
+	char *before, *after;
+
+	st_need_root();
+	s->no_tcx = true;
+	st_run("tc qdisc add dev v0 clsact && "
+	       "tc filter add dev v0 egress prio 7 matchall action pass");
+	before = tc_state();
+	clsact_round(s);
+	detach(s, "v0");
+	after = tc_state();
+	assert_string_equal(before, after);
+	free(before);
+	free(after);
+	st_run("tc qdisc del dev v0 clsact");
+
+	/* a filter of another kind on our first priority */
+	attach(s, "v0");
+	detach(s, "v0");
+	st_run("tc qdisc add dev v0 clsact && "
+	       "tc filter add dev v0 egress prio 1 matchall action pass");
+	attach(s, "v0");
+	after = NULL;
+	assert_int_equal(shim_before_us(s, "v0", &after), 0);
+	assert_non_null(after);
+	assert_string_equal(after, "1 program on egress");
+	free(after);
+	detach(s, "v0");
+	st_run("tc qdisc del dev v0 clsact");
+
+	attach(s, "v0");
+	st_run("tc filter add dev v0 ingress prio 7 matchall action pass");
+	detach(s, "v0");
+	st_run("tc filter show dev v0 ingress | grep -q matchall && tc qdisc del dev v0 clsact");
+	s->no_tcx = false;
+}
+
+static int collect(void *arg, const struct shim_iface *i)
+{
+	struct shim_iface **to = arg;
+
+	*(*to)++ = *i;
+	return 0;
+}
+
+static unsigned list(struct shim *s, struct shim_iface *ret)
+{
+	struct shim_iface *to = ret;
+
+	assert_int_equal(shim_ifaces_each(s, collect, &to), 0);
+	return (unsigned)(to - ret);
+}
+
+static void test_vanished(void **state)
+{
+	struct shim_iface all[MVPN_IFACES_MAX], i;
+	struct shim *s = *state;
+	struct stat st;
+	char *error = NULL, *dir;
+	int xsks;
+
+	st_need_root();
+	for (int clsact = !has_tcx(); clsact < 2; clsact++) {
+		s->no_tcx = clsact;
+		attach(s, "v0");
+		assert_int_equal(shim_attach_xdp(s, "v0", SHIM_XDP_GENERIC, &xsks, NULL), 0);
+		assert_int_equal(list(s, all), 1);
+		assert_int_equal(all[0].ifindex, if_nametoindex("v0"));
+		assert_int_equal(all[0].xdp, SHIM_XDP_GENERIC);
+		st_run("ip link del v0");
+		assert_int_equal(list(s, all), 1);
+		assert_string_equal(all[0].name, "v0");
+		assert_int_equal(all[0].ifindex, 0);
+
+		/* it comes back under the same name: attached anew, nothing old in the way */
+		veth_up(state);
+		i = attach(s, "v0");
+		assert_true(i.fresh);
+		assert_int_equal(i.ifindex, if_nametoindex("v0"));
+		st_run("ip link del v0");
+		detach(s, "v0");
+		dir = shim_pin_if(s, "v0", "");
+		assert_int_equal(stat(dir, &st), -1);
+		free(dir);
+		assert_int_equal(list(s, all), 0);
+		veth_up(state);
+	}
+	s->no_tcx = false;
+	assert_int_equal(shim_detach(s, "v0", &error), -ENOENT);
+	assert_non_null(strstr(error, "not attached"));
+	free(error);
+	error = NULL;
+	assert_int_equal(shim_attach(s, "nonesuch0", &i, &error), -ENODEV);
+	assert_non_null(strstr(error, "nonesuch0"));
+	free(error);
+	assert_int_equal(list(s, all), 0);
+}
+
+/* names with dots, which the BPF file system does not take, and interfaces that are renamed */
+static void test_names(void **state)
+{
+	struct shim_iface all[MVPN_IFACES_MAX], i;
+	struct shim *s = *state;
+
+	st_need_root();
+	need_tcx();
+	st_run("ip link add link v0 name v0.10 type vlan id 10 && ip link set v0.10 up");
+	attach(s, "v0.10");
+	assert_int_equal(list(s, all), 1);
+	assert_string_equal(all[0].name, "v0.10");
+	st_run("ip link set v0.10 down && ip link set v0.10 name lan0");
+	i = attach(s, "lan0");
+	assert_false(i.fresh);
+	assert_int_equal(list(s, all), 1);
+	assert_string_equal(all[0].name, "lan0");
+	assert_int_equal(tcx_count("lan0", TCX_EGRESS), 2);
+	detach(s, "lan0");
+	assert_int_equal(tcx_count("lan0", TCX_EGRESS), 0);
+	assert_int_equal(list(s, all), 0);
+}
+
+static void test_too_many(void **state)
+{
+	struct shim *s = *state;
+	struct shim_iface i;
+	char *error = NULL;
+	char name[16];
+
+	st_need_root();
+	for (int n = 0; n < MVPN_IFACES_MAX; n++) {
+		st_run("ip link add d%d type dummy", n);
+		snprintf(name, sizeof(name), "d%d", n);
+		attach(s, name);
+	}
+	assert_int_equal(shim_attach(s, "v0", &i, &error), -ENOSPC);
+	assert_non_null(strstr(error, "v0"));
+	free(error);
+	for (int n = 0; n < MVPN_IFACES_MAX; n++) {
+		snprintf(name, sizeof(name), "d%d", n);
+		detach(s, name);
+		st_run("ip link del d%d", n);
+	}
+}
+
+static void test_before_us(void **state)
+{
+	struct shim *s = *state;
+	char *names = NULL;
+	int link;
+
+	st_need_root();
+	need_tcx();
+	attach(s, "v0");
+	assert_int_equal(shim_before_us(s, "v0", &names), 0);
+	assert_null(names);
+	/* somebody's program gets in before ours later on */
+	LIBBPF_OPTS(bpf_link_create_opts, o, .flags = 1U << 3);
+	link = bpf_link_create(bpf_program__fd(s->bpf->progs.leak_raw), (int)if_nametoindex("v0"),
+			       TCX_EGRESS, &o);
+	assert_true(link >= 0);
+	assert_int_equal(shim_before_us(s, "v0", &names), 0);
+	assert_string_equal(names, "leak_raw");
+	free(names);
+	close(link);
+	detach(s, "v0");
+}
+
+static void test_xdp(void **state)
+{
+	struct shim_iface all[MVPN_IFACES_MAX];
+	struct shim *s = *state;
+	char *error = NULL, *before, *after;
+	int xsks, again, link;
+
+	st_need_root();
+	before = st_output("ip link show v0");
+	assert_int_equal(shim_attach_xdp(s, "v0", SHIM_XDP_NATIVE, &xsks, &error), 0);
+	assert_int_equal(list(s, all), 1);
+	assert_int_equal(all[0].xdp, SHIM_XDP_NATIVE);
+	assert_int_equal(shim_attach_xdp(s, "v0", SHIM_XDP_NATIVE, &again, &error), 0);
+	st_run("ip link show v0 | grep -q 'prog/xdp'");
+	/* down the ladder */
+	assert_int_equal(shim_attach_xdp(s, "v0", SHIM_XDP_GENERIC, &again, &error), 0);
+	assert_int_equal(list(s, all), 1);
+	assert_int_equal(all[0].xdp, SHIM_XDP_GENERIC);
+	shim_detach_xdp(s, "v0");
+	shim_detach_xdp(s, "v0");
+	after = st_output("ip link show v0");
+	assert_string_equal(before, after);
+	free(before);
+	free(after);
+
+	/* an MTU at which veth wants a multi-buffer program */
+	st_run("ip link set v0 mtu 9000 && ip link set v1 mtu 9000");
+	assert_int_equal(shim_attach_xdp(s, "v0", SHIM_XDP_NATIVE, &xsks, &error), 0);
+	assert_int_equal(shim_attach_xdp(s, "v0", SHIM_XDP_NATIVE, &xsks, &error), 0);
+	detach(s, "v0");
+
+	/* somebody else's program */
+	LIBBPF_OPTS(bpf_link_create_opts, o, .flags = 1U << 2);
+	assert_int_equal(shim_attach_xdp(s, "v1", SHIM_XDP_NATIVE, &xsks, &error), 0);
+	{
+		char *path = shim_pin_if(s, "v1", "xdp");
+		__u32 len = sizeof(struct bpf_link_info);
+		struct bpf_link_info info = {};
+		int prog, ours = bpf_obj_get(path);
+
+		assert_int_equal(bpf_obj_get_info_by_fd(ours, &info, &len), 0);
+		prog = bpf_prog_get_fd_by_id(info.prog_id);
+		link = bpf_link_create(prog, (int)if_nametoindex("v0"), BPF_XDP, &o);
+		assert_true(link >= 0);
+		close(prog);
+		close(ours);
+		free(path);
+	}
+	assert_int_equal(shim_attach_xdp(s, "v0", SHIM_XDP_NATIVE, &xsks, &error), -EBUSY);
+	assert_non_null(strstr(error, "another XDP program"));
+	free(error);
+	close(link);
+	assert_int_equal(list(s, all), 1); /* v1 */
+	detach(s, "v1");
+}
+
+/* a map of another layout is refused with a message, and nothing is overwritten */
+static void test_stale(void **state)
+{
+	const struct shim_opts other = { .protected_max = 4096, .keys_max = 8192 };
+	struct shim *s = *state, *s2 = NULL;
+	char *error = NULL;
+
+	st_need_root();
+	st_protect(s, "10.77.0.0/16", 1, 0);
+	assert_int_equal(shim_open_with(&s2, st_pin_dir(), &other, &error), -ESTALE);
+	assert_null(s2);
+	assert_non_null(strstr(error, "/keys has another layout"));
+	assert_non_null(strstr(error, st_pin_dir()));
+	free(error);
+	error = NULL;
+	assert_int_equal(shim_open(&s2, "/tmp/mvpn-not-bpffs", &error), -EINVAL);
+	assert_non_null(strstr(error, "/tmp/mvpn-not-bpffs"));
+	free(error);
+	st_run("rmdir /tmp/mvpn-not-bpffs/if /tmp/mvpn-not-bpffs");
+}
+
 int main(void)
 {
+#define ON_VETH(test) cmocka_unit_test_setup_teardown(test, veth_up, veth_down)
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_tcx, veth_up, veth_down),
+		ON_VETH(test_tcx),	   ON_VETH(test_reopen),   ON_VETH(test_repair),
+		ON_VETH(test_clsact),	   ON_VETH(test_clsact_shared), ON_VETH(test_vanished),
+		ON_VETH(test_names),	   ON_VETH(test_too_many), ON_VETH(test_before_us),
+		ON_VETH(test_xdp),	   ON_VETH(test_stale),
 	};
 
 	return cmocka_run_group_tests(tests, st_setup, st_teardown);

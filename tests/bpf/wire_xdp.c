@@ -1,283 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The AF_XDP wire between two network namespaces of this process:
- *
- *   A: w0 10.66.0.1 fd66::1  ====veth====  w1 10.66.0.2 fd66::2 :B
- *
- * Needs root. The XDP program here redirects every packet; the real one has tests of its own.
- */
+/* The AF_XDP wire over a veth pair (wire_pair.h). Needs root. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <arpa/inet.h>
-#include <bpf/bpf.h>
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/bpf.h>
 #include <linux/if_link.h>
-#include <net/if.h>
 #include <poll.h>
-#include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../../keyd/dp/dp.h"
-#include "../../keyd/dp/frame.h"
-#include "../../keyd/dp/wire.h"
-
-#define PORT 7469
-#define WAIT_MS 2000
-#define REBIND_MS 5000 /* the kernel lets go of a queue some time after close */
-
-static bool ready;
-
-struct side {
-	int ns, xsks, link;
-	unsigned ifindex;
-	const char *name;
-	struct wire *wire;
-};
-static struct side A = { .name = "w0", .ns = -1, .link = -1 }, B = { .name = "w1", .ns = -1, .link = -1 };
-
-static void sh(const char *cmd)
-{
-	int r = system(cmd);
-
-	if (r)
-		print_error("'%s' gave %d\n", cmd, r);
-	assert_int_equal(r, 0);
-}
-
-static void enter(const struct side *s)
-{
-	assert_int_equal(setns(s->ns, CLONE_NEWNET), 0);
-}
-
-static struct mvpn_addr addr(const char *s)
-{
-	struct mvpn_addr a;
-
-	assert_int_equal(mvpn_addr_parse(&a, s), 0);
-	return a;
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
-static void need_root(void)
-{
-	if (!ready) {
-		print_message("[  SKIPPED ] wire_xdp: needs root for network namespaces and BPF\n");
-		skip();
-	}
-}
-
-/* return bpf_redirect_map(&xsks, ctx->rx_queue_index, XDP_PASS) */
-static int load_program(int xsks)
-{
-	const struct bpf_insn prog[] = {
-		{ .code = BPF_LDX | BPF_MEM | BPF_W, .dst_reg = 2, .src_reg = 1,
-		  .off = offsetof(struct xdp_md, rx_queue_index) },
-		{ .code = BPF_LD | BPF_DW | BPF_IMM, .dst_reg = 1, .src_reg = BPF_PSEUDO_MAP_FD, .imm = xsks },
-		{},
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 3, .imm = XDP_PASS },
-		{ .code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_redirect_map },
-		{ .code = BPF_JMP | BPF_EXIT },
-	};
-
-	return bpf_prog_load(BPF_PROG_TYPE_XDP, "all_to_xsk", "Dual BSD/GPL", prog, sizeof(prog) / sizeof(*prog), NULL);
-}
-
-static void attach(struct side *s, unsigned flags)
-{
-	LIBBPF_OPTS(bpf_link_create_opts, o, .flags = flags);
-	int prog;
-
-	enter(s);
-	s->xsks = bpf_map_create(BPF_MAP_TYPE_XSKMAP, "xsks", 4, 4, 8, NULL);
-	assert_true(s->xsks >= 0);
-	prog = load_program(s->xsks);
-	assert_true(prog >= 0);
-	s->link = bpf_link_create(prog, (int)s->ifindex, BPF_XDP, &o);
-	assert_true(s->link >= 0);
-	close(prog);
-}
-
-static int wire_new(struct side *s, struct wire **ret, unsigned queue, bool zerocopy, bool busy_poll)
-{
-	const struct wire_xdp_config c = { .ifindex = s->ifindex, .queue = queue, .xsks_map = s->xsks,
-					   .zerocopy = zerocopy, .busy_poll = busy_poll, .udp_port = PORT };
-
-	enter(s);
-	return wire_xdp_new(ret, &c);
-}
-
-static void wire_open(struct side *s, bool busy_poll)
-{
-	uint64_t until = now_ns() + REBIND_MS * 1000000ull;
-	int r;
-
-	do {
-		r = wire_new(s, &s->wire, 0, false, busy_poll);
-		if (r == -EBUSY)
-			poll(NULL, 0, 10);
-	} while (r == -EBUSY && now_ns() < until);
-	assert_int_equal(r, 0);
-}
-
-static void side_close(struct side *s)
-{
-	if (s->wire)
-		s->wire->ops->free(s->wire);
-	if (s->link >= 0) {
-		close(s->link);
-		close(s->xsks);
-	}
-	s->wire = NULL;
-	s->link = -1;
-}
-
-static void links_make(const char *more)
-{
-	char cmd[256];
-
-	enter(&A);
-	snprintf(cmd, sizeof(cmd), "ip link add w0 %s type veth peer name w1 %s netns /proc/%d/fd/%d", more, more,
-		 getpid(), B.ns);
-	sh(cmd);
-	sh("ip link set w0 address 02:00:00:00:00:01 addrgenmode none up; ip link set lo up;"
-	   "ip addr add 10.66.0.1/24 dev w0; ip addr add fd66::1/64 dev w0 nodad;"
-	   "ip neigh replace 10.66.0.2 lladdr 02:00:00:00:00:02 dev w0 nud permanent;"
-	   "ip neigh replace fd66::2 lladdr 02:00:00:00:00:02 dev w0 nud permanent");
-	A.ifindex = if_nametoindex("w0");
-	enter(&B);
-	sh("ip link set w1 address 02:00:00:00:00:02 addrgenmode none up; ip link set lo up;"
-	   "ip addr add 10.66.0.2/24 dev w1; ip addr add fd66::2/64 dev w1 nodad;"
-	   "ip neigh replace 10.66.0.1 lladdr 02:00:00:00:00:01 dev w1 nud permanent;"
-	   "ip neigh replace fd66::1 lladdr 02:00:00:00:00:01 dev w1 nud permanent");
-	B.ifindex = if_nametoindex("w1");
-}
-
-static void links_drop(void)
-{
-	side_close(&A);
-	side_close(&B);
-	enter(&A);
-	if (system("ip link del w0 2>/dev/null"))
-		return; /* gone already */
-}
-
-static int set_up(void **state)
-{
-	if (geteuid() || unshare(CLONE_NEWNET))
-		return 0;
-	A.ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	if (unshare(CLONE_NEWNET))
-		return 0;
-	B.ns = open("/proc/self/ns/net", O_RDONLY);
-	ready = A.ns >= 0 && B.ns >= 0;
-	return 0;
-}
-
-static int each_tear_down(void **state)
-{
-	if (ready)
-		links_drop();
-	return 0;
-}
-
-/* both ends on queue 0 */
-static void both_open(const char *more, unsigned flags, bool busy_poll)
-{
-	links_make(more);
-	attach(&A, flags);
-	attach(&B, flags);
-	wire_open(&A, busy_poll);
-	wire_open(&B, busy_poll);
-}
-
-static struct kt_endpoint endpoint(const struct side *from, bool v6)
-{
-	const char *const addrs[2][2] = { { "10.66.0.1", "10.66.0.2" }, { "fd66::1", "fd66::2" } };
-	bool a = from == &A;
-	struct kt_endpoint e = { .to = { addr(addrs[v6][a]), PORT }, .has_hop = true, .ifindex = from->ifindex,
-				 .mtu = 3800, .src = addr(addrs[v6][!a]) };
-
-	e.smac[0] = e.dmac[0] = 2;
-	e.smac[5] = a ? 1 : 2;
-	e.dmac[5] = a ? 2 : 1;
-	return e;
-}
-
-/* ---- sending and receiving with contents that tell what was lost or changed ---- */
-
-struct got {
-	unsigned n;	   /* good ones, all told */
-	unsigned expected; /* sequence number of the next */
-	struct mvpn_endpoint from;
-	size_t len;
-};
-
-static void fill(uint8_t *p, size_t len, unsigned seq)
-{
-	for (size_t i = 0; i < len; i++)
-		p[i] = (uint8_t)(seq * 7 + i);
-}
-
-static void on_rx(void *arg, uint8_t *data, size_t len, const struct mvpn_endpoint *from)
-{
-	struct got *g = arg;
-	bool ok = true;
-
-	for (size_t i = 0; i < len && ok; i++)
-		ok = data[i] == (uint8_t)(g->expected * 7 + i);
-	if (ok)
-		g->n++;
-	g->expected++;
-	g->from = *from;
-	g->len = len;
-	memset(data, 0xee, len); /* the receiver may overwrite it */
-}
-
-static bool send_one(struct side *s, const struct kt_endpoint *e, size_t len, unsigned seq)
-{
-	uint8_t *p = s->wire->ops->reserve(s->wire, e, len + 5); /* promises more than it writes */
-
-	if (!p)
-		return false;
-	fill(p, len, seq);
-	s->wire->ops->commit(s->wire, len);
-	return true;
-}
-
-/* until n more have come, or nothing came for ms */
-static unsigned receive(struct side *s, struct got *g, unsigned n, int ms)
-{
-	const struct wire_ops *o = s->wire->ops;
-	struct pollfd p = { .fd = o->fd(s->wire), .events = POLLIN };
-	unsigned done = 0;
-
-	while (done < n) {
-		int r = o->receive(s->wire, on_rx, g, n - done);
-
-		assert_true(r >= 0);
-		done += (unsigned)r;
-		if (done < n && o->before_sleep(s->wire) && poll(&p, 1, ms) == 0)
-			break;
-	}
-	return done;
-}
+#include "wire_pair.h"
 
 static void exchange_sizes(size_t max, const size_t *sizes, size_t n)
 {
@@ -285,8 +22,9 @@ static void exchange_sizes(size_t max, const size_t *sizes, size_t n)
 		struct kt_endpoint to_b = endpoint(&A, v6), to_a = endpoint(&B, v6);
 
 		for (size_t i = 0; i < n; i++) {
-			size_t len = sizes[i] < max - 20 * (size_t)v6 ? sizes[i] : max - 20 * (size_t)v6 - 5;
-			struct got g = { .expected = (unsigned)i };
+			size_t len = sizes[i] < max - 20 * (size_t)v6 ? sizes[i]
+								      : max - 20 * (size_t)v6 - 5;
+			struct got g = {.expected = (unsigned)i};
 
 			assert_true(send_one(&A, &to_b, len, (unsigned)i));
 			A.wire->ops->flush(A.wire);
@@ -295,7 +33,7 @@ static void exchange_sizes(size_t max, const size_t *sizes, size_t n)
 			assert_int_equal(g.len, len);
 			assert_true(mvpn_addr_eq(&g.from.addr, &to_b.src));
 			assert_int_equal(g.from.port, PORT);
-			g = (struct got){ .expected = 99 };
+			g = (struct got){.expected = 99};
 			assert_true(send_one(&B, &to_a, len, 99));
 			B.wire->ops->flush(B.wire);
 			assert_int_equal(receive(&A, &g, 1, WAIT_MS), 1);
@@ -305,7 +43,8 @@ static void exchange_sizes(size_t max, const size_t *sizes, size_t n)
 	}
 }
 
-static const size_t sizes[] = { 0, 1, 15, 16, 48, 63, 64, 65, 127, 511, 512, 1000, 1279, 1399, 1400, 1452, 1467 };
+static const size_t sizes[] = {0,   1,	 15,   16,   48,   63,	 64,   65,  127,
+			       511, 512, 1000, 1279, 1399, 1400, 1452, 1467};
 
 static void sizes_native(void **state)
 {
@@ -330,7 +69,7 @@ static void sizes_busy_poll(void **state)
 
 static void frames_as_large_as_they_come(void **state)
 {
-	static const size_t big[] = { 1473, 2000, 3000, 3500 };
+	static const size_t big[] = {1473, 2000, 3000, 3500};
 
 	need_root();
 	both_open("mtu 3600", XDP_FLAGS_SKB_MODE, false);
@@ -357,7 +96,8 @@ static void no_loss(const char *what, unsigned total, size_t len)
 	t0 = now_ns() - t0;
 	assert_int_equal(g.n, total);
 	B.wire->ops->stats(B.wire, c);
-	assert_int_equal(c[DP_C_XSK_RX_DROPPED] + c[DP_C_XSK_RX_RING_FULL] + c[DP_C_XSK_RX_INVALID], 0);
+	assert_int_equal(c[DP_C_XSK_RX_DROPPED] + c[DP_C_XSK_RX_RING_FULL] + c[DP_C_XSK_RX_INVALID],
+			 0);
 	print_message("             %s, %zu B: %.3f Mpps, one thread for both ends\n", what, len,
 		      (double)total * 1000 / (double)t0);
 }
@@ -384,7 +124,10 @@ static void no_loss_busy_poll(void **state)
 	no_loss("native copy, busy poll", 100000, 1400);
 }
 
-/* a receiver that does not read: packets are lost and counted, nothing breaks, and no frame is lost with them */
+/*
+ * a receiver that does not read: packets are lost and counted, nothing breaks, and no frame is
+ * lost with them
+ */
 static void overflow_is_counted_and_over(void **state)
 {
 	struct kt_endpoint to_b;
@@ -409,7 +152,8 @@ static void overflow_is_counted_and_over(void **state)
 	assert_true(c[DP_C_XSK_RX_DROPPED] + c[DP_C_XSK_RX_RING_FULL] + c[DP_C_XSK_FILL_EMPTY] > 0);
 	B.wire->ops->stats(B.wire, again);
 	B.wire->ops->stats(B.wire, again);
-	assert_int_equal(again[DP_C_XSK_FILL_EMPTY], 2 * c[DP_C_XSK_FILL_EMPTY]); /* absolute, added */
+	assert_int_equal(again[DP_C_XSK_FILL_EMPTY],
+			 2 * c[DP_C_XSK_FILL_EMPTY]); /* absolute, added */
 	for (int i = 0; i < 3; i++) {
 		g = (struct got){};
 		for (unsigned k = 0; k < 1000; k++)
@@ -472,9 +216,10 @@ static void with_the_stack(bool v6)
 {
 	struct kt_endpoint to_b = endpoint(&A, v6);
 	struct sockaddr_storage sa;
-	struct mvpn_endpoint any = { addr(v6 ? "fd66::2" : "10.66.0.2"), PORT }, to_a = { to_b.src, PORT };
-	struct timeval tv = { .tv_sec = WAIT_MS / 1000 };
-	struct got g = { .expected = 5 };
+	struct mvpn_endpoint any = {addr(v6 ? "fd66::2" : "10.66.0.2"), PORT},
+			     to_a = {to_b.src, PORT};
+	struct timeval tv = {.tv_sec = WAIT_MS / 1000};
+	struct got g = {.expected = 5};
 	uint8_t buf[2048];
 	int fd;
 
@@ -489,7 +234,9 @@ static void with_the_stack(bool v6)
 		assert_int_equal(buf[len - 1], (uint8_t)(len * 7 + len - 1));
 	}
 	fill(buf, 1200, 5);
-	assert_int_equal(sendto(fd, buf, 1200, 0, (void *)&sa, mvpn_endpoint_to_sockaddr(&to_a, false, &sa)), 1200);
+	assert_int_equal(
+		sendto(fd, buf, 1200, 0, (void *)&sa, mvpn_endpoint_to_sockaddr(&to_a, false, &sa)),
+		1200);
 	assert_int_equal(receive(&A, &g, 1, WAIT_MS), 1);
 	assert_int_equal(g.n, 1);
 	assert_int_equal(g.len, 1200);
@@ -597,19 +344,70 @@ static void device_that_vanishes(void **state)
 	A.wire->ops->stats(A.wire, c);
 }
 
-static void device_that_goes_down(void **state)
+/* no error, no spinning; and when it is up again packets flow through the same socket */
+static void device_that_goes_down_and_up(void **state)
 {
 	struct kt_endpoint e;
+	unsigned awake = 0;
+	struct got g = {};
 
 	need_root();
 	both_open("", XDP_FLAGS_DRV_MODE, false);
 	e = endpoint(&A, false);
 	enter(&A);
 	sh("ip link set w0 down");
-	assert_int_equal(error_of(&A, &e), -ENETDOWN);
+	for (int i = 0; i < 2000; i++) /* more than there are frames: refused, not stuck */
+		send_one(&A, &e, 100, 7);
+	assert_null(A.wire->ops->reserve(A.wire, &e, 100));
+	A.wire->ops->flush(A.wire);
+	assert_int_equal(A.wire->ops->receive(A.wire, on_rx, &g, 64), 0);
+	while (!A.wire->ops->before_sleep(A.wire))
+		assert_true(++awake < 1000);
+	sh("ip link set w0 up;"
+	   "for i in $(seq 100); do ip link show w0 | grep -q LOWER_UP && exit 0; sleep 0.02; "
+	   "done; exit 1");
+	A.wire->ops->flush(A.wire);
+	g.expected = 7;
+	while (receive(&B, &g, 1, 200)) /* what had been waiting */
+		g.expected = 7;
+	assert_true(g.n > 0);
+	g = (struct got){};
+	assert_true(send_one(&A, &e, 100, 0));
+	A.wire->ops->flush(A.wire);
+	assert_int_equal(receive(&B, &g, 1, WAIT_MS), 1);
+	e = endpoint(&B, false);
+	assert_true(send_one(&B, &e, 100, 1));
+	B.wire->ops->flush(B.wire);
+	assert_int_equal(receive(&A, &g, 1, WAIT_MS), 1);
+	assert_int_equal(g.n, 2);
 }
 
-#define T(f) cmocka_unit_test_teardown(f, each_tear_down)
+/* a device that is down may be bound: it is used once it is up */
+static void binds_before_the_device_is_up(void **state)
+{
+	struct got g = {};
+	struct kt_endpoint e;
+
+	need_root();
+	links_make("");
+	e = endpoint(&A, false);
+	enter(&A);
+	sh("ip link set w0 down");
+	attach(&A, XDP_FLAGS_DRV_MODE);
+	attach(&B, XDP_FLAGS_DRV_MODE);
+	wire_open(&A, false);
+	wire_open(&B, false);
+	enter(&A);
+	sh("ip link set w0 up;"
+	   "for i in $(seq 100); do ip link show w0 | grep -q LOWER_UP && exit 0; sleep 0.02; "
+	   "done; exit 1");
+	assert_true(send_one(&A, &e, 100, 0));
+	A.wire->ops->flush(A.wire);
+	assert_int_equal(receive(&B, &g, 1, WAIT_MS), 1);
+	assert_int_equal(g.n, 1);
+}
+
+#define T(f) cmocka_unit_test_teardown(f, pair_tear_down)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -627,8 +425,9 @@ int main(void)
 		T(refuses_to_bind),
 		T(opens_again_and_leaks_no_fd),
 		T(device_that_vanishes),
-		T(device_that_goes_down),
+		T(device_that_goes_down_and_up),
+		T(binds_before_the_device_is_up),
 	};
 
-	return cmocka_run_group_tests_name("wire_xdp", tests, set_up, NULL);
+	return cmocka_run_group_tests_name("wire_xdp", tests, pair_set_up, NULL);
 }

@@ -227,17 +227,20 @@ srvj() { "$BUILD/mvpnctl" --socket "$TMP/server/server.sock" -o json-line server
 server_start() {
 	local state=$TMP/server/state
 	mkdir -p "$TMP/server"
+	touch "$TMP/server/server.conf" # not the one in /etc
 	[[ -d $state ]] || "$BUILD/mvpn-server" init --state "$state" --name testnet >"$TMP/log/init.log" 2>&1 ||
 		fail "mvpn-server init: $(cat "$TMP/log/init.log")"
 	spawn mvpn-server server "$BUILD/mvpn-server" run --state "$state" --socket "$TMP/server/server.sock" \
-		--listen "[::]:$CHAN_PORT"
+		--config "$TMP/server/server.conf" --listen "[::]:$CHAN_PORT"
 	wait_for 10 "answer of mvpn-server" srv status
 }
 
 host_start() {
 	local h=$1
 	mkdir -p "$TMP/$h" "$PIN"
-	spawn "keyd-$h" "$h" "$BUILD/keyd" --state "$TMP/$h/state" --socket "$TMP/$h/keyd.sock" --pin "$PIN/$h"
+	touch "$TMP/$h/keyd.conf"
+	spawn "keyd-$h" "$h" "$BUILD/keyd" --state "$TMP/$h/state" --socket "$TMP/$h/keyd.sock" --pin "$PIN/$h" \
+		--config "$TMP/$h/keyd.conf"
 	wait_for 10 "answer of keyd on $h" ctl "$h" status
 }
 host_stop() { stop "keyd-$1" "${2:-TERM}"; }

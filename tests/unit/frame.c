@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Outer headers: what is written is byte for byte what the RFCs say, and nothing else than that is read. */
+/*
+ * Outer headers: what is written is byte for byte what the RFCs say, and nothing else than that
+ * is read.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +18,8 @@
 
 static struct kt_endpoint endpoint(const char *src, const char *dst)
 {
-	struct kt_endpoint e = { .has_hop = true, .smac = { 2, 0, 0, 0, 0, 1 }, .dmac = { 2, 0, 0, 0, 0, 2 } };
+	struct kt_endpoint e = {
+		.has_hop = true, .smac = {2, 0, 0, 0, 0, 1}, .dmac = {2, 0, 0, 0, 0, 2}};
 
 	assert_int_equal(mvpn_addr_parse(&e.src, src), 0);
 	assert_int_equal(mvpn_addr_parse(&e.to.addr, dst), 0);
@@ -23,7 +27,10 @@ static struct kt_endpoint endpoint(const char *src, const char *dst)
 	return e;
 }
 
-/* a frame in exactly as much memory as it needs, so that a sanitizer sees any byte read beyond; the caller frees it */
+/*
+ * a frame in exactly as much memory as it needs, so that a sanitizer sees any byte read beyond;
+ * the caller frees it
+ */
 static uint8_t *make(const struct kt_endpoint *e, const void *payload, size_t len, size_t *ret_len)
 {
 	uint8_t room[FRAME_HEAD_MAX + 2048], *p = room + FRAME_HEAD_MAX, *f;
@@ -59,12 +66,15 @@ static uint16_t plain_sum(const uint8_t *p, size_t len, uint32_t sum)
 
 static void ipv4_bytes(void **state)
 {
-	static const uint8_t want[] = {
-		2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x08, 0x00, /* Ethernet */
-		0x45, 0, 0, 28 + 4, 0, 0, 0x40, 0, 64, 17, 0x66, 0x4a, 10, 0, 0, 1, 10, 0, 0x40, 0x7f, /* IPv4 */
-		0x1d, 0x2d, 0x1d, 0x2d, 0, 12, 0, 0, /* UDP */
-		'm', 'v', 'p', 'n',
-	};
+	static const uint8_t want[] =
+		{
+			2,    0,    0,	  0,	  0, 2,	 2,    0, 0,	0,
+			0,    1,    0x08, 0x00, /* Ethernet */
+			0x45, 0,    0,	  28 + 4, 0, 0,	 0x40, 0, 64,	17,
+			0x66, 0x4a, 10,	  0,	  0, 1,	 10,   0, 0x40, 0x7f, /* IPv4 */
+			0x1d, 0x2d, 0x1d, 0x2d,	  0, 12, 0,    0,	      /* UDP */
+			'm',  'v',  'p',  'n',
+		};
 	struct kt_endpoint e = endpoint("10.0.0.1", "10.0.64.127");
 	size_t len;
 	uint8_t *f = make(&e, "mvpn", 4, &len);
@@ -120,7 +130,8 @@ static void ipv6_sum_is_never_zero(void **state)
 
 static void reads_what_it_writes(void **state)
 {
-	static const char *const pairs[][2] = { { "192.0.2.1", "192.0.2.2" }, { "2001:db8::1", "2001:db8::2" } };
+	static const char *const pairs[][2] = {{"192.0.2.1", "192.0.2.2"},
+					       {"2001:db8::1", "2001:db8::2"}};
 
 	for (int i = 0; i < 2; i++) {
 		struct kt_endpoint e = endpoint(pairs[i][0], pairs[i][1]);
@@ -162,7 +173,7 @@ static void trailing_padding_is_cut(void **state)
 
 static void vlan_tags_are_skipped(void **state)
 {
-	static const uint8_t tag[] = { 0x81, 0x00, 0x20, 42 };
+	static const uint8_t tag[] = {0x81, 0x00, 0x20, 42};
 	struct kt_endpoint e = endpoint("2001:db8::1", "2001:db8::2");
 	uint8_t tagged[256];
 	size_t len;
@@ -210,21 +221,22 @@ static void refuses(const struct kt_endpoint *e, const struct change *c, size_t 
 static void refuses_ipv4_that_is_not_ours(void **state)
 {
 	static const struct change c[] = {
-		{ "ARP", 13, 0x06 },
-		{ "version 6", 14, 0x65 },
-		{ "options", 14, 0x46 },
-		{ "header of 16", 14, 0x44 },
-		{ "longer than the frame", 16, 1 },
-		{ "shorter than the header", 17, 19 },
-		{ "shorter than UDP", 17, 27 },
-		{ "more fragments", 20, 0x20 },
-		{ "fragment offset", 21, 1 },
-		{ "TCP", 23, 6 },
-		{ "other port", 37, 0 },
-		{ "UDP longer than IP", 39, 16 },
-		{ "UDP shorter than its header", 39, 7 },
+		{"ARP", 13, 0x06},
+		{"version 6", 14, 0x65},
+		{"options", 14, 0x46},
+		{"header of 16", 14, 0x44},
+		{"longer than the frame", 16, 1},
+		{"shorter than the header", 17, 19},
+		{"shorter than UDP", 17, 27},
+		{"more fragments", 20, 0x20},
+		{"fragment offset", 21, 1},
+		{"TCP", 23, 6},
+		{"other port", 37, 0},
+		{"UDP longer than IP", 39, 16},
+		{"UDP shorter than its header", 39, 7},
 	};
-	static const struct change bad_sum[] = { { "corrupt source", 29, 77 }, { "corrupt TTL", 22, 63 } };
+	static const struct change bad_sum[] = {{"corrupt source", 29, 77},
+						{"corrupt TTL", 22, 63}};
 	struct kt_endpoint e = endpoint("192.0.2.1", "192.0.2.2");
 
 	refuses(&e, c, sizeof(c) / sizeof(*c), true);
@@ -234,10 +246,10 @@ static void refuses_ipv4_that_is_not_ours(void **state)
 static void refuses_ipv6_that_is_not_ours(void **state)
 {
 	static const struct change c[] = {
-		{ "version 4", 14, 0x40 },	 { "longer than the frame", 19, 16 },
-		{ "shorter than UDP", 19, 7 },	 { "fragment header", 20, 44 },
-		{ "hop-by-hop options", 20, 0 }, { "UDP longer than IP", 59, 16 },
-		{ "UDP below 8", 59, 7 },
+		{"version 4", 14, 0x40},       {"longer than the frame", 19, 16},
+		{"shorter than UDP", 19, 7},   {"fragment header", 20, 44},
+		{"hop-by-hop options", 20, 0}, {"UDP longer than IP", 59, 16},
+		{"UDP below 8", 59, 7},
 	};
 	struct kt_endpoint e = endpoint("2001:db8::1", "2001:db8::2");
 	size_t len;
@@ -252,10 +264,14 @@ static void refuses_ipv6_that_is_not_ours(void **state)
 	free(f);
 }
 
-/* any bytes: never beyond the frame (the sanitizer build sees that), and the payload lies inside it */
+/*
+ * any bytes: never beyond the frame (the sanitizer build sees that), and the payload lies
+ * inside it
+ */
 static void survives_noise(void **state)
 {
-	struct kt_endpoint e[2] = { endpoint("192.0.2.1", "192.0.2.2"), endpoint("2001:db8::1", "2001:db8::2") };
+	struct kt_endpoint e[2] = {endpoint("192.0.2.1", "192.0.2.2"),
+				   endpoint("2001:db8::1", "2001:db8::2")};
 
 	srandom(1);
 	for (int i = 0; i < 200000; i++) {

@@ -55,7 +55,8 @@ static int set_up(void **state)
 	if (geteuid() || unshare(CLONE_NEWNET))
 		return 0;
 	sh("ip link set lo up");
-	sh("ip link add t0 numrxqueues 4 numtxqueues 4 type veth peer name t1 numrxqueues 2 numtxqueues 4");
+	sh("ip link add t0 numrxqueues 4 numtxqueues 4 type veth peer name t1 numrxqueues 2 "
+	   "numtxqueues 4");
 	sh("ip link set t0 address 02:00:00:00:00:01 mtu 1400 addrgenmode none");
 	sh("ip addr add 10.77.0.1/24 dev t0 && ip addr add 10.77.0.7/24 dev t0");
 	sh("ip addr add fd77::1/64 dev t0 nodad");
@@ -73,7 +74,7 @@ static int tear_down(void **state)
 
 static void link_says_what_it_is(void **state)
 {
-	static const uint8_t mac[6] = { 2, 0, 0, 0, 0, 1 };
+	static const uint8_t mac[6] = {2, 0, 0, 0, 0, 1};
 	struct nl_link l;
 
 	need_root();
@@ -98,7 +99,8 @@ static void queues_are_those_in_use(void **state)
 	struct nl_link l;
 
 	need_root();
-	sh("ip link add q0 numrxqueues 8 numtxqueues 8 type veth peer name q1 numrxqueues 1 numtxqueues 1");
+	sh("ip link add q0 numrxqueues 8 numtxqueues 8 type veth peer name q1 numrxqueues 1 "
+	   "numtxqueues 1");
 	if (!system("ethtool -L q0 rx 2 tx 3 2>/dev/null")) {
 		assert_int_equal(nl_link_get(nl, "q0", &l), 0);
 		assert_int_equal(l.rx_queues, 2);
@@ -111,7 +113,7 @@ static void queues_are_those_in_use(void **state)
 
 static void missing_link_is_enodev(void **state)
 {
-	struct nl_link l = { .ifindex = 4711 };
+	struct nl_link l = {.ifindex = 4711};
 
 	need_root();
 	assert_int_equal(nl_link_get(nl, "nosuch0", &l), -ENODEV);
@@ -173,7 +175,7 @@ static void xdp_features_of_veth(void **state)
 		skip();
 	}
 	assert_int_equal(r, 0);
-	assert_true(f & 1);	 /* NETDEV_XDP_ACT_BASIC */
+	assert_true(f & 1);  /* NETDEV_XDP_ACT_BASIC */
 	assert_false(f & 8); /* NETDEV_XDP_ACT_XSK_ZEROCOPY: veth has none */
 	assert_int_equal(nl_xdp_features(nl, 99999, &f), -ENODEV);
 }
@@ -187,7 +189,8 @@ static int list_one(void *arg, unsigned ifindex, const struct mvpn_addr *a)
 	char s[MVPN_ADDRSTRLEN];
 	size_t n = strlen(listed);
 
-	snprintf(listed + n, sizeof(listed) - n, "%u=%s ", ifindex == t0.ifindex, mvpn_addr_str(a, s));
+	snprintf(listed + n, sizeof(listed) - n, "%u=%s ", ifindex == t0.ifindex,
+		 mvpn_addr_str(a, s));
 	return arg ? *(int *)arg : 0;
 }
 
@@ -197,7 +200,8 @@ static void addresses_are_ownable_and_settled(void **state)
 
 	need_root();
 	/* link-local, deprecated and temporary ones are not offered */
-	sh("ip addr add fe80::77/64 dev t0 nodad; ip addr add fd77::dead/64 dev t0 nodad preferred_lft 0");
+	sh("ip addr add fe80::77/64 dev t0 nodad; ip addr add fd77::dead/64 dev t0 nodad "
+	   "preferred_lft 0");
 	*listed = 0;
 	assert_int_equal(nl_addr_list(nl, list_one, NULL), 0);
 	assert_non_null(strstr(listed, "1=10.77.0.1 "));
@@ -290,7 +294,7 @@ static void refusing_routes_are_errors(void **state)
 
 static void neighbours_usable_or_not(void **state)
 {
-	static const uint8_t want[6] = { 2, 0, 0, 0, 0, 9 };
+	static const uint8_t want[6] = {2, 0, 0, 0, 0, 9};
 	struct mvpn_addr a4 = addr("10.77.0.9"), a6 = addr("fd77::9"), no = addr("10.77.0.10");
 	uint8_t mac[6] = {};
 
@@ -331,7 +335,7 @@ static void on_event(void *arg, enum nl_change what, unsigned ifindex)
 
 static void wait_event(struct seen *s, enum nl_change what)
 {
-	struct pollfd p = { .fd = nl_events_open(nl), .events = POLLIN };
+	struct pollfd p = {.fd = nl_events_open(nl), .events = POLLIN};
 
 	while (!s->count[what]) {
 		assert_int_equal(poll(&p, 1, EVENT_WAIT_MS), 1);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* keyd/dp/nexthop.h in a network namespace of its own: n0 10.88.0.1/24 fd88::1/64 ==veth== n1 (up, answers nothing). */
+/*
+ * keyd/dp/nexthop.h in a network namespace of its own: n0 10.88.0.1/24 fd88::1/64 ==veth== n1
+ * (up, answers nothing).
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +19,7 @@
 
 static struct nl *nl;
 static struct nl_link n0;
-static const uint8_t own_mac[6] = { 2, 0, 0, 0, 0, 1 }, gw_mac[6] = { 2, 0, 0, 0, 0, 9 };
+static const uint8_t own_mac[6] = {2, 0, 0, 0, 0, 1}, gw_mac[6] = {2, 0, 0, 0, 0, 9};
 
 static void sh(const char *cmd)
 {
@@ -56,7 +59,8 @@ static int set_up(void **state)
 	if (geteuid() || unshare(CLONE_NEWNET))
 		return 0;
 	sh("ip link set lo up; ip link add n0 type veth peer name n1");
-	sh("ip link set n0 address 02:00:00:00:00:01 mtu 1480 addrgenmode none up; ip link set n1 addrgenmode none up");
+	sh("ip link set n0 address 02:00:00:00:00:01 mtu 1480 addrgenmode none up; ip link set n1 "
+	   "addrgenmode none up");
 	sh("ip addr add 10.88.0.1/24 dev n0; ip addr add fd88::1/64 dev n0 nodad");
 	return nl_new(&nl) < 0 || nl_link_get(nl, "n0", &n0) < 0 ? -1 : 0;
 }
@@ -91,7 +95,8 @@ static void behind_a_gateway(void **state)
 	need_root();
 	sh("ip neigh replace 10.88.0.9 lladdr 02:00:00:00:00:09 dev n0 nud stale");
 	sh("ip neigh replace fd88::9 lladdr 02:00:00:00:00:09 dev n0 nud reachable");
-	sh("ip route replace 192.0.2.0/24 via 10.88.0.9 mtu 1300; ip route replace 2001:db8::/32 via fd88::9");
+	sh("ip route replace 192.0.2.0/24 via 10.88.0.9 mtu 1300; ip route replace 2001:db8::/32 "
+	   "via fd88::9");
 	assert_int_equal(resolve("192.0.2.7", &e), 0);
 	assert_true(e.has_hop);
 	assert_memory_equal(e.dmac, gw_mac, 6);
@@ -144,7 +149,8 @@ static void no_frame_beyond_what_af_xdp_holds(void **state)
 	struct kt_endpoint e;
 
 	need_root();
-	sh("ip neigh replace 10.88.0.2 lladdr 02:00:00:00:00:09 dev n0 nud permanent; ip link set n0 mtu 9000");
+	sh("ip neigh replace 10.88.0.2 lladdr 02:00:00:00:00:09 dev n0 nud permanent; ip link set "
+	   "n0 mtu 9000");
 	assert_int_equal(resolve("10.88.0.2", &e), 0);
 	assert_false(e.has_hop);
 	assert_int_equal(e.mtu, 9000);
@@ -156,7 +162,8 @@ static void no_frame_while_the_link_is_down(void **state)
 	struct kt_endpoint e;
 
 	need_root();
-	sh("ip neigh replace 10.88.0.2 lladdr 02:00:00:00:00:09 dev n0 nud permanent; ip link set n1 down");
+	sh("ip neigh replace 10.88.0.2 lladdr 02:00:00:00:00:09 dev n0 nud permanent; ip link set "
+	   "n1 down");
 	assert_int_equal(resolve("10.88.0.2", &e), 0);
 	assert_false(e.has_hop);
 	sh("ip link set n1 up");

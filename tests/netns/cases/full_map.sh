@@ -6,10 +6,9 @@ source "$(dirname "$0")/../lib.sh"
 
 topo_up server a b c
 server_start
-mkdir -p "$TMP/a" "$PIN"
+mkdir -p "$TMP/a"
 printf '[limits]\nmax_prefixes = 16\n' >"$TMP/a/keyd.conf"
-spawn keyd-a a "$BUILD/keyd" --state "$TMP/a/state" --socket "$TMP/a/keyd.sock" --pin "$PIN/a" --config "$TMP/a/keyd.conf"
-wait_for 10 "answer of keyd on a" ctl a status
+host_start a
 host_start b
 for h in a b; do
 	enrol $h

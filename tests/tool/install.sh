@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash
+# make install DESTDIR= puts everything where the units expect it, keeps an administrator's configuration, and make
+# uninstall takes it away again but that; systemd understands the units.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+BUILD=${BUILD:-build}
+D=$(mktemp -d)
+trap 'rm -rf "$D"' EXIT
+fail() {
+	echo "$*"
+	exit 1
+}
+
+make -s install DESTDIR="$D" BUILD="$BUILD" >/dev/null
+for f in usr/sbin/{mvpn-keyd,mvpn-server,mvpnctl} lib/systemd/system/mvpn-{keyd,server,guard}.service etc/mvpn/{keyd,server}.conf; do
+	[[ -s $D/$f ]] || fail "$f is not installed"
+done
+[[ ! -e $D/usr/sbin/keyd ]] || fail "keyd is Debian's name for another program"
+for page in docs/*.[1-8]; do
+	[[ ! -e $page ]] || [[ -s $D/usr/share/man/man${page##*.}/${page##*/} ]] || fail "$page is not installed"
+done
+"$D/usr/sbin/mvpn-keyd" --version | grep -q . || fail "the installed keyd does not run"
+"$D/usr/sbin/mvpn-keyd" --state "$D" --config "$D/etc/mvpn/keyd.conf" --check-config >/dev/null || fail "the example keyd.conf is refused"
+
+echo '# mine' >"$D/etc/mvpn/keyd.conf"
+make -s install DESTDIR="$D" BUILD="$BUILD" >/dev/null
+grep -q '# mine' "$D/etc/mvpn/keyd.conf" || fail "install overwrote the configuration"
+
+if command -v systemd-analyze >/dev/null; then
+	# the units name absolute paths: let them be those of the copy
+	sed -i "s,=/usr/sbin/,=$D/usr/sbin/,; /^Documentation=/d" "$D"/lib/systemd/system/*.service
+	out=$(systemd-analyze verify --man=no "$D"/lib/systemd/system/*.service 2>&1 | grep -F mvpn || true)
+	[[ -z $out ]] || fail "systemd-analyze: $out"
+fi
+make -s uninstall DESTDIR="$D" BUILD="$BUILD" >/dev/null
+left=$(find "$D" -type f | sed "s,^$D/,,")
+[[ $(sort <<<"$left" | tr '\n' ' ') == 'etc/mvpn/keyd.conf etc/mvpn/server.conf ' ]] || fail "left after uninstall: $left"
