@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Requests, addresses and change events. Links are in netlink_link.c, routes and neighbours in netlink_route.c. */
+/*
+ * Requests, addresses and change events. Links are in netlink_link.c, routes and neighbours in
+ * netlink_route.c.
+ */
 #include "netlink.h"
 
 #include <errno.h>
@@ -11,9 +14,9 @@
 
 #include "netlink_talk.h"
 
-#define DUMP_TRIES 8		 /* a dump cut across by a change is asked for again so often */
+#define DUMP_TRIES 8		  /* a dump cut across by a change is asked for again so often */
 #define EVENTS_RCVBUF_B (1 << 20) /* some thousand changes: a full routing table may flap at once */
-#define EVENTS_PER_CALL 4096	 /* datagrams; the rest waits for the loop's next turn */
+#define EVENTS_PER_CALL 4096	  /* datagrams; the rest waits for the loop's next turn */
 
 static struct mnl_socket *open_socket(int bus, int flags)
 {
@@ -69,7 +72,8 @@ void nl_free(struct nl *n)
 	free(n);
 }
 
-struct nlmsghdr *nl_request(struct nl *n, uint16_t type, uint16_t flags, size_t extra, void *ret_extra)
+struct nlmsghdr *nl_request(struct nl *n, uint16_t type, uint16_t flags, size_t extra,
+			    void *ret_extra)
 {
 	struct nlmsghdr *h = mnl_nlmsg_put_header(n->request);
 
@@ -134,12 +138,15 @@ int nl_put_addr(struct nlmsghdr *h, uint16_t type, const struct mvpn_addr *a)
 
 /* ---- addresses ---- */
 
-/* Gathered first and handed out only when the dump was consistent: fn is never called twice for one address. */
+/*
+ * Gathered first and handed out only when the dump was consistent: fn is never called twice for
+ * one address.
+ */
 struct addrs {
 	struct {
 		unsigned ifindex;
 		struct mvpn_addr addr;
-	} *v;
+	} * v;
 	size_t n, cap;
 };
 
@@ -160,7 +167,10 @@ static int addr_add(struct addrs *l, unsigned ifindex, const struct mvpn_addr *a
 	return 0;
 }
 
-/* IFA_F_TEMPORARY and IFA_F_SECONDARY are one bit: a second IPv4 address of a subnet is as good as the first. */
+/*
+ * IFA_F_TEMPORARY and IFA_F_SECONDARY are one bit: a second IPv4 address of a subnet is as good
+ * as the first.
+ */
 static bool addr_usable(int family, uint32_t flags)
 {
 	if (flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_DEPRECATED))
@@ -178,7 +188,8 @@ static int addr_answer(const struct nlmsghdr *h, void *arg)
 
 	if (h->nlmsg_type != RTM_NEWADDR || mnl_nlmsg_get_payload_len(h) < sizeof(*m))
 		return MNL_CB_OK;
-	mnl_attr_for_each(a, h, sizeof(*m)) {
+	mnl_attr_for_each(a, h, sizeof(*m))
+	{
 		switch (mnl_attr_get_type(a)) {
 		case IFA_LOCAL:
 			has_local = nl_attr_addr(a, m->ifa_family, &local);
@@ -194,7 +205,8 @@ static int addr_answer(const struct nlmsghdr *h, void *arg)
 	}
 	if (!has_local)
 		local = addr;
-	if ((has_local || has_addr) && addr_usable(m->ifa_family, flags) && mvpn_addr_is_ownable(&local)) {
+	if ((has_local || has_addr) && addr_usable(m->ifa_family, flags) &&
+	    mvpn_addr_is_ownable(&local)) {
 		int r = addr_add(arg, m->ifa_index, &local);
 
 		if (r < 0) {
@@ -205,7 +217,8 @@ static int addr_answer(const struct nlmsghdr *h, void *arg)
 	return MNL_CB_OK;
 }
 
-int nl_addr_list(struct nl *n, int (*fn)(void *arg, unsigned ifindex, const struct mvpn_addr *a), void *arg)
+int nl_addr_list(struct nl *n, int (*fn)(void *arg, unsigned ifindex, const struct mvpn_addr *a),
+		 void *arg)
 {
 	struct addrs l = {};
 	int r = -EINTR;
@@ -228,8 +241,8 @@ int nl_addr_list(struct nl *n, int (*fn)(void *arg, unsigned ifindex, const stru
 
 int nl_events_open(struct nl *n)
 {
-	static const int groups[] = { RTNLGRP_LINK,	   RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
-				      RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,  RTNLGRP_NEIGH };
+	static const int groups[] = {RTNLGRP_LINK,	 RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
+				     RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,  RTNLGRP_NEIGH};
 	int rcvbuf = EVENTS_RCVBUF_B, r;
 
 	if (n->events)
@@ -238,8 +251,10 @@ int nl_events_open(struct nl *n)
 	if (!n->events)
 		return -errno;
 	/* beyond rmem_max only with privilege; without it overruns come sooner, and are reported */
-	if (setsockopt(mnl_socket_get_fd(n->events), SOL_SOCKET, SO_RCVBUFFORCE, &rcvbuf, sizeof(rcvbuf)) < 0)
-		setsockopt(mnl_socket_get_fd(n->events), SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof(rcvbuf));
+	if (setsockopt(mnl_socket_get_fd(n->events), SOL_SOCKET, SO_RCVBUFFORCE, &rcvbuf,
+		       sizeof(rcvbuf)) < 0)
+		setsockopt(mnl_socket_get_fd(n->events), SOL_SOCKET, SO_RCVBUF, &rcvbuf,
+			   sizeof(rcvbuf));
 	for (size_t i = 0; i < MNL_ARRAY_SIZE(groups); i++) {
 		int g = groups[i];
 
@@ -257,9 +272,9 @@ static unsigned route_oif(const struct nlmsghdr *h)
 {
 	struct nlattr *a;
 
-	mnl_attr_for_each(a, h, sizeof(struct rtmsg))
-		if (mnl_attr_get_type(a) == RTA_OIF && mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
-			return mnl_attr_get_u32(a);
+	mnl_attr_for_each(a, h, sizeof(struct rtmsg)) if (mnl_attr_get_type(a) == RTA_OIF &&
+							  mnl_attr_validate(a, MNL_TYPE_U32) >=
+								  0) return mnl_attr_get_u32(a);
 	return 0;
 }
 
@@ -275,7 +290,8 @@ static void event_one(const struct nlmsghdr *h, nl_event_fn *fn, void *arg)
 
 		/* a port that leaves a bridge is a DELLINK of family AF_BRIDGE: the device stays */
 		if (len >= sizeof(*m) && m->ifi_family == AF_UNSPEC)
-			fn(arg, h->nlmsg_type == RTM_NEWLINK ? NL_LINK : NL_LINK_GONE, (unsigned)m->ifi_index);
+			fn(arg, h->nlmsg_type == RTM_NEWLINK ? NL_LINK : NL_LINK_GONE,
+			   (unsigned)m->ifi_index);
 		break;
 	}
 	case RTM_NEWADDR:
@@ -309,7 +325,8 @@ int nl_events(struct nl *n, nl_event_fn *fn, void *arg)
 
 		if (len < 0 && errno == EAGAIN)
 			break;
-		if (len < 0 && (errno == ENOBUFS || errno == ENOSPC)) /* ENOSPC: one was cut, libmnl says */
+		if (len < 0 &&
+		    (errno == ENOBUFS || errno == ENOSPC)) /* ENOSPC: one was cut, libmnl says */
 			fn(arg, NL_OVERRUN, 0);
 		else if (len < 0 && errno != EINTR)
 			return -errno;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Network devices: rtnetlink for what every device has, ethtool ioctls for driver and channels, genl "netdev" for XDP. */
+/*
+ * Network devices: rtnetlink for what every device has, ethtool ioctls for driver and channels,
+ * genl "netdev" for XDP.
+ */
 #include "netlink.h"
 
 #include <errno.h>
@@ -14,7 +17,10 @@
 
 #include "netlink_talk.h"
 
-/* <linux/netdev.h> came with kernel 6.3; these numbers are its UAPI (Documentation/netlink/specs/netdev.yaml) */
+/*
+ * <linux/netdev.h> came with kernel 6.3; these numbers are its UAPI
+ * (Documentation/netlink/specs/netdev.yaml)
+ */
 #define NETDEV_FAMILY "netdev"
 #define NETDEV_GENL_VERSION 1
 enum { NETDEV_CMD_DEV_GET = 1 };
@@ -32,7 +38,8 @@ static void link_info(const struct nlattr *info, struct nl_link *l)
 {
 	const struct nlattr *data = NULL, *a;
 
-	mnl_attr_for_each_nested(a, info) {
+	mnl_attr_for_each_nested(a, info)
+	{
 		if (mnl_attr_get_type(a) == IFLA_INFO_KIND)
 			attr_string(l->kind, sizeof(l->kind), a);
 		else if (mnl_attr_get_type(a) == IFLA_INFO_DATA)
@@ -40,9 +47,9 @@ static void link_info(const struct nlattr *info, struct nl_link *l)
 	}
 	if (!data || strcmp(l->kind, "vlan"))
 		return;
-	mnl_attr_for_each_nested(a, data)
-		if (mnl_attr_get_type(a) == IFLA_VLAN_ID && mnl_attr_validate(a, MNL_TYPE_U16) >= 0)
-			l->vlan_id = mnl_attr_get_u16(a);
+	mnl_attr_for_each_nested(a, data) if (mnl_attr_get_type(a) == IFLA_VLAN_ID &&
+					      mnl_attr_validate(a, MNL_TYPE_U16) >= 0) l->vlan_id =
+		mnl_attr_get_u16(a);
 }
 
 static void link_attr(const struct nlattr *a, struct nl_link *l, bool ether)
@@ -89,8 +96,7 @@ static int link_answer(const struct nlmsghdr *h, void *arg)
 		return MNL_CB_OK;
 	l->ifindex = (unsigned)m->ifi_index;
 	l->flags = m->ifi_flags;
-	mnl_attr_for_each(a, h, sizeof(*m))
-		link_attr(a, l, m->ifi_type == ARPHRD_ETHER);
+	mnl_attr_for_each(a, h, sizeof(*m)) link_attr(a, l, m->ifi_type == ARPHRD_ETHER);
 	/* of other kinds IFLA_LINK is something else: a veth's peer, a tunnel's device */
 	if (strcmp(l->kind, "vlan"))
 		l->parent = 0;
@@ -98,13 +104,13 @@ static int link_answer(const struct nlmsghdr *h, void *arg)
 }
 
 /*
- * IFLA_NUM_*_QUEUES is what was allocated, more than what is in use on many drivers: ethtool's channels are the real
- * ones. A driver without either has one.
+ * IFLA_NUM_*_QUEUES is what was allocated, more than what is in use on many drivers: ethtool's
+ * channels are the real ones. A driver without either has one.
  */
 static void link_ethtool(const struct nl *n, struct nl_link *l)
 {
-	struct ethtool_drvinfo drv = { .cmd = ETHTOOL_GDRVINFO };
-	struct ethtool_channels ch = { .cmd = ETHTOOL_GCHANNELS };
+	struct ethtool_drvinfo drv = {.cmd = ETHTOOL_GDRVINFO};
+	struct ethtool_channels ch = {.cmd = ETHTOOL_GCHANNELS};
 	struct ifreq ifr = {};
 
 	memcpy(ifr.ifr_name, l->name, sizeof(ifr.ifr_name));
@@ -125,7 +131,9 @@ static void link_ethtool(const struct nl *n, struct nl_link *l)
 	if (!l->tx_queues)
 		l->tx_queues = 1;
 }
-_Static_assert(sizeof(((struct nl_link *)0)->driver) == sizeof(((struct ethtool_drvinfo *)0)->driver), "same size");
+_Static_assert(sizeof(((struct nl_link *)0)->driver) ==
+		       sizeof(((struct ethtool_drvinfo *)0)->driver),
+	       "same size");
 
 static int link_get(struct nl *n, const char *name, unsigned ifindex, struct nl_link *ret)
 {
@@ -198,9 +206,10 @@ static int family_answer(const struct nlmsghdr *h, void *arg)
 {
 	const struct nlattr *a;
 
-	mnl_attr_for_each(a, h, sizeof(struct genlmsghdr))
-		if (mnl_attr_get_type(a) == CTRL_ATTR_FAMILY_ID && mnl_attr_validate(a, MNL_TYPE_U16) >= 0)
-			*(uint16_t *)arg = mnl_attr_get_u16(a);
+	mnl_attr_for_each(
+		a, h, sizeof(struct genlmsghdr)) if (mnl_attr_get_type(a) == CTRL_ATTR_FAMILY_ID &&
+						     mnl_attr_validate(a, MNL_TYPE_U16) >= 0) *
+		(uint16_t *)arg = mnl_attr_get_u16(a);
 	return MNL_CB_OK;
 }
 
@@ -232,11 +241,14 @@ static int features_answer(const struct nlmsghdr *h, void *arg)
 	struct features *f = arg;
 	const struct nlattr *a;
 
-	mnl_attr_for_each(a, h, sizeof(struct genlmsghdr))
-		if (mnl_attr_get_type(a) == NETDEV_A_DEV_XDP_FEATURES && mnl_attr_validate(a, MNL_TYPE_U64) >= 0) {
-			f->bits = mnl_attr_get_u64(a);
-			f->there = true;
-		}
+	mnl_attr_for_each(a, h,
+			  sizeof(struct genlmsghdr)) if (mnl_attr_get_type(a) ==
+								 NETDEV_A_DEV_XDP_FEATURES &&
+							 mnl_attr_validate(a, MNL_TYPE_U64) >= 0)
+	{
+		f->bits = mnl_attr_get_u64(a);
+		f->there = true;
+	}
 	return MNL_CB_OK;
 }
 

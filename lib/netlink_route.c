@@ -64,9 +64,9 @@ static void route_attr(const struct nlattr *a, int family, struct nl_route *r)
 		nl_attr_addr(a, family, &r->src);
 		break;
 	case RTA_METRICS:
-		mnl_attr_for_each_nested(m, a)
-			if (mnl_attr_get_type(m) == RTAX_MTU && mnl_attr_validate(m, MNL_TYPE_U32) >= 0)
-				r->mtu = mnl_attr_get_u32(m);
+		mnl_attr_for_each_nested(m, a) if (mnl_attr_get_type(m) == RTAX_MTU &&
+						   mnl_attr_validate(m, MNL_TYPE_U32) >= 0) r->mtu =
+			mnl_attr_get_u32(m);
 		break;
 	}
 }
@@ -82,8 +82,7 @@ static int route_answer(const struct nlmsghdr *h, void *arg)
 	r->there = true;
 	r->error = type_error(m->rtm_type);
 	r->r.local = m->rtm_type == RTN_LOCAL;
-	mnl_attr_for_each(a, h, sizeof(*m))
-		route_attr(a, m->rtm_family, &r->r);
+	mnl_attr_for_each(a, h, sizeof(*m)) route_attr(a, m->rtm_family, &r->r);
 	return MNL_CB_OK;
 }
 
@@ -123,13 +122,15 @@ static int neigh_answer(const struct nlmsghdr *h, void *arg)
 	if (h->nlmsg_type != RTM_NEWNEIGH || mnl_nlmsg_get_payload_len(h) < sizeof(*m))
 		return MNL_CB_OK;
 	/* what the kernel would send to without asking first: NUD_VALID of net/neighbour.h */
-	if (!(m->ndm_state & (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_PROBE | NUD_STALE | NUD_DELAY)))
+	if (!(m->ndm_state &
+	      (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_PROBE | NUD_STALE | NUD_DELAY)))
 		return MNL_CB_OK;
-	mnl_attr_for_each(a, h, sizeof(*m))
-		if (mnl_attr_get_type(a) == NDA_LLADDR && mnl_attr_get_payload_len(a) == sizeof(ret->mac)) {
-			memcpy(ret->mac, mnl_attr_get_payload(a), sizeof(ret->mac));
-			ret->usable = true;
-		}
+	mnl_attr_for_each(a, h, sizeof(*m)) if (mnl_attr_get_type(a) == NDA_LLADDR &&
+						mnl_attr_get_payload_len(a) == sizeof(ret->mac))
+	{
+		memcpy(ret->mac, mnl_attr_get_payload(a), sizeof(ret->mac));
+		ret->usable = true;
+	}
 	return MNL_CB_OK;
 }
 

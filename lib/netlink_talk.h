@@ -9,11 +9,15 @@
 
 #include "netlink.h"
 
-/* One answer is at most NLMSG_GOODSIZE (8 KiB) or what the asker's buffer allows in a dump: 32 KiB is what iproute2 takes. */
+/*
+ * One answer is at most NLMSG_GOODSIZE (8 KiB) or what the asker's buffer allows in a dump: 32
+ * KiB is what iproute2 takes.
+ */
 #define NL_BUF_B 32768
 
 /*
- * All sockets are opened by nl_new, so that they belong to one network namespace: the one the caller was in then.
+ * All sockets are opened by nl_new, so that they belong to one network namespace: the one the
+ * caller was in then.
  */
 struct nl {
 	struct mnl_socket *route, *generic;
@@ -26,12 +30,17 @@ struct nl {
 	_Alignas(8) char event[NL_BUF_B]; /* apart: who is told of a change asks about it at once */
 };
 
-/* starts a request in n->request; `extra` bytes of family header are zeroed and returned in *ret_extra */
-struct nlmsghdr *nl_request(struct nl *n, uint16_t type, uint16_t flags, size_t extra, void *ret_extra);
+/*
+ * starts a request in n->request; `extra` bytes of family header are zeroed and returned in
+ * *ret_extra
+ */
+struct nlmsghdr *nl_request(struct nl *n, uint16_t type, uint16_t flags, size_t extra,
+			    void *ret_extra);
 
 /*
- * Sends it (NLM_F_ACK is added unless it is a dump) and calls fn, which may be NULL, for each answer. fn returns MNL_CB_OK, or
- * MNL_CB_ERROR with errno set. 0 or -errno; -EINTR: the dump was cut across by a change, what fn saw is not consistent.
+ * Sends it (NLM_F_ACK is added unless it is a dump) and calls fn, which may be NULL, for each
+ * answer. fn returns MNL_CB_OK, or MNL_CB_ERROR with errno set. 0 or -errno; -EINTR: the dump
+ * was cut across by a change, what fn saw is not consistent.
  */
 int nl_talk(struct nl *n, struct mnl_socket *s, struct nlmsghdr *h, mnl_cb_t fn, void *arg);
 

@@ -45,7 +45,7 @@ static uint16_t sum_fold(uint64_t sum)
 
 size_t frame_start(uint8_t *payload, const struct kt_endpoint *ep, uint16_t sport)
 {
-	struct udphdr udp = { .source = htons(sport), .dest = htons(ep->to.port) };
+	struct udphdr udp = {.source = htons(sport), .dest = htons(ep->to.port)};
 	struct ethhdr eth;
 	uint8_t *p = payload - sizeof(udp);
 
@@ -53,9 +53,15 @@ size_t frame_start(uint8_t *payload, const struct kt_endpoint *ep, uint16_t spor
 	memcpy(eth.h_source, ep->smac, ETH_ALEN);
 	memcpy(p, &udp, sizeof(udp));
 	if (mvpn_addr_is_v4(&ep->to.addr)) {
-		/* DF: the outer packet is never fragmented; so its id need not be unique (RFC 6864 §4.1) */
-		struct iphdr ip = { .version = 4, .ihl = 5, .frag_off = htons(IP4_DF), .ttl = TTL,
-				    .protocol = IPPROTO_UDP };
+		/*
+		 * DF: the outer packet is never fragmented; so its id need not be unique (RFC
+		 * 6864 §4.1)
+		 */
+		struct iphdr ip = {.version = 4,
+				   .ihl = 5,
+				   .frag_off = htons(IP4_DF),
+				   .ttl = TTL,
+				   .protocol = IPPROTO_UDP};
 
 		memcpy(&ip.saddr, ep->src.b + 12, 4);
 		memcpy(&ip.daddr, ep->to.addr.b + 12, 4);
@@ -63,7 +69,8 @@ size_t frame_start(uint8_t *payload, const struct kt_endpoint *ep, uint16_t spor
 		memcpy(p, &ip, sizeof(ip));
 		eth.h_proto = htons(ETH_P_IP);
 	} else {
-		struct ip6_hdr ip = { .ip6_flow = htonl(6u << 28), .ip6_nxt = IPPROTO_UDP, .ip6_hlim = TTL };
+		struct ip6_hdr ip = {
+			.ip6_flow = htonl(6u << 28), .ip6_nxt = IPPROTO_UDP, .ip6_hlim = TTL};
 
 		memcpy(&ip.ip6_src, ep->src.b, 16);
 		memcpy(&ip.ip6_dst, ep->to.addr.b, 16);
@@ -88,9 +95,10 @@ static void finish_ip4(uint8_t *payload, size_t udp_len)
 }
 
 /*
- * Over IPv4 the UDP sum is left out: AEAD covers the payload. Over IPv6 a zero sum is only for tunnels whose receiver was told to
- * take it (RFC 8200 §8.1, RFC 6936), and hosts and middleboxes drop it by default; the peer may read us by an ordinary UDP
- * socket. So there it is computed.
+ * Over IPv4 the UDP sum is left out: AEAD covers the payload. Over IPv6 a zero sum is only for
+ * tunnels whose receiver was told to take it (RFC 8200 §8.1, RFC 6936), and hosts and
+ * middleboxes drop it by default; the peer may read us by an ordinary UDP socket. So there it
+ * is computed.
  */
 static void finish_ip6(uint8_t *payload, size_t udp_len)
 {
@@ -135,7 +143,8 @@ static uint8_t *parse_ip4(uint8_t *p, size_t *len, struct mvpn_addr *ret_src)
 	if (*len < sizeof(struct iphdr) || p[0] != 0x45)
 		return NULL;
 	total = be16_at(p + offsetof(struct iphdr, tot_len));
-	if (total < sizeof(struct iphdr) || total > *len || p[offsetof(struct iphdr, protocol)] != IPPROTO_UDP ||
+	if (total < sizeof(struct iphdr) || total > *len ||
+	    p[offsetof(struct iphdr, protocol)] != IPPROTO_UDP ||
 	    be16_at(p + offsetof(struct iphdr, frag_off)) & IP4_MORE_OR_OFFSET ||
 	    sum_fold(sum_words(0, p, sizeof(struct iphdr))))
 		return NULL;
@@ -151,7 +160,8 @@ static uint8_t *parse_ip6(uint8_t *p, size_t *len, struct mvpn_addr *ret_src)
 	if (*len < sizeof(struct ip6_hdr) || p[0] >> 4 != 6)
 		return NULL;
 	plen = be16_at(p + offsetof(struct ip6_hdr, ip6_plen));
-	if (plen > *len - sizeof(struct ip6_hdr) || p[offsetof(struct ip6_hdr, ip6_nxt)] != IPPROTO_UDP)
+	if (plen > *len - sizeof(struct ip6_hdr) ||
+	    p[offsetof(struct ip6_hdr, ip6_nxt)] != IPPROTO_UDP)
 		return NULL;
 	memcpy(ret_src->b, p + offsetof(struct ip6_hdr, ip6_src), 16);
 	/* a v4-mapped source on the wire is forged: it would pass for the IPv4 host */
@@ -161,8 +171,8 @@ static uint8_t *parse_ip6(uint8_t *p, size_t *len, struct mvpn_addr *ret_src)
 	return p + sizeof(struct ip6_hdr);
 }
 
-bool frame_parse(uint8_t *frame, size_t len, uint16_t dport, struct mvpn_endpoint *ret_from, uint8_t **ret_payload,
-		 size_t *ret_len)
+bool frame_parse(uint8_t *frame, size_t len, uint16_t dport, struct mvpn_endpoint *ret_from,
+		 uint8_t **ret_payload, size_t *ret_len)
 {
 	struct mvpn_endpoint from;
 	uint8_t *p = frame;
@@ -187,7 +197,8 @@ bool frame_parse(uint8_t *frame, size_t len, uint16_t dport, struct mvpn_endpoin
 		p = parse_ip6(p, &len, &from.addr);
 	else
 		return false;
-	if (!p || len < sizeof(struct udphdr) || be16_at(p + offsetof(struct udphdr, dest)) != dport)
+	if (!p || len < sizeof(struct udphdr) ||
+	    be16_at(p + offsetof(struct udphdr, dest)) != dport)
 		return false;
 	udp_len = be16_at(p + offsetof(struct udphdr, len));
 	if (udp_len < sizeof(struct udphdr) || udp_len > len)

@@ -5,7 +5,10 @@
 
 #include "frame.h"
 
-/* Devices whose frames we can write: the tag of a VLAN device would be missing, others have no Ethernet header. */
+/*
+ * Devices whose frames we can write: the tag of a VLAN device would be missing, others have no
+ * Ethernet header.
+ */
 static bool can_frame(const struct nl_link *l)
 {
 	return l->has_mac && !l->vlan_id && (l->flags & IFF_UP) && (l->flags & IFF_RUNNING) &&
@@ -14,7 +17,7 @@ static bool can_frame(const struct nl_link *l)
 
 int nexthop_resolve(struct nl *nl, const struct mvpn_endpoint *to, struct kt_endpoint *ret)
 {
-	struct kt_endpoint ep = { .to = *to };
+	struct kt_endpoint ep = {.to = *to};
 	const struct mvpn_addr *via;
 	struct nl_route route;
 	struct nl_link link;
@@ -28,11 +31,15 @@ int nexthop_resolve(struct nl *nl, const struct mvpn_endpoint *to, struct kt_end
 		return r;
 	ep.mtu = route.mtu && route.mtu < link.mtu ? route.mtu : link.mtu;
 
-	if (!route.local && can_frame(&link) && ep.mtu <= FRAME_MTU_MAX && !mvpn_addr_is_zero(&route.src) &&
+	if (!route.local && can_frame(&link) && ep.mtu <= FRAME_MTU_MAX &&
+	    !mvpn_addr_is_zero(&route.src) &&
 	    mvpn_addr_is_v4(&route.src) == mvpn_addr_is_v4(&to->addr)) {
 		via = mvpn_addr_is_zero(&route.gateway) ? &to->addr : &route.gateway;
 		ep.has_hop = nl_neigh_get(nl, route.oif, via, ep.dmac) >= 0;
-		/* AF_XDP bypasses the neighbour table, so nothing else would keep the entry alive; a refusal costs only that */
+		/*
+		 * AF_XDP bypasses the neighbour table, so nothing else would keep the entry
+		 * alive; a refusal costs only that
+		 */
 		nl_neigh_use(nl, route.oif, via);
 	}
 	if (ep.has_hop) {

@@ -49,7 +49,8 @@ uint16_t wire_udp_port(const struct wire *w);
 /*
  * One AF_XDP socket on (ifindex, queue) with its own UMEM; `udp_port` is the outer source port. Zero-copy only if `zerocopy`.
  * -EBUSY: the queue has a socket, or had one a moment ago; -EMSGSIZE: the device's MTU is beyond FRAME_MTU_MAX (frame.h);
- * -EOPNOTSUPP: no zero-copy; -ENETDOWN: the device is down. Needs CAP_NET_RAW, and CAP_IPC_LOCK or 16 MB of RLIMIT_MEMLOCK.
+ * -EOPNOTSUPP: no zero-copy. Needs CAP_NET_RAW, and CAP_IPC_LOCK or 16 MB of RLIMIT_MEMLOCK. It outlives a device that is set
+ * down and up again; one that has gone makes receive say -ENXIO.
  */
 struct wire_xdp_config {
 	unsigned ifindex, queue;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The AF_XDP wire: one socket on one queue of one device, with a UMEM of its own (one UMEM cannot serve a zero-copy and a
- * copy-mode device). Frames of the first part of the UMEM only receive, those of the second only send:
+ * The AF_XDP wire: one socket on one queue of one device, with a UMEM of its own (one UMEM
+ * cannot serve a zero-copy and a copy-mode device). Frames of the first part of the UMEM only
+ * receive, those of the second only send:
  *
  *   RX   fill ring -> kernel -> RX ring -> receive() -> fill ring
  *   TX   free stack -> reserve/commit -> TX ring -> kernel -> completion ring -> free stack
  *
- * A frame is in exactly one place. No ring can run over: each is at least as large as the number of frames that pass through.
+ * A frame is in exactly one place. No ring can run over: each is at least as large as the
+ * number of frames that pass through.
  */
 #include "wire.h"
 
@@ -24,20 +26,22 @@
 #include "dp.h"
 #include "frame.h"
 
-#define PAYLOAD_OFFSET_B 64	/* of a TX frame: headers end where a cache line begins */
+#define PAYLOAD_OFFSET_B 64 /* of a TX frame: headers end where a cache line begins */
 #define TX_PAYLOAD_MAX_B (FRAME_B - PAYLOAD_OFFSET_B)
 #define MTU_DEFAULT 1500
 
-/* Frames each way, also the size of RX, TX and completion ring. Zero-copy drivers park a hardware ring's worth of them. */
+/*
+ * Frames each way, also the size of RX, TX and completion ring. Zero-copy drivers park a
+ * hardware ring's worth of them.
+ */
 #define FRAMES_COPY 1024
 #define FRAMES_ZEROCOPY 2048
 
 #define RX_BATCH 64
-#define SNDBUF_B (16 << 20)	/* copy mode charges an skb for every descriptor: never the limit */
-#define KICKS_MAX 256		/* one flush: 1024 descriptors at 32 a call, eight times over */
-#define KICKS_IDLE_MAX 4	/* of them, in a row, that moved nothing */
-#define SLEEPS_REFUSED_MAX 64	/* before_sleep gives up waiting for a TX ring that does not move */
-#define DOWNS_MAX 64
+#define SNDBUF_B (16 << 20)   /* copy mode charges an skb for every descriptor: never the limit */
+#define KICKS_MAX 256	      /* one flush: 1024 descriptors at 32 a call, eight times over */
+#define KICKS_IDLE_MAX 4      /* of them, in a row, that moved nothing */
+#define SLEEPS_REFUSED_MAX 64 /* before_sleep gives up waiting for a TX ring that does not move */
 #define BUSY_POLL_US 20
 #define BUSY_POLL_BUDGET 64
 
@@ -61,7 +65,6 @@ struct wire_xdp {
 	uint16_t udp_port;
 	bool zerocopy, busy_poll;
 	int fd;
-	unsigned downs; /* ENETDOWN in a row */
 	int broken; /* -errno of the device's end; nothing is done any more */
 
 	/* TX */
@@ -82,17 +85,14 @@ static struct wire_xdp *of(struct wire *w)
 }
 
 /*
- * Takes an errno of sendto or recvfrom (0: it went well). ENXIO: the socket was unbound, the device has gone. ENETDOWN: it is down,
- * or, in zero-copy mode, its driver resets itself as it does after a bind: that is waited out for some calls.
+ * Takes an errno of sendto or recvfrom. ENXIO: the socket was unbound, its device has gone.
+ * ENETDOWN passes: the binding outlives a device that is set down and up, and a zero-copy
+ * driver says it while it resets itself after a bind.
  */
 static void note_error(struct wire_xdp *x, int e)
 {
-	if (e == ENETDOWN && x->zerocopy && ++x->downs < DOWNS_MAX)
-		return;
-	if (e == ENXIO || e == ENETDOWN || e == ENODEV)
+	if (e == ENXIO || e == ENODEV)
 		x->broken = -e;
-	if (!e)
-		x->downs = 0;
 }
 
 /* ---- TX ---- */
@@ -117,9 +117,10 @@ static uint32_t tx_queued(const struct wire_xdp *x)
 }
 
 /*
- * Show the kernel what was written and make it send. In copy mode it sends only inside sendto, 32 descriptors a call unless the
- * budget could be raised, and EAGAIN, EBUSY (the driver or the far end of a veth took no more) and ENOBUFS mean "again": so
- * until the ring is empty or has stopped moving. A zero-copy driver needs at most a nudge.
+ * Show the kernel what was written and make it send. In copy mode it sends only inside sendto,
+ * 32 descriptors a call unless the budget could be raised, and EAGAIN, EBUSY (the driver or the
+ * far end of a veth took no more) and ENOBUFS mean "again": so until the ring is empty or has
+ * stopped moving. A zero-copy driver needs at most a nudge.
  */
 static void kick(struct wire_xdp *x)
 {
@@ -240,7 +241,8 @@ static int xdp_receive(struct wire *w, wire_rx_fn *fn, void *arg, unsigned budge
 			size_t len;
 
 			addr[i] = d->addr & ~(uint64_t)(FRAME_B - 1);
-			if (frame_parse(x->area + d->addr, d->len, x->udp_port, &from, &payload, &len))
+			if (frame_parse(x->area + d->addr, d->len, x->udp_port, &from, &payload,
+					&len))
 				fn(arg, payload, len, &from);
 		}
 		if (n) {
@@ -260,8 +262,8 @@ static int xdp_fd(const struct wire *w)
 }
 
 /*
- * The poll that follows says nothing of a device that has gone: an unbound socket is merely never readable. So ask here; the
- * same call wakes a driver that ran out of fill frames.
+ * The poll that follows says nothing of a device that has gone: an unbound socket is merely
+ * never readable. So ask here; the same call wakes a driver that ran out of fill frames.
  */
 static bool xdp_before_sleep(struct wire *w)
 {
@@ -274,7 +276,10 @@ static bool xdp_before_sleep(struct wire *w)
 		return false;
 	kick(x);
 	recycle(x);
-	/* what the kernel did not take is tried again for a while, then left for the next flush: never spin on a stuck queue */
+	/*
+	 * what the kernel did not take is tried again for a while, then left for the next
+	 * flush: never spin on a stuck queue
+	 */
 	if (!x->zerocopy && tx_queued(x) && x->sleeps_refused < SLEEPS_REFUSED_MAX) {
 		x->sleeps_refused++;
 		return false;
@@ -330,7 +335,10 @@ static const struct wire_ops xdp_ops = {
 	.free = xdp_free,
 };
 
-/* A packet that does not fit a receive frame is lost without a word: better no AF_XDP on such a device. */
+/*
+ * A packet that does not fit a receive frame is lost without a word: better no AF_XDP on such a
+ * device.
+ */
 static int check_mtu(const char *name)
 {
 	struct ifreq ifr = {};
@@ -374,7 +382,8 @@ static int make_umem(struct wire_xdp *x)
 /* none of these is needed to work */
 static void tune(struct wire_xdp *x)
 {
-	int sndbuf = SNDBUF_B, budget = (int)x->frames, one = 1, us = BUSY_POLL_US, packets = BUSY_POLL_BUDGET;
+	int sndbuf = SNDBUF_B, budget = (int)x->frames, one = 1, us = BUSY_POLL_US,
+	    packets = BUSY_POLL_BUDGET;
 
 	if (setsockopt(x->fd, SOL_SOCKET, SO_SNDBUFFORCE, &sndbuf, sizeof(sndbuf)) < 0)
 		setsockopt(x->fd, SOL_SOCKET, SO_SNDBUF, &sndbuf, sizeof(sndbuf));
