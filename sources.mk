@@ -17,7 +17,7 @@ BPF := shim wire
 
 # tests/unit/NAME.c, cmocka programs; objects that each links besides lib/: OBJS_unit_NAME
 UNIT :=
-UNIT += addr config fsutil loop lpm
+UNIT += addr config fsutil ipc loop lpm
 UNIT += aead chan chan_frames chan_msg crypto intro intro_keys noise replay token
 UNIT += netlink frame nexthop
 UNIT += identity
