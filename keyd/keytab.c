@@ -356,8 +356,10 @@ int kt_session_new(struct keytab *kt, struct kt_session **ret, const uint8_t id[
 	b->s.nrx = k->rx_lanes;
 	b->s.nlocal = nlocal;
 	b->s.nremote = nremote;
-	memcpy(b->s.local, local, nlocal * sizeof(*local));
-	memcpy(b->s.remote, remote, nremote * sizeof(*remote));
+	if (nlocal)
+		memcpy(b->s.local, local, nlocal * sizeof(*local));
+	if (nremote)
+		memcpy(b->s.remote, remote, nremote * sizeof(*remote));
 	r = lanes_alloc(b);
 	if (r < 0) {
 		free(b);

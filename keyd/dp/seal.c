@@ -13,7 +13,7 @@ static void want(struct worker *w, struct kt_peer *p, enum dp_event_type type, u
 	uint64_t last = atomic_load_explicit(&p->want_ns, memory_order_relaxed);
 	struct dp_event e = { .type = type, .peer = p->index, .rx_spi = spi };
 
-	if (last && w->now - last < MVPN_WANT_GAP_MS * 1000000ULL)
+	if (last && w->now < last + MVPN_WANT_GAP_MS * 1000000ULL)
 		return;
 	if (atomic_compare_exchange_strong_explicit(&p->want_ns, &last, w->now, memory_order_relaxed, memory_order_relaxed) &&
 	    !worker_event(w, &e))
@@ -25,7 +25,7 @@ static bool lane_ready(struct worker *w, struct kt_session *s, struct kt_tx_lane
 {
 	uint64_t limit = mtu > UNDERLAY_MTU ? MVPN_GEN_PACKETS_JUMBO : MVPN_GEN_PACKETS;
 
-	if (l->counter - l->gen_first < limit && w->now - l->gen_since_ns < MVPN_GEN_S * 1000000000ULL)
+	if (l->counter - l->gen_first < limit && w->now < l->gen_since_ns + MVPN_GEN_S * 1000000000ULL)
 		return true;
 	if (l->counter >= COUNTER_MAX || l->gen == UINT16_MAX)
 		return false;
