@@ -43,3 +43,7 @@ OBJS_bpf_dp_pair = $(call objs,keyd,keytab) $(call objs,keyd/dp,$(DP))
 FUZZ :=
 FUZZ += frame
 SRCS_fuzz_frame := keyd/dp/frame.c lib/addr.c
+FUZZ += chan intro token
+SRCS_fuzz_chan := lib/chan.c lib/chan_handshake.c lib/chan_msg.c lib/crypto.c lib/noise.c lib/secmem.c
+SRCS_fuzz_intro := lib/addr.c lib/aead.c lib/crypto.c lib/intro.c lib/intro_keys.c lib/noise.c
+SRCS_fuzz_token := lib/crypto.c lib/token.c
