@@ -41,6 +41,9 @@ BPFTEST += dp_pair
 OBJS_bpf_dp_pair = $(call objs,keyd,keytab) $(call objs,keyd/dp,$(DP))
 # tests/fuzz/NAME.c, one parser each (LLVMFuzzerTestOneInput)
 FUZZ :=
+FUZZ += addr config
+SRCS_fuzz_addr = lib/addr.c
+SRCS_fuzz_config = lib/config.c lib/fsutil.c
 FUZZ += frame
 SRCS_fuzz_frame := keyd/dp/frame.c lib/addr.c
 FUZZ += chan intro token
