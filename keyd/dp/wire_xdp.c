@@ -222,17 +222,20 @@ static void refill(struct wire_xdp *x, const uint64_t *addr, unsigned n)
 static int xdp_receive(struct wire *w, wire_rx_fn *fn, void *arg, unsigned budget)
 {
 	struct wire_xdp *x = of(w);
-	unsigned done = 0, n;
+	unsigned frames = 0, payloads = 0, n; /* a frame that is no datagram to us has none */
 
 	if (x->busy_poll && !x->broken)
 		wake_fill(x);
+	/* what the last flush could not place: the far end has had time since */
+	if (!x->zerocopy && tx_queued(x))
+		kick(x);
 	if (x->broken)
 		return x->broken;
 	do {
 		uint64_t addr[RX_BATCH];
 		uint32_t idx = 0;
 
-		n = budget - done < RX_BATCH ? budget - done : RX_BATCH;
+		n = budget - frames < RX_BATCH ? budget - frames : RX_BATCH;
 		n = xsk_ring_cons__peek(&x->rx, n, &idx);
 		for (unsigned i = 0; i < n; i++) {
 			const struct xdp_desc *d = xsk_ring_cons__rx_desc(&x->rx, idx + i);
@@ -241,19 +244,21 @@ static int xdp_receive(struct wire *w, wire_rx_fn *fn, void *arg, unsigned budge
 			size_t len;
 
 			addr[i] = d->addr & ~(uint64_t)(FRAME_B - 1);
-			if (frame_parse(x->area + d->addr, d->len, x->udp_port, &from, &payload,
-					&len))
-				fn(arg, payload, len, &from);
+			if (!frame_parse(x->area + d->addr, d->len, x->udp_port, &from, &payload,
+					 &len))
+				continue;
+			fn(arg, payload, len, &from);
+			payloads++;
 		}
 		if (n) {
 			xsk_ring_cons__release(&x->rx, n);
 			refill(x, addr, n);
 		}
-		done += n;
-	} while (n == RX_BATCH && done < budget);
-	if (done && xsk_ring_prod__needs_wakeup(&x->fill))
+		frames += n;
+	} while (n == RX_BATCH && frames < budget);
+	if (frames && xsk_ring_prod__needs_wakeup(&x->fill))
 		wake_fill(x);
-	return (int)done;
+	return (int)payloads;
 }
 
 static int xdp_fd(const struct wire *w)
