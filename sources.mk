@@ -17,7 +17,8 @@ BPF := shim wire
 
 # tests/unit/NAME.c, cmocka programs; objects that each links besides lib/: OBJS_unit_NAME
 UNIT :=
-UNIT += addr config fsutil ipc loop lpm
+UNIT += addr config ctl fsutil ipc loop lpm
+OBJS_unit_ctl = $(call objs,ctl,$(filter-out main,$(CTL)))
 UNIT += aead chan chan_frames chan_msg crypto intro intro_keys noise replay token
 UNIT += netlink frame nexthop
 UNIT += identity

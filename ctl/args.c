@@ -227,11 +227,13 @@ static void list_next_words(const char *name, char *ret, size_t size)
 
 	*ret = 0;
 	for (const struct verb *const *v = verbs; *v; v++) {
-		const char *word = (*v)->name + n + !!n;
-		size_t w = strcspn(word, " ");
+		const char *word;
+		size_t w;
 
 		if (n && (strncmp((*v)->name, name, n) || (*v)->name[n] != ' '))
 			continue;
+		word = (*v)->name + n + !!n;
+		w = strcspn(word, " ");
 		if (w == last_len && !strncmp(last, word, w))
 			continue;
 		last = word;

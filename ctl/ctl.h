@@ -85,7 +85,8 @@ void verb_usage(const struct verb *v, char *ret, size_t size);
 extern enum output ctl_output;
 extern bool ctl_colour;
 void output_init(void);
-/* "mvpnctl: MESSAGE\n  HINT" on stderr; with JSON output also on stdout. Returns exit_code. */
+/* "mvpnctl: MESSAGE\n  HINT" on stderr; with JSON output an object on stdout, and the text if a person watches stderr. Returns
+ * exit_code. */
 int fail(int exit_code, const char *code, const char *hint, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 /* the same for a command line; v may be NULL */

@@ -27,8 +27,12 @@ static void put_harmless(const char *s)
 		fputc((unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s, stderr);
 }
 
+/* With JSON on stdout a script has it all; text then is for a person only, who may see just what the next program of the pipe
+ * makes of it. */
 static void print_error(const char *message, const char *hint)
 {
+	if (ctl_output != OUTPUT_TABLE && !isatty(STDERR_FILENO))
+		return;
 	fputs("mvpnctl: ", stderr);
 	put_harmless(message);
 	fputc('\n', stderr);

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* mvpnctl without a daemon: what a command line asks for, and what a reply makes it say and exit with. */
+#include "../../ctl/ctl.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../../ctl/show.h"
+#include "fsutil.h"
+#include "test.h"
+
+static char out[65536], err[8192];
+static int saved_out, saved_err;
+static FILE *file_out, *file_err;
+
+static void capture(void)
+{
+	fflush(stdout);
+	fflush(stderr);
+	saved_out = dup(STDOUT_FILENO);
+	saved_err = dup(STDERR_FILENO);
+	file_out = tmpfile();
+	file_err = tmpfile();
+	assert_true(dup2(fileno(file_out), STDOUT_FILENO) >= 0);
+	assert_true(dup2(fileno(file_err), STDERR_FILENO) >= 0);
+}
+
+static void collect(FILE *f, char *ret, size_t size)
+{
+	rewind(f);
+	ret[fread(ret, 1, size - 1, f)] = 0;
+	fclose(f);
+}
+
+static void release(void)
+{
+	fflush(stdout);
+	fflush(stderr);
+	dup2(saved_out, STDOUT_FILENO);
+	dup2(saved_err, STDERR_FILENO);
+	close(saved_out);
+	close(saved_err);
+	collect(file_out, out, sizeof(out));
+	collect(file_err, err, sizeof(err));
+}
+
+/* words are parted by single blanks */
+static int parse(const char *words, struct command *c)
+{
+	static char copy[512];
+	char *argv[32] = {"mvpnctl"}, *save = NULL;
+	int argc = 1, r;
+
+	snprintf(copy, sizeof(copy), "%s", words);
+	for (char *w = strtok_r(copy, " ", &save); w; w = strtok_r(NULL, " ", &save))
+		argv[argc++] = w;
+	ctl_output = OUTPUT_TABLE;
+	capture();
+	r = command_parse(argc, argv, c);
+	release();
+	return r;
+}
+
+static void command_lines_become_requests(void **state)
+{
+	static const struct {
+		const char *words, *verb, *args;
+	} cases[] = {
+		{"status", "status", "{}"},
+		{"attach eth0", "attach", "{\"iface\":\"eth0\"}"},
+		{"attach --wire xdp eth0 --queues=2", "attach",
+		 "{\"iface\":\"eth0\",\"queues\":2,\"wire\":\"xdp\"}"},
+		{"attach -- --odd", "attach", "{\"iface\":\"--odd\"}"},
+		{"detach eth0 -f", "detach", "{\"force\":true,\"iface\":\"eth0\"}"},
+		{"ping db1 -c5 -i 10 -W 100", "ping",
+		 "{\"count\":5,\"interval_ms\":10,\"peer\":\"db1\",\"timeout_ms\":100}"},
+		{"wait", "wait", "{\"timeout_s\":30}"},
+		{"wait --timeout 2m --peer a", "wait", "{\"peer\":\"a\",\"timeout_s\":120}"},
+		{"explain 10.0.0.1", "explain", "{\"dst\":\"10.0.0.1\"}"},
+		{"explain 10.0.0.1:80", "explain",
+		 "{\"dst\":\"10.0.0.1\",\"port\":80,\"proto\":\"tcp\"}"},
+		{"explain [fd00::1]:53/udp", "explain",
+		 "{\"dst\":\"fd00::1\",\"port\":53,\"proto\":\"udp\"}"},
+		{"explain fd00::1/icmp", "explain", "{\"dst\":\"fd00::1\",\"proto\":\"icmp\"}"},
+		{"server --socket /s token create --ttl 7d --address 10.0.0.1 -a fd00::/64 "
+		 "--approve",
+		 "token-create",
+		 "{\"addresses\":[\"10.0.0.1\",\"fd00::/64\"],\"approve\":true,\"ttl_s\":604800}"},
+		{"server device address del gw 10.9.0.0/24", "device-address",
+		 "{\"del\":\"10.9.0.0/24\",\"device\":\"gw\"}"},
+		{"server policy test a b", "policy-test", "{\"dst\":\"b\",\"src\":\"a\"}"},
+		{"server policy show --rev 3", "policy-show", "{\"rev\":3}"},
+		{"server sessions", "sessions", "{}"},
+	};
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct command c;
+		char *args;
+
+		assert_int_equal(parse(cases[i].words, &c), 0);
+		assert_string_equal(c.verb->request, cases[i].verb);
+		args = json_dumps(c.args, JSON_COMPACT | JSON_SORT_KEYS);
+		assert_string_equal(args, cases[i].args);
+		assert_string_equal(err, "");
+		free(args);
+		json_decref(c.args);
+	}
+}
+
+static void mistakes_are_explained(void **state)
+{
+	static const struct {
+		const char *words, *want;
+	} cases[] = {
+		{"", "a verb is missing"},
+		{"stats", "unknown verb 'stats'; known: status, attach"},
+		{"server", "after 'server' must come one of: status, token"},
+		{"server token make", "unknown verb 'server token make'; after 'server token' may "
+				      "come: create, list, revoke"},
+		{"attach", "attach: IFACE is missing"},
+		{"attach eth0 eth1", "attach: does not take 'eth1'"},
+		{"attach eth0 --wire tcp", "'tcp' is no value for --wire: one of auto|xdp|udp"},
+		{"attach eth0 --queues 0", "'0' is no value for --queues: a number from 1 to"},
+		{"attach eth0 --queues 2x", "'2x' is no value"},
+		{"attach eth0 --queues -1", "'-1' is no value"},
+		{"attach eth0 --wire", "--wire needs a value"},
+		{"attach eth0 --foo", "unknown option --foo"},
+		{"--foo attach", "unknown option --foo"},
+		{"detach eth0 --force=yes", "--force takes no value"},
+		{"wait --timeout soon", "a time like 90, 30s, 5m, 1h or 7d"},
+		{"wait --timeout 99999999999999999999d", "a time like"},
+		{"enroll", "--token-file FILE|- is missing"},
+		{"enroll mavp1_secret", "does not take"},
+		{"server device address add gw 10.0.0.1/8", "host bits zero"},
+		{"explain 10.0.0.1:http", "'http' is no port"},
+		{"explain 10.0.0.1:80/sctp", "'sctp' is no protocol"},
+		{"-o yaml status", "'yaml' is no output"},
+	};
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct command c;
+
+		assert_int_equal(parse(cases[i].words, &c), MVPN_EXIT_USAGE);
+		if (strncmp(err, "mvpnctl: ", 9) || !strstr(err, cases[i].want) ||
+		    !strstr(err, "\n  example: mvpnctl "))
+			fail_msg("'%s' says \"%s\"", cases[i].words, err);
+		assert_string_equal(out, "");
+		json_decref(c.args);
+	}
+}
+
+static void secrets_come_from_files(void **state)
+{
+	char path[] = "/tmp/mvpn-ctl.XXXXXX", words[128];
+	int fd = mkstemp(path);
+	struct command c;
+
+	assert_true(fd >= 0);
+	snprintf(words, sizeof(words), "enroll --name a --token-file %s", path);
+	assert_int_equal(file_replace(path, " mavp1_abc\n", 11, 0600), 0);
+	assert_int_equal(parse(words, &c), 0);
+	assert_string_equal(json_string_value(json_object_get(c.args, "token")), "mavp1_abc");
+	json_decref(c.args);
+	assert_int_equal(file_replace(path, "secret\n", 7, 0600), 0);
+	assert_int_equal(parse(words, &c), MVPN_EXIT_FAILED);
+	assert_non_null(strstr(err, "holds no token"));
+	assert_null(strstr(err, "secret"));
+	json_decref(c.args);
+	close(fd);
+	unlink(path);
+	assert_int_equal(parse(words, &c), MVPN_EXIT_FAILED);
+	assert_non_null(strstr(err, "No such file"));
+	json_decref(c.args);
+}
+
+static void every_verb_has_help(void **state)
+{
+	char words[128];
+	struct command c;
+
+	for (const struct verb *const *v = verbs; *v; v++) {
+		snprintf(words, sizeof(words), "help %s", (*v)->name);
+		assert_int_equal(parse(words, &c), 0);
+		assert_null(c.verb);
+		assert_non_null(strstr(out, (*v)->summary));
+		assert_non_null(strstr(out, "example: mvpnctl "));
+		json_decref(c.args);
+		/* the examples are right */
+		if (!strchr((*v)->example, '>') && strcmp((*v)->request, "enroll") &&
+		    !strstr((*v)->example, ".txt")) {
+			assert_int_equal(parse((*v)->example, &c), 0);
+			assert_ptr_equal(c.verb, *v);
+			json_decref(c.args);
+		}
+	}
+	assert_int_equal(parse("--version", &c), 0);
+	assert_non_null(strstr(out, MVPN_VERSION));
+	json_decref(c.args);
+}
+
+/* ---- replies ---- */
+
+static int reply(const struct verb *v, enum output how, const char *text)
+{
+	json_t *j = json_loads(text, 0, NULL);
+	int r;
+
+	assert_non_null(j);
+	ctl_output = how;
+	capture();
+	r = output_reply(v, j);
+	release();
+	json_decref(j);
+	return r;
+}
+
+static void replies_decide_the_exit_code(void **state)
+{
+	static const struct {
+		const char *text;
+		int exit;
+	} cases[] = {
+		{"{\"schema\":1,\"ok\":true}", 0},
+		{"{\"schema\":1,\"ok\":true,\"exit\":4}", 4},
+		{"{\"schema\":1,\"ok\":true,\"exit\":6}", 6},
+		{"{\"schema\":1,\"ok\":false,\"exit\":5,\"error\":{\"message\":\"no\"}}", 5},
+		{"{\"schema\":1,\"ok\":false,\"exit\":0,\"error\":{\"message\":\"no\"}}", 1},
+		{"{\"schema\":1,\"ok\":false,\"error\":{\"message\":\"no\"}}", 1},
+		{"{\"schema\":1,\"ok\":false}", 1},
+		{"{\"ok\":true}", 1},
+		{"{\"schema\":2,\"ok\":true}", 1},
+		{"{\"schema\":\"1\",\"ok\":true}", 1},
+		{"{\"schema\":1,\"ok\":1}", 1},
+		{"{\"schema\":1}", 1},
+	};
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		for (int how = OUTPUT_TABLE; how <= OUTPUT_JSON_LINE; how++)
+			assert_int_equal(reply(&verb_status, (enum output)how, cases[i].text),
+					 cases[i].exit);
+}
+
+static void errors_say_message_and_hint(void **state)
+{
+	static const char text[] =
+		"{\"schema\":1,\"ok\":false,\"exit\":5,\"error\":{\"code\":\"denied\","
+		"\"message\":\"no \\u001b[31mway\",\"hint\":\"ask\"}}";
+
+	assert_int_equal(reply(&verb_ping, OUTPUT_TABLE, text), MVPN_EXIT_DENIED);
+	assert_string_equal(err, "mvpnctl: no ?[31mway\n  ask\n"); /* nobody drives the terminal */
+	assert_string_equal(out, "");
+	assert_int_equal(reply(&verb_ping, OUTPUT_JSON_LINE, text), MVPN_EXIT_DENIED);
+	assert_non_null(strstr(out, "\"code\":\"denied\""));
+	assert_ptr_equal(strchr(out, '\n'), out + strlen(out) - 1);
+}
+
+static void problems_come_first(void **state)
+{
+	assert_int_equal(reply(&verb_status, OUTPUT_TABLE,
+			       "{\"schema\":1,\"ok\":true,\"state\":\"offline\",\"healthy\":false,"
+			       "\"server\":null,"
+			       "\"problems\":[\"the sky "
+			       "fell\"],\"counters\":{\"shim\":{\"drop_denied\":3,\"leak\":0}}}"),
+			 0);
+	assert_memory_equal(out, "PROBLEM     the sky fell\n", 25);
+	assert_non_null(strstr(out, "drop_denied"));
+	assert_null(strchr(out, '\033'));
+}
+
+/* a daemon of another version may leave members out or change their types: no verb may fall over that */
+static void every_verb_bears_odd_replies(void **state)
+{
+	static const char *const odd[] = {
+		"{\"schema\":1,\"ok\":true}",
+		"{\"schema\":1,\"ok\":true,\"peers\":[1,null,{}],\"sessions\":[[],\"x\",{}],"
+		"\"flows\":[{}],\"devices\":[{}],"
+		"\"tokens\":[{}],\"events\":[{\"detail\":3}],\"checks\":[7],\"problems\":[1],"
+		"\"interfaces\":[null],"
+		"\"why\":[1],\"replies\":[null],\"rtt_ms\":[1,2,\"x\"],\"received\":-1,\"sent\":"
+		"1e300,\"warnings\":[{}],"
+		"\"text\":5,\"device\":[],\"server\":7,\"changed\":[1],\"counters\":[],\"rule\":[]"
+		"}",
+		"{\"schema\":1,\"ok\":true,\"peers\":{},\"sessions\":5,\"device\":{\"addresses\":{}"
+		"},\"counters\":{\"a\":{\"b\":{}}},"
+		"\"prefixes\":\"x\",\"since_at\":99999999999999999,\"session_ms\":\"x\",\"state\":"
+		"7,\"token\":null}",
+	};
+
+	for (const struct verb *const *v = verbs; *v; v++)
+		for (unsigned i = 0; i < 3; i++)
+			assert_int_equal(reply(*v, OUTPUT_TABLE, odd[i]), 0);
+}
+
+static void numbers_are_made_human(void **state)
+{
+	char b[HUMAN_B];
+
+	assert_string_equal(human_bytes(b, 0), "0 B");
+	assert_string_equal(human_bytes(b, 1023), "1023 B");
+	assert_string_equal(human_bytes(b, 1024), "1.0 KiB");
+	assert_string_equal(human_bytes(b, 1048575), "1.0 MiB");
+	assert_string_equal(human_bytes(b, UINT64_MAX), "16.0 EiB");
+	assert_string_equal(human_seconds(b, 59), "59s");
+	assert_string_equal(human_seconds(b, 3599), "59m 59s");
+	assert_string_equal(human_seconds(b, 7500), "2h 5m");
+	assert_string_equal(human_seconds(b, 90000), "1d 1h");
+	assert_string_equal(human_time(b, 0), "never");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(command_lines_become_requests),
+		cmocka_unit_test(mistakes_are_explained),
+		cmocka_unit_test(secrets_come_from_files),
+		cmocka_unit_test(every_verb_has_help),
+		cmocka_unit_test(replies_decide_the_exit_code),
+		cmocka_unit_test(errors_say_message_and_hint),
+		cmocka_unit_test(problems_come_first),
+		cmocka_unit_test(every_verb_bears_odd_replies),
+		cmocka_unit_test(numbers_are_made_human),
+	};
+
+	return MVPN_RUN(tests);
+}
