@@ -82,24 +82,24 @@ void clsact_unset(unsigned ifindex, enum shim_prog which)
 		bpf_tc_detach(&hook, &o);
 }
 
-/* counts the filters of one hook whose priority is below `prio`, each (priority, handle) once */
+/* counts the classifiers of one hook whose priority is below a limit; one classifier may hold several filters */
 struct tally {
 	unsigned below;
 	int n;
 };
 
-static int tally_filter(const struct nlmsghdr *nh, void *arg)
+static int tally_classifier(const struct nlmsghdr *nh, void *arg)
 {
 	const struct tcmsg *t = mnl_nlmsg_get_payload(nh);
 	struct tally *y = arg;
 
-	/* the kernel tells of a priority's classifier first, with handle 0, then of each filter */
-	if (nh->nlmsg_type == RTM_NEWTFILTER && t->tcm_handle && TC_H_MAJ(t->tcm_info) >> 16 < y->below)
+	/* the kernel tells of a priority's classifier first, with handle 0, then of what is in it */
+	if (nh->nlmsg_type == RTM_NEWTFILTER && !t->tcm_handle && TC_H_MAJ(t->tcm_info) >> 16 < y->below)
 		y->n++;
 	return MNL_CB_OK;
 }
 
-static int filters_below(unsigned ifindex, __u32 parent, unsigned prio)
+static int classifiers_below(unsigned ifindex, __u32 parent, unsigned prio)
 {
 	struct mnl_socket *nl = mnl_socket_open(NETLINK_ROUTE);
 	char buf[DUMP_B];
@@ -125,7 +125,7 @@ static int filters_below(unsigned ifindex, __u32 parent, unsigned prio)
 		do {
 			ssize_t n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
 
-			r = n < 0 ? -1 : mnl_cb_run(buf, (size_t)n, seq, port, tally_filter, &y);
+			r = n < 0 ? -1 : mnl_cb_run(buf, (size_t)n, seq, port, tally_classifier, &y);
 		} while (r > 0);
 	}
 	r = r < 0 ? -errno : y.n;
@@ -140,7 +140,7 @@ int clsact_before(unsigned ifindex, enum shim_prog which)
 {
 	unsigned prio = find(ifindex, which);
 
-	return prio ? filters_below(ifindex, which == SHIM_INGRESS ? PARENT_INGRESS : PARENT_EGRESS,
+	return prio ? classifiers_below(ifindex, which == SHIM_INGRESS ? PARENT_INGRESS : PARENT_EGRESS,
 				    prio) :
 		      0;
 }
@@ -151,7 +151,7 @@ void clsact_remove_unused(unsigned ifindex)
 		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
 
 	/* a failed count counts as somebody's filter */
-	if (filters_below(ifindex, PARENT_INGRESS, PRIO_LAST + 1) == 0 &&
-	    filters_below(ifindex, PARENT_EGRESS, PRIO_LAST + 1) == 0)
+	if (classifiers_below(ifindex, PARENT_INGRESS, PRIO_LAST + 1) == 0 &&
+	    classifiers_below(ifindex, PARENT_EGRESS, PRIO_LAST + 1) == 0)
 		bpf_tc_hook_destroy(&hook);
 }

@@ -15,7 +15,7 @@
 #define TCX_EGRESS 47
 #define OTHERS_MAX 64 /* BPF_MPROG_MAX */
 
-static bool iface_read(struct shim *s, const char *name, struct shim_iface *ret)
+static void iface_read(struct shim *s, const char *name, struct shim_iface *ret)
 {
 	char *path = shim_pin_if(s, name, shim_prog_names[SHIM_EGRESS]);
 	struct mvpn_iface mark;
@@ -54,7 +54,6 @@ static bool iface_read(struct shim *s, const char *name, struct shim_iface *ret)
 		close(fd);
 	}
 	free(path);
-	return true;
 }
 
 int shim_ifaces_each(struct shim *s, int (*fn)(void *arg, const struct shim_iface *i), void *arg)
@@ -78,9 +77,10 @@ int shim_ifaces_each(struct shim *s, int (*fn)(void *arg, const struct shim_ifac
 		n += names[n][0] != 0;
 	}
 	closedir(d);
-	for (unsigned k = 0; k < n && r == 0; k++)
-		if (iface_read(s, names[k], &i))
-			r = fn(arg, &i);
+	for (unsigned k = 0; k < n && r == 0; k++) {
+		iface_read(s, names[k], &i);
+		r = fn(arg, &i);
+	}
 	return r;
 }
 
@@ -111,11 +111,12 @@ static void append(char **list, const char *what)
 	*list = longer;
 }
 
-static void append_number(char **list, unsigned n, const char *hook)
+static void append_number(char **list, unsigned n, const char *what, bool in)
 {
 	char text[64];
 
-	snprintf(text, sizeof(text), "%u program%s on %s", n, n == 1 ? "" : "s", hook);
+	snprintf(text, sizeof(text), "%u %s%s on %s", n, what, n == 1 ? "" : "s",
+		 in ? "ingress" : "egress");
 	append(list, text);
 }
 
@@ -136,7 +137,7 @@ static int tcx_before(unsigned ifindex, int link, bool in, char **list)
 			unnamed++;
 	}
 	if (unnamed)
-		append_number(list, unnamed, in ? "ingress" : "egress");
+		append_number(list, unnamed, "program", in);
 	return 0;
 }
 
@@ -163,7 +164,7 @@ int shim_before_us(struct shim *s, const char *iface, char **ret_names)
 			int n = clsact_before(ifindex, hooks[i]);
 
 			if (n > 0)
-				append_number(&list, (unsigned)n, in ? "ingress" : "egress");
+				append_number(&list, (unsigned)n, "filter", in);
 			r = n < 0 ? n : 0;
 		} else {
 			r = -ENOENT;

@@ -63,7 +63,7 @@ int clsact_create(unsigned ifindex, bool *ret_made);
 void clsact_remove_unused(unsigned ifindex);
 int clsact_set(unsigned ifindex, enum shim_prog which, int prog_fd, bool *ret_fresh);
 void clsact_unset(unsigned ifindex, enum shim_prog which);
-/* filters with a smaller priority than ours on the hook: how many */
+/* classifiers that come before ours on the hook: how many */
 int clsact_before(unsigned ifindex, enum shim_prog which);
 
 #endif

@@ -16,12 +16,14 @@
 #define SHOT 2
 #define REDIRECT 7
 
-/* Own network namespace and pin directory; skips the test by name where it may not. `state` points to the shim. */
+/* Own network namespace, pin directory and shim; nothing of it without root, when st_need_root() skips each test. */
 int st_setup(void **state);
 int st_teardown(void **state);
 void st_need_root(void);
+struct shim *st_shim(void);
+struct shim *st_reopen(void); /* closed and opened again, as by another keyd */
 const char *st_pin_dir(void);
-/* as st_setup(), with options */
+/* another one in the same directory */
 struct shim *st_open(const struct shim_opts *o);
 
 /* run a command, fail the test when it fails */
