@@ -39,7 +39,7 @@ $(foreach t,$(SHIM_TESTS),$(eval OBJS_bpf_$(t) = $$(call objs,keyd,$$(SHIM)) $$(
 BPFTEST += wire_xdp
 OBJS_bpf_wire_xdp = $(call objs,keyd/dp,frame wire_xdp) $(call objs,tests/bpf,wire_pair)
 BPFTEST += dp_pair
-OBJS_bpf_dp_pair = $(call objs,keyd,keytab) $(call objs,keyd/dp,$(DP))
+OBJS_bpf_dp_pair = $(call objs,keyd,keytab $(SHIM)) $(call objs,keyd/dp,$(DP)) $(call objs,tests/bpf,dp_net)
 # tests/fuzz/NAME.c, one parser each (LLVMFuzzerTestOneInput)
 FUZZ :=
 FUZZ += addr config

@@ -67,8 +67,9 @@ static unsigned inner_max(const struct kt_endpoint *ep)
 
 static void send_segments(struct worker *w, struct kt_session *s, const struct kt_endpoint *ep, struct segmenter *seg)
 {
+	uint32_t most = seg->p.len < inner_max(ep) ? seg->p.len : inner_max(ep);
+	struct wire *wire = worker_wire(w, ep, most + MVPN_OVERHEAD);
 	struct kt_tx_lane *l = &s->tx[w->index];
-	struct wire *wire = worker_wire(w, ep);
 	uint64_t packets = 0, bytes = 0;
 	struct segment g;
 
@@ -213,8 +214,8 @@ bool seal_ctrl(struct worker *w, struct kt_session *s, const struct kt_endpoint 
 {
 	struct mvpn_ctrl c = { .type = (uint8_t)type, .pad = htobe32(pad), .token = htobe64(token) };
 	struct kt_tx_lane *l = &s->tx[w->index];
-	struct wire *wire = worker_wire(w, ep);
 	size_t len = sizeof(c) + pad;
+	struct wire *wire = worker_wire(w, ep, len + MVPN_OVERHEAD);
 	uint8_t *room;
 
 	if (w->index >= s->ntx || len + MVPN_OVERHEAD > WIRE_PAYLOAD_MAX || !lane_ready(w, s, l, ep->mtu))

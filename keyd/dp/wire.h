@@ -40,6 +40,8 @@ struct wire {
 
 /* sealed payload bytes over the wire's own headers never exceed this */
 #define WIRE_PAYLOAD_MAX 9216
+/* what fits a frame of the AF_XDP wire; larger ones go by the UDP socket */
+#define WIRE_XDP_PAYLOAD_MAX (4096 - 64)
 
 /* port 0 picks one; *ret_cookie is SO_COOKIE. `join` (workers > 0): share the port that worker 0 has (SO_REUSEPORT);
  * without it -EADDRINUSE when anybody has it. */

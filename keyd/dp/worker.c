@@ -36,9 +36,9 @@ void worker_wake(struct worker *w)
 	(void)n; /* EAGAIN: it is about to wake anyway */
 }
 
-struct wire *worker_wire(struct worker *w, const struct kt_endpoint *ep)
+struct wire *worker_wire(struct worker *w, const struct kt_endpoint *ep, size_t max)
 {
-	for (unsigned i = 0; ep->has_hop && i < w->nxsk; i++)
+	for (unsigned i = 0; ep->has_hop && max <= WIRE_XDP_PAYLOAD_MAX && i < w->nxsk; i++)
 		if (w->xsk[i].ifindex == ep->ifindex && !w->xsk[i].broken)
 			return w->xsk[i].wire;
 	return w->udp;

@@ -82,7 +82,8 @@ int worker_start(struct worker *w);
 void worker_stop(struct worker *w);
 void worker_wake(struct worker *w);
 bool worker_event(struct worker *w, const struct dp_event *e); /* false: no room, counted */
-struct wire *worker_wire(struct worker *w, const struct kt_endpoint *ep);
+/* for payloads of up to `max` bytes */
+struct wire *worker_wire(struct worker *w, const struct kt_endpoint *ep, size_t max);
 void worker_tap_write(void *arg, const struct virtio_net_hdr *h, uint8_t *data, size_t len); /* coalesce_write_fn */
 void worker_icmp(struct worker *w, const struct packet *p, enum icmp_error what, unsigned mtu);
 
