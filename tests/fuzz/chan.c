@@ -11,7 +11,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static uint8_t server_s[32] = { 1 }, server_pk[32], client_s[32] = { 2 }, psk[32] = { 3 };
+static uint8_t server_s[32] = { 0x10 }, server_pk[32], client_s[32] = { 0x20 }, psk[32] = { 3 };
 
 static bool give_psk(void *arg, const struct chan_who *who, uint8_t ret[32])
 {

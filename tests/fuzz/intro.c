@@ -12,7 +12,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static uint8_t a_s[32] = { 1 }, a_pk[32], b_s[32] = { 2 }, b_pk[32], psk[32] = { 3 };
+static uint8_t a_s[32] = { 0x10 }, a_pk[32], b_s[32] = { 0x20 }, b_pk[32], psk[32] = { 3 };
 static uint8_t session_id[16] = { 4 }, a_id[16] = { 5 }, b_id[16] = { 6 }, selectors[2];
 static const struct intro_pair pair = { session_id, a_id, b_id, a_pk, b_pk, psk, selectors, 2 };
 static const struct intro_self a_self = { .s = a_s, .spi = 0x10001, .lanes = 1, .suites = 3 };
