@@ -1,0 +1,612 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The egress program and the last hook: one packet in, the verdict and the counter out. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "shimtest.h"
+
+#define SYN 0x02
+#define ACK 0x10
+
+/*
+ * 10.1/16, fd01::/16 peer 1 armed; 10.2/16, fd02::/16 peer 2 without a session; 10.3/16 peer 3 denied; 10.4/16 nobody's;
+ * 10.5/16 ours; 10.1.9/24 of 10.1/16 is peer 3's
+ */
+static int policy(void **state)
+{
+	struct shim *s = st_shim();
+
+	if (!s)
+		return 0;
+	st_alive(s);
+	st_protect(s, "10.1.0.0/16", 1, 0);
+	st_protect(s, "fd01::/16", 1, 0);
+	st_protect(s, "10.2.0.0/16", 2, 0);
+	st_protect(s, "fd02::/16", 2, 0);
+	st_protect(s, "10.3.0.0/16", 3, 0);
+	st_protect(s, "10.1.9.0/24", 3, 0);
+	st_protect(s, "10.4.0.0/16", MVPN_PEER_NONE, 0);
+	st_protect(s, "10.5.0.0/16", 5, MVPN_PROT_LOCAL);
+	st_key(s, 1, MVPN_KEY_ARMED);
+	st_key(s, 3, MVPN_KEY_DENIED);
+	return 0;
+}
+
+/* the verdict of egress, and the last hook's on the same packet had it come that far */
+static void expect(const char *src, const char *dst, int verdict, enum mvpn_counter c)
+{
+	struct shim *s = st_shim();
+	struct packet p;
+
+	pkt_simple(&p, src, dst);
+	st_expect(s, EGRESS(s), &p, verdict, c);
+	if (verdict == NEXT)
+		st_expect(s, LEAK(s), &p, NEXT, NO_COUNTER);
+	else
+		st_expect(s, LEAK(s), &p, SHOT, MVPN_C_LEAK);
+}
+
+static void test_destinations(void **state)
+{
+	st_need_root();
+	expect("10.9.0.1", "10.99.0.1", NEXT, MVPN_C_PASS_UNPROTECTED);
+	expect("fd09::1", "fd99::1", NEXT, MVPN_C_PASS_UNPROTECTED);
+	expect("10.1.0.1", "10.99.0.1", NEXT, MVPN_C_PASS_UNPROTECTED); /* a source is no matter */
+	expect("10.9.0.1", "10.1.0.1", REDIRECT, MVPN_C_TO_TAP);
+	expect("fd09::1", "fd01::1", REDIRECT, MVPN_C_TO_TAP);
+	expect("10.9.0.1", "10.2.0.1", REDIRECT, MVPN_C_TO_TAP_HELD);
+	expect("fd09::1", "fd02::1", REDIRECT, MVPN_C_TO_TAP_HELD);
+	expect("10.9.0.1", "10.3.0.1", SHOT, MVPN_C_DROP_DENIED);
+	expect("10.9.0.1", "10.1.9.1", SHOT, MVPN_C_DROP_DENIED); /* longest prefix */
+	expect("10.9.0.1", "10.4.0.1", SHOT, MVPN_C_DROP_NO_OWNER);
+	expect("10.9.0.1", "10.5.0.1", NEXT, MVPN_C_PASS_UNPROTECTED);
+	/* the same address said in IPv6 is the same address */
+	expect("fd09::1", "::ffff:10.1.0.1", REDIRECT, MVPN_C_TO_TAP);
+	expect("fd09::1", "::10.1.0.1", NEXT, MVPN_C_PASS_UNPROTECTED);
+}
+
+static void test_keyd_down(void **state)
+{
+	struct shim *s = st_shim();
+	struct mvpn_config c;
+
+	st_need_root();
+	assert_int_equal(shim_get_config(s, &c), 0);
+	c.tap_ifindex = 0;
+	assert_int_equal(shim_config(s, &c), 0);
+	expect("10.9.0.1", "10.1.0.1", SHOT, MVPN_C_DROP_KEYD_DOWN);
+	expect("10.9.0.1", "10.2.0.1", SHOT, MVPN_C_DROP_KEYD_DOWN);
+	expect("10.9.0.1", "10.99.0.1", NEXT, MVPN_C_PASS_UNPROTECTED);
+	st_alive(s);
+	assert_int_equal(shim_get_config(s, &c), 0);
+	c.alive_ns -= (MVPN_ALIVE_S + 1) * 1000000000ULL;
+	assert_int_equal(shim_config(s, &c), 0);
+	expect("10.9.0.1", "10.1.0.1", SHOT, MVPN_C_DROP_KEYD_DOWN);
+	/* breath of the near future, as seen from another CPU */
+	st_alive(s);
+	assert_int_equal(shim_get_config(s, &c), 0);
+	c.alive_ns += 1000000000;
+	assert_int_equal(shim_config(s, &c), 0);
+	expect("10.9.0.1", "10.1.0.1", REDIRECT, MVPN_C_TO_TAP);
+	st_alive(s);
+}
+
+static void test_default_route(void **state)
+{
+	struct shim *s = st_shim();
+	struct mvpn_prefix all = { .len = 0 };
+
+	st_need_root();
+	assert_int_equal(shim_protect(s, &all, 1, 0), 0);
+	expect("10.9.0.1", "192.0.2.1", REDIRECT, MVPN_C_TO_TAP);
+	expect("10.9.0.1", "224.0.0.251", NEXT, MVPN_C_PASS_NEVER);
+	expect("10.9.0.1", "255.255.255.255", NEXT, MVPN_C_PASS_NEVER);
+	expect("10.9.0.1", "169.254.1.1", NEXT, MVPN_C_PASS_NEVER);
+	expect("fe80::1", "ff02::fb", NEXT, MVPN_C_PASS_NEVER);
+	expect("fe80::1", "fe80::2", NEXT, MVPN_C_PASS_NEVER);
+	expect("fd09::1", "fec0::2", REDIRECT, MVPN_C_TO_TAP);
+	expect("fd09::1", "::ffff:224.0.0.1", REDIRECT, MVPN_C_TO_TAP);
+	assert_int_equal(shim_unprotect(s, &all), 0);
+	expect("10.9.0.1", "192.0.2.1", NEXT, MVPN_C_PASS_UNPROTECTED);
+}
+
+static void test_non_ip(void **state)
+{
+	static const uint16_t types[] = { 0x0806 /* ARP */, 0x88cc /* LLDP */, 0x888e /* EAPOL */,
+					  0x8847 /* MPLS */, 60 /* 802.3 length */ };
+	struct shim *s = st_shim();
+	struct packet p;
+
+	st_need_root();
+	for (unsigned i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		pkt_eth(&p, types[i]);
+		pkt_bytes(&p, NULL, 46);
+		st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_NEVER);
+		st_expect(s, LEAK(s), &p, NEXT, NO_COUNTER);
+	}
+}
+
+static void icmp6(struct packet *p, uint8_t type, uint8_t code, uint8_t hop_limit, unsigned len)
+{
+	uint8_t h[4] = { type, code };
+
+	pkt_eth(p, 0x86dd);
+	pkt_ip6(p, "fd09::1", "fd01::1", IPPROTO_ICMPV6);
+	p->b[p->l3 + 7] = hop_limit;
+	pkt_bytes(p, h, 4);
+	pkt_bytes(p, NULL, len - 4);
+	pkt_done(p);
+}
+
+static void test_nd(void **state)
+{
+	struct shim *s = st_shim();
+	struct packet p;
+
+	st_need_root();
+	for (uint8_t type = 133; type <= 137; type++) {
+		icmp6(&p, type, 0, 255, 32);
+		st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_NEVER);
+		st_expect(s, LEAK(s), &p, NEXT, NO_COUNTER);
+	}
+	/* things that only look like it */
+	icmp6(&p, 135, 0, 254, 32);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	icmp6(&p, 135, 1, 255, 32);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	icmp6(&p, 128, 0, 255, 32);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	icmp6(&p, 132, 0, 255, 32);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	icmp6(&p, 138, 0, 255, 32);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	icmp6(&p, 135, 0, 255, 800); /* with a page of data */
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	icmp6(&p, 135, 0, 255, 800); /* that it does not admit to */
+	p.b[p.l3 + 4] = 0;
+	p.b[p.l3 + 5] = 32;
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	/* in IPv4 */
+	pkt_eth(&p, 0x0800);
+	pkt_ip4(&p, "10.9.0.1", "10.1.0.1", IPPROTO_ICMPV6);
+	p.b[p.l3 + 8] = 255;
+	pkt_bytes(&p, "\x87", 2);
+	pkt_bytes(&p, NULL, 30);
+	pkt_done(&p);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+}
+
+static void dhcp4(struct packet *p, uint16_t sport, uint16_t dport, uint8_t op, uint32_t cookie)
+{
+	uint32_t be = htonl(cookie);
+
+	pkt_eth(p, 0x0800);
+	pkt_ip4(p, "10.9.0.1", "10.1.0.1", IPPROTO_UDP);
+	pkt_udp(p, sport, dport, 300);
+	p->b[p->l3 + 28] = op;
+	memcpy(p->b + p->l3 + 28 + 236, &be, 4);
+	pkt_done(p);
+}
+
+static void dhcp6(struct packet *p, uint16_t sport, uint16_t dport, uint8_t type)
+{
+	pkt_eth(p, 0x86dd);
+	pkt_ip6(p, "fd09::1", "fd01::1", IPPROTO_UDP);
+	pkt_udp(p, sport, dport, 60);
+	p->b[p->l3 + 48] = type;
+	pkt_done(p);
+}
+
+static void test_dhcp(void **state)
+{
+	const uint32_t cookie = 0x63825363;
+	struct shim *s = st_shim();
+	struct packet p;
+
+	st_need_root();
+	dhcp4(&p, 68, 67, 1, cookie);
+	st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_NEVER);
+	st_expect(s, LEAK(s), &p, NEXT, NO_COUNTER);
+	dhcp4(&p, 67, 68, 2, cookie);
+	st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_NEVER);
+	dhcp4(&p, 67, 67, 1, cookie);
+	st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_NEVER);
+	dhcp6(&p, 546, 547, 5);
+	st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_NEVER);
+	dhcp6(&p, 547, 546, 7);
+	st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_NEVER);
+
+	dhcp4(&p, 68, 67, 1, 0);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	dhcp4(&p, 68, 67, 9, cookie);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	dhcp4(&p, 1068, 67, 1, cookie);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	dhcp4(&p, 68, 53, 1, cookie);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	dhcp4(&p, 68, 68, 1, cookie);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	dhcp4(&p, 68, 67, 1, cookie);
+	p.b[p.l3 + 9] = IPPROTO_TCP;
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	dhcp4(&p, 68, 67, 1, cookie);
+	p.b[p.l3 + 6] = 0x20; /* more fragments */
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	dhcp6(&p, 546, 547, 0);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	dhcp6(&p, 546, 547, 14);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	dhcp6(&p, 546, 53, 1);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+}
+
+static void tcp4(struct packet *p, const char *src, uint16_t sport, const char *dst, uint16_t dport,
+		 uint8_t flags)
+{
+	pkt_eth(p, 0x0800);
+	pkt_ip4(p, src, dst, IPPROTO_TCP);
+	pkt_tcp(p, sport, dport, flags);
+	pkt_done(p);
+}
+
+static void test_channel(void **state)
+{
+	struct mvpn_endpoint server, server6;
+	struct shim *s = st_shim();
+	struct packet p;
+
+	st_need_root();
+	assert_int_equal(mvpn_endpoint_parse(&server, "10.1.0.7:7468", 0), 0);
+	assert_int_equal(mvpn_endpoint_parse(&server6, "[fd01::7]:7468", 0), 0);
+	assert_int_equal(shim_exempt_add(s, &server), 0);
+	assert_int_equal(shim_exempt_add(s, &server6), 0);
+
+	tcp4(&p, "10.9.0.1", 40000, "10.1.0.7", 7468, SYN);
+	st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_SERVER);
+	st_expect(s, LEAK(s), &p, NEXT, NO_COUNTER);
+	tcp4(&p, "10.1.0.7", 7468, "10.1.0.8", 40000, SYN | ACK); /* we are the server */
+	st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_SERVER);
+	pkt_eth(&p, 0x86dd);
+	pkt_ip6(&p, "fd09::1", "fd01::7", IPPROTO_TCP);
+	pkt_tcp(&p, 40000, 7468, ACK);
+	pkt_done(&p);
+	st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_SERVER);
+	/* the hop-by-hop header that the kernel adds to super-packets over 64 KB */
+	pkt_eth(&p, 0x86dd);
+	pkt_ip6(&p, "fd09::1", "fd01::7", 0);
+	pkt_bytes(&p, "\x06\x00\xc2\x04\x00\x01\x00\x00", 8);
+	pkt_tcp(&p, 40000, 7468, ACK);
+	pkt_done(&p);
+	st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_SERVER);
+
+	/* another port, another address, another protocol, the wrong way round */
+	tcp4(&p, "10.9.0.1", 40000, "10.1.0.7", 80, SYN);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	tcp4(&p, "10.9.0.1", 7468, "10.1.0.7", 80, SYN);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	tcp4(&p, "10.9.0.1", 40000, "10.1.0.8", 7468, SYN);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	tcp4(&p, "10.1.0.7", 7468, "10.1.0.8", 80, SYN); /* a server opens nothing from its port */
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	pkt_eth(&p, 0x0800);
+	pkt_ip4(&p, "10.9.0.1", "10.1.0.7", IPPROTO_UDP);
+	pkt_udp(&p, 40000, 7468, 20);
+	pkt_done(&p);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	/* fragments, and headers cut before the ports can be known */
+	tcp4(&p, "10.9.0.1", 40000, "10.1.0.7", 7468, ACK);
+	p.b[p.l3 + 6] = 0x20;
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	tcp4(&p, "10.9.0.1", 40000, "10.1.0.7", 7468, ACK);
+	p.b[p.l3 + 6] = 0;
+	p.b[p.l3 + 7] = 100;
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	tcp4(&p, "10.9.0.1", 40000, "10.1.0.7", 7468, ACK);
+	p.len = p.l3 + 20 + 12;
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	/* an IPv6 fragment header, a routing header */
+	for (int next = 43; next <= 44; next++) {
+		pkt_eth(&p, 0x86dd);
+		pkt_ip6(&p, "fd09::1", "fd01::7", (uint8_t)next);
+		pkt_bytes(&p, "\x06\x00\x00\x00\x00\x00\x00\x01", 8);
+		pkt_tcp(&p, 40000, 7468, ACK);
+		pkt_done(&p);
+		st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	}
+	/* IPv4 options: the ports are behind them, not where they usually are */
+	pkt_eth(&p, 0x0800);
+	pkt_ip4(&p, "10.9.0.1", "10.1.0.7", IPPROTO_TCP);
+	p.b[p.l3] = 0x46;
+	pkt_bytes(&p, "\x9c\x40\x1d\x2c", 4); /* 40000 -> 7468 as an option */
+	pkt_tcp(&p, 40000, 80, ACK);
+	pkt_done(&p);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	assert_int_equal(shim_exempt_clear(s), 0);
+	tcp4(&p, "10.9.0.1", 40000, "10.1.0.7", 7468, SYN);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+}
+
+static void test_vlan(void **state)
+{
+	struct shim *s = st_shim();
+	struct packet p, out;
+
+	st_need_root();
+	for (unsigned tags = 1; tags <= 3; tags++) {
+		for (int protected = 0; protected < 2; protected++) {
+			pkt_eth(&p, tags > 1 ? 0x88a8 : 0x8100);
+			for (unsigned i = tags; i > 0; i--)
+				pkt_vlan(&p, i == tags && tags > 1 ? 0x88a8 : 0x8100, 10,
+					 i > 1 ? 0x8100 : 0x0800);
+			pkt_ip4(&p, "10.9.0.1", protected ? "10.1.0.1" : "10.99.0.1", IPPROTO_UDP);
+			pkt_udp(&p, 1000, 2000, 30);
+			pkt_done(&p);
+			st_expect(s, EGRESS(s), &p, protected ? REDIRECT : NEXT,
+				  protected ? MVPN_C_TO_TAP : MVPN_C_PASS_UNPROTECTED);
+			st_expect(s, LEAK(s), &p, protected ? SHOT : NEXT,
+				  protected ? MVPN_C_LEAK : NO_COUNTER);
+			if (!protected)
+				continue;
+			/* no tag goes into the tap */
+			assert_int_equal(st_prog_run(EGRESS(s), &p, &out), REDIRECT);
+			assert_int_equal(out.len, p.len - 4 * tags);
+			assert_memory_equal(out.b, p.b, 12);
+			assert_memory_equal(out.b + 12, "\x08\x00\x45", 3);
+			assert_memory_equal(out.b + 14, p.b + p.l3, p.len - p.l3);
+		}
+	}
+	pkt_eth(&p, 0x0800);
+	for (int i = 0; i < 4; i++)
+		pkt_vlan(&p, 0x8100, 10, 0x8100);
+	memcpy(p.b + p.len - 2, "\x08\x00", 2);
+	pkt_ip4(&p, "10.9.0.1", "10.1.0.1", IPPROTO_UDP);
+	pkt_udp(&p, 1000, 2000, 30);
+	st_expect(s, EGRESS(s), &p, SHOT, MVPN_C_DROP_MALFORMED);
+	/* tagged ARP */
+	pkt_eth(&p, 0x8100);
+	pkt_vlan(&p, 0x8100, 10, 0x0806);
+	pkt_bytes(&p, NULL, 28);
+	st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_NEVER);
+}
+
+static void test_fragments(void **state)
+{
+	struct shim *s = st_shim();
+	struct packet p;
+
+	st_need_root();
+	for (unsigned frag = 0; frag < 3; frag++) {
+		static const uint8_t bits[3][2] = { { 0x20, 0 }, { 0x20, 185 }, { 0, 185 } };
+
+		pkt_simple(&p, "10.9.0.1", "10.1.0.1");
+		memcpy(p.b + p.l3 + 6, bits[frag], 2);
+		st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+		pkt_simple(&p, "10.9.0.1", "10.99.0.1");
+		memcpy(p.b + p.l3 + 6, bits[frag], 2);
+		st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_UNPROTECTED);
+	}
+}
+
+/* cut after each byte: a protected packet never passes; what cannot be known is dropped */
+static void cut(struct packet *p)
+{
+	struct shim *s = st_shim();
+	unsigned whole = p->len;
+
+	/* BPF_PROG_RUN itself refuses an untagged packet without a whole IP header; a tagged one it takes */
+	unsigned first = p->l3 > 14 ? 15 : p->l3 + (p->b[p->l3] == 0x45 ? 20 : 40);
+
+	for (p->len = first; p->len < whole; p->len++) {
+		int v = st_prog_run(EGRESS(s), p, NULL);
+
+		assert_true(v == SHOT || v == REDIRECT);
+		assert_int_equal(st_prog_run(LEAK(s), p, NULL), SHOT);
+		assert_int_equal(st_prog_run(EGRESS(s), p, NULL), v);
+	}
+}
+
+static void test_cut(void **state)
+{
+	struct shim *s = st_shim();
+	struct packet p;
+	uint64_t before;
+
+	st_need_root();
+	before = st_counter(s, MVPN_C_DROP_MALFORMED);
+	pkt_simple(&p, "10.9.0.1", "10.1.0.1");
+	cut(&p);
+	pkt_simple(&p, "fd09::1", "fd01::1");
+	cut(&p);
+	tcp4(&p, "10.9.0.1", 1, "10.1.0.1", 2, ACK);
+	cut(&p);
+	pkt_eth(&p, 0x8100);
+	pkt_vlan(&p, 0x8100, 3, 0x0800);
+	pkt_ip4(&p, "10.9.0.1", "10.1.0.1", IPPROTO_UDP);
+	pkt_udp(&p, 1, 2, 10);
+	cut(&p);
+	pkt_eth(&p, 0x88a8);
+	pkt_vlan(&p, 0x88a8, 3, 0x86dd);
+	pkt_ip6(&p, "fd09::1", "fd01::1", IPPROTO_UDP);
+	pkt_udp(&p, 1, 2, 10);
+	cut(&p);
+	assert_true(st_counter(s, MVPN_C_DROP_MALFORMED) > before);
+	dhcp4(&p, 68, 67, 1, 0x63825363);
+	p.len = p.l3 + 28 + 239; /* one byte short of what makes it DHCP */
+	cut(&p);
+
+	/* absurd headers */
+	pkt_simple(&p, "10.9.0.1", "10.1.0.1");
+	p.b[p.l3] = 0x44; /* header of 16 bytes */
+	st_expect(s, EGRESS(s), &p, SHOT, MVPN_C_DROP_MALFORMED);
+	p.b[p.l3] = 0x65; /* IPv6 says the version, IPv4 the Ethernet header */
+	st_expect(s, EGRESS(s), &p, SHOT, MVPN_C_DROP_MALFORMED);
+	pkt_simple(&p, "10.9.0.1", "10.1.0.1");
+	p.len = p.l3 + 28;
+	p.b[p.l3] = 0x4f; /* options beyond the end */
+	st_expect(s, EGRESS(s), &p, SHOT, MVPN_C_DROP_MALFORMED);
+	pkt_simple(&p, "fd09::1", "fd01::1");
+	p.b[p.l3] = 0x45;
+	st_expect(s, EGRESS(s), &p, SHOT, MVPN_C_DROP_MALFORMED);
+	pkt_simple(&p, "fd09::1", "fd01::1");
+	p.b[p.l3 + 6] = 60; /* destination options that run on and on */
+	p.b[p.l3 + 40] = 60;
+	p.b[p.l3 + 41] = 255;
+	st_expect(s, EGRESS(s), &p, SHOT, MVPN_C_DROP_MALFORMED);
+}
+
+struct seen {
+	unsigned n;
+	struct mvpn_event last;
+};
+
+static void on_event(void *arg, const struct mvpn_event *e)
+{
+	struct seen *seen = arg;
+
+	seen->n++;
+	seen->last = *e;
+}
+
+static void test_events(void **state)
+{
+	struct seen seen = {};
+	struct shim *s = st_shim();
+	struct packet p;
+	struct timespec gap = { .tv_nsec = MVPN_EVENT_GAP_NS + 5000000 };
+
+	st_need_root();
+	st_protect(s, "10.20.0.0/16", 20, 0);
+	st_protect(s, "10.21.0.0/16", 21, 0);
+	assert_true(shim_events(s, on_event, &seen) >= 0);
+	memset(&seen, 0, sizeof(seen));
+	pkt_simple(&p, "10.9.0.1", "10.20.0.1");
+	for (int i = 0; i < 50; i++)
+		assert_int_equal(st_prog_run(EGRESS(s), &p, NULL), REDIRECT);
+	assert_true(shim_events(s, on_event, &seen) >= 0);
+	assert_int_equal(seen.n, 1);
+	assert_int_equal(seen.last.peer, 20);
+	assert_int_equal(seen.last.reason, MVPN_C_TO_TAP_HELD);
+	assert_int_equal(seen.last.len, p.len - p.l3);
+	assert_int_equal(seen.last.flow.proto, IPPROTO_UDP);
+	assert_int_equal(seen.last.flow.sport, htons(1000));
+	assert_int_equal(seen.last.flow.dport, htons(2000));
+	assert_memory_equal(seen.last.flow.dst, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\x14\0\x01", 16);
+	/* another peer's is not held back by this one's, and after the gap there is a next */
+	pkt_simple(&p, "10.9.0.1", "10.21.0.1");
+	assert_int_equal(st_prog_run(EGRESS(s), &p, NULL), REDIRECT);
+	assert_int_equal(shim_events(s, on_event, &seen), 1);
+	assert_int_equal(seen.last.peer, 21);
+	nanosleep(&gap, NULL); /* the limit is a time */
+	assert_int_equal(st_prog_run(EGRESS(s), &p, NULL), REDIRECT);
+	assert_int_equal(shim_events(s, on_event, &seen), 1);
+	/* none for what is armed, denied or passed */
+	expect("10.9.0.1", "10.1.0.1", REDIRECT, MVPN_C_TO_TAP);
+	expect("10.9.0.1", "10.3.0.1", SHOT, MVPN_C_DROP_DENIED);
+	assert_int_equal(shim_events(s, on_event, &seen), 0);
+}
+
+static void test_event_ring_full(void **state)
+{
+	struct seen seen = {};
+	struct shim *s = st_shim();
+	const unsigned fits = MVPN_EVENT_RING_B / (sizeof(struct mvpn_event) + 8);
+	char dst[32];
+	struct packet p;
+	uint64_t lost;
+
+	st_need_root();
+	assert_true(shim_events(s, on_event, &seen) >= 0);
+	lost = st_counter(s, MVPN_C_EVENT_LOST);
+	/* a peer each, so that the rate limit does not hold them back; the trie here holds fewer */
+	for (unsigned i = 0; i < fits + 20; i++) {
+		snprintf(dst, sizeof(dst), "10.50.%u.%u", i % 2000 / 250, i % 250);
+		st_protect(s, dst, 1000 + i, 0);
+		pkt_simple(&p, "10.9.0.1", dst);
+		assert_int_equal(st_prog_run(EGRESS(s), &p, NULL), REDIRECT);
+	}
+	assert_true(st_counter(s, MVPN_C_EVENT_LOST) >= lost + 20);
+	memset(&seen, 0, sizeof(seen));
+	assert_true(shim_events(s, on_event, &seen) > 0);
+	assert_true(seen.n <= fits);
+}
+
+struct want {
+	uint8_t last;
+	struct mvpn_flow flow;
+	unsigned n;
+};
+
+static int find_flow(void *arg, const struct mvpn_flow_key *k, const struct mvpn_flow *f)
+{
+	struct want *w = arg;
+
+	if (k->dst[15] == w->last && k->dst[13] == 77) {
+		w->flow = *f;
+		w->n++;
+	}
+	return 0;
+}
+
+static void test_flows(void **state)
+{
+	struct want w = { .last = 5 };
+	struct shim *s = st_shim();
+	struct packet p;
+
+	st_need_root();
+	st_protect(s, "10.77.0.0/16", 1, 0);
+	pkt_simple(&p, "10.9.0.1", "10.77.0.5");
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(st_prog_run(EGRESS(s), &p, NULL), REDIRECT);
+	assert_int_equal(shim_flows_each(s, find_flow, &w), 0);
+	assert_int_equal(w.n, 1);
+	assert_int_equal(w.flow.packets, 10);
+	assert_int_equal(w.flow.bytes, 10 * (p.len - p.l3));
+	assert_int_equal(w.flow.peer, 1);
+	assert_int_equal(w.flow.verdict, MVPN_C_TO_TAP);
+	assert_true(w.flow.first_ns && w.flow.last_ns >= w.flow.first_ns);
+}
+
+/* what the verifier walks through; a jump here is a jump in every packet's cost */
+static void test_size(void **state)
+{
+	struct shim *s = st_shim();
+	struct bpf_program *prog;
+
+	st_need_root();
+	bpf_object__for_each_program(prog, s->bpf->obj) {
+		struct bpf_prog_info info = {};
+		__u32 len = sizeof(info);
+
+		assert_int_equal(bpf_obj_get_info_by_fd(bpf_program__fd(prog), &info, &len), 0);
+		print_message("%s: %u instructions verified, %u bytes of machine code\n", info.name,
+			      info.verified_insns, info.jited_prog_len);
+		assert_in_range(info.verified_insns, 100, 20000);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_destinations, policy),
+		cmocka_unit_test_setup(test_keyd_down, policy),
+		cmocka_unit_test_setup(test_default_route, policy),
+		cmocka_unit_test_setup(test_non_ip, policy),
+		cmocka_unit_test_setup(test_nd, policy),
+		cmocka_unit_test_setup(test_dhcp, policy),
+		cmocka_unit_test_setup(test_channel, policy),
+		cmocka_unit_test_setup(test_vlan, policy),
+		cmocka_unit_test_setup(test_fragments, policy),
+		cmocka_unit_test_setup(test_cut, policy),
+		cmocka_unit_test_setup(test_events, policy),
+		cmocka_unit_test_setup(test_event_ring_full, policy),
+		cmocka_unit_test_setup(test_flows, policy),
+		cmocka_unit_test_setup(test_size, policy),
+	};
+
+	return cmocka_run_group_tests(tests, st_setup, st_teardown);
+}
