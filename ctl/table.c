@@ -9,7 +9,7 @@
 #include "ctl.h"
 
 #define COLUMNS_MAX 20
-#define LABEL_WIDTH 12
+#define LABEL_WIDTH 14
 
 struct cell {
 	char *text;

@@ -85,6 +85,8 @@ static void show_one(const json_t *r)
 		line("channel", PLAIN, "none; last seen %s", time_of(d, "last_seen_at", b));
 	show_joined("addresses", json_object_get(d, "addresses"));
 	show_joined("prefixes", json_object_get(d, "prefixes"));
+	if (json_array_size(json_object_get(d, "scopes")))
+		show_joined("may claim in", json_object_get(d, "scopes"));
 	show_joined("groups", json_object_get(d, "groups"));
 	if (json_is_array(sessions))
 		line("sessions", PLAIN, "%zu", json_array_size(sessions));

@@ -239,10 +239,13 @@ static void show_audit(const json_t *r)
 		free(text);
 	}
 	table_print(t, "no events");
-	if (verify_asked && json_is_boolean(verified))
-		line("chain", json_is_true(verified) ? GOOD : BAD, "%s",
-		     json_is_true(verified) ? "intact: each event holds the hash of the one before"
-					    : "BROKEN: events were changed or removed");
+	if (!verify_asked || !json_is_boolean(verified))
+		return;
+	if (json_is_true(verified))
+		line("chain", GOOD, "intact: each event holds the hash of the one before");
+	else
+		line("chain", BAD, "BROKEN at event %llu: it or one before was changed or removed",
+		     (unsigned long long)number_of(r, "broken_seq"));
 }
 
 const struct verb verb_server_audit = {

@@ -185,13 +185,15 @@ const struct verb verb_status = {
 static void show_server_status(const json_t *r)
 {
 	const json_t *d = json_object_get(r, "devices");
-	char up[HUMAN_B];
+	const json_t *l = json_object_get(r, "listen");
+	char up[HUMAN_B], *listen = json_is_array(l) ? joined(l) : NULL;
 
 	show_problems(r);
 	line("network", STRONG, "%s", text_of(r, "name"));
 	line("", FAINT, "id %s", text_of(r, "net_id"));
 	line("key", PLAIN, "%s", text_of(r, "fingerprint"));
-	line("listen", PLAIN, "%s", text_of(r, "listen"));
+	line("listen", PLAIN, "%s", listen ? listen : text_of(r, "listen"));
+	free(listen);
 	line("store", PLAIN, "%s", text_of(r, "store"));
 	line("up for", PLAIN, "%s, version %s", seconds_of(r, "uptime_s", up),
 	     text_of(r, "version"));

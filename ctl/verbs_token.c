@@ -16,6 +16,9 @@ static void show_created(const json_t *r)
 	char at[HUMAN_B];
 
 	puts(text_of(r, "token"));
+	fflush(stdout);
+	if (has_text(r, "warning"))
+		fprintf(stderr, "mvpnctl: warning: %s\n", text_of(r, "warning"));
 	if (isatty(STDERR_FILENO))
 		fprintf(stderr, "token %s, valid until %s; whoever has it may enrol\n",
 			text_of(r, "id"), time_of(r, "expires_at", at));
@@ -30,9 +33,9 @@ const struct verb verb_token_create = {
 		"its key. Without --server it names the address that the server's configuration "
 		"advertises.",
 	.example = "server token create --ttl 1h --group web > token",
-	.options = {{"--ttl", 't', KIND_SECONDS, "ttl_s", "TIME", 1, 366 * 86400,
-		     .help = "valid for so long; default 1h"},
-		    {"--uses", 'u', KIND_UINT, "uses", "N", 1, 100000,
+	.options = {{"--ttl", 't', KIND_SECONDS, "ttl_s", "TIME", 0, 10LL * 366 * 86400,
+		     .help = "valid for so long, 0 for ever; default 1h"},
+		    {"--uses", 'u', KIND_UINT, "uses", "N", 1, 1000000,
 		     .help = "so many devices may use it; default 1"},
 		    {"--group", 'g', KIND_TEXT, "group", "GROUP",
 		     .help = "policy group of the devices"},

@@ -263,7 +263,7 @@ static void problems_come_first(void **state)
 			       "\"problems\":[\"the sky "
 			       "fell\"],\"counters\":{\"shim\":{\"drop_denied\":3,\"leak\":0}}}"),
 			 0);
-	assert_memory_equal(out, "PROBLEM     the sky fell\n", 25);
+	assert_memory_equal(out, "PROBLEM       the sky fell\n", 27);
 	assert_non_null(strstr(out, "drop_denied"));
 	assert_null(strchr(out, '\033'));
 }
