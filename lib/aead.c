@@ -11,24 +11,26 @@
 
 #define AAD_B 16
 #define TAG_B 16
-#define BIT(suite) (1U << ((suite) - 1))
+#define BIT(suite) (1U << ((suite)-1))
 
 static struct {
 	pthread_once_t once;
 	int error;
 	uint16_t suites;
-} machine = { .once = PTHREAD_ONCE_INIT };
+} machine = {.once = PTHREAD_ONCE_INIT};
 
 #ifdef HAVE_IPSEC_MB
 #include <intel-ipsec-mb.h>
 
-_Static_assert(sizeof(struct gcm_key_data) <= AEAD_STATE_B, "struct aead has room for the key schedule");
+_Static_assert(sizeof(struct gcm_key_data) <= AEAD_STATE_B,
+	       "struct aead has room for the key schedule");
 _Static_assert(_Alignof(struct gcm_key_data) <= 64, "and the alignment");
 
 /*
- * Shared by all threads: of the manager the direct API reads only function pointers, which are set once, here. (The job
- * API is another matter.) Debian's library is built with SAFE_DATA (imb_get_feature_flags): it clears the registers and
- * stack that held key material before it returns, and what it leaves in gcm_context_data is public.
+ * Shared by all threads: of the manager the direct API reads only function pointers, which are set
+ * once, here. (The job API is another matter.) Debian's library is built with SAFE_DATA
+ * (imb_get_feature_flags): it clears the registers and stack that held key material before it
+ * returns, and what it leaves in gcm_context_data is public.
  */
 static IMB_MGR *mb;
 

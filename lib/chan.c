@@ -28,7 +28,8 @@ int chan_bytes_reserve(struct chan_bytes *b, size_t more)
 	if (b->size - b->len >= more && b->data)
 		return 0;
 	if (b->size - live >= more && b->data && b->at >= live) {
-		memcpy(b->data, b->data + b->at, live); /* a reader that keeps up makes no copy of more than it read */
+		memcpy(b->data, b->data + b->at,
+		       live); /* a reader that keeps up makes no copy of more than it read */
 	} else {
 		while (size < live + more)
 			size *= 2;
@@ -138,12 +139,12 @@ const struct chan_who *chan_who(const struct chan *c)
 
 int chan_device_psk(const struct chan *c, const uint8_t token_psk[32], uint8_t ret[32])
 {
-	struct mvpn_part parts[3] = { { "mavp1 devpsk", 12 } };
+	struct mvpn_part parts[3] = {{"mavp1 devpsk", 12}};
 
 	if (c->state != CHAN_UP)
 		return -ENOTCONN;
-	parts[1] = (struct mvpn_part){ c->secret->x, sizeof(c->secret->x) };
-	parts[2] = (struct mvpn_part){ c->secret->h, sizeof(c->secret->h) };
+	parts[1] = (struct mvpn_part){c->secret->x, sizeof(c->secret->x)};
+	parts[2] = (struct mvpn_part){c->secret->h, sizeof(c->secret->h)};
 	return mvpn_blake2b(ret, 32, token_psk, 32, parts, 3);
 }
 
@@ -267,7 +268,8 @@ int chan_send(struct chan *c, const struct chan_buf *b)
 	frame[0] = (b->len + CHAN_TAG_B) >> 8;
 	frame[1] = b->len + CHAN_TAG_B;
 	frame_nonce(nonce, c->tx_n++);
-	mvpn_chapoly_seal(frame + CHAN_FRAME_HEAD_B, b->data, b->len, NULL, 0, nonce, c->secret->tx);
+	mvpn_chapoly_seal(frame + CHAN_FRAME_HEAD_B, b->data, b->len, NULL, 0, nonce,
+			  c->secret->tx);
 	c->out.len += frame_len;
 	return 0;
 }

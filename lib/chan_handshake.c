@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* HELLO, REPLY, FINISH: Noise_XKpsk3 with a first mac that costs an outsider's packet no Diffie-Hellman. */
+/*
+ * HELLO, REPLY, FINISH: Noise_XKpsk3 with a first mac that costs an outsider's packet no Diffie-
+ * Hellman.
+ */
 #include <errno.h>
 #include <string.h>
 
@@ -47,18 +50,19 @@ static void make_prologue(uint8_t ret[sizeof(PROLOGUE) + FIXED_B], const uint8_t
 
 static void mac1_key(uint8_t ret[32], const uint8_t server_pk[32])
 {
-	mvpn_blake2b(ret, 32, NULL, 0,
-		     (struct mvpn_part[]){ { "mavp1 mac1", 10 }, { server_pk, 32 } }, 2);
+	mvpn_blake2b(ret, 32, NULL, 0, (struct mvpn_part[]){{"mavp1 mac1", 10}, {server_pk, 32}},
+		     2);
 }
 
 static void mac1(uint8_t ret[CHAN_MAC1_B], const uint8_t key[32], const uint8_t *hello, size_t len)
 {
-	mvpn_blake2b(ret, CHAN_MAC1_B, key, 32, &(struct mvpn_part){ hello, len }, 1);
+	mvpn_blake2b(ret, CHAN_MAC1_B, key, 32, &(struct mvpn_part){hello, len}, 1);
 }
 
 /*
- * The server's mac1 key comes from its public key, which costs a scalar multiplication to compute: what mac1 is there
- * to spare us. A process has one such key, so each thread remembers the last, found by a hash of the secret.
+ * The server's mac1 key comes from its public key, which costs a scalar multiplication to compute:
+ * what mac1 is there to spare us. A process has one such key, so each thread remembers the last,
+ * found by a hash of the secret.
  */
 static void server_mac1_key(uint8_t ret[32], const uint8_t s[32])
 {
@@ -68,8 +72,8 @@ static void server_mac1_key(uint8_t ret[32], const uint8_t s[32])
 	} memo;
 	uint8_t of[32], pk[32];
 
-	mvpn_blake2b(of, sizeof(of), (const uint8_t *)"mavp1 memo", 10,
-		     &(struct mvpn_part){ s, 32 }, 1);
+	mvpn_blake2b(of, sizeof(of), (const uint8_t *)"mavp1 memo", 10, &(struct mvpn_part){s, 32},
+		     1);
 	if (!memo.set || sodium_memcmp(of, memo.of, sizeof(of)) != 0) {
 		mvpn_x25519_public(pk, s);
 		mac1_key(memo.key, pk);
@@ -114,8 +118,14 @@ static int put_noise(struct chan *c, const void *payload, size_t payload_len, si
 int chan_hello(struct chan *c, const struct chan_client *client)
 {
 	uint8_t prologue[sizeof(PROLOGUE) + FIXED_B], key[32], payload[16], *p;
-	uint8_t fixed[FIXED_B] = { 'M', 'A', 'V', 'P', MVPN_PROTO_VER, MVPN_PROTO_VER, MVPN_PROTO_VER,
-				   client->enrol ? FLAG_ENROL : 0 };
+	uint8_t fixed[FIXED_B] = {'M',
+				  'A',
+				  'V',
+				  'P',
+				  MVPN_PROTO_VER,
+				  MVPN_PROTO_VER,
+				  MVPN_PROTO_VER,
+				  client->enrol ? FLAG_ENROL : 0};
 	size_t payload_len = client->enrol ? 16 : 4, at;
 	struct noise_config config = {
 		.pattern = NOISE_XKPSK3,
@@ -154,7 +164,10 @@ int chan_hello(struct chan *c, const struct chan_client *client)
 	return 0;
 }
 
-/* Whether the whole HELLO is here and by somebody who knows S: its length, 0 more bytes needed, -errno. */
+/*
+ * Whether the whole HELLO is here and by somebody who knows S: its length, 0 more bytes needed,
+ * -errno.
+ */
 static int hello_check(struct chan *c, const uint8_t *p, size_t live)
 {
 	size_t magic = live < 4 ? live : 4, len;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Shared by chan.c (streams and frames), chan_handshake.c and chan_msg.c (TLVs) only; tests look in here too. */
+/*
+ * Shared by chan.c (streams and frames), chan_handshake.c and chan_msg.c (TLVs) only; tests look in
+ * here too.
+ */
 #ifndef MVPN_CHAN_IMPL_H
 #define MVPN_CHAN_IMPL_H
 
@@ -7,17 +10,17 @@
 #include "noise.h"
 #include "secmem.h"
 
-#define CHAN_HELLO_HEAD_B 10  /* up to the length of msg1 */
-#define CHAN_HELLO_MSG_MAX_B 256 /* room for a later version's HELLO, so that it can be told from garbage */
+#define CHAN_HELLO_HEAD_B 10 /* up to the length of msg1 */
+#define CHAN_HELLO_MSG_MAX_B 256 /* room for a later version's, to tell it from garbage */
 #define CHAN_MAC1_B 16
 #define CHAN_MSG2_B 48
 #define CHAN_MSG3_B (48 + 8 + 16)
 #define CHAN_FRAME_HEAD_B 2
 #define CHAN_TAG_B 16
 #define CHAN_MSG_HEAD_B 4
-/* unread input: the largest frame, all but its last byte, and what a generous read() brings on top */
+/* unread input: the largest frame but for its last byte, and what a generous read() adds */
 #define CHAN_IN_MAX_B (4 * (MVPN_CHAN_FRAME_MAX_B + CHAN_FRAME_HEAD_B))
-#define CHAN_KEEP_B 1024 /* an empty buffer larger than this is freed: idle channels must be small */
+#define CHAN_KEEP_B 1024 /* a larger buffer is freed when empty: idle channels must be small */
 
 /* secrets of one channel: one arena cell */
 struct chan_secret {

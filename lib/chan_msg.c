@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Messages inside frames: a head of four bytes and TLVs. What is checked on arrival is checked when built, too. */
+/*
+ * Messages inside frames: a head of four bytes and TLVs. What is checked on arrival is checked when
+ * built, too.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,35 +19,35 @@
 static const struct {
 	uint16_t min, max;
 } sizes[] = {
-	[MVPN_TLV_NAME] = { 1, MVPN_NAME_MAX_B },
-	[MVPN_TLV_ADDR] = { 16, 16 },
-	[MVPN_TLV_UDP_PORT] = { 2, 2 },
-	[MVPN_TLV_BOOT_GEN] = { 8, 8 },
-	[MVPN_TLV_SUITES] = { 2, 2 },
-	[MVPN_TLV_VERSION] = { 0, 128 },
-	[MVPN_TLV_TIME] = { 8, 8 },
-	[MVPN_TLV_REASON] = { 2, 2 },
-	[MVPN_TLV_TEXT] = { 0, 1024 },
-	[MVPN_TLV_DEVICE] = { MVPN_ID_LEN, MVPN_ID_LEN },
-	[MVPN_TLV_NET] = { MVPN_NET_ID_LEN, MVPN_NET_ID_LEN },
-	[MVPN_TLV_STATE] = { 1, 1 },
-	[MVPN_TLV_ADDR_REFUSED] = { 18, 18 },
-	[MVPN_TLV_MAX_OFFLINE] = { 4, 4 },
-	[MVPN_TLV_REKEY] = { 4, 4 },
-	[MVPN_TLV_PREFIX] = { 34, 34 },
-	[MVPN_TLV_PEER] = { 17, 17 + MVPN_NAME_MAX_B },
-	[MVPN_TLV_REV] = { 8, 8 },
-	[MVPN_TLV_REQ] = { sizeof(struct mvpn_req), INTRO_REQ_MAX_B },
-	[MVPN_TLV_NOISE1] = { INTRO_MSG1_B, INTRO_MSG1_B },
-	[MVPN_TLV_NOISE2] = { INTRO_MSG1_B, INTRO_MSG2_MAX_B },
-	[MVPN_TLV_SESSION] = { MVPN_ID_LEN, MVPN_ID_LEN },
-	[MVPN_TLV_SEQ] = { 8, 8 },
-	[MVPN_TLV_S_PUB] = { MVPN_KEY_LEN, MVPN_KEY_LEN },
-	[MVPN_TLV_PSK] = { MVPN_KEY_LEN, MVPN_KEY_LEN },
-	[MVPN_TLV_SELECTORS] = { 2, 2 + 2 * 17 * MVPN_SELECTORS_MAX },
-	[MVPN_TLV_TTL] = { 4, 4 },
-	[MVPN_TLV_ENDPOINT] = { 18, 18 },
-	[MVPN_TLV_NONCE] = { 16, 16 },
+	[MVPN_TLV_NAME] = {1, MVPN_NAME_MAX_B},
+	[MVPN_TLV_ADDR] = {16, 16},
+	[MVPN_TLV_UDP_PORT] = {2, 2},
+	[MVPN_TLV_BOOT_GEN] = {8, 8},
+	[MVPN_TLV_SUITES] = {2, 2},
+	[MVPN_TLV_VERSION] = {0, 128},
+	[MVPN_TLV_TIME] = {8, 8},
+	[MVPN_TLV_REASON] = {2, 2},
+	[MVPN_TLV_TEXT] = {0, 1024},
+	[MVPN_TLV_DEVICE] = {MVPN_ID_LEN, MVPN_ID_LEN},
+	[MVPN_TLV_NET] = {MVPN_NET_ID_LEN, MVPN_NET_ID_LEN},
+	[MVPN_TLV_STATE] = {1, 1},
+	[MVPN_TLV_ADDR_REFUSED] = {18, 18},
+	[MVPN_TLV_MAX_OFFLINE] = {4, 4},
+	[MVPN_TLV_REKEY] = {4, 4},
+	[MVPN_TLV_PREFIX] = {34, 34},
+	[MVPN_TLV_PEER] = {17, 17 + MVPN_NAME_MAX_B},
+	[MVPN_TLV_REV] = {8, 8},
+	[MVPN_TLV_REQ] = {sizeof(struct mvpn_req), INTRO_REQ_MAX_B},
+	[MVPN_TLV_NOISE1] = {INTRO_MSG1_B, INTRO_MSG1_B},
+	[MVPN_TLV_NOISE2] = {INTRO_MSG1_B, INTRO_MSG2_MAX_B},
+	[MVPN_TLV_SESSION] = {MVPN_ID_LEN, MVPN_ID_LEN},
+	[MVPN_TLV_SEQ] = {8, 8},
+	[MVPN_TLV_S_PUB] = {MVPN_KEY_LEN, MVPN_KEY_LEN},
+	[MVPN_TLV_PSK] = {MVPN_KEY_LEN, MVPN_KEY_LEN},
+	[MVPN_TLV_SELECTORS] = {2, 2 + 2 * 17 * MVPN_SELECTORS_MAX},
+	[MVPN_TLV_TTL] = {4, 4},
+	[MVPN_TLV_ENDPOINT] = {18, 18},
+	[MVPN_TLV_NONCE] = {16, 16},
 };
 
 static bool known(uint16_t type)
@@ -61,7 +64,7 @@ static bool size_ok(uint16_t type, size_t len)
 
 int chan_msg_check(const uint8_t *plain, size_t len)
 {
-	struct chan_msg m = { .tlvs = plain + CHAN_MSG_HEAD_B, .len = len - CHAN_MSG_HEAD_B };
+	struct chan_msg m = {.tlvs = plain + CHAN_MSG_HEAD_B, .len = len - CHAN_MSG_HEAD_B};
 	struct chan_tlv t;
 	size_t pos = 0;
 
@@ -84,7 +87,7 @@ bool chan_tlv_next(const struct chan_msg *m, size_t *pos, struct chan_tlv *ret)
 	len = p[2] << 8 | p[3];
 	if (left - TLV_HEAD_B < len)
 		return false;
-	*ret = (struct chan_tlv){ .type = p[0] << 8 | p[1], .len = len, .value = p + TLV_HEAD_B };
+	*ret = (struct chan_tlv){.type = p[0] << 8 | p[1], .len = len, .value = p + TLV_HEAD_B};
 	*pos += TLV_HEAD_B + len;
 	return true;
 }
@@ -189,7 +192,8 @@ static bool room(struct chan_buf *b, size_t more)
 	}
 	if (b->data) {
 		memcpy(data, b->data, b->len);
-		sodium_memzero(b->data, b->size); /* may hold a PSK: not for realloc() to leave behind */
+		/* may hold a PSK: not for realloc() to leave behind */
+		sodium_memzero(b->data, b->size);
 		free(b->data);
 	}
 	b->data = data;
@@ -199,7 +203,7 @@ static bool room(struct chan_buf *b, size_t more)
 
 void chan_begin(struct chan_buf *b, uint8_t type, uint8_t flags, uint16_t reqid)
 {
-	const uint8_t head[CHAN_MSG_HEAD_B] = { type, flags, reqid >> 8, reqid };
+	const uint8_t head[CHAN_MSG_HEAD_B] = {type, flags, reqid >> 8, reqid};
 
 	if (b->data)
 		sodium_memzero(b->data, b->len);

@@ -68,8 +68,9 @@ int mvpn_box_seal(uint8_t *out, const uint8_t *in, size_t len, const void *ad, s
 {
 	/* 192 bits of random nonce: no count of boxes under one key comes near a collision */
 	randombytes_buf(out, crypto_aead_xchacha20poly1305_ietf_NPUBBYTES);
-	crypto_aead_xchacha20poly1305_ietf_encrypt(out + crypto_aead_xchacha20poly1305_ietf_NPUBBYTES,
-						   NULL, in, len, ad, adlen, NULL, out, key);
+	crypto_aead_xchacha20poly1305_ietf_encrypt(
+		out + crypto_aead_xchacha20poly1305_ietf_NPUBBYTES, NULL, in, len, ad, adlen, NULL,
+		out, key);
 	return 0;
 }
 
@@ -112,13 +113,13 @@ void mvpn_hmac_sha256(uint8_t ret[32], const uint8_t *key, size_t keylen,
 void mvpn_hkdf(const uint8_t ck[32], const uint8_t *ikm, size_t ikmlen, unsigned n,
 	       uint8_t out1[32], uint8_t out2[32], uint8_t out3[32])
 {
-	uint8_t *out[3] = { out1, out2, out3 };
+	uint8_t *out[3] = {out1, out2, out3};
 	uint8_t prk[32], t[32];
 
 	/* an output may overwrite ck: it is read only here */
-	mvpn_hmac_sha256(prk, ck, 32, &(struct mvpn_part){ ikm, ikmlen }, 1);
+	mvpn_hmac_sha256(prk, ck, 32, &(struct mvpn_part){ikm, ikmlen}, 1);
 	for (uint8_t i = 1; i <= n; i++) {
-		struct mvpn_part parts[] = { { t, i > 1 ? sizeof(t) : 0 }, { &i, 1 } };
+		struct mvpn_part parts[] = {{t, i > 1 ? sizeof(t) : 0}, {&i, 1}};
 
 		mvpn_hmac_sha256(t, prk, sizeof(prk), parts, 2);
 		memcpy(out[i - 1], t, sizeof(t));
@@ -132,7 +133,7 @@ void mvpn_fingerprint(char ret[static MVPN_FINGERPRINT_LEN], const uint8_t pk[32
 	uint8_t digest[20];
 	char text[33];
 
-	mvpn_blake2b(digest, sizeof(digest), NULL, 0, &(struct mvpn_part){ pk, 32 }, 1);
+	mvpn_blake2b(digest, sizeof(digest), NULL, 0, &(struct mvpn_part){pk, 32}, 1);
 	mvpn_base32_encode(text, sizeof(text), digest, sizeof(digest));
 	for (unsigned i = 0; i < 8; i++) {
 		memcpy(ret + 5 * i, text + 4 * i, 4);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* In the order things happen: A's request, B's answer, A's check of it. The key derivation is intro_keys.c. */
+/*
+ * In the order things happen: A's request, B's answer, A's check of it. The key derivation is
+ * intro_keys.c.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +29,8 @@ struct payload2 {
 	uint8_t selectors_hash[32];
 	uint8_t ncand;
 } __attribute__((packed));
-#define PAYLOAD2_MAX_B (sizeof(struct payload2) + MVPN_CANDIDATES_MAX * sizeof(struct mvpn_candidate))
+#define PAYLOAD2_MAX_B \
+	(sizeof(struct payload2) + MVPN_CANDIDATES_MAX * sizeof(struct mvpn_candidate))
 
 _Static_assert(sizeof(struct payload2) == 65, "payload of message 2 before its candidates");
 _Static_assert(MSG2_OVERHEAD_B + PAYLOAD2_MAX_B <= INTRO_MSG2_MAX_B, "the longest message 2 fits");
@@ -41,7 +45,7 @@ struct intro_a {
 static size_t put_candidates(uint8_t *p, const struct intro_self *self)
 {
 	for (unsigned i = 0; i < self->ncand; i++) {
-		struct mvpn_candidate c = { .port_be = htons(self->cand[i].port) };
+		struct mvpn_candidate c = {.port_be = htons(self->cand[i].port)};
 
 		memcpy(c.addr, self->cand[i].addr.b, sizeof(c.addr));
 		memcpy(p + i * sizeof(c), &c, sizeof(c));
@@ -71,8 +75,8 @@ static bool self_ok(const struct intro_self *self)
 	       self->ncand <= MVPN_CANDIDATES_MAX;
 }
 
-static int handshake_new(struct noise **ret, const uint8_t *s, const uint8_t *rs, const uint8_t *req,
-			 size_t req_len)
+static int handshake_new(struct noise **ret, const uint8_t *s, const uint8_t *rs,
+			 const uint8_t *req, size_t req_len)
 {
 	uint8_t prologue[sizeof(PROLOGUE) + INTRO_REQ_MAX_B];
 	struct noise_config config = {
@@ -101,7 +105,7 @@ static bool pair_ok(const struct intro_pair *p, const uint8_t *req, const uint8_
 
 static void hash_selectors(uint8_t ret[32], const struct intro_pair *p)
 {
-	mvpn_blake2b(ret, 32, NULL, 0, &(struct mvpn_part){ p->selectors, p->selectors_len }, 1);
+	mvpn_blake2b(ret, 32, NULL, 0, &(struct mvpn_part){p->selectors, p->selectors_len}, 1);
 }
 
 /* ---- A: REQUEST ---- */
@@ -186,7 +190,8 @@ static int choose_suite(unsigned a, unsigned b)
 
 	if (both & 1U << (MVPN_AES256_GCM - 1))
 		return MVPN_AES256_GCM;
-	return both & 1U << (MVPN_CHACHA20_POLY1305 - 1) ? MVPN_CHACHA20_POLY1305 : -EPROTONOSUPPORT;
+	return both & 1U << (MVPN_CHACHA20_POLY1305 - 1) ? MVPN_CHACHA20_POLY1305
+							 : -EPROTONOSUPPORT;
 }
 
 static int write_msg2(struct noise *n, const struct intro_pair *p, const struct intro_self *self,
@@ -215,7 +220,7 @@ int intro_b_accept(const uint8_t *req_bytes, size_t req_len, const uint8_t *msg1
 		   uint8_t ret_msg2[static INTRO_MSG2_MAX_B], size_t *ret_msg2_len,
 		   struct intro_keys *ret)
 {
-	struct intro_keys keys = { 0 };
+	struct intro_keys keys = {0};
 	struct noise *n = NULL;
 	struct mvpn_req req;
 	uint8_t pk[32];
@@ -226,7 +231,8 @@ int intro_b_accept(const uint8_t *req_bytes, size_t req_len, const uint8_t *msg1
 	if (intro_req_check(req_bytes, req_len) < 0 || msg1_len != INTRO_MSG1_B)
 		return -EBADMSG;
 	memcpy(&req, req_bytes, sizeof(req));
-	if (mvpn_x25519_public(pk, self->s) < 0 || !pair_ok(p, req_bytes, pk, p->b_pk) || !req.spi_a_be)
+	if (mvpn_x25519_public(pk, self->s) < 0 || !pair_ok(p, req_bytes, pk, p->b_pk) ||
+	    !req.spi_a_be)
 		return -EBADMSG;
 	if (req.mode != MVPN_MODE_E2E)
 		return -EPROTONOSUPPORT;
@@ -251,9 +257,9 @@ int intro_b_accept(const uint8_t *req_bytes, size_t req_len, const uint8_t *msg1
 	keys.peer_udpport = ntohs(req.udpport_be);
 	keys.peer_boot_gen = be64toh(req.boot_gen_be);
 	get_candidates(&keys, req_bytes + sizeof(req), req.ncand);
-	r = intro_derive(n,
-			 &(struct intro_bound){ p, req_bytes, req_len, suite, keys.peer_spi, self->spi },
-			 keys.rx, keys.tx);
+	r = intro_derive(
+		n, &(struct intro_bound){p, req_bytes, req_len, suite, keys.peer_spi, self->spi},
+		keys.rx, keys.tx);
 	if (r == 0)
 		*ret = keys;
 out:
@@ -289,7 +295,8 @@ static int read_msg2(struct intro_a *a, const struct intro_pair *p, const uint8_
 	uint8_t pk[32];
 	int r;
 
-	if (len < MSG2_OVERHEAD_B + sizeof(struct payload2) || len > MSG2_OVERHEAD_B + PAYLOAD2_MAX_B)
+	if (len < MSG2_OVERHEAD_B + sizeof(struct payload2) ||
+	    len > MSG2_OVERHEAD_B + PAYLOAD2_MAX_B)
 		return -EBADMSG;
 	noise_set_psk(a->noise, p->psk);
 	r = noise_read_static(a->noise, msg2, len, pk);
@@ -302,7 +309,7 @@ static int read_msg2(struct intro_a *a, const struct intro_pair *p, const uint8_
 int intro_a_finish(struct intro_a *a, const struct intro_pair *p, const uint8_t *msg2, size_t len,
 		   struct intro_keys *ret)
 {
-	struct intro_keys keys = { 0 };
+	struct intro_keys keys = {0};
 	uint8_t payload[PAYLOAD2_MAX_B];
 	struct payload2 head;
 	struct mvpn_req req;
@@ -326,8 +333,8 @@ int intro_a_finish(struct intro_a *a, const struct intro_pair *p, const uint8_t 
 	keys.peer_boot_gen = be64toh(head.boot_gen_be);
 	get_candidates(&keys, payload + sizeof(head), head.ncand);
 	r = intro_derive(a->noise,
-			 &(struct intro_bound){ p, a->req, a->req_len, head.suite,
-						ntohl(req.spi_a_be), keys.peer_spi },
+			 &(struct intro_bound){p, a->req, a->req_len, head.suite,
+					       ntohl(req.spi_a_be), keys.peer_spi},
 			 keys.tx, keys.rx);
 	if (r == 0)
 		*ret = keys;

@@ -15,9 +15,10 @@ struct intro_bound {
 	uint32_t spi_a, spi_b;
 };
 void intro_ctx(uint8_t ret[32], const struct intro_bound *b);
-void intro_directions(uint8_t ret_ab[32], uint8_t ret_ba[32], const uint8_t k1[32], const uint8_t k2[32],
-		      const uint8_t h[32], const uint8_t ctx[32]);
+void intro_directions(uint8_t ret_ab[32], uint8_t ret_ba[32], const uint8_t k1[32],
+		      const uint8_t k2[32], const uint8_t h[32], const uint8_t ctx[32]);
 /* both, from a finished handshake */
-int intro_derive(struct noise *n, const struct intro_bound *b, uint8_t ret_ab[32], uint8_t ret_ba[32]);
+int intro_derive(struct noise *n, const struct intro_bound *b, uint8_t ret_ab[32],
+		 uint8_t ret_ba[32]);
 
 #endif

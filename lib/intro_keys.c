@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* PROTOCOL §3: from a finished handshake to the AEAD key of a packet, and the selectors that are bound on the way. */
+/*
+ * PROTOCOL §3: from a finished handshake to the AEAD key of a packet, and the selectors that are
+ * bound on the way.
+ */
 #include <errno.h>
 #include <string.h>
 
@@ -10,8 +13,8 @@
 #include "intro_impl.h"
 
 /*
- * "mavp1 ctx" | session_id[16] | A_id[16] | B_id[16] | s_A[32] | s_B[32] | len u16, selectors | len u16, REQ |
- * suite u8 | spi_A u32 | spi_B u32 | layer u8; big-endian
+ * "mavp1 ctx" | session_id[16] | A_id[16] | B_id[16] | s_A[32] | s_B[32] | len u16, selectors |
+ * len u16, REQ | suite u8 | spi_A u32 | spi_B u32 | layer u8; big-endian
  */
 void intro_ctx(uint8_t ret[32], const struct intro_bound *b)
 {
@@ -19,20 +22,13 @@ void intro_ctx(uint8_t ret[32], const struct intro_bound *b)
 	uint16_t selectors_len_be = htons(p->selectors_len), req_len_be = htons(b->req_len);
 	uint32_t spi_a_be = htonl(b->spi_a), spi_b_be = htonl(b->spi_b);
 	struct mvpn_part parts[] = {
-		{ "mavp1 ctx", 9 },
-		{ p->session_id, MVPN_ID_LEN },
-		{ p->a_id, MVPN_ID_LEN },
-		{ p->b_id, MVPN_ID_LEN },
-		{ p->a_pk, MVPN_KEY_LEN },
-		{ p->b_pk, MVPN_KEY_LEN },
-		{ &selectors_len_be, 2 },
-		{ p->selectors, p->selectors_len },
-		{ &req_len_be, 2 },
-		{ b->req, b->req_len },
-		{ &b->suite, 1 },
-		{ &spi_a_be, 4 },
-		{ &spi_b_be, 4 },
-		{ b->req + offsetof(struct mvpn_req, layer), 1 },
+		{"mavp1 ctx", 9},	 {p->session_id, MVPN_ID_LEN},
+		{p->a_id, MVPN_ID_LEN},	 {p->b_id, MVPN_ID_LEN},
+		{p->a_pk, MVPN_KEY_LEN}, {p->b_pk, MVPN_KEY_LEN},
+		{&selectors_len_be, 2},	 {p->selectors, p->selectors_len},
+		{&req_len_be, 2},	 {b->req, b->req_len},
+		{&b->suite, 1},		 {&spi_a_be, 4},
+		{&spi_b_be, 4},		 {b->req + offsetof(struct mvpn_req, layer), 1},
 	};
 
 	mvpn_blake2b(ret, 32, NULL, 0, parts, sizeof(parts) / sizeof(parts[0]));
@@ -41,8 +37,8 @@ void intro_ctx(uint8_t ret[32], const struct intro_bound *b)
 void intro_directions(uint8_t ret_ab[32], uint8_t ret_ba[32], const uint8_t k1[32],
 		      const uint8_t k2[32], const uint8_t h[32], const uint8_t ctx[32])
 {
-	struct mvpn_part ab[] = { { "mavp1 data A>B", 14 }, { h, 32 }, { ctx, 32 } };
-	struct mvpn_part ba[] = { { "mavp1 data B>A", 14 }, { h, 32 }, { ctx, 32 } };
+	struct mvpn_part ab[] = {{"mavp1 data A>B", 14}, {h, 32}, {ctx, 32}};
+	struct mvpn_part ba[] = {{"mavp1 data B>A", 14}, {h, 32}, {ctx, 32}};
 
 	mvpn_blake2b(ret_ab, 32, k1, 32, ab, 3);
 	mvpn_blake2b(ret_ba, 32, k2, 32, ba, 3);
@@ -108,7 +104,7 @@ static const uint8_t *get_prefixes(struct mvpn_prefix *ret, unsigned n, const ui
 
 int intro_selectors_decode(struct intro_selectors *ret, const uint8_t *data, size_t len)
 {
-	struct intro_selectors s = { 0 };
+	struct intro_selectors s = {0};
 	const uint8_t *p;
 
 	if (len < 2 || data[0] > MVPN_SELECTORS_MAX || data[1] > MVPN_SELECTORS_MAX ||

@@ -19,26 +19,30 @@ struct pattern {
 	uint8_t msg[3][TOKENS_MAX];
 };
 static const struct pattern patterns[] = {
-	[NOISE_XKPSK3] = { "Noise_XKpsk3_25519_ChaChaPoly_SHA256",
-			   false,
-			   true,
-			   3,
-			   { { E, ES }, { E, EE }, { S, SE, PSK } } },
-	[NOISE_KXPSK2] = { "Noise_KXpsk2_25519_ChaChaPoly_SHA256",
-			   true,
-			   false,
-			   2,
-			   { { E }, { E, EE, SE, S, ES, PSK } } },
+	[NOISE_XKPSK3] =
+		{
+			.name = "Noise_XKpsk3_25519_ChaChaPoly_SHA256",
+			.pre_responder_s = true,
+			.nmsg = 3,
+			.msg = {{E, ES}, {E, EE}, {S, SE, PSK}},
+		},
+	[NOISE_KXPSK2] =
+		{
+			.name = "Noise_KXpsk2_25519_ChaChaPoly_SHA256",
+			.pre_initiator_s = true,
+			.nmsg = 2,
+			.msg = {{E}, {E, EE, SE, S, ES, PSK}},
+		},
 };
 
 struct noise {
 	const struct pattern *pattern; /* NULL after an error: nothing but noise_free may follow */
 	bool initiator;
 	bool has_k, has_rs, has_psk, fixed_e, done;
-	unsigned next;	     /* message to be written or read */
-	unsigned token;	     /* of it: above 0 after noise_read_static */
-	size_t at, len;	     /* of it: bytes read so far, and its length */
-	uint64_t n;	     /* CipherState */
+	unsigned next;	/* message to be written or read */
+	unsigned token; /* of it: above 0 after noise_read_static */
+	size_t at, len; /* of it: bytes read so far, and its length */
+	uint64_t n;	/* CipherState */
 	uint8_t k[32];
 	uint8_t h[32], ck[32]; /* SymmetricState */
 	uint8_t s[32], s_pub[32], e[32], e_pub[32], rs[32], re[32], psk[32];
@@ -46,7 +50,7 @@ struct noise {
 
 static void mix_hash(struct noise *n, const void *data, size_t len)
 {
-	struct mvpn_part parts[] = { { n->h, sizeof(n->h) }, { data, len } };
+	struct mvpn_part parts[] = {{n->h, sizeof(n->h)}, {data, len}};
 
 	mvpn_sha256(n->h, parts, 2);
 }
@@ -176,7 +180,7 @@ int noise_new(struct noise **ret, const struct noise_config *c)
 		n->fixed_e = true;
 	}
 	/* the protocol's name is longer than HASHLEN (§5.2) */
-	mvpn_sha256(n->h, &(struct mvpn_part){ p->name, strlen(p->name) }, 1);
+	mvpn_sha256(n->h, &(struct mvpn_part){p->name, strlen(p->name)}, 1);
 	memcpy(n->ck, n->h, sizeof(n->ck));
 	mix_hash(n, c->prologue, c->prologue_len);
 	if (p->pre_initiator_s)
@@ -217,7 +221,7 @@ static size_t overhead(const struct noise *n)
 			len += 32;
 		else if (t[i] == S)
 			len += 32 + (k ? TAG : 0);
-		k = true; /* each pattern here is a psk one: every token makes a key, e too (§9.2) */
+		k = true; /* in psk patterns every token makes a key, e too (§9.2) */
 	}
 	return len + TAG;
 }
@@ -293,7 +297,7 @@ static int read_s(struct noise *n, const uint8_t *in)
 	return len;
 }
 
-/* Reads on from the token where the last call stopped. The caller has checked the message's length. */
+/* Reads on from the token where the last call stopped; the caller has checked the length. */
 static int read_tokens(struct noise *n, const uint8_t *msg, bool stop_after_s)
 {
 	const uint8_t *t = n->pattern->msg[n->next];
@@ -338,7 +342,7 @@ int noise_read(struct noise *n, const uint8_t *msg, size_t len, uint8_t *payload
 	size_t sealed;
 	int r;
 
-	/* overhead() of a half-read message would not be right; its length was checked in the first half */
+	/* the length of a half-read message was checked in its first half, when overhead() knew it */
 	if (!my_turn(n, false) || (again ? len != n->len : len < overhead(n)))
 		return fail(n, -EINVAL);
 	r = read_tokens(n, msg, false);

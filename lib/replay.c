@@ -3,7 +3,10 @@
 
 #include "replay.h"
 
-/* One word is always being filled, so the window proper is a word shorter than the ring (RFC 6479 §2). */
+/*
+ * One word is always being filled, so the window proper is a word shorter than the ring (RFC 6479
+ * §2).
+ */
 #define WINDOW (MVPN_REPLAY_BITS - 64)
 
 _Static_assert((REPLAY_WORDS & (REPLAY_WORDS - 1)) == 0, "a ring of words: a power of two");

@@ -18,12 +18,12 @@ static struct {
 	pthread_mutex_t lock;
 	union cell *free;
 	size_t in_use;
-} arena = { .lock = PTHREAD_MUTEX_INITIALIZER };
+} arena = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static int add_chunk(void)
 {
-	union cell *cells = mmap(NULL, CHUNK_B, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-				 -1, 0);
+	union cell *cells =
+		mmap(NULL, CHUNK_B, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (cells == MAP_FAILED)
 		return -1;

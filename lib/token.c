@@ -20,7 +20,7 @@ _Static_assert(PREFIX_LEN + (BINARY_MAX_B * 8 + 4) / 5 < MVPN_TOKEN_MAX, "the lo
 
 static void checksum(uint8_t ret[CHECKSUM_B], const uint8_t *data, size_t len)
 {
-	mvpn_blake2b(ret, CHECKSUM_B, NULL, 0, &(struct mvpn_part){ data, len }, 1);
+	mvpn_blake2b(ret, CHECKSUM_B, NULL, 0, &(struct mvpn_part){data, len}, 1);
 }
 
 /* "host:port": no white space or control characters, something on both sides of the last colon */
@@ -76,7 +76,7 @@ static const uint8_t *take(void *ret, const uint8_t *p, size_t len)
 static int parse(struct mvpn_token *ret, const uint8_t *bin, size_t len)
 {
 	const uint8_t *p = bin;
-	struct mvpn_token t = { 0 };
+	struct mvpn_token t = {0};
 	size_t server_len = len - FIXED_B;
 	int r = -EINVAL;
 
@@ -87,7 +87,8 @@ static int parse(struct mvpn_token *ret, const uint8_t *bin, size_t len)
 	p = take(t.secret, p, sizeof(t.secret));
 	p = take(t.server_pk, p, sizeof(t.server_pk));
 	if (*p++ != 0) {
-		r = -EPROTONOSUPPORT; /* a flag asks for something (a lock) that this version cannot honour */
+		/* a flag asks for something (a lock) that this version cannot honour */
+		r = -EPROTONOSUPPORT;
 		goto out;
 	}
 	for (unsigned i = 0; i < 8; i++)
@@ -114,7 +115,8 @@ int mvpn_token_decode(struct mvpn_token *ret, const char *text)
 	len = strlen(text);
 	while (len && isspace((unsigned char)text[len - 1]))
 		len--;
-	if (len < PREFIX_LEN || len >= sizeof(trimmed) || strncasecmp(text, PREFIX, PREFIX_LEN) != 0)
+	if (len < PREFIX_LEN || len >= sizeof(trimmed) ||
+	    strncasecmp(text, PREFIX, PREFIX_LEN) != 0)
 		return -EINVAL;
 	memcpy(trimmed, text + PREFIX_LEN, len - PREFIX_LEN);
 	trimmed[len - PREFIX_LEN] = '\0';
@@ -135,6 +137,5 @@ out:
 
 void mvpn_token_psk(uint8_t ret[32], const uint8_t secret[32])
 {
-	mvpn_blake2b(ret, 32, NULL, 0,
-		     (struct mvpn_part[]){ { "mavp1 enrol", 11 }, { secret, 32 } }, 2);
+	mvpn_blake2b(ret, 32, NULL, 0, (struct mvpn_part[]){{"mavp1 enrol", 11}, {secret, 32}}, 2);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The first byte says who reads the rest, cut into feeds of the second byte's size: a server from HELLO on; a client that
- * waits for REPLY; a server that has accepted a HELLO; an established channel, raw; or, past the AEAD, the TLV parser.
+ * The first byte says who reads the rest, cut into feeds of the second byte's size: a server from
+ * HELLO on; a client that waits for REPLY; a server that has accepted a HELLO; an established
+ * channel, raw; or, past the AEAD, the TLV parser.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static uint8_t server_s[32] = { 0x10 }, server_pk[32], client_s[32] = { 0x20 }, psk[32] = { 3 };
+static uint8_t server_s[32] = {0x10}, server_pk[32], client_s[32] = {0x20}, psk[32] = {3};
 
 static bool give_psk(void *arg, const struct chan_who *who, uint8_t ret[32])
 {
@@ -77,7 +78,7 @@ static void drive(struct chan *c, const uint8_t *data, size_t size, size_t chunk
 /* bytes as a plaintext message, sealed by an honest client */
 static void sealed(struct chan *client, struct chan *server, const uint8_t *data, size_t size)
 {
-	struct chan_buf b = { .data = (uint8_t *)data, .len = size, .size = size };
+	struct chan_buf b = {.data = (uint8_t *)data, .len = size, .size = size};
 	struct chan_msg m;
 
 	if (chan_send(client, &b) < 0)
@@ -89,7 +90,7 @@ static void sealed(struct chan *client, struct chan *server, const uint8_t *data
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct chan_client config = { .s = client_s, .server_pk = server_pk, .psk = psk };
+	struct chan_client config = {.s = client_s, .server_pk = server_pk, .psk = psk};
 	struct chan *client, *server;
 	size_t chunk;
 
@@ -98,7 +99,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	mvpn_crypto_init();
 	mvpn_x25519_public(server_pk, server_s);
 	chunk = data[1] ? data[1] : 100000;
-	if (chan_new_client(&client, &config) < 0 || chan_new_server(&server, server_s, give_psk, NULL) < 0)
+	if (chan_new_client(&client, &config) < 0 ||
+	    chan_new_server(&server, server_s, give_psk, NULL) < 0)
 		abort();
 	switch (data[0] % 5) {
 	case 0:

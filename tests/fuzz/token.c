@@ -20,7 +20,10 @@ static void check(const char *text)
 		abort();
 }
 
-/* raw bytes as the inside of a token, with the checksum made right: past the door that random text does not open */
+/*
+ * raw bytes as the inside of a token, with the checksum made right: past the door that random text
+ * does not open
+ */
 static void check_inside(const uint8_t *data, size_t size)
 {
 	uint8_t bin[364];
@@ -29,7 +32,7 @@ static void check_inside(const uint8_t *data, size_t size)
 	if (size > sizeof(bin) - 4)
 		return;
 	memcpy(bin, data, size);
-	mvpn_blake2b(bin + size, 4, NULL, 0, &(struct mvpn_part){ bin, size }, 1);
+	mvpn_blake2b(bin + size, 4, NULL, 0, &(struct mvpn_part){bin, size}, 1);
 	if (mvpn_base32_encode(text + 6, sizeof(text) - 6, bin, size + 4) < 0)
 		abort();
 	check(text);
@@ -49,8 +52,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	n = mvpn_base32_decode(out, sizeof(out), text);
 	if (n >= 0) {
 		if (mvpn_base32_encode(encoded, sizeof(encoded), out, n) < 0 ||
-		    mvpn_base32_decode(back, sizeof(back), encoded) != n || memcmp(out, back, n) != 0 ||
-		    strcasecmp(encoded, text) != 0)
+		    mvpn_base32_decode(back, sizeof(back), encoded) != n ||
+		    memcmp(out, back, n) != 0 || strcasecmp(encoded, text) != 0)
 			abort();
 	}
 	mvpn_unhex(out, size / 2 < sizeof(out) ? size / 2 : 0, text);

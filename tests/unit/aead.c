@@ -22,7 +22,9 @@ static unsigned suite_of(void **state)
 	unsigned suite = (uintptr_t)*state;
 
 	if (!have(suite)) {
-		print_message("# skipped: this CPU or build has no suite %u (AES-NI and PCLMULQDQ)\n", suite);
+		print_message(
+			"# skipped: this CPU or build has no suite %u (AES-NI and PCLMULQDQ)\n",
+			suite);
 		skip();
 	}
 	return suite;
@@ -34,7 +36,8 @@ static void wycheproof(unsigned suite, const char *file, size_t at_least)
 	struct octets key, iv, aad, msg, ct, tag;
 	size_t gi, vi, used = 0;
 
-	wycheproof_each(j, gi, g, vi, v) {
+	wycheproof_each(j, gi, g, vi, v)
+	{
 		bool valid = strcmp(vector_text(v, "result"), "valid") == 0;
 		uint8_t out[2048];
 		struct aead a;
@@ -77,12 +80,13 @@ static void chapoly_wycheproof(void **state)
 static void nonce_is_iv_xor_counter(void **state)
 {
 	unsigned suite = suite_of(state);
-	const uint8_t iv[12] = { 0xf0, 0xf1, 0xf2, 0xf3, 0xff, 1, 2, 3, 4, 5, 6, 0x0f };
-	const uint8_t nonce[12] = { 0xf0, 0xf1, 0xf2, 0xf3, 0xfe, 3, 1, 7, 1, 3, 1, 7 };
+	const uint8_t iv[12] = {0xf0, 0xf1, 0xf2, 0xf3, 0xff, 1, 2, 3, 4, 5, 6, 0x0f};
+	const uint8_t nonce[12] = {0xf0, 0xf1, 0xf2, 0xf3, 0xfe, 3, 1, 7, 1, 3, 1, 7};
 	uint8_t ct[20], expected[20];
 	struct aead a;
 
-	assert_int_equal(aead_set(&a, suite, (const uint8_t *)"0123456789abcdef0123456789abcdef", iv), 0);
+	assert_int_equal(
+		aead_set(&a, suite, (const uint8_t *)"0123456789abcdef0123456789abcdef", iv), 0);
 	aead_seal(&a, 0x0102030405060708, "sixteen bytes ad", (const uint8_t *)"abcd", 4, ct);
 	aead_seal_raw(&a, nonce, "sixteen bytes ad", 16, (const uint8_t *)"abcd", 4, expected);
 	assert_memory_equal(ct, expected, sizeof(ct));
@@ -139,7 +143,7 @@ static void any_length(void **state)
 static void unset_key_is_harmless(void **state)
 {
 	uint8_t ct[20], out[4];
-	struct aead a = { 0 };
+	struct aead a = {0};
 
 	memset(ct, 0xff, sizeof(ct));
 	aead_seal(&a, 0, "sixteen bytes ad", (const uint8_t *)"abcd", 4, ct);
@@ -157,7 +161,10 @@ static void chapoly_always_there(void **state)
 	assert_true(have(MVPN_CHACHA20_POLY1305));
 }
 
-/* Two threads seal and open at once with the process's one manager and one shared key: each must read its own. */
+/*
+ * Two threads seal and open at once with the process's one manager and one shared key: each must
+ * read its own.
+ */
 struct job {
 	const struct aead *a;
 	uint8_t fill;
@@ -188,9 +195,10 @@ static void two_threads(void **state)
 	pthread_t threads[2];
 	struct aead a;
 
-	assert_int_equal(aead_set(&a, suite, (const uint8_t *)"0123456789abcdef0123456789abcdef", zeros), 0);
+	assert_int_equal(
+		aead_set(&a, suite, (const uint8_t *)"0123456789abcdef0123456789abcdef", zeros), 0);
 	for (unsigned i = 0; i < 2; i++) {
-		jobs[i] = (struct job){ .a = &a, .fill = 0x11 * (i + 1) };
+		jobs[i] = (struct job){.a = &a, .fill = 0x11 * (i + 1)};
 		assert_int_equal(pthread_create(&threads[i], NULL, seal_and_open, &jobs[i]), 0);
 	}
 	for (unsigned i = 0; i < 2; i++) {
@@ -199,9 +207,9 @@ static void two_threads(void **state)
 	}
 }
 
-#define SUITE_TEST(fn, suite)                                                                      \
-	{                                                                                          \
-		#fn ":" #suite, fn, NULL, NULL, (void *)(uintptr_t)(suite)                         \
+#define SUITE_TEST(fn, suite)                                              \
+	{                                                                  \
+#fn ":" #suite, fn, NULL, NULL, (void *)(uintptr_t)(suite) \
 	}
 #define BOTH(fn) SUITE_TEST(fn, MVPN_CHACHA20_POLY1305), SUITE_TEST(fn, MVPN_AES256_GCM)
 

@@ -10,15 +10,16 @@
 #include "crypto.h"
 
 /*
- * A client's HELLO, built by an independent model of Noise in Python (hashlib, hmac, cryptography): server secret
- * 01 02 … 20, ephemeral 51 52 … 70; log-in with psk_epoch 7, and enrolment with token id 70 71 … 7f.
+ * A client's HELLO, built by an independent model of Noise in Python (hashlib, hmac, cryptography):
+ * server secret 01 02 … 20, ephemeral 51 52 … 70; log-in with psk_epoch 7, and enrolment with token
+ * id 70 71 … 7f.
  */
 #define LOGIN_HELLO                                                                                \
-	"4d4156500101010000340233f006ef4bed144ea0a5bb46c7067c7c2acec5f8cc811f3df59fdcd5ac76148ab8"  \
+	"4d4156500101010000340233f006ef4bed144ea0a5bb46c7067c7c2acec5f8cc811f3df59fdcd5ac76148ab8" \
 	"21b719b3fc43f6daa6976e9b14912723834bf51a262dc7b63e38ed964fab72f544ae"
 #define ENROL_HELLO                                                                                \
-	"4d4156500101010100400233f006ef4bed144ea0a5bb46c7067c7c2acec5f8cc811f3df59fdcd5ac7614fac9"  \
-	"53c3c115ff040d68117914871dc11b922bea9fe67e85f6d0a688c4cbee3adcf96e6822c7d254a9d904084572"  \
+	"4d4156500101010100400233f006ef4bed144ea0a5bb46c7067c7c2acec5f8cc811f3df59fdcd5ac7614fac9" \
+	"53c3c115ff040d68117914871dc11b922bea9fe67e85f6d0a688c4cbee3adcf96e6822c7d254a9d904084572" \
 	"1ddd"
 
 static bool no_psk(void *arg, const struct chan_who *who, uint8_t ret[32])
@@ -93,7 +94,8 @@ static void enrolment_derives_the_same_psk(void **state)
 	assert_memory_equal(a, b, 32);
 	chan_pair_free(&p);
 
-	chan_pair_init(&p, true); /* another handshake gives another PSK, with the same token even */
+	chan_pair_init(&p,
+		       true); /* another handshake gives another PSK, with the same token even */
 	assert_int_equal(chan_pair_run(&p), 0);
 	assert_int_equal(chan_device_psk(p.client, p.psk, other), 0);
 	assert_memory_not_equal(a, other, 32);
@@ -116,7 +118,8 @@ static void device_psk_golden(void **state)
 	}
 	assert_int_equal(chan_device_psk(p.client, token_psk, psk), 0);
 	mvpn_hex(hex, psk, 32);
-	assert_string_equal(hex, "cdd5bf453e995920780233fdbbadf13980d2dec1e34fef14da88c4e13658e9d8");
+	assert_string_equal(hex,
+			    "cdd5bf453e995920780233fdbbadf13980d2dec1e34fef14da88c4e13658e9d8");
 	chan_pair_free(&p);
 }
 
@@ -212,7 +215,7 @@ static void every_bit_of_hello(void **state)
 		r = chan_feed(s, hello, len);
 		if (r == 0) { /* a greater length: it waits, and the next bytes show it */
 			assert_true(bit / 8 == 8 || bit / 8 == 9);
-			r = chan_feed(s, (uint8_t[256]){ 0 }, 256);
+			r = chan_feed(s, (uint8_t[256]){0}, 256);
 		}
 		if (bit < 32)
 			assert_int_equal(r, -EPROTO);
@@ -256,9 +259,9 @@ static int feed_hello_with(struct chan_pair *p, size_t at, uint8_t value, struct
 	size_t len = chan_pair_pending(p, hello);
 
 	hello[at] = value;
-	mvpn_blake2b(key, 32, NULL, 0,
-		     (struct mvpn_part[]){ { "mavp1 mac1", 10 }, { p->server_pk, 32 } }, 2);
-	mvpn_blake2b(hello + len - 16, 16, key, 32, &(struct mvpn_part){ hello, len - 16 }, 1);
+	mvpn_blake2b(key, 32, NULL, 0, (struct mvpn_part[]){{"mavp1 mac1", 10}, {p->server_pk, 32}},
+		     2);
+	mvpn_blake2b(hello + len - 16, 16, key, 32, &(struct mvpn_part){hello, len - 16}, 1);
 	assert_int_equal(chan_new_server(ret, p->s, chan_pair_psk, p), 0);
 	return chan_feed(*ret, hello, len);
 }
@@ -270,13 +273,14 @@ static void versions_and_flags(void **state)
 		uint8_t value;
 		int error;
 	} tries[] = {
-		{ 4, 0, -EBADMSG },	    /* ver_min 0..1: fine, but not what the client signed (prologue) */
-		{ 5, 9, -EBADMSG },	    /* 1..9, likewise */
-		{ 6, 2, -EPROTO },	    /* outside its own range */
-		{ 4, 2, -EPROTO },	    /* range upside down */
-		{ 7, 2, -EPROTO },	    /* unknown flag */
-		{ 7, 1, -EPROTO },	    /* enrolment with a log-in's length */
-		{ 11, 0xff, -EBADMSG },	    /* another ephemeral, right mac1: Noise says no */
+		{4, 0,
+		 -EBADMSG}, /* ver_min 0..1: fine, but not what the client signed (prologue) */
+		{5, 9, -EBADMSG},     /* 1..9, likewise */
+		{6, 2, -EPROTO},      /* outside its own range */
+		{4, 2, -EPROTO},      /* range upside down */
+		{7, 2, -EPROTO},      /* unknown flag */
+		{7, 1, -EPROTO},      /* enrolment with a log-in's length */
+		{11, 0xff, -EBADMSG}, /* another ephemeral, right mac1: Noise says no */
 	};
 
 	for (size_t i = 0; i < sizeof(tries) / sizeof(tries[0]); i++) {
@@ -284,7 +288,8 @@ static void versions_and_flags(void **state)
 		struct chan *s;
 
 		chan_pair_init(&p, false);
-		assert_int_equal(feed_hello_with(&p, tries[i].at, tries[i].value, &s), tries[i].error);
+		assert_int_equal(feed_hello_with(&p, tries[i].at, tries[i].value, &s),
+				 tries[i].error);
 		assert_chan_dead(s, tries[i].error);
 		chan_free(s);
 		chan_pair_free(&p);
@@ -293,19 +298,21 @@ static void versions_and_flags(void **state)
 
 static void later_version_only(void **state)
 {
-	uint8_t hello[10 + 100 + 16] = { 'M', 'A', 'V', 'P', 2, 3, 2, 0, 0, 100 }, key[32];
+	uint8_t hello[10 + 100 + 16] = {'M', 'A', 'V', 'P', 2, 3, 2, 0, 0, 100}, key[32];
 	struct chan_pair p;
 
 	chan_pair_init(&p, false);
-	mvpn_blake2b(key, 32, NULL, 0,
-		     (struct mvpn_part[]){ { "mavp1 mac1", 10 }, { p.server_pk, 32 } }, 2);
-	mvpn_blake2b(hello + 110, 16, key, 32, &(struct mvpn_part){ hello, 110 }, 1);
+	mvpn_blake2b(key, 32, NULL, 0, (struct mvpn_part[]){{"mavp1 mac1", 10}, {p.server_pk, 32}},
+		     2);
+	mvpn_blake2b(hello + 110, 16, key, 32, &(struct mvpn_part){hello, 110}, 1);
 	assert_int_equal(chan_feed(p.server, hello, sizeof(hello)), -EPROTONOSUPPORT);
 	assert_chan_dead(p.server, -EPROTONOSUPPORT);
 	chan_pair_free(&p);
 }
 
-/* who replays a HELLO gets an answer, but cannot finish: neither with the old FINISH nor otherwise */
+/*
+ * who replays a HELLO gets an answer, but cannot finish: neither with the old FINISH nor otherwise
+ */
 static void replayed_hello(void **state)
 {
 	uint8_t hello[256], finish[256];
@@ -346,7 +353,8 @@ static void every_byte_of_reply_and_finish(void **state)
 			if (finish)
 				chan_pair_move(&p, p.server, p.client);
 			to = finish ? p.server : p.client;
-			memcpy(msg, chan_output(finish ? p.client : p.server, &len), 128 > len ? len : 128);
+			memcpy(msg, chan_output(finish ? p.client : p.server, &len),
+			       128 > len ? len : 128);
 			msg[i] ^= 1 << i % 8;
 			r = chan_feed(to, msg, len);
 			assert_true(i < 2 ? r == -EPROTO : r == -EBADMSG);

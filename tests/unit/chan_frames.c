@@ -22,7 +22,7 @@ static void up(struct chan_pair *p)
 static void frames_of_any_size(void **state)
 {
 	static uint8_t filler[MVPN_CHAN_PLAIN_MAX_B];
-	struct chan_buf b = { 0 };
+	struct chan_buf b = {0};
 	struct chan_pair p;
 
 	up(&p);
@@ -63,7 +63,7 @@ static void every_bit_of_a_frame(void **state)
 	size_t len = 1;
 
 	for (size_t i = 0; i < 8 * len; i++) {
-		uint8_t frame[256], more[512] = { 0 };
+		uint8_t frame[256], more[512] = {0};
 		struct chan_msg m;
 		struct chan_pair p;
 		int r;
@@ -121,7 +121,7 @@ static void frame_too_short(void **state)
 		struct chan_pair p;
 
 		up(&p);
-		assert_int_equal(chan_feed(p.server, (uint8_t[]){ 0, len }, 2), 0);
+		assert_int_equal(chan_feed(p.server, (uint8_t[]){0, len}, 2), 0);
 		assert_int_equal(chan_next(p.server, &m), -EPROTO);
 		chan_pair_free(&p);
 	}
@@ -129,7 +129,7 @@ static void frame_too_short(void **state)
 
 static void nonces_never_wrap(void **state)
 {
-	struct chan_buf b = { 0 };
+	struct chan_buf b = {0};
 	struct chan_msg m;
 	struct chan_pair p;
 
@@ -140,7 +140,7 @@ static void nonces_never_wrap(void **state)
 	assert_int_equal(chan_next(p.server, &m), 1);
 	chan_begin(&b, 1, 0, 0);
 	assert_int_equal(chan_send(p.client, &b), -EOVERFLOW);
-	assert_int_equal(chan_feed(p.server, (uint8_t[22]){ 0, 20 }, 22), 0);
+	assert_int_equal(chan_feed(p.server, (uint8_t[22]){0, 20}, 22), 0);
 	assert_int_equal(chan_next(p.server, &m), -EPROTO);
 	chan_buf_free(&b);
 	chan_pair_free(&p);
@@ -148,11 +148,12 @@ static void nonces_never_wrap(void **state)
 
 static void input_is_bounded(void **state)
 {
-	static uint8_t big[CHAN_IN_MAX_B + 1] = { 0xff, 0xff };
+	static uint8_t big[CHAN_IN_MAX_B + 1] = {0xff, 0xff};
 	struct chan_pair p;
 
 	up(&p);
-	assert_int_equal(chan_feed(p.server, big, 65536), 0); /* a byte less than the frame it announces */
+	assert_int_equal(chan_feed(p.server, big, 65536),
+			 0); /* a byte less than the frame it announces */
 	assert_int_equal(chan_feed(p.server, big, 65536), 0);
 	assert_int_equal(chan_feed(p.server, big, sizeof(big) - 131072), -ENOBUFS);
 	assert_chan_dead(p.server, -ENOBUFS);
@@ -162,7 +163,7 @@ static void input_is_bounded(void **state)
 static void output_is_bounded(void **state)
 {
 	static uint8_t filler[60000];
-	struct chan_buf b = { 0 };
+	struct chan_buf b = {0};
 	struct chan_pair p;
 	size_t len;
 	int r;
@@ -240,7 +241,7 @@ static void idle_channel_is_small(void **state)
 
 static void not_up_yet(void **state)
 {
-	struct chan_buf b = { 0 };
+	struct chan_buf b = {0};
 	struct chan_msg m;
 	struct chan_pair p;
 

@@ -12,7 +12,7 @@
 
 static void build_and_read(void **state)
 {
-	struct chan_buf b = { 0 };
+	struct chan_buf b = {0};
 	struct chan_msg m;
 	struct chan_tlv t;
 	struct chan_pair p;
@@ -68,7 +68,7 @@ static void build_and_read(void **state)
 /* what a receiver says about a plaintext that no honest sender would seal */
 static int received(const uint8_t *plain, size_t len)
 {
-	struct chan_buf b = { .data = (uint8_t *)plain, .len = len, .size = len };
+	struct chan_buf b = {.data = (uint8_t *)plain, .len = len, .size = len};
 	struct chan_msg m;
 	struct chan_pair p;
 	int r;
@@ -84,7 +84,7 @@ static int received(const uint8_t *plain, size_t len)
 	return r;
 }
 
-#define RECEIVED(...) received((uint8_t[]){ __VA_ARGS__ }, sizeof((uint8_t[]){ __VA_ARGS__ }))
+#define RECEIVED(...) received((uint8_t[]){__VA_ARGS__}, sizeof((uint8_t[]){__VA_ARGS__}))
 
 static void framing(void **state)
 {
@@ -114,26 +114,21 @@ static void unknown_types(void **state)
 static const struct {
 	uint16_t type, min, max;
 } sizes[] = {
-	{ MVPN_TLV_NAME, 1, 63 },	{ MVPN_TLV_ADDR, 16, 16 },
-	{ MVPN_TLV_UDP_PORT, 2, 2 },	{ MVPN_TLV_BOOT_GEN, 8, 8 },
-	{ MVPN_TLV_SUITES, 2, 2 },	{ MVPN_TLV_VERSION, 0, 128 },
-	{ MVPN_TLV_TIME, 8, 8 },	{ MVPN_TLV_REASON, 2, 2 },
-	{ MVPN_TLV_TEXT, 0, 1024 },	{ MVPN_TLV_DEVICE, 16, 16 },
-	{ MVPN_TLV_NET, 8, 8 },		{ MVPN_TLV_STATE, 1, 1 },
-	{ MVPN_TLV_ADDR_REFUSED, 18, 18 }, { MVPN_TLV_MAX_OFFLINE, 4, 4 },
-	{ MVPN_TLV_REKEY, 4, 4 },	{ MVPN_TLV_PREFIX, 34, 34 },
-	{ MVPN_TLV_PEER, 17, 80 },	{ MVPN_TLV_REV, 8, 8 },
-	{ MVPN_TLV_REQ, 100, 260 },	{ MVPN_TLV_NOISE1, 48, 48 },
-	{ MVPN_TLV_NOISE2, 48, 512 },	{ MVPN_TLV_SESSION, 16, 16 },
-	{ MVPN_TLV_SEQ, 8, 8 },		{ MVPN_TLV_S_PUB, 32, 32 },
-	{ MVPN_TLV_PSK, 32, 32 },	{ MVPN_TLV_SELECTORS, 2, 2178 },
-	{ MVPN_TLV_TTL, 4, 4 },		{ MVPN_TLV_ENDPOINT, 18, 18 },
-	{ MVPN_TLV_NONCE, 16, 16 },
+	{MVPN_TLV_NAME, 1, 63},		 {MVPN_TLV_ADDR, 16, 16},	{MVPN_TLV_UDP_PORT, 2, 2},
+	{MVPN_TLV_BOOT_GEN, 8, 8},	 {MVPN_TLV_SUITES, 2, 2},	{MVPN_TLV_VERSION, 0, 128},
+	{MVPN_TLV_TIME, 8, 8},		 {MVPN_TLV_REASON, 2, 2},	{MVPN_TLV_TEXT, 0, 1024},
+	{MVPN_TLV_DEVICE, 16, 16},	 {MVPN_TLV_NET, 8, 8},		{MVPN_TLV_STATE, 1, 1},
+	{MVPN_TLV_ADDR_REFUSED, 18, 18}, {MVPN_TLV_MAX_OFFLINE, 4, 4},	{MVPN_TLV_REKEY, 4, 4},
+	{MVPN_TLV_PREFIX, 34, 34},	 {MVPN_TLV_PEER, 17, 80},	{MVPN_TLV_REV, 8, 8},
+	{MVPN_TLV_REQ, 100, 260},	 {MVPN_TLV_NOISE1, 48, 48},	{MVPN_TLV_NOISE2, 48, 512},
+	{MVPN_TLV_SESSION, 16, 16},	 {MVPN_TLV_SEQ, 8, 8},		{MVPN_TLV_S_PUB, 32, 32},
+	{MVPN_TLV_PSK, 32, 32},		 {MVPN_TLV_SELECTORS, 2, 2178}, {MVPN_TLV_TTL, 4, 4},
+	{MVPN_TLV_ENDPOINT, 18, 18},	 {MVPN_TLV_NONCE, 16, 16},
 };
 
 static int received_sized(uint16_t type, uint16_t len)
 {
-	uint8_t plain[4096] = { 1, 0, 0, 0, type >> 8, type, len >> 8, len };
+	uint8_t plain[4096] = {1, 0, 0, 0, type >> 8, type, len >> 8, len};
 
 	return received(plain, 8 + len);
 }
@@ -155,7 +150,7 @@ static void known_sizes(void **state)
 static void builder_refuses_the_same(void **state)
 {
 	static const uint8_t value[4096];
-	struct chan_buf b = { 0 };
+	struct chan_buf b = {0};
 	struct chan_pair p;
 
 	chan_pair_init(&p, false);
@@ -179,7 +174,7 @@ static void builder_refuses_the_same(void **state)
 static void too_long(void **state)
 {
 	static uint8_t value[MVPN_CHAN_PLAIN_MAX_B];
-	struct chan_buf b = { 0 };
+	struct chan_buf b = {0};
 
 	chan_begin(&b, 1, 0, 0);
 	chan_put(&b, 0x7000, value, sizeof(value) - 8);
@@ -195,7 +190,7 @@ static void too_long(void **state)
 
 static void one_message_to_many(void **state)
 {
-	struct chan_buf b = { 0 };
+	struct chan_buf b = {0};
 	struct chan_pair p[2];
 
 	chan_begin(&b, MVPN_MSG_REVOKE, 0, 0);

@@ -28,7 +28,7 @@ static inline bool chan_pair_psk(void *arg, const struct chan_who *who, uint8_t 
 
 static inline void chan_pair_init(struct chan_pair *p, bool enrol)
 {
-	struct chan_client c = { .enrol = enrol, .psk_epoch = 3, .boot_gen = 0x1122334455667788 };
+	struct chan_client c = {.enrol = enrol, .psk_epoch = 3, .boot_gen = 0x1122334455667788};
 
 	memset(p, 0, sizeof(*p));
 	mvpn_keypair(p->s, p->server_pk);
@@ -90,7 +90,7 @@ static inline int chan_pair_run(struct chan_pair *p)
 /* a message with one TLV, MVPN_TLV_BOOT_GEN = reqid */
 static inline void chan_pair_send(struct chan *c, uint8_t type, uint16_t reqid)
 {
-	struct chan_buf b = { 0 };
+	struct chan_buf b = {0};
 
 	chan_begin(&b, type, 0, reqid);
 	chan_put_u64(&b, MVPN_TLV_BOOT_GEN, reqid);

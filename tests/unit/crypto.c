@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Values without another source named come from Python's hashlib and hmac, given the inputs that stand beside them. */
+/*
+ * Values without another source named come from Python's hashlib and hmac, given the inputs that
+ * stand beside them.
+ */
 #include "test.h"
 
 #include <errno.h>
@@ -30,7 +33,8 @@ static void x25519_wycheproof(void **state)
 	struct octets sk, pk, shared;
 	size_t gi, vi;
 
-	wycheproof_each(j, gi, g, vi, v) {
+	wycheproof_each(j, gi, g, vi, v)
+	{
 		uint8_t out[32];
 		int r;
 
@@ -65,7 +69,8 @@ static void chapoly_wycheproof(void **state)
 	struct octets key, iv, aad, msg, ct, tag;
 	size_t gi, vi, used = 0;
 
-	wycheproof_each(j, gi, g, vi, v) {
+	wycheproof_each(j, gi, g, vi, v)
+	{
 		bool valid = strcmp(vector_text(v, "result"), "valid") == 0;
 		uint8_t out[2048];
 		int r;
@@ -98,7 +103,8 @@ static void box_wycheproof(void **state)
 	struct octets key, box, aad, msg, ct, tag;
 	size_t gi, vi, used = 0;
 
-	wycheproof_each(j, gi, g, vi, v) {
+	wycheproof_each(j, gi, g, vi, v)
+	{
 		bool valid = strcmp(vector_text(v, "result"), "valid") == 0;
 		uint8_t out[2048];
 		int r;
@@ -148,7 +154,8 @@ static void hmac_wycheproof(void **state)
 	struct octets key, msg, tag;
 	size_t gi, vi;
 
-	wycheproof_each(j, gi, g, vi, v) {
+	wycheproof_each(j, gi, g, vi, v)
+	{
 		bool valid = strcmp(vector_text(v, "result"), "valid") == 0;
 		uint8_t out[32];
 		size_t half;
@@ -157,17 +164,18 @@ static void hmac_wycheproof(void **state)
 		vector_hex(&msg, v, "msg");
 		vector_hex(&tag, v, "tag");
 		half = msg.len / 2;
-		mvpn_hmac_sha256(out, key.b, key.len,
-				 (struct mvpn_part[]){ { msg.b, half }, { msg.b + half, msg.len - half } },
-				 2);
-		vector_check(v, (memcmp(out, tag.b, wycheproof_size(g, "tagSize") / 8) == 0) == valid);
+		mvpn_hmac_sha256(
+			out, key.b, key.len,
+			(struct mvpn_part[]){{msg.b, half}, {msg.b + half, msg.len - half}}, 2);
+		vector_check(v,
+			     (memcmp(out, tag.b, wycheproof_size(g, "tagSize") / 8) == 0) == valid);
 	}
 	json_decref(j);
 }
 
 /*
- * Noise's HKDF (§4.3) is RFC 5869 with its chaining key as salt and an empty info. HMAC pads a key with zeros, so a salt
- * of up to 32 bytes is the same as a chaining key with zeros at the end.
+ * Noise's HKDF (§4.3) is RFC 5869 with its chaining key as salt and an empty info. HMAC pads a key
+ * with zeros, so a salt of up to 32 bytes is the same as a chaining key with zeros at the end.
  */
 static void hkdf_wycheproof(void **state)
 {
@@ -175,9 +183,10 @@ static void hkdf_wycheproof(void **state)
 	struct octets ikm, salt, info, okm;
 	size_t gi, vi, used = 0;
 
-	wycheproof_each(j, gi, g, vi, v) {
+	wycheproof_each(j, gi, g, vi, v)
+	{
 		size_t size = json_integer_value(json_object_get(v, "size"));
-		uint8_t ck[32] = { 0 }, out[96];
+		uint8_t ck[32] = {0}, out[96];
 
 		vector_hex(&ikm, v, "ikm");
 		vector_hex(&salt, v, "salt");
@@ -207,7 +216,7 @@ static void hkdf_output_may_replace_ck(void **state)
 
 static void hashes(void **state)
 {
-	struct mvpn_part abc[] = { { "a", 1 }, { "bc", 2 } };
+	struct mvpn_part abc[] = {{"a", 1}, {"bc", 2}};
 	uint8_t out[64], key[65];
 
 	/* FIPS 180-4 and RFC 7693 appendix A, "abc" */
@@ -221,7 +230,7 @@ static void hashes(void **state)
 	assert_hex(out, 4, "63906248");
 	count_up(key, 0, sizeof(key));
 	assert_int_equal(mvpn_blake2b(out, 32, key, 16,
-				      (struct mvpn_part[]){ { "part one, ", 10 }, { "part two", 8 } }, 2),
+				      (struct mvpn_part[]){{"part one, ", 10}, {"part two", 8}}, 2),
 			 0);
 	assert_hex(out, 32, "d7be00df0ecb25af5fe6921ae999c7c4b3e075d749eddf9287a6a0b38e5f74f5");
 	assert_int_equal(mvpn_blake2b(out, 0, NULL, 0, abc, 2), -EINVAL);
@@ -232,9 +241,13 @@ static void hashes(void **state)
 static void base32_rfc4648(void **state)
 {
 	static const char *const pairs[][2] = {
-		{ "", "" },	      { "f", "MY" },	      { "fo", "MZXQ" },
-		{ "foo", "MZXW6" },   { "foob", "MZXW6YQ" },  { "fooba", "MZXW6YTB" },
-		{ "foobar", "MZXW6YTBOI" },
+		{"", ""},
+		{"f", "MY"},
+		{"fo", "MZXQ"},
+		{"foo", "MZXW6"},
+		{"foob", "MZXW6YQ"},
+		{"fooba", "MZXW6YTB"},
+		{"foobar", "MZXW6YTBOI"},
 	};
 	char text[17];
 	uint8_t out[8];
@@ -257,11 +270,11 @@ static void base32_rfc4648(void **state)
 static void base32_refuses(void **state)
 {
 	static const char *const bad[] = {
-		"M",	    /* half a byte */
+		"M",	     /* half a byte */
 		"MZXW6YTBO", /* one digit too many or few */
 		"MZXW6Y",    /* six digits are no whole bytes */
-		"MZ",	    /* a bit set beyond the last byte */
-		"MY======", "M1", "M8", "M Y", "M-",
+		"MZ",	     /* a bit set beyond the last byte */
+		"MY======",  "M1", "M8", "M Y", "M-",
 	};
 	uint8_t out[16];
 

@@ -46,10 +46,22 @@ static void scene_init(struct scene *s)
 		s->b_cand[i].addr.b[15] = i + 101;
 		s->b_cand[i].port = 2000 + i;
 	}
-	s->a_self = (struct intro_self){ .s = s->a_s,	 .spi = 0x00010002, .lanes = 2, .suites = 3,
-					 .udpport = 7469, .boot_gen = 0x1111,	 .ncand = 2, .cand = s->a_cand };
-	s->b_self = (struct intro_self){ .s = s->b_s,	 .spi = 0x00030004, .lanes = 16, .suites = 3,
-					 .udpport = 7470, .boot_gen = 0x2222,	 .ncand = 1, .cand = s->b_cand };
+	s->a_self = (struct intro_self){.s = s->a_s,
+					.spi = 0x00010002,
+					.lanes = 2,
+					.suites = 3,
+					.udpport = 7469,
+					.boot_gen = 0x1111,
+					.ncand = 2,
+					.cand = s->a_cand};
+	s->b_self = (struct intro_self){.s = s->b_s,
+					.spi = 0x00030004,
+					.lanes = 16,
+					.suites = 3,
+					.udpport = 7470,
+					.boot_gen = 0x2222,
+					.ncand = 1,
+					.cand = s->b_cand};
 	s->a_pair = s->b_pair = (struct intro_pair){
 		.session_id = s->session_id,
 		.a_id = s->a_id,
@@ -60,7 +72,8 @@ static void scene_init(struct scene *s)
 		.selectors = s->selectors,
 		.selectors_len = sizeof(s->selectors),
 	};
-	s->tmpl = (struct mvpn_req){ .layer = MVPN_LAYER_NETWORK, .proto = 6, .dport_be = htons(443) };
+	s->tmpl =
+		(struct mvpn_req){.layer = MVPN_LAYER_NETWORK, .proto = 6, .dport_be = htons(443)};
 	memcpy(s->tmpl.a_id, s->a_id, 16);
 	memset(s->tmpl.dst, 0xff, 16);
 }
@@ -72,8 +85,8 @@ static int start(struct scene *s)
 
 static int accept_it(struct scene *s)
 {
-	return intro_b_accept(s->req, s->req_len, s->msg1, sizeof(s->msg1), &s->b_pair, &s->b_self, s->msg2,
-			      &s->msg2_len, &s->b_keys);
+	return intro_b_accept(s->req, s->req_len, s->msg1, sizeof(s->msg1), &s->b_pair, &s->b_self,
+			      s->msg2, &s->msg2_len, &s->b_keys);
 }
 
 static int finish(struct scene *s)
@@ -162,10 +175,10 @@ static void suite_choice(void **state)
 		uint8_t a, b;
 		int suite; /* or error */
 	} tries[] = {
-		{ 3, 3, MVPN_AES256_GCM },	  { 1, 3, MVPN_CHACHA20_POLY1305 },
-		{ 3, 1, MVPN_CHACHA20_POLY1305 }, { 2, 3, MVPN_AES256_GCM },
-		{ 1, 2, -EPROTONOSUPPORT },	  { 2, 1, -EPROTONOSUPPORT },
-		{ 3, 4, -EPROTONOSUPPORT },	  { 3, 0, -EPROTONOSUPPORT },
+		{3, 3, MVPN_AES256_GCM},	{1, 3, MVPN_CHACHA20_POLY1305},
+		{3, 1, MVPN_CHACHA20_POLY1305}, {2, 3, MVPN_AES256_GCM},
+		{1, 2, -EPROTONOSUPPORT},	{2, 1, -EPROTONOSUPPORT},
+		{3, 4, -EPROTONOSUPPORT},	{3, 0, -EPROTONOSUPPORT},
 	};
 
 	if (!aes) {
@@ -198,13 +211,14 @@ static void req_check(void **state)
 		uint8_t value;
 		int r;
 	} tries[] = {
-		{ 0, 0, -EINVAL },  { 0, 2, -EINVAL },	/* ver */
-		{ 1, 2, 0 },	    { 1, 3, -EINVAL },	/* mode */
-		{ 2, 0, -EINVAL },  { 2, 1, 0 }, { 2, 4, -EINVAL }, /* layer */
-		{ 3, 1, -EINVAL },			/* flags: none is known */
-		{ 68, 0, -EINVAL }, { 68, 16, 0 }, { 68, 17, -EINVAL }, /* lanes */
-		{ 96, 1, -EINVAL }, { 96, 3, -EINVAL }, { 96, 9, -EINVAL }, { 96, 255, -EINVAL }, /* ncand */
-		{ 97, 1, -EINVAL }, { 99, 1, -EINVAL }, /* zero */
+		{0, 0, -EINVAL},    {0, 2, -EINVAL},			 /* ver */
+		{1, 2, 0},	    {1, 3, -EINVAL},			 /* mode */
+		{2, 0, -EINVAL},    {2, 1, 0},	      {2, 4, -EINVAL},	 /* layer */
+		{3, 1, -EINVAL},					 /* flags: none is known */
+		{68, 0, -EINVAL},   {68, 16, 0},      {68, 17, -EINVAL}, /* lanes */
+		{96, 1, -EINVAL},   {96, 3, -EINVAL}, {96, 9, -EINVAL},
+		{96, 255, -EINVAL},		      /* ncand */
+		{97, 1, -EINVAL},   {99, 1, -EINVAL}, /* zero */
 	};
 	struct scene s;
 
@@ -262,7 +276,10 @@ static void every_bit_of_req_and_msg1(void **state)
 
 		*p ^= 1 << bit % 8;
 		r = accept_it(&s);
-		/* msg1's MAC knows REQ; a changed mode or suite may be refused before it is looked at */
+		/*
+		 * msg1's MAC knows REQ; a changed mode or suite may be refused before it is looked
+		 * at
+		 */
 		assert_true(r == -EBADMSG || r == -EPROTONOSUPPORT);
 		*p ^= 1 << bit % 8;
 	}
@@ -301,7 +318,7 @@ static void spoil_and_finish(struct scene *s, int expected)
 
 static void other_session(void **state)
 {
-	static const uint8_t other[36] = { 1, 1, 128 };
+	static const uint8_t other[36] = {1, 1, 128};
 	struct scene s;
 
 	scene_up_to_accept(&s);
@@ -340,10 +357,13 @@ static void other_identity_told_to_a(void **state)
 	spoil_and_finish(&s, -EBADMSG);
 }
 
-/* ids are not in the handshake, but in ctx: who was told another B's id has other keys and hears nothing */
+/*
+ * ids are not in the handshake, but in ctx: who was told another B's id has other keys and hears
+ * nothing
+ */
 static void other_id_gives_other_keys(void **state)
 {
-	static const uint8_t other[16] = { 0xcc };
+	static const uint8_t other[16] = {0xcc};
 	struct scene s;
 
 	scene_up_to_accept(&s);
@@ -356,7 +376,7 @@ static void other_id_gives_other_keys(void **state)
 
 static void other_identity_told_to_b(void **state)
 {
-	static const uint8_t other[16] = { 0xcc };
+	static const uint8_t other[16] = {0xcc};
 	uint8_t sk[32], pk[32];
 	struct scene s;
 

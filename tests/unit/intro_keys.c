@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Key derivation against golden values. They were computed once by an independent model in Python: hashlib.blake2b (with
- * key=, and salt= and person= for crypto_kdf) and the AEADs of the `cryptography` package, with these inputs, where "n…" is
- * a run of bytes counting up from n: session 10…, A 20…, B 30…, s_A 40…, s_B 60…, selectors 01 01 80 80… 80 90…,
- * REQ 120 bytes 00…, suite 2, SPIs a1b2c3d4 and 0102fffe, k1 a0…, k2 c0…, h e0…; lane 5; counter 0x0102030405060708.
+ * Key derivation against golden values. They were computed once by an independent model in Python:
+ * hashlib.blake2b (with key=, and salt= and person= for crypto_kdf) and the AEADs of the
+ * `cryptography` package, with these inputs, where "n…" is a run of bytes counting up from n:
+ * session 10…, A 20…, B 30…, s_A 40…, s_B 60…, selectors 01 01 80 80… 80 90…, REQ 120 bytes 00…,
+ * suite 2, SPIs a1b2c3d4 and 0102fffe, k1 a0…, k2 c0…, h e0…; lane 5; counter 0x0102030405060708.
  */
 #include "test.h"
 
@@ -47,14 +48,15 @@ static void fixed_init(struct fixed *f)
 	count_up(f->selectors + 3, 0x80, 16);
 	count_up(f->selectors + 20, 0x90, 16);
 	count_up(f->req, 0, 120);
-	f->pair = (struct intro_pair){ .session_id = f->session_id,
-				       .a_id = f->a_id,
-				       .b_id = f->b_id,
-				       .a_pk = f->a_pk,
-				       .b_pk = f->b_pk,
-				       .selectors = f->selectors,
-				       .selectors_len = sizeof(f->selectors) };
-	f->bound = (struct intro_bound){ &f->pair, f->req, sizeof(f->req), 2, 0xa1b2c3d4, 0x0102fffe };
+	f->pair = (struct intro_pair){.session_id = f->session_id,
+				      .a_id = f->a_id,
+				      .b_id = f->b_id,
+				      .a_pk = f->a_pk,
+				      .b_pk = f->b_pk,
+				      .selectors = f->selectors,
+				      .selectors_len = sizeof(f->selectors)};
+	f->bound =
+		(struct intro_bound){&f->pair, f->req, sizeof(f->req), 2, 0xa1b2c3d4, 0x0102fffe};
 }
 
 #define GOLDEN_CTX "e4d72b5c1df8f827bd43a58fe3e1a217b460abe14a9e3b0739dcef1ec422d8bf"
@@ -107,7 +109,8 @@ static void ctx_has_no_ambiguity(void **state)
 	uint8_t one[32], two[32];
 	struct fixed f;
 
-	_Static_assert(offsetof(struct fixed, req) == offsetof(struct fixed, selectors) + sizeof(f.selectors),
+	_Static_assert(offsetof(struct fixed, req) ==
+			       offsetof(struct fixed, selectors) + sizeof(f.selectors),
 		       "side by side");
 	fixed_init(&f);
 	f.req[1] = f.req[2]; /* the layer stays the same */
@@ -124,21 +127,21 @@ static void lane_chain_golden(void **state)
 	static const struct {
 		const char *l, *key, *iv, *chapoly, *gcm;
 	} gen[] = {
-		{ "2968826353364ab9c1d7c9f3f530948e35f4c74cd41236e7501a1d2b4530c30d",
-		  "61ed0de43c068c3ad4c99cba3a1b4bbc3f69a5bb47e753f7bf841c06fd718ccd",
-		  "0722df05e0edd96fa632a45e",
-		  "6238c41bfe3c57104515cc7acb923191dabfc1e084b9e681b5a1417d",
-		  "27bce4cbaf6729b8ee70f514f77478dbb22d02782cb1657f9982d14a" },
-		{ "3fa261caa9b30a31248e0e3cef295018291c5c1d00206a6e9376b485533f698e",
-		  "4e48d2f2d24a67dbb31f524b1455de2fff474417d3f61a238e0ac48ffd2fc87f",
-		  "8b65440d7643645eac1100b1",
-		  "80e7da1b52a11b8cc93c1e12a38a6eadbf40ae30374541a1cd3973b4",
-		  "4dafe412bd70f791d01a7b92344f73b1d5c8e9af65da06b79d59cf1c" },
-		{ "9376679306a14efc137a1187d89c792901b381690c45a18434631f89046ec8d6",
-		  "91a54757972dce24d5eb65cc6db5dda00153e58a3ccbd8fabec89f0469277e42",
-		  "beecac246d3b6f8326265799",
-		  "4ada430d418e11179efb20c38d3647a9e2ae08beb52b5fee158ee32f",
-		  "0686c4218ec8e2b7da6167300ee7373eb75e9e019b015f8c93461e8c" },
+		{"2968826353364ab9c1d7c9f3f530948e35f4c74cd41236e7501a1d2b4530c30d",
+		 "61ed0de43c068c3ad4c99cba3a1b4bbc3f69a5bb47e753f7bf841c06fd718ccd",
+		 "0722df05e0edd96fa632a45e",
+		 "6238c41bfe3c57104515cc7acb923191dabfc1e084b9e681b5a1417d",
+		 "27bce4cbaf6729b8ee70f514f77478dbb22d02782cb1657f9982d14a"},
+		{"3fa261caa9b30a31248e0e3cef295018291c5c1d00206a6e9376b485533f698e",
+		 "4e48d2f2d24a67dbb31f524b1455de2fff474417d3f61a238e0ac48ffd2fc87f",
+		 "8b65440d7643645eac1100b1",
+		 "80e7da1b52a11b8cc93c1e12a38a6eadbf40ae30374541a1cd3973b4",
+		 "4dafe412bd70f791d01a7b92344f73b1d5c8e9af65da06b79d59cf1c"},
+		{"9376679306a14efc137a1187d89c792901b381690c45a18434631f89046ec8d6",
+		 "91a54757972dce24d5eb65cc6db5dda00153e58a3ccbd8fabec89f0469277e42",
+		 "beecac246d3b6f8326265799",
+		 "4ada430d418e11179efb20c38d3647a9e2ae08beb52b5fee158ee32f",
+		 "0686c4218ec8e2b7da6167300ee7373eb75e9e019b015f8c93461e8c"},
 	};
 	uint8_t k[32], l[32], aad[16], ct[28], pt[12];
 	struct aead a;
@@ -154,7 +157,8 @@ static void lane_chain_golden(void **state)
 		aead_seal(&a, 0x0102030405060708, aad, (const uint8_t *)"inner packet", 12, ct);
 		assert_hex(ct, 28, gen[g].chapoly);
 		if (intro_lane_aead(&a, MVPN_AES256_GCM, l) == 0) {
-			aead_seal(&a, 0x0102030405060708, aad, (const uint8_t *)"inner packet", 12, ct);
+			aead_seal(&a, 0x0102030405060708, aad, (const uint8_t *)"inner packet", 12,
+				  ct);
 			assert_hex(ct, 28, gen[g].gcm);
 			assert_true(aead_open(&a, 0x0102030405060708, aad, ct, 28, pt));
 			assert_memory_equal(pt, "inner packet", 12);
@@ -187,7 +191,7 @@ static void lanes_and_generations_differ(void **state)
 
 static void unknown_suite_seals_nothing(void **state)
 {
-	uint8_t l[32] = { 1 }, ct[17];
+	uint8_t l[32] = {1}, ct[17];
 	struct aead a;
 
 	assert_int_equal(intro_lane_aead(&a, MVPN_CHACHA20_POLY1305, l), 0);
@@ -228,7 +232,7 @@ static void selectors_both_ways(void **state)
 
 static void selectors_refused(void **state)
 {
-	uint8_t bytes[2 + 17 * 2] = { 1, 1, 120, [13] = 10, [14] = 9, [19] = 128 };
+	uint8_t bytes[2 + 17 * 2] = {1, 1, 120, [13] = 10, [14] = 9, [19] = 128};
 	struct intro_selectors s;
 
 	assert_int_equal(intro_selectors_decode(&s, bytes, sizeof(bytes)), 0);
@@ -242,9 +246,10 @@ static void selectors_refused(void **state)
 	bytes[2] = 120;
 	bytes[18] = 1; /* a host bit */
 	assert_int_equal(intro_selectors_decode(&s, bytes, sizeof(bytes)), -EINVAL);
-	assert_int_equal(intro_selectors_decode(&s, (const uint8_t[2]){ 0, 0 }, 2), 0);
-	assert_int_equal(intro_selectors_decode(&s, (const uint8_t[2 + 65 * 17]){ 65, 0 }, 2 + 65 * 17),
-			 -EINVAL);
+	assert_int_equal(intro_selectors_decode(&s, (const uint8_t[2]){0, 0}, 2), 0);
+	assert_int_equal(
+		intro_selectors_decode(&s, (const uint8_t[2 + 65 * 17]){65, 0}, 2 + 65 * 17),
+		-EINVAL);
 }
 
 int main(void)

@@ -19,8 +19,9 @@ struct pair {
 
 static void pair_init(struct pair *p, enum noise_pattern pattern)
 {
-	struct noise_config ci = { .pattern = pattern, .initiator = true, .prologue = "p", .prologue_len = 1 };
-	struct noise_config cr = { .pattern = pattern, .prologue = "p", .prologue_len = 1 };
+	struct noise_config ci = {
+		.pattern = pattern, .initiator = true, .prologue = "p", .prologue_len = 1};
+	struct noise_config cr = {.pattern = pattern, .prologue = "p", .prologue_len = 1};
 
 	p->pattern = pattern;
 	mvpn_keypair(p->is, p->is_pub);
@@ -75,7 +76,7 @@ static void run_until(struct pair *p, unsigned end)
 
 static void assert_dead(struct noise *n)
 {
-	uint8_t msg[MSG_MAX] = { 0 }, k1[32], k2[32], h[32];
+	uint8_t msg[MSG_MAX] = {0}, k1[32], k2[32], h[32];
 
 	assert_int_equal(noise_write(n, NULL, 0, msg, sizeof(msg)), -EINVAL);
 	assert_int_equal(noise_read(n, msg, sizeof(msg), msg, sizeof(msg)), -EINVAL);
@@ -90,7 +91,7 @@ static struct noise *vector_new(json_t *v, enum noise_pattern pattern, bool init
 {
 	const char *side = initiator ? "init" : "resp";
 	struct octets s, e, prologue, psk, rs;
-	struct noise_config c = { .pattern = pattern, .initiator = initiator };
+	struct noise_config c = {.pattern = pattern, .initiator = initiator};
 	char key[64];
 	struct noise *n;
 	json_t *psks;
@@ -118,7 +119,7 @@ static void vector_transport(json_t *messages_json, size_t from, struct noise *i
 {
 	uint8_t ki1[32], ki2[32], hi[32], xi[32], kr1[32], kr2[32], hr[32], xr[32];
 	struct octets payload, ct, hash;
-	uint64_t n[2] = { 0, 0 };
+	uint64_t n[2] = {0, 0};
 
 	assert_int_equal(noise_split(i, ki1, ki2, hi, xi), 0);
 	assert_int_equal(noise_split(r, kr1, kr2, hr, xr), 0);
@@ -129,7 +130,7 @@ static void vector_transport(json_t *messages_json, size_t from, struct noise *i
 	assert_memory_equal(hi, vector_hex(&hash, v, "handshake_hash")->b, 32);
 	for (size_t m = from; m < json_array_size(messages_json); m++) {
 		json_t *message = json_array_get(messages_json, m);
-		uint8_t nonce[12] = { 0, 0, 0, 0, n[m % 2]++ }, out[MSG_MAX];
+		uint8_t nonce[12] = {0, 0, 0, 0, n[m % 2]++}, out[MSG_MAX];
 
 		vector_hex(&payload, message, "payload");
 		vector_hex(&ct, message, "ciphertext");
@@ -141,7 +142,7 @@ static void vector_transport(json_t *messages_json, size_t from, struct noise *i
 
 static void vector_run(json_t *v, enum noise_pattern pattern, bool late)
 {
-	struct pair p = { .pattern = pattern };
+	struct pair p = {.pattern = pattern};
 	json_t *list = json_object_get(v, "messages");
 	struct octets payload, ct;
 
@@ -174,7 +175,8 @@ static void published_vectors(void **state)
 	unsigned xk = 0, kx = 0;
 	size_t i;
 
-	json_array_foreach(json_object_get(j, "vectors"), i, v) {
+	json_array_foreach(json_object_get(j, "vectors"), i, v)
+	{
 		const char *name = vector_text(v, "protocol_name");
 		bool is_xk = strcmp(name, "Noise_XKpsk3_25519_ChaChaPoly_SHA256") == 0;
 		bool is_kx = strcmp(name, "Noise_KXpsk2_25519_ChaChaPoly_SHA256") == 0;
@@ -210,7 +212,7 @@ static void statics_are_learnt(void **state)
 
 static void psk_may_come_late(void **state)
 {
-	uint8_t msg[MSG_MAX], wrong[32] = { 1 }, rs[32], payload[8];
+	uint8_t msg[MSG_MAX], wrong[32] = {1}, rs[32], payload[8];
 	struct noise *last_reader;
 	unsigned last;
 	struct pair p;
@@ -252,7 +254,7 @@ static void wrong_psk(void **state)
 static void missing_psk(void **state)
 {
 	struct pair p;
-	struct noise_config c = { .pattern = NOISE_KXPSK2, .s = p.rs, .rs = p.is_pub };
+	struct noise_config c = {.pattern = NOISE_KXPSK2, .s = p.rs, .rs = p.is_pub};
 	struct noise *r;
 	uint8_t msg[MSG_MAX];
 	int len;
@@ -273,7 +275,7 @@ static void missing_psk(void **state)
 /* a changed bit in each byte of each message, and any truncation of it */
 static void every_byte_of_every_message(void **state)
 {
-	struct pair probe = { .pattern = pattern_of(state) };
+	struct pair probe = {.pattern = pattern_of(state)};
 
 	for (unsigned m = 0; m < messages(&probe); m++) {
 		size_t len = MSG_MAX;
@@ -289,10 +291,14 @@ static void every_byte_of_every_message(void **state)
 			if (i < len) {
 				msg[i] ^= 1 << i % 8;
 				r = noise_read(reader(&p, m), msg, len, payload, sizeof(payload));
-				/* the top bit of an X25519 value is ignored (RFC 7748 §5), but it is in the hash */
+				/*
+				 * the top bit of an X25519 value is ignored (RFC 7748 §5), but it
+				 * is in the hash
+				 */
 				assert_true(r == -EBADMSG);
 			} else {
-				r = noise_read(reader(&p, m), msg, i - len, payload, sizeof(payload));
+				r = noise_read(reader(&p, m), msg, i - len, payload,
+					       sizeof(payload));
 				assert_true(r == -EINVAL || r == -EBADMSG);
 			}
 			assert_dead(reader(&p, m));
@@ -304,7 +310,7 @@ static void every_byte_of_every_message(void **state)
 static void wrong_prologue(void **state)
 {
 	struct pair p;
-	struct noise_config c = { .pattern = pattern_of(state), .prologue = "q", .prologue_len = 1 };
+	struct noise_config c = {.pattern = pattern_of(state), .prologue = "q", .prologue_len = 1};
 	uint8_t msg[MSG_MAX];
 	struct noise *r;
 	int len;
@@ -321,7 +327,7 @@ static void wrong_prologue(void **state)
 
 static void out_of_turn(void **state)
 {
-	uint8_t msg[MSG_MAX] = { 0 }, k1[32], k2[32], h[32];
+	uint8_t msg[MSG_MAX] = {0}, k1[32], k2[32], h[32];
 	struct pair p;
 
 	pair_init(&p, pattern_of(state));
@@ -345,25 +351,32 @@ static void replayed_first_message(void **state)
 	struct pair p, q;
 	int len, n;
 
-	/* the same first message at two responders with the same keys: the answers differ, and are not each other's */
+	/*
+	 * the same first message at two responders with the same keys: the answers differ, and are
+	 * not each other's
+	 */
 	pair_init(&p, pattern_of(state));
 	len = noise_write(p.i, NULL, 0, first, sizeof(first));
 	pair_init(&q, pattern_of(state));
 	noise_free(q.r);
-	assert_int_equal(noise_new(&q.r, &(struct noise_config){
-						.pattern = p.pattern,
-						.prologue = "p",
-						.prologue_len = 1,
-						.s = p.rs,
-						.rs = p.pattern == NOISE_KXPSK2 ? p.is_pub : NULL }),
-			 0);
+	assert_int_equal(
+		noise_new(&q.r, &(struct noise_config){.pattern = p.pattern,
+						       .prologue = "p",
+						       .prologue_len = 1,
+						       .s = p.rs,
+						       .rs = p.pattern == NOISE_KXPSK2 ? p.is_pub
+										       : NULL}),
+		0);
 	noise_set_psk(q.r, p.psk);
 	assert_int_equal(noise_read(p.r, first, len, out, sizeof(out)), 0);
 	assert_int_equal(noise_read(q.r, first, len, out, sizeof(out)), 0);
 	n = noise_write(p.r, NULL, 0, msg, sizeof(msg));
 	assert_int_equal(noise_write(q.r, NULL, 0, out, sizeof(out)), n);
 	assert_memory_not_equal(msg, out, 32);
-	/* who replays cannot go on: an initiator with another ephemeral does not understand the answer */
+	/*
+	 * who replays cannot go on: an initiator with another ephemeral does not understand the
+	 * answer
+	 */
 	assert_true(noise_write(q.i, NULL, 0, first, sizeof(first)) > 0);
 	assert_int_equal(noise_read(q.i, msg, n, out, sizeof(out)), -EBADMSG);
 	pair_free(&p);
@@ -372,7 +385,7 @@ static void replayed_first_message(void **state)
 
 static void low_order_ephemeral(void **state)
 {
-	uint8_t msg[48] = { 0 };
+	uint8_t msg[48] = {0};
 	struct pair p;
 
 	pair_init(&p, NOISE_XKPSK3);
@@ -424,21 +437,22 @@ static void half_read_message_must_be_the_same(void **state)
 
 static void needs_the_remote_static(void **state)
 {
-	uint8_t s[32] = { 1 };
+	uint8_t s[32] = {1};
 	struct noise *n = NULL;
 
-	assert_int_equal(noise_new(&n, &(struct noise_config){
-					       .pattern = NOISE_XKPSK3, .initiator = true, .s = s }),
+	assert_int_equal(noise_new(&n, &(struct noise_config){.pattern = NOISE_XKPSK3,
+							      .initiator = true,
+							      .s = s}),
 			 -EINVAL);
-	assert_int_equal(noise_new(&n, &(struct noise_config){ .pattern = NOISE_KXPSK2, .s = s }),
+	assert_int_equal(noise_new(&n, &(struct noise_config){.pattern = NOISE_KXPSK2, .s = s}),
 			 -EINVAL);
 	assert_null(n);
 	noise_free(NULL);
 }
 
-#define PATTERN_TEST(fn, p)                                                                        \
-	{                                                                                          \
-		#fn ":" #p, fn, NULL, NULL, (void *)(uintptr_t)(p)                                 \
+#define PATTERN_TEST(fn, p)                                        \
+	{                                                          \
+#fn ":" #p, fn, NULL, NULL, (void *)(uintptr_t)(p) \
 	}
 #define BOTH(fn) PATTERN_TEST(fn, NOISE_XKPSK3), PATTERN_TEST(fn, NOISE_KXPSK2)
 

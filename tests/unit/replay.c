@@ -31,13 +31,22 @@ static void check_alone_changes_nothing(void **state)
 	assert_memory_equal(&r, &before, sizeof(r));
 }
 
-/* for tops on and beside word and ring borders: everything inside the window is accepted once, nothing beneath it */
+/*
+ * for tops on and beside word and ring borders: everything inside the window is accepted once,
+ * nothing beneath it
+ */
 static void edges(void **state)
 {
-	static const uint64_t tops[] = { WINDOW - 1,	       WINDOW,		   WINDOW + 1,
-					 MVPN_REPLAY_BITS - 1, MVPN_REPLAY_BITS,   MVPN_REPLAY_BITS + 1,
-					 MVPN_REPLAY_BITS + 63, 10 * MVPN_REPLAY_BITS + 17,
-					 UINT64_MAX - 1,       1ULL << 63 };
+	static const uint64_t tops[] = {WINDOW - 1,
+					WINDOW,
+					WINDOW + 1,
+					MVPN_REPLAY_BITS - 1,
+					MVPN_REPLAY_BITS,
+					MVPN_REPLAY_BITS + 1,
+					MVPN_REPLAY_BITS + 63,
+					10 * MVPN_REPLAY_BITS + 17,
+					UINT64_MAX - 1,
+					1ULL << 63};
 
 	for (size_t i = 0; i < sizeof(tops) / sizeof(tops[0]); i++) {
 		uint64_t top = tops[i], low = top - (WINDOW - 1);

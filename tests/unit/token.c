@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The golden token and PSK come from an independent model: Python's hashlib.blake2b and base64.b32encode. */
+/*
+ * The golden token and PSK come from an independent model: Python's hashlib.blake2b and
+ * base64.b32encode.
+ */
 #include "test.h"
 
 #include <ctype.h>
@@ -11,8 +14,9 @@
 #include "token.h"
 
 #define GOLDEN                                                                                     \
-	"mavp1_AEAQEAYEAUDAOCAQCEJBGFAVCYLRQGI2DMOB2HQ7EAQSEIZEEUTCOKBJFIVSYLJOF4YDCMRTGQ2TMNZYHE5D"  \
-	"WPB5HY7UAQKCINCEKRSHJBEUUS2MJVHE6UCRKJJVIVKWK5MFSWS3LROV4XYAAAAAAADLJHJAA5TQNYXGK6DBNVYG"   \
+	"mavp1_"                                                                                   \
+	"AEAQEAYEAUDAOCAQCEJBGFAVCYLRQGI2DMOB2HQ7EAQSEIZEEUTCOKBJFIVSYLJOF4YDCMRTGQ2TMNZYHE5D"     \
+	"WPB5HY7UAQKCINCEKRSHJBEUUS2MJVHE6UCRKJJVIVKWK5MFSWS3LROV4XYAAAAAAADLJHJAA5TQNYXGK6DBNVYG" \
 	"YZJONZSXIORXGQ3DQLOEY2AQ"
 
 static void count_up(uint8_t *ret, uint8_t from, size_t len)
@@ -23,7 +27,7 @@ static void count_up(uint8_t *ret, uint8_t from, size_t len)
 
 static struct mvpn_token golden(void)
 {
-	struct mvpn_token t = { .expiry = 1800000000, .server = "vpn.example.net:7468" };
+	struct mvpn_token t = {.expiry = 1800000000, .server = "vpn.example.net:7468"};
 
 	count_up(t.net_id, 1, 8);
 	count_up(t.token_id, 0x10, 16);
@@ -71,9 +75,10 @@ static void longest(void **state)
 
 static void server_must_be_host_and_port(void **state)
 {
-	static const char *const bad[] = { "",	    "host",   ":1",	"host:",   "host:a", "host:1 ",
-					   "h st:1", "host\n:1", "h\xc3\xa4:1", "host:-1" };
-	static const char *const good[] = { "host:1", "10.0.0.1:7468", "[fd00::1]:7468" };
+	static const char *const bad[] = {
+		"",	   "host",   ":1",	 "host:",	"host:a",
+		"host:1 ", "h st:1", "host\n:1", "h\xc3\xa4:1", "host:-1"};
+	static const char *const good[] = {"host:1", "10.0.0.1:7468", "[fd00::1]:7468"};
 	struct mvpn_token t = golden();
 	char text[MVPN_TOKEN_MAX];
 
@@ -89,8 +94,9 @@ static void server_must_be_host_and_port(void **state)
 
 static void not_a_token(void **state)
 {
-	static const char *const bad[] = { "",	"mavp1", "mavp2_AEAQ", "xavp1_AEAQ", "mavp1-AEAQ",
-					   "mavp1_AE!Q", "mavp1_AEAQ AEAQ", "AEAQ" };
+	static const char *const bad[] = {
+		"",	      "mavp1",	    "mavp2_AEAQ",      "xavp1_AEAQ",
+		"mavp1-AEAQ", "mavp1_AE!Q", "mavp1_AEAQ AEAQ", "AEAQ"};
 	struct mvpn_token t = golden(), before = t;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
@@ -138,7 +144,7 @@ static int decode_with(size_t at, uint8_t value)
 
 	assert_true(len > 4);
 	bin[at] = value;
-	mvpn_blake2b(bin + len - 4, 4, NULL, 0, &(struct mvpn_part){ bin, len - 4 }, 1);
+	mvpn_blake2b(bin + len - 4, 4, NULL, 0, &(struct mvpn_part){bin, len - 4}, 1);
 	mvpn_base32_encode(text + 6, sizeof(text) - 6, bin, len);
 	return mvpn_token_decode(&t, text);
 }
@@ -147,8 +153,9 @@ static void later_versions_and_flags(void **state)
 {
 	assert_int_equal(decode_with(0, 1), 0);
 	assert_int_equal(decode_with(0, 2), -EPROTONOSUPPORT);
-	assert_int_equal(decode_with(89, 1), -EPROTONOSUPPORT); /* flags: a lock, which must not be ignored */
-	assert_int_equal(decode_with(98, '\0'), -EINVAL);	/* first letter of the server's name */
+	assert_int_equal(decode_with(89, 1),
+			 -EPROTONOSUPPORT); /* flags: a lock, which must not be ignored */
+	assert_int_equal(decode_with(98, '\0'), -EINVAL); /* first letter of the server's name */
 }
 
 static void psk_golden(void **state)
@@ -159,20 +166,17 @@ static void psk_golden(void **state)
 	count_up(secret, 0, 32);
 	mvpn_token_psk(psk, secret);
 	mvpn_hex(hex, psk, 32);
-	assert_string_equal(hex, "3ce8447f1560c976ae291490a644adeb87d8b384945f14a55a1ca2605b2a6a8f");
+	assert_string_equal(hex,
+			    "3ce8447f1560c976ae291490a644adeb87d8b384945f14a55a1ca2605b2a6a8f");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(golden_both_ways),
-		cmocka_unit_test(space_and_case_do_not_matter),
-		cmocka_unit_test(longest),
-		cmocka_unit_test(server_must_be_host_and_port),
-		cmocka_unit_test(not_a_token),
-		cmocka_unit_test(cut_anywhere),
-		cmocka_unit_test(mistyped_anywhere),
-		cmocka_unit_test(later_versions_and_flags),
+		cmocka_unit_test(golden_both_ways),  cmocka_unit_test(space_and_case_do_not_matter),
+		cmocka_unit_test(longest),	     cmocka_unit_test(server_must_be_host_and_port),
+		cmocka_unit_test(not_a_token),	     cmocka_unit_test(cut_anywhere),
+		cmocka_unit_test(mistyped_anywhere), cmocka_unit_test(later_versions_and_flags),
 		cmocka_unit_test(psk_golden),
 	};
 
