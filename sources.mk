@@ -51,3 +51,6 @@ FUZZ += chan intro token
 SRCS_fuzz_chan := lib/chan.c lib/chan_handshake.c lib/chan_msg.c lib/crypto.c lib/noise.c lib/secmem.c
 SRCS_fuzz_intro := lib/addr.c lib/aead.c lib/crypto.c lib/intro.c lib/intro_keys.c lib/noise.c
 SRCS_fuzz_token := lib/crypto.c lib/token.c
+FUZZ += tap inner
+SRCS_fuzz_tap = $(addprefix keyd/dp/,segment.c icmp.c) lib/addr.c
+SRCS_fuzz_inner = keyd/dp/coalesce.c lib/addr.c

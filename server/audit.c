@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "audit.h"
+#include "crypto.h"
+
+int audit_open(struct audit *a, struct store *st)
+{
+	int r;
+
+	memset(a, 0, sizeof(*a));
+	a->st = st;
+	r = store_audit_last(st, &a->seq, a->hash);
+	return r == -ENOENT ? 0 : r;
+}
+
+static int row_hash(const struct store_audit *row, uint8_t ret[STORE_HASH_LEN])
+{
+	uint64_t n[2] = { htobe64(row->seq), htobe64((uint64_t)row->at) };
+	const char *text[3] = { row->actor, row->event, row->json };
+	uint32_t len[3];
+	struct mvpn_part parts[8] = { { row->prev, STORE_HASH_LEN }, { n, sizeof(n) } };
+
+	for (int i = 0; i < 3; i++) {
+		len[i] = htobe32((uint32_t)strlen(text[i]));
+		parts[2 + 2 * i] = (struct mvpn_part){ &len[i], 4 };
+		parts[3 + 2 * i] = (struct mvpn_part){ text[i], strlen(text[i]) };
+	}
+	return mvpn_blake2b(ret, STORE_HASH_LEN, NULL, 0, parts, 8);
+}
+
+int audit_add(struct audit *a, const char *actor, const char *event, json_t *detail)
+{
+	struct store_audit row = { .seq = a->seq + 1, .at = time(NULL), .actor = actor, .event = event };
+	char *json = detail ? json_dumps(detail, JSON_COMPACT | JSON_SORT_KEYS) : strdup("{}");
+	int r = -ENOMEM;
+
+	json_decref(detail);
+	if (!json)
+		return r;
+	row.json = json;
+	memcpy(row.prev, a->hash, sizeof(row.prev));
+	r = row_hash(&row, row.hash);
+	if (r == 0)
+		r = store_audit_add(a->st, &row);
+	if (r == 0) {
+		a->seq = row.seq;
+		memcpy(a->hash, row.hash, sizeof(a->hash));
+	}
+	free(json);
+	return r;
+}
+
+struct verify {
+	uint64_t seq;
+	uint8_t prev[STORE_HASH_LEN];
+};
+
+static int verify_row(void *arg, const struct store_audit *row)
+{
+	struct verify *v = arg;
+	uint8_t hash[STORE_HASH_LEN];
+	int r = row_hash(row, hash);
+
+	if (r < 0)
+		return r;
+	v->seq++;
+	if (row->seq != v->seq || memcmp(row->prev, v->prev, sizeof(v->prev)) ||
+	    memcmp(row->hash, hash, sizeof(hash)))
+		return -EBADMSG;
+	memcpy(v->prev, hash, sizeof(hash));
+	return 0;
+}
+
+int audit_verify(struct audit *a, uint64_t *ret_seq)
+{
+	struct verify v = { 0 };
+	int r = store_audit_each(a->st, 1, verify_row, &v);
+
+	/* the newest rows may have been cut off: what is in memory knows better */
+	if (r == 0 && (v.seq != a->seq || memcmp(v.prev, a->hash, sizeof(v.prev)))) {
+		v.seq++;
+		r = -EBADMSG;
+	}
+	if (r == -EBADMSG)
+		*ret_seq = v.seq;
+	return r;
+}
+
+static int list_row(void *arg, const struct store_audit *row)
+{
+	char hash[2 * STORE_HASH_LEN + 1];
+	json_t *detail = json_loads(row->json, 0, NULL), *o;
+
+	mvpn_hex(hash, row->hash, STORE_HASH_LEN);
+	o = json_pack("{s:I, s:I, s:s, s:s, s:o, s:s}", "seq", (json_int_t)row->seq, "at",
+		      (json_int_t)row->at, "actor", row->actor, "event", row->event, "detail",
+		      detail ? detail : json_object(), "hash", hash);
+	return o && json_array_append_new(arg, o) == 0 ? 0 : -ENOMEM;
+}
+
+int audit_list(struct audit *a, unsigned limit, json_t **ret)
+{
+	json_t *list = json_array();
+	uint64_t from = a->seq > limit ? a->seq - limit + 1 : 1;
+	int r = list ? store_audit_each(a->st, from, list_row, list) : -ENOMEM;
+
+	if (r < 0)
+		json_decref(list);
+	else
+		*ret = list;
+	return r;
+}

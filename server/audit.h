@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The audit trail: rows chained by hash = BLAKE2b-256(prev ‖ seq ‖ at ‖ actor ‖ event ‖ json), numbers u64 big-endian,
+ * texts with a u32 length before them. A row that was changed or taken out of the middle breaks the chain.
+ */
+#ifndef SERVER_AUDIT_H
+#define SERVER_AUDIT_H
+
+#include <jansson.h>
+
+#include "store.h"
+
+struct audit {
+	struct store *st;
+	uint64_t seq; /* of the last row */
+	uint8_t hash[STORE_HASH_LEN];
+};
+
+int audit_open(struct audit *a, struct store *st);
+/* Inside the caller's transaction, so that the change and its record stand or fall together; steals detail (or NULL).
+ * After a rollback: audit_open again. */
+int audit_add(struct audit *a, const char *actor, const char *event, json_t *detail);
+/* 0 intact; -EBADMSG with *ret_seq the first row that does not fit */
+int audit_verify(struct audit *a, uint64_t *ret_seq);
+/* the newest `limit` events, oldest first: an array */
+int audit_list(struct audit *a, unsigned limit, json_t **ret);
+
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One TCP connection: handshake, log-in or enrolment, then messages of one device.
+ *
+ * Closing never happens under a caller's feet: conn_drop and conn_close only mark the connection (`doomed`); the reaper,
+ * a timer, takes it off its device and frees it when the loop comes round. Sending to a doomed one does nothing.
+ */
+#ifndef SERVER_CHANNEL_H
+#define SERVER_CHANNEL_H
+
+#include "server.h"
+
+#define CONN_CLAIMS_MAX 64 /* addresses one device may have by registering them */
+#define CONN_NONCES 8	   /* answered requests remembered against repeats */
+
+enum conn_phase {
+	CONN_HANDSHAKE,
+	CONN_LOGIN,  /* keys agreed, REGISTER awaited */
+	CONN_READY,  /* dev->conn is this connection */
+	CONN_CLOSING /* CLOSE is on its way out; nothing is read any more */
+};
+
+struct source;
+struct snapshot;
+
+struct conn {
+	struct server *s;
+	struct conn *prev, *next, *next_doomed;
+	int fd;
+	struct loop_source *io;
+	struct loop_timer *timer; /* handshake deadline, heartbeat, linger */
+	struct chan *ch;
+	struct mvpn_endpoint from;
+	struct source *source; /* held while half open */
+	enum conn_phase phase;
+	bool doomed, want_out;
+	bool drop; /* free at once, without waiting for the other end */
+	struct device *dev; /* not NULL exactly while dev->conn is this one */
+	int64_t since_at;
+	uint64_t heard_ms;
+	uint64_t budget_ms;
+	int64_t budget;	   /* token bucket of messages, in 1/1000; in debt: below zero */
+	uint64_t audit_ms; /* last refusal of this channel that went to the audit trail */
+	uint8_t nonces[CONN_NONCES][16];
+	unsigned next_nonce;
+	struct mvpn_addr *claims;
+	unsigned nclaims;
+	uint16_t reqid;
+	unsigned revokes_unacked;
+	/* push.c: a snapshot being sent, then deltas from next_delta on */
+	struct snapshot *snap;
+	unsigned snap_at;
+	uint64_t next_delta;
+	bool subscribed;
+};
+
+/* takes the fd; src is released when the handshake ends */
+int conn_new(struct server *s, int fd, const struct mvpn_endpoint *from, struct source *src);
+/* queue, and write what the socket takes; a full queue dooms the connection */
+void conn_send(struct conn *c, const struct chan_buf *b);
+/* bytes queued and not yet taken by the socket */
+size_t conn_queued(struct conn *c);
+/* say why, then close once it is out */
+void conn_close(struct conn *c, enum mvpn_reason reason);
+void conn_drop(struct conn *c);
+/* let the device go without closing: another connection took over */
+void conn_detach(struct conn *c);
+void conn_free_all(struct server *s);
+void conn_reaper(void *arg); /* timer of struct server */
+
+/* device's connection, ready to be written to, or NULL */
+struct conn *device_conn(const struct device *d);
+/* may this refusal go into the audit trail? At most one a second of a channel */
+bool conn_may_audit(struct conn *c);
+
+#endif

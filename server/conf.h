@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Settings of mvpn-server: server.conf (lib/config.h) under what the command line says. */
+#ifndef SERVER_CONF_H
+#define SERVER_CONF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SERVER_CONF_PATH "/etc/mvpn/server.conf"
+#define SERVER_STATE_DIR "/var/lib/mvpn"
+#define SERVER_LISTEN_MAX 16
+
+struct server_settings {
+	/* [server] */
+	char *listen;	 /* ADDR:PORT, several separated by commas */
+	char *advertise; /* NAME:PORT that tokens carry */
+	char *store;	 /* sqlite:PATH */
+	char *socket;
+	char *user;
+	int log;
+	uint64_t max_channels;
+	uint64_t max_devices;
+	uint64_t max_tokens;
+	uint64_t max_introductions;
+	/* [limits] */
+	uint64_t half_open;
+	uint64_t half_open_source;
+	uint64_t handshakes_source; /* a second */
+	uint64_t handshake_s;
+	uint64_t messages_channel; /* a second */
+	/* [session] */
+	uint64_t rekey_s;
+	uint64_t max_offline_s;
+	/* command line */
+	char *state;
+	char *listens[SERVER_LISTEN_MAX]; /* from --listen, or the parts of `listen` */
+	unsigned nlistens;
+};
+
+int server_settings_init(struct server_settings *c); /* defaults; -ENOMEM */
+/* path NULL: the default file, which may be missing. 0, or -errno with a malloc'ed message. */
+int server_settings_load(struct server_settings *c, const char *path, char **ret_error);
+/* splits `listen`, unless --listen was given; checks every address and the store's form */
+int server_settings_check(struct server_settings *c, char **ret_error);
+void server_settings_free(struct server_settings *c);
+int server_settings_log_level(const struct server_settings *c); /* enum log_level */
+/* path of the SQLite store, malloc'ed */
+char *server_settings_store_path(const struct server_settings *c);
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+
+#include "dispatch.h"
+#include "introduce.h"
+#include "log.h"
+#include "session.h"
+
+#define DEBT 20 /* seconds of budget that answers and acks may overdraw before the channel is closed */
+
+static void take_budget(struct conn *c)
+{
+	uint64_t now = mono_ms();
+	int64_t rate = (int64_t)c->s->conf->messages_channel, full = rate * 1000;
+
+	c->budget += (int64_t)(now - c->budget_ms) * rate;
+	c->budget_ms = now;
+	if (c->budget > full)
+		c->budget = full;
+	c->budget -= 1000;
+}
+
+static int device_message(struct conn *c, const struct chan_msg *m)
+{
+	switch (m->type) {
+	case MVPN_MSG_REQUEST:
+		return introduce_request(c, m);
+	case MVPN_MSG_ACCEPT:
+		return introduce_accept(c, m);
+	case MVPN_MSG_REJECT:
+		return introduce_reject(c, m);
+	case MVPN_MSG_ENDED:
+		return session_ended(c, m);
+	case MVPN_MSG_REVOKE:
+		session_revoke_acked(c);
+		return 0;
+	default:
+		log_ratelimited(LOG_L_WARN, "device %s sent a message of unknown type %u: closed",
+				c->dev->row.name, m->type);
+		return -EPROTO;
+	}
+}
+
+int dispatch_message(struct conn *c, const struct chan_msg *m)
+{
+	take_budget(c);
+	if (c->budget < -(int64_t)c->s->conf->messages_channel * 1000 * DEBT) {
+		count(c->s, too_many_messages);
+		conn_close(c, MVPN_R_LIMIT);
+		return 0;
+	}
+	switch (m->type) {
+	case MVPN_MSG_REGISTER:
+		return register_message(c, m);
+	case MVPN_MSG_HEARTBEAT:
+		return 0;
+	case MVPN_MSG_CLOSE:
+		count(c->s, closed_by_peer);
+		conn_drop(c);
+		return 0;
+	default:
+		return c->phase == CONN_READY ? device_message(c, m) : -EPROTO;
+	}
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Listening sockets and what one source may cost us before it has proven anything: a bound on unfinished
+ * handshakes, in all and for one source (an IPv4 address, an IPv6 /64), and a rate of handshakes.
+ */
+#ifndef SERVER_LISTEN_H
+#define SERVER_LISTEN_H
+
+#include "server.h"
+
+struct listener;
+struct source;
+
+int listener_new(struct server *s, char **ret_error);
+void listener_free(struct listener *l); /* after the connections: they hold sources */
+/* an unfinished handshake of this source is over, either way */
+void source_release(struct source *src);
+/* address a token should name when nobody said: a listening address, else one of this host's; -ENOENT */
+int listener_address(const struct listener *l, char *ret, size_t size);
+/* addresses in use, an array of texts: with port 0 in the settings this is where the port is found */
+json_t *listener_json(const struct listener *l);
+
+#endif

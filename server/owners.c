@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The prefix half of the registry: who has what, and who effectively owns it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "registry.h"
+
+static bool prefix_eq(const struct mvpn_prefix *a, const struct mvpn_prefix *b)
+{
+	return a->len == b->len && mvpn_addr_eq(&a->addr, &b->addr);
+}
+
+static struct device *device_of(const struct registry *r, uint32_t value)
+{
+	return value && value - 1 < r->size ? r->devices[value - 1] : NULL;
+}
+
+static void owned_drop(struct device *d, const struct mvpn_prefix *p)
+{
+	for (unsigned i = 0; d && i < d->nowned; i++)
+		if (prefix_eq(&d->owned[i], p)) {
+			memmove(&d->owned[i], &d->owned[i + 1],
+				(d->nowned - i - 1) * sizeof(*d->owned));
+			d->nowned--;
+			return;
+		}
+}
+
+static int owned_add(struct device *d, const struct mvpn_prefix *p)
+{
+	struct mvpn_prefix *a;
+
+	if (!d)
+		return 0;
+	a = realloc(d->owned, (d->nowned + 1) * sizeof(*a));
+	if (!a)
+		return -ENOMEM;
+	d->owned = a;
+	d->owned[d->nowned++] = *p;
+	return 0;
+}
+
+/* bring the effective table in line for one prefix, and report if its owner changed */
+static int refresh(struct registry *r, const struct mvpn_prefix *p)
+{
+	uint32_t given = 0, policy = 0, old = 0, now;
+	bool has_given = lpm_get(r->given, p, &given);
+	bool has_policy = lpm_get(r->policy, p, &policy);
+	bool had = lpm_get(r->owners, p, &old);
+	int e = 0;
+
+	now = policy ? policy : given;
+	if (has_given || has_policy) {
+		if (had && old == now)
+			return 0;
+		e = owned_add(device_of(r, now), p);
+		if (e == 0)
+			e = lpm_set(r->owners, p, now);
+		if (e < 0)
+			return e;
+		if (had)
+			owned_drop(device_of(r, old), p);
+	} else {
+		if (!had)
+			return 0;
+		owned_drop(device_of(r, old), p);
+		lpm_del(r->owners, p);
+	}
+	if (r->changed)
+		r->changed(r->changed_arg, p, had ? device_of(r, old) : NULL,
+			   has_given || has_policy ? device_of(r, now) : NULL);
+	return 0;
+}
+
+bool registry_prefix_has(const struct device *d, const struct mvpn_prefix *p, int kind)
+{
+	for (unsigned i = 0; i < d->nprefixes; i++)
+		if (d->prefixes[i].kind == kind && prefix_eq(&d->prefixes[i].p, p))
+			return true;
+	return false;
+}
+
+int registry_prefix_add(struct registry *r, struct device *d, const struct mvpn_prefix *p, int kind)
+{
+	struct device_prefix *a;
+	uint32_t owner = 0;
+	int e;
+
+	if (registry_prefix_has(d, p, kind))
+		return -EEXIST;
+	if (d->nprefixes == DEVICE_PREFIXES_MAX)
+		return -ENOSPC;
+	if (kind != PREFIX_SCOPE && lpm_get(r->given, p, &owner) && owner != d->index + 1)
+		return -EADDRINUSE;
+	a = realloc(d->prefixes, (d->nprefixes + 1) * sizeof(*a));
+	if (!a)
+		return -ENOMEM;
+	d->prefixes = a;
+	d->prefixes[d->nprefixes++] = (struct device_prefix){ *p, (uint8_t)kind };
+	if (kind == PREFIX_SCOPE)
+		return 0;
+	e = lpm_set(r->given, p, d->index + 1);
+	if (e == 0)
+		e = refresh(r, p);
+	if (e < 0)
+		registry_prefix_del(r, d, p, kind);
+	return e;
+}
+
+void registry_prefix_del(struct registry *r, struct device *d, const struct mvpn_prefix *p, int kind)
+{
+	unsigned i = 0;
+
+	while (i < d->nprefixes && !(d->prefixes[i].kind == kind && prefix_eq(&d->prefixes[i].p, p)))
+		i++;
+	if (i == d->nprefixes)
+		return;
+	memmove(&d->prefixes[i], &d->prefixes[i + 1], (d->nprefixes - i - 1) * sizeof(*d->prefixes));
+	d->nprefixes--;
+	if (kind == PREFIX_SCOPE || registry_prefix_has(d, p, PREFIX_CLAIM) ||
+	    registry_prefix_has(d, p, PREFIX_ADMIN))
+		return;
+	lpm_del(r->given, p);
+	refresh(r, p);
+}
+
+struct device *registry_prefix_owner(const struct registry *r, const struct mvpn_prefix *p)
+{
+	uint32_t v = 0;
+
+	if (lpm_get(r->policy, p, &v) && v)
+		return device_of(r, v);
+	if (lpm_get(r->given, p, &v) && v)
+		return device_of(r, v);
+	return NULL;
+}
+
+bool registry_owner_of(const struct registry *r, const struct mvpn_addr *a, struct device **ret)
+{
+	uint32_t v = 0;
+
+	if (!lpm_lookup(r->owners, a, &v))
+		return false;
+	*ret = device_of(r, v);
+	return true;
+}
+
+bool registry_effective(const struct registry *r, const struct mvpn_prefix *p, struct device **ret)
+{
+	uint32_t v = 0;
+
+	if (!lpm_get(r->owners, p, &v))
+		return false;
+	*ret = device_of(r, v);
+	return true;
+}
+
+/* ---- the policy's protect lines ---- */
+
+void registry_disown(struct registry *r, struct device *d)
+{
+	while (d->nowned) {
+		struct mvpn_prefix p = d->owned[d->nowned - 1];
+
+		lpm_set(r->policy, &p, 0);
+		refresh(r, &p);
+		owned_drop(d, &p);
+	}
+}
+
+struct stale {
+	const struct lpm *wanted;
+	struct mvpn_prefix *list;
+	unsigned n, size;
+};
+
+static int collect_stale(void *arg, const struct mvpn_prefix *p, uint32_t value)
+{
+	struct stale *s = arg;
+	uint32_t v;
+
+	if (lpm_get(s->wanted, p, &v))
+		return 0;
+	if (s->n == s->size) {
+		unsigned size = s->size ? s->size * 2 : 64;
+		struct mvpn_prefix *list = realloc(s->list, size * sizeof(*list));
+
+		if (!list)
+			return -ENOMEM;
+		s->list = list;
+		s->size = size;
+	}
+	s->list[s->n++] = *p;
+	return 0;
+}
+
+int registry_set_policy(struct registry *r, const struct policy *p)
+{
+	struct lpm *wanted = NULL, *old = r->policy;
+	struct stale stale = { 0 };
+	const struct policy_protect *pr;
+	unsigned n;
+	int e = lpm_new(&wanted);
+
+	if (e < 0)
+		return e;
+	pr = policy_protects(p, &n);
+	for (unsigned i = 0; i < n && e == 0; i++) {
+		struct device *d = pr[i].via ? registry_by_name(r, pr[i].via) : NULL;
+
+		e = lpm_set(wanted, &pr[i].prefix, d ? d->index + 1 : 0);
+	}
+	stale.wanted = wanted;
+	if (e == 0)
+		e = lpm_each(old, collect_stale, &stale);
+	if (e < 0) {
+		lpm_free(wanted);
+		free(stale.list);
+		return e;
+	}
+	r->policy = wanted;
+	for (unsigned i = 0; i < stale.n; i++)
+		refresh(r, &stale.list[i]);
+	for (unsigned i = 0; i < n && e == 0; i++)
+		e = refresh(r, &pr[i].prefix);
+	lpm_free(old);
+	free(stale.list);
+	return e;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The policy language of docs/control.md: who may talk to whom, and which prefixes are protected besides the devices'
+ * addresses. A parsed policy does not change; names are resolved when it is asked, so devices may come and go.
+ */
+#ifndef SERVER_POLICY_H
+#define SERVER_POLICY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "mvpn/limits.h"
+
+#define POLICY_TEXT_MAX_B (1 << 20)
+#define POLICY_RULES_MAX 20000
+#define POLICY_GROUPS_MAX 5000
+#define POLICY_MEMBERS_MAX 200000 /* of all groups, after nested ones are expanded */
+#define POLICY_PROTECTS_MAX 100000
+
+struct policy;
+
+struct policy_error {
+	unsigned line, column; /* from 1; 0 when the whole text is meant */
+	char message[256];
+};
+/* -EINVAL with *ret_error filled, -ENOMEM. The empty text is valid: nothing is allowed. */
+int policy_parse(const char *text, size_t len, struct policy **ret, struct policy_error *ret_error);
+void policy_free(struct policy *p); /* NULL is fine */
+
+/* what the policy sees of a device: its name, and the groups that its token put it into */
+struct policy_subject {
+	const char *name;
+	const char *const *groups;
+	unsigned ngroups;
+};
+struct policy_rule {
+	unsigned line;
+	bool only;
+	const char *src, *dst; /* names, or "*" */
+};
+/* The first rule that lets src open a session to dst, or NULL: refused. */
+const struct policy_rule *policy_allows(const struct policy *p, const struct policy_subject *src,
+					const struct policy_subject *dst);
+/* does the name, a group or a device, mean this subject? */
+bool policy_name_matches(const struct policy *p, const char *name, const struct policy_subject *s);
+
+struct policy_protect {
+	unsigned line;
+	struct mvpn_prefix prefix;
+	const char *via; /* device name, or NULL */
+};
+const struct policy_protect *policy_protects(const struct policy *p, unsigned *ret_count);
+
+/* why this prefix must never be protected, or NULL */
+const char *policy_unprotectable(const struct mvpn_prefix *p);
+
+/* the declared groups that mean this subject, in the order of their names */
+void policy_each_group(const struct policy *p, const struct policy_subject *s,
+		       void (*fn)(void *arg, const char *group), void *arg);
+bool policy_has_group(const struct policy *p, const char *name);
+/* every name that is not a declared group, where it is used, in the order of the text; for warnings */
+void policy_each_name(const struct policy *p, void (*fn)(void *arg, unsigned line, const char *name),
+		      void *arg);
+
+#endif

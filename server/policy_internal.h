@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Shared by policy.c (questions) and policy_parse.c (text) only. */
+#ifndef SERVER_POLICY_INTERNAL_H
+#define SERVER_POLICY_INTERNAL_H
+
+#include "policy.h"
+
+struct policy_group {
+	const char *name;
+	unsigned line;
+	const char **members; /* as written: devices and groups */
+	unsigned nmembers;
+	const char **flat; /* sorted; nested groups expanded, no group names left */
+	unsigned nflat;
+	int mark; /* while expanding: 0 not seen, 1 under way, 2 done */
+};
+
+struct policy_name {
+	const char *name;
+	unsigned line;
+};
+
+struct policy {
+	char *text; /* names point into it */
+	struct policy_group *groups;
+	unsigned ngroups;
+	struct policy_rule *rules;
+	unsigned nrules;
+	struct policy_protect *protects;
+	unsigned nprotects;
+	struct policy_name *names; /* used, in order */
+	unsigned nnames;
+};
+
+const struct policy_group *policy_group_find(const struct policy *p, const char *name);
+int policy_name_cmp(const void *a, const void *b); /* of const char * elements */
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The protected set on its way to every channel. Changes are collected until the loop comes round, encoded once
+ * as a delta, kept in a ring, and copied to each channel as fast as it reads. A new channel gets a snapshot (shared
+ * by many, as long as the ring still holds the deltas since it was made), then the deltas after it. A channel that falls
+ * out of the ring gets a snapshot again: nothing queues without bound.
+ */
+#ifndef SERVER_PUSH_H
+#define SERVER_PUSH_H
+
+#include "channel.h"
+
+int push_new(struct server *s);
+void push_free(struct push *p);
+
+/* a prefix has another effective owner now */
+void push_prefix(struct server *s, const struct mvpn_prefix *p);
+/* a device's state or name has changed; `gone`: it is about to be removed and is told as revoked */
+void push_peer(struct server *s, const struct device *d, bool gone);
+/* the policy's revision has changed: an empty commit goes out if nothing else does */
+void push_revision(struct server *s);
+/* encode what has been collected now: before a message that must come after it */
+void push_flush(struct server *s);
+
+/* from now on: the whole set, then changes. Again: the whole set once more. */
+void push_subscribe(struct conn *c);
+void push_unsubscribe(struct conn *c);
+/* the socket has taken something: go on */
+void push_pump(struct conn *c);
+
+#endif

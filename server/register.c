@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* REGISTER: a device takes its place, says its addresses, and hears what it may have. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "addr.h"
+#include "crypto.h"
+#include "dispatch.h"
+#include "enrol.h"
+#include "introduce.h"
+#include "log.h"
+#include "push.h"
+#include "session.h"
+
+#define CLAIMS_READ_MAX 256 /* more than CONN_CLAIMS_MAX, so that the rest can be refused by name */
+
+struct registration {
+	char name[MVPN_NAME_MAX_B + 1];
+	struct mvpn_addr claims[CLAIMS_READ_MAX];
+	unsigned nclaims;
+	uint16_t udp_port;
+};
+
+/* what became of the claims */
+struct verdict {
+	struct mvpn_addr accepted[CONN_CLAIMS_MAX];
+	unsigned naccepted;
+	struct {
+		struct mvpn_addr addr;
+		uint16_t reason;
+	} refused[CLAIMS_READ_MAX];
+	unsigned nrefused;
+};
+
+static bool add_claim(struct registration *reg, const uint8_t *value)
+{
+	struct mvpn_addr a;
+
+	memcpy(a.b, value, sizeof(a.b));
+	for (unsigned i = 0; i < reg->nclaims; i++)
+		if (mvpn_addr_eq(&reg->claims[i], &a))
+			return true;
+	if (reg->nclaims == CLAIMS_READ_MAX)
+		return false;
+	reg->claims[reg->nclaims++] = a;
+	return true;
+}
+
+static int parse(const struct conn *c, const struct chan_msg *m, struct registration *reg)
+{
+	uint64_t boot_gen = chan_who(c->ch)->boot_gen, told = boot_gen;
+	struct chan_tlv t;
+	size_t pos = 0;
+
+	memset(reg, 0, sizeof(*reg));
+	reg->udp_port = MVPN_DATA_PORT;
+	chan_get_u16(m, MVPN_TLV_UDP_PORT, &reg->udp_port);
+	chan_get_u64(m, MVPN_TLV_BOOT_GEN, &told);
+	if (!reg->udp_port || told != boot_gen)
+		return -EPROTO;
+	while (chan_tlv_next(m, &pos, &t)) {
+		if (t.type == MVPN_TLV_NAME) {
+			if (!name_valid((const char *)t.value, t.len))
+				return -EPROTO;
+			memcpy(reg->name, t.value, t.len);
+			reg->name[t.len] = '\0';
+		} else if (t.type == MVPN_TLV_ADDR && !add_claim(reg, t.value)) {
+			return -EPROTO;
+		}
+	}
+	return 0;
+}
+
+/* ---- addresses ---- */
+
+static bool may_have(const struct conn *c, const struct mvpn_addr *a)
+{
+	const struct device *d = c->dev;
+
+	if (mvpn_addr_eq(a, &c->from.addr))
+		return true;
+	for (unsigned i = 0; i < d->nprefixes; i++)
+		if (d->prefixes[i].kind != PREFIX_CLAIM && mvpn_prefix_contains(&d->prefixes[i].p, a))
+			return true;
+	return false;
+}
+
+static enum mvpn_reason judge(const struct conn *c, const struct mvpn_addr *a)
+{
+	struct mvpn_prefix host = mvpn_prefix_host(a);
+	struct device *owner;
+
+	if (!mvpn_addr_is_ownable(a) || !may_have(c, a))
+		return MVPN_R_ADDR_NOT_OWNED;
+	owner = registry_prefix_owner(c->s->reg, &host);
+	return owner && owner != c->dev ? MVPN_R_ADDR_TAKEN : MVPN_R_NONE;
+}
+
+static void judge_all(const struct conn *c, struct verdict *v)
+{
+	v->naccepted = v->nrefused = 0;
+	for (unsigned i = 0; i < c->nclaims; i++) {
+		enum mvpn_reason reason = judge(c, &c->claims[i]);
+
+		if (reason == MVPN_R_NONE && v->naccepted == CONN_CLAIMS_MAX)
+			reason = MVPN_R_LIMIT;
+		if (reason == MVPN_R_NONE) {
+			v->accepted[v->naccepted++] = c->claims[i];
+		} else {
+			v->refused[v->nrefused].addr = c->claims[i];
+			v->refused[v->nrefused++].reason = (uint16_t)reason;
+		}
+	}
+}
+
+struct claim_change {
+	struct device *d;
+	struct mvpn_prefix add[CONN_CLAIMS_MAX], del[DEVICE_PREFIXES_MAX];
+	unsigned nadd, ndel;
+};
+
+static void compare(struct device *d, const struct verdict *v, struct claim_change *ch)
+{
+	ch->d = d;
+	ch->nadd = ch->ndel = 0;
+	for (unsigned i = 0; i < d->nprefixes; i++) {
+		bool kept = d->prefixes[i].kind != PREFIX_CLAIM;
+
+		for (unsigned k = 0; k < v->naccepted && !kept; k++)
+			kept = mvpn_addr_eq(&d->prefixes[i].p.addr, &v->accepted[k]);
+		if (!kept)
+			ch->del[ch->ndel++] = d->prefixes[i].p;
+	}
+	for (unsigned k = 0; k < v->naccepted; k++) {
+		struct mvpn_prefix host = mvpn_prefix_host(&v->accepted[k]);
+
+		/* what an administrator gave stays when it is no longer claimed: no second row for it */
+		if (!registry_prefix_has(d, &host, PREFIX_CLAIM) &&
+		    !registry_prefix_has(d, &host, PREFIX_ADMIN))
+			ch->add[ch->nadd++] = host;
+	}
+}
+
+static int store_change(struct server *s, void *arg)
+{
+	struct claim_change *ch = arg;
+	char text[MVPN_ADDRSTRLEN], id[33];
+	json_t *added = json_array(), *released = json_array();
+	int r = 0;
+
+	for (unsigned i = 0; i < ch->ndel && r == 0; i++) {
+		r = store_prefix_del(s->store, ch->d->row.id, &ch->del[i], PREFIX_CLAIM);
+		json_array_append_new(released, json_string(mvpn_prefix_str(&ch->del[i], text)));
+	}
+	for (unsigned i = 0; i < ch->nadd && r == 0; i++) {
+		r = store_prefix_add(s->store, ch->d->row.id, &ch->add[i], PREFIX_CLAIM);
+		json_array_append_new(added, json_string(mvpn_prefix_str(&ch->add[i], text)));
+	}
+	mvpn_hex(id, ch->d->row.id, 16);
+	if (r < 0) {
+		json_decref(added);
+		json_decref(released);
+		return r;
+	}
+	return audit_add(&s->audit, "device", "device-addresses",
+			 json_pack("{s:s, s:s, s:o, s:o}", "device", id, "name", ch->d->row.name, "added",
+				   added, "released", released));
+}
+
+static int take_claims(struct conn *c, const struct verdict *v)
+{
+	struct server *s = c->s;
+	struct claim_change ch;
+	int r;
+
+	compare(c->dev, v, &ch);
+	if (!ch.nadd && !ch.ndel)
+		return 0;
+	if (c->dev->nprefixes + ch.nadd > DEVICE_PREFIXES_MAX + ch.ndel)
+		return -ENOSPC;
+	r = server_transact(s, true, store_change, &ch);
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < ch.ndel; i++)
+		registry_prefix_del(s->reg, c->dev, &ch.del[i], PREFIX_CLAIM);
+	for (unsigned i = 0; i < ch.nadd; i++)
+		registry_prefix_add(s->reg, c->dev, &ch.add[i], PREFIX_CLAIM);
+	return 0;
+}
+
+struct refusal_note {
+	struct conn *c;
+	const struct verdict *v;
+};
+
+static int audit_refusals(struct server *s, void *arg)
+{
+	struct refusal_note *n = arg;
+	json_t *list = json_array();
+	char text[MVPN_ADDRSTRLEN], id[33];
+
+	for (unsigned i = 0; i < n->v->nrefused && i < CONN_CLAIMS_MAX; i++)
+		json_array_append_new(
+			list, json_pack("{s:s, s:s}", "address",
+					mvpn_addr_str(&n->v->refused[i].addr, text), "reason",
+					mvpn_reason_name(n->v->refused[i].reason)));
+	mvpn_hex(id, n->c->dev->row.id, 16);
+	return audit_add(&s->audit, "device", "address-refused",
+			 json_pack("{s:s, s:s, s:s, s:o}", "device", id, "name", n->c->dev->row.name,
+				   "from", mvpn_endpoint_str(&n->c->from, text), "addresses", list));
+}
+
+static void note_refusals(struct conn *c, const struct verdict *v)
+{
+	struct refusal_note n = { c, v };
+	char text[MVPN_ADDRSTRLEN];
+
+	if (!v->nrefused)
+		return;
+	c->s->counters[SC_addr_refused] += v->nrefused;
+	log_ratelimited(LOG_L_WARN, "device %s may not have %s%s: %s", c->dev->row.name,
+			mvpn_addr_str(&v->refused[0].addr, text), v->nrefused > 1 ? " and others" : "",
+			mvpn_reason_text(v->refused[0].reason));
+	if (conn_may_audit(c))
+		server_transact(c->s, false, audit_refusals, &n);
+}
+
+/* ---- WELCOME ---- */
+
+static void send_welcome(struct conn *c, const struct verdict *v)
+{
+	struct server *s = c->s;
+	struct chan_buf *b = &s->buf;
+	const struct device *d = c->dev;
+
+	chan_begin(b, MVPN_MSG_WELCOME, 0, 0);
+	chan_put(b, MVPN_TLV_DEVICE, d->row.id, sizeof(d->row.id));
+	chan_put(b, MVPN_TLV_NAME, d->row.name, strlen(d->row.name));
+	chan_put(b, MVPN_TLV_NET, s->id.net_id, sizeof(s->id.net_id));
+	chan_put_u8(b, MVPN_TLV_STATE, d->row.state);
+	chan_put_u32(b, MVPN_TLV_MAX_OFFLINE, (uint32_t)s->conf->max_offline_s);
+	chan_put_u32(b, MVPN_TLV_REKEY, (uint32_t)s->conf->rekey_s);
+	for (unsigned i = 0; i < v->naccepted; i++)
+		chan_put(b, MVPN_TLV_ADDR, v->accepted[i].b, 16);
+	for (unsigned i = 0; i < v->nrefused; i++) {
+		uint8_t value[18];
+
+		memcpy(value, v->refused[i].addr.b, 16);
+		value[16] = (uint8_t)(v->refused[i].reason >> 8);
+		value[17] = (uint8_t)v->refused[i].reason;
+		chan_put(b, MVPN_TLV_ADDR_REFUSED, value, sizeof(value));
+	}
+	conn_send(c, b);
+}
+
+void register_welcome(struct conn *c)
+{
+	struct verdict v;
+
+	v.naccepted = v.nrefused = 0;
+	if (c->dev->row.state != MVPN_DEV_ACTIVE) {
+		send_welcome(c, &v);
+		return;
+	}
+	judge_all(c, &v);
+	if (take_claims(c, &v) < 0) {
+		log_err("addresses of %s could not be recorded", c->dev->row.name);
+		conn_close(c, MVPN_R_INTERNAL);
+		return;
+	}
+	note_refusals(c, &v);
+	send_welcome(c, &v);
+	session_tell_owed(c);
+	push_subscribe(c);
+}
+
+/* ---- the device's channel ---- */
+
+static void attach(struct conn *c, struct device *d)
+{
+	struct server *s = c->s;
+	uint64_t boot_gen = chan_who(c->ch)->boot_gen, before = d->row.boot_gen;
+
+	if (d->conn) {
+		struct conn *old = d->conn;
+
+		conn_detach(old);
+		count(s, replaced);
+		conn_close(old, MVPN_R_REPLACED);
+	}
+	c->dev = d;
+	d->conn = c;
+	c->phase = CONN_READY;
+	loop_timer_arm(c->timer, MVPN_CHAN_HEARTBEAT_S * 1000 / 2);
+	d->row.boot_gen = boot_gen;
+	d->row.last_seen_at = wall_now();
+	if (before != boot_gen && before) {
+		count(s, restarts);
+		introduce_device_gone(s, d, MVPN_R_PEER_OFFLINE);
+		session_cut_device(s, d, MVPN_R_STALE_BOOT);
+	}
+	if (store_begin(s->store, false) == 0 &&
+	    store_end(s->store, store_device_seen(s->store, d->row.id, boot_gen, d->row.last_seen_at)) < 0)
+		count(s, store_errors);
+	log_debug("device %s is on-line", d->row.name);
+}
+
+int register_message(struct conn *c, const struct chan_msg *m)
+{
+	struct registration reg;
+	struct device *d;
+	enum mvpn_reason reason;
+	struct mvpn_addr *claims;
+
+	if (parse(c, m, &reg) < 0)
+		return -EPROTO;
+	if (c->phase == CONN_LOGIN) {
+		reason = enrol_device(c, reg.name[0] ? reg.name : NULL, &d);
+		if (reason != MVPN_R_NONE) {
+			conn_close(c, reason);
+			return 0;
+		}
+		attach(c, d);
+	} else if (c->budget < 0) {
+		count(c->s, too_many_messages);
+		return 0;
+	}
+	claims = malloc(reg.nclaims * sizeof(*claims) + 1);
+	if (!claims) {
+		conn_close(c, MVPN_R_INTERNAL);
+		return 0;
+	}
+	memcpy(claims, reg.claims, reg.nclaims * sizeof(*claims));
+	free(c->claims);
+	c->claims = claims;
+	c->nclaims = reg.nclaims;
+	c->dev->udp_port = reg.udp_port;
+	register_welcome(c);
+	return 0;
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Devices and who owns which prefix, in memory: the store's content, found by id, key, name and address. Changes go
+ * to the store first; these functions only follow. Every change of an effective owner is reported to the callback, which
+ * is how pushes learn of it.
+ *
+ * The effective owner of a prefix: the device that the policy's `protect … via` names, else the device that has it (by
+ * device-address or registration), else nobody (`protect` alone: protected, dropped).
+ */
+#ifndef SERVER_REGISTRY_H
+#define SERVER_REGISTRY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "htab.h"
+#include "lpm.h"
+#include "policy.h"
+#include "store.h"
+
+#define DEVICE_GROUPS_MAX 16
+#define DEVICE_PREFIXES_MAX 256 /* claims, given ones and scopes of one device */
+
+struct conn;
+
+struct device_prefix {
+	struct mvpn_prefix p;
+	uint8_t kind; /* enum prefix_kind */
+};
+
+struct device {
+	struct store_device row;
+	uint32_t index; /* in registry.devices */
+	char *groups[DEVICE_GROUPS_MAX];
+	unsigned ngroups;
+	struct device_prefix *prefixes;
+	unsigned nprefixes;
+	struct mvpn_prefix *owned; /* effective, from wherever */
+	unsigned nowned;
+	/* of the present channel; NULL: offline */
+	struct conn *conn;
+	uint16_t udp_port;
+	bool renew; /* what it owns has changed: its sessions name the wrong prefixes */
+	struct hnode by_id, by_pk, by_name;
+};
+
+/* either may be NULL; a device that is about to be removed may be `before` */
+typedef void registry_owner_fn(void *arg, const struct mvpn_prefix *p, struct device *before, struct device *now);
+
+struct registry {
+	struct device **devices; /* by index; NULL: free */
+	uint32_t size, count;
+	uint32_t states[5]; /* devices by enum mvpn_device_state */
+	struct htab by_id, by_pk, by_name;
+	struct lpm *given;    /* prefix → index + 1 of the device that has it as claim or from an admin */
+	struct lpm *policy;   /* prefix of a protect line → index + 1 of its gateway, 0 none */
+	struct lpm *owners;   /* effective: index + 1, 0 protected without owner */
+	registry_owner_fn *changed; /* NULL until set: no reports while loading */
+	void *changed_arg;
+};
+
+int registry_new(struct registry **ret);
+void registry_free(struct registry *r); /* NULL is fine */
+int registry_load(struct registry *r, struct store *st);
+
+int registry_add(struct registry *r, const struct store_device *row, struct device **ret);
+void registry_remove(struct registry *r, struct device *d); /* its prefixes first; frees d */
+int registry_rename(struct registry *r, struct device *d, const char *name);
+void registry_set_state(struct registry *r, struct device *d, unsigned state);
+int registry_join(struct device *d, const char *group); /* -ENOSPC over DEVICE_GROUPS_MAX */
+
+struct device *registry_by_id(const struct registry *r, const uint8_t id[16]);
+struct device *registry_by_pk(const struct registry *r, const uint8_t pk[32]);
+struct device *registry_by_name(const struct registry *r, const char *name);
+/* by exact name, id, or unique prefix of one (at least 4 digits). -ENOENT, -ENOTUNIQ */
+int registry_find(const struct registry *r, const char *text, struct device **ret);
+/* does any device carry this group? */
+bool registry_group_used(const struct registry *r, const char *group);
+struct policy_subject registry_subject(const struct device *d);
+
+/* kinds CLAIM and ADMIN: -EADDRINUSE if another device has exactly this prefix. -EEXIST, -ENOSPC, -ENOMEM */
+int registry_prefix_add(struct registry *r, struct device *d, const struct mvpn_prefix *p, int kind);
+void registry_prefix_del(struct registry *r, struct device *d, const struct mvpn_prefix *p, int kind);
+bool registry_prefix_has(const struct device *d, const struct mvpn_prefix *p, int kind);
+/* the device that has exactly this prefix: by the policy, by registration or given */
+struct device *registry_prefix_owner(const struct registry *r, const struct mvpn_prefix *p);
+
+/* what the policy gave this device is nobody's from now on: its index may come to mean another device */
+void registry_disown(struct registry *r, struct device *d);
+/* take the protect lines of a policy (NULL: none); again after a device was added, renamed or removed */
+int registry_set_policy(struct registry *r, const struct policy *p);
+
+/* the longest protected prefix of an address: false if it is not protected; *ret NULL if nobody owns it */
+bool registry_owner_of(const struct registry *r, const struct mvpn_addr *a, struct device **ret);
+/* exact; false if the prefix is not protected */
+bool registry_effective(const struct registry *r, const struct mvpn_prefix *p, struct device **ret);
+
+#endif

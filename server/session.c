@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto.h"
+#include "log.h"
+#include "session.h"
+
+#define CUT_MAX 10000000
+
+struct list {
+	struct store_session *rows;
+	unsigned n, size;
+};
+
+static int collect(void *arg, const struct store_session *row)
+{
+	struct list *l = arg;
+
+	if (l->n == l->size) {
+		unsigned size = l->size ? l->size * 2 : 16;
+		struct store_session *rows = realloc(l->rows, size * sizeof(*rows));
+
+		if (!rows)
+			return -ENOMEM;
+		l->rows = rows;
+		l->size = size;
+	}
+	l->rows[l->n++] = *row;
+	return 0;
+}
+
+static bool same_pair(const struct store_session *x, const struct store_session *y)
+{
+	return (!memcmp(x->a, y->a, 16) && !memcmp(x->b, y->b, 16)) ||
+	       (!memcmp(x->a, y->b, 16) && !memcmp(x->b, y->a, 16));
+}
+
+int session_record(struct server *s, const struct store_session *row, const uint8_t *replaces)
+{
+	struct store_session old;
+	int r = store_session_add(s->store, row);
+
+	/* news of an older end would cut the new session */
+	if (r == 0)
+		r = store_session_paid(s->store, row->a, row->b);
+	if (r == 0)
+		r = store_session_paid(s->store, row->b, row->a);
+	if (r < 0 || !replaces)
+		return r;
+	r = store_session_get(s->store, replaces, &old);
+	if (r == 0 && old.state == SESSION_ACTIVE && same_pair(&old, row))
+		r = store_session_end(s->store, replaces, MVPN_R_REPLACED, 0);
+	return r == -ENOENT ? 0 : r;
+}
+
+/* ---- telling ---- */
+
+/* the session is to be made anew, nobody did wrong */
+static bool is_reset(unsigned reason)
+{
+	return reason == MVPN_R_STALE_BOOT || reason == MVPN_R_EXPIRED;
+}
+
+static void tell(struct server *s, struct conn *c, const uint8_t peer[16], enum mvpn_reason reason)
+{
+	bool reset = is_reset(reason);
+	struct chan_buf *b = &s->buf;
+
+	chan_begin(b, reset ? MVPN_MSG_PEER_RESET : MVPN_MSG_REVOKE, 0, reset ? 0 : ++c->reqid);
+	chan_put(b, MVPN_TLV_DEVICE, peer, 16);
+	if (!reset) {
+		chan_put_u16(b, MVPN_TLV_REASON, (uint16_t)reason);
+		c->revokes_unacked++;
+		count(s, revokes_pushed);
+	}
+	conn_send(c, b);
+}
+
+static struct conn *conn_of(struct server *s, const uint8_t id[16])
+{
+	struct device *d = registry_by_id(s->reg, id);
+
+	return d && d->row.state == MVPN_DEV_ACTIVE ? device_conn(d) : NULL;
+}
+
+void session_tell_owed(struct conn *c)
+{
+	struct server *s = c->s;
+	struct list l = { 0 };
+	const uint8_t *id = c->dev->row.id;
+	bool waits = false;
+
+	if (store_session_owed(s->store, id, collect, &l) < 0)
+		count(s, store_errors);
+	for (unsigned i = 0; i < l.n; i++) {
+		const uint8_t *peer = memcmp(l.rows[i].a, id, 16) ? l.rows[i].a : l.rows[i].b;
+
+		tell(s, c, peer, l.rows[i].reason);
+		waits |= !is_reset(l.rows[i].reason);
+	}
+	/* nobody confirms PEER_RESET; a lost one costs a rekey, not a secret */
+	if (l.n && !waits && store_begin(s->store, false) == 0 &&
+	    store_end(s->store, store_session_paid_all(s->store, id)) < 0)
+		count(s, store_errors);
+	free(l.rows);
+}
+
+void session_revoke_acked(struct conn *c)
+{
+	struct server *s = c->s;
+
+	if (!c->revokes_unacked || --c->revokes_unacked)
+		return;
+	if (store_begin(s->store, false) == 0 &&
+	    store_end(s->store, store_session_paid_all(s->store, c->dev->row.id)) < 0)
+		count(s, store_errors);
+}
+
+/* ---- cutting ---- */
+
+struct cut {
+	struct list list;
+	const uint8_t *cause; /* device that needs no news, or NULL: both ends are told */
+	enum mvpn_reason reason;
+};
+
+static unsigned owed_bits(struct server *s, const struct cut *cut, const struct store_session *row)
+{
+	const uint8_t *end[2] = { row->a, row->b };
+	unsigned owed = 0;
+
+	for (int i = 0; i < 2; i++) {
+		if (cut->cause && !memcmp(end[i], cut->cause, 16))
+			continue;
+		/* REVOKE is owed until it is acknowledged, PEER_RESET until it is sent */
+		if (!is_reset(cut->reason) || !conn_of(s, end[i]))
+			owed |= i ? OWED_B : OWED_A;
+	}
+	return owed;
+}
+
+static int cut_transaction(struct server *s, void *arg)
+{
+	struct cut *cut = arg;
+	char id[33];
+	int r = 0;
+
+	for (unsigned i = 0; i < cut->list.n && r == 0; i++)
+		r = store_session_end(s->store, cut->list.rows[i].id, cut->reason,
+				      owed_bits(s, cut, &cut->list.rows[i]));
+	if (r < 0)
+		return r;
+	if (cut->cause)
+		mvpn_hex(id, cut->cause, 16);
+	return audit_add(&s->audit, "server", "sessions-cut",
+			 json_pack("{s:s*, s:i, s:s}", "device", cut->cause ? id : NULL, "count",
+				   (int)cut->list.n, "reason", mvpn_reason_name(cut->reason)));
+}
+
+static int run_cut(struct server *s, struct cut *cut)
+{
+	int r = cut->list.n ? server_transact(s, !is_reset(cut->reason), cut_transaction, cut)
+			    : 0;
+
+	/* even if the store failed: peers must not go on because of a full disk */
+	for (unsigned i = 0; i < cut->list.n; i++) {
+		const struct store_session *row = &cut->list.rows[i];
+		struct conn *a = conn_of(s, row->a), *b = conn_of(s, row->b);
+
+		if (a && !(cut->cause && !memcmp(row->a, cut->cause, 16)))
+			tell(s, a, row->b, cut->reason);
+		if (b && !(cut->cause && !memcmp(row->b, cut->cause, 16)))
+			tell(s, b, row->a, cut->reason);
+	}
+	r = r < 0 ? r : (int)cut->list.n;
+	free(cut->list.rows);
+	return r;
+}
+
+int session_cut_device(struct server *s, const struct device *d, enum mvpn_reason reason)
+{
+	struct cut cut = { .cause = d->row.id, .reason = reason };
+	int r = store_session_active(s->store, d->row.id, CUT_MAX, collect, &cut.list);
+
+	if (r < 0) {
+		count(s, store_errors);
+		log_err("sessions of %s could not be read: %s", d->row.name, store_error(s->store));
+	}
+	return run_cut(s, &cut);
+}
+
+void session_mark(struct server *s, struct device *d)
+{
+	if (d)
+		d->renew = s->renew = true;
+}
+
+void session_renew_marked(struct server *s)
+{
+	if (!s->renew)
+		return;
+	s->renew = false;
+	for (uint32_t i = 0; i < s->reg->size; i++) {
+		struct device *d = s->reg->devices[i];
+		struct cut cut = { .reason = MVPN_R_EXPIRED };
+
+		if (!d || !d->renew)
+			continue;
+		d->renew = false;
+		if (store_session_active(s->store, d->row.id, CUT_MAX, collect, &cut.list) < 0)
+			count(s, store_errors);
+		run_cut(s, &cut);
+	}
+}
+
+static bool forbidden(struct server *s, const struct store_session *row)
+{
+	struct device *a = registry_by_id(s->reg, row->a), *b = registry_by_id(s->reg, row->b);
+	struct policy_subject sa, sb;
+
+	if (!a || !b)
+		return true;
+	sa = registry_subject(a);
+	sb = registry_subject(b);
+	return !policy_allows(s->policy, &sa, &sb);
+}
+
+int session_cut_forbidden(struct server *s)
+{
+	struct cut cut = { .reason = MVPN_R_POLICY_CHANGED };
+	unsigned n = 0;
+	int r = store_session_active(s->store, NULL, CUT_MAX, collect, &cut.list);
+
+	if (r < 0)
+		count(s, store_errors);
+	for (unsigned i = 0; i < cut.list.n; i++)
+		if (forbidden(s, &cut.list.rows[i]))
+			cut.list.rows[n++] = cut.list.rows[i];
+	cut.list.n = n;
+	return run_cut(s, &cut);
+}
+
+/* ---- ENDED ---- */
+
+int session_ended(struct conn *c, const struct chan_msg *m)
+{
+	struct server *s = c->s;
+	struct store_session row;
+	uint8_t id[16];
+	uint16_t reason = MVPN_R_NONE;
+	int r;
+
+	if (!chan_get_bytes(m, MVPN_TLV_SESSION, id, sizeof(id)))
+		return -EPROTO;
+	chan_get_u16(m, MVPN_TLV_REASON, &reason);
+	r = store_session_get(s->store, id, &row);
+	if (r < 0 || row.state != SESSION_ACTIVE ||
+	    (memcmp(row.a, c->dev->row.id, 16) && memcmp(row.b, c->dev->row.id, 16)))
+		return 0;
+	if (store_begin(s->store, false) == 0 &&
+	    store_end(s->store, store_session_end(s->store, id, reason, 0)) < 0)
+		count(s, store_errors);
+	return 0;
+}

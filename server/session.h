@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Sessions on record, and cutting them. An end that is off-line when its session is cut is owed the news: it hears it
+ * right after its next WELCOME, before anything else can happen.
+ */
+#ifndef SERVER_SESSION_H
+#define SERVER_SESSION_H
+
+#include "channel.h"
+
+/* inside a transaction: a new active session, which ends `replaces` (NULL: none) if that is of the same pair */
+int session_record(struct server *s, const struct store_session *row, const uint8_t *replaces);
+/*
+ * End every session of the device and tell the peers: PEER_RESET for MVPN_R_STALE_BOOT, else REVOKE. Returns how many,
+ * or -errno.
+ */
+int session_cut_device(struct server *s, const struct device *d, enum mvpn_reason reason);
+/* end the sessions that the policy forbids now, and tell both ends */
+int session_cut_forbidden(struct server *s);
+/*
+ * What a device owns has changed, and the sessions' selectors are bound into their keys: mark it; when the change has been
+ * pushed, both ends of its sessions hear PEER_RESET and make new ones as they need them.
+ */
+void session_mark(struct server *s, struct device *d); /* NULL is fine */
+void session_renew_marked(struct server *s);
+/* after WELCOME: what this device missed */
+void session_tell_owed(struct conn *c);
+void session_revoke_acked(struct conn *c);
+/* ENDED from a device: 0 or -EPROTO */
+int session_ended(struct conn *c, const struct chan_msg *m);
+
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the server keeps (PROTOCOL §6), one transaction a change. Nothing here opens what was sealed: psk_enc blobs pass
+ * through. Functions return 0 or -errno: -ENOENT no such row, -EEXIST a uniqueness rule, -ENOSPC, -EBUSY, -EIO;
+ * store_error() has the database's words for the last failure.
+ */
+#ifndef SERVER_STORE_H
+#define SERVER_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "mvpn/auth.h"
+#include "mvpn/limits.h"
+
+#define STORE_SCHEMA_VERSION 1
+#define STORE_PSK_ENC_B (MVPN_KEY_LEN + 40) /* mvpn_box_seal of 32 bytes */
+
+struct store;
+
+/* creates the file 0600 if it is missing and migrates the schema */
+int store_open(const char *path, struct store **ret, char **ret_error);
+void store_close(struct store *st); /* NULL is fine */
+const char *store_error(const struct store *st);
+
+/* durable: committed means on disk (enrolment, policy, revocation); else a power cut may lose the last moments */
+int store_begin(struct store *st, bool durable);
+int store_commit(struct store *st); /* rolls back if it fails */
+void store_rollback(struct store *st);
+/* commit if r is 0, else roll back and return r */
+int store_end(struct store *st, int r);
+
+int store_meta_get(struct store *st, const char *key, char **ret); /* malloc'ed; -ENOENT */
+int store_meta_set(struct store *st, const char *key, const char *value);
+
+/* ---- devices ---- */
+struct store_device {
+	uint8_t id[MVPN_ID_LEN];
+	uint8_t pk[MVPN_KEY_LEN];
+	uint8_t psk_enc[STORE_PSK_ENC_B];
+	uint32_t psk_epoch;
+	char name[MVPN_NAME_MAX_B + 1];
+	uint8_t state; /* enum mvpn_device_state */
+	uint64_t boot_gen;
+	int64_t created_at, last_seen_at;
+};
+int store_device_add(struct store *st, const struct store_device *d);
+int store_device_set_psk(struct store *st, const uint8_t id[16], const uint8_t psk_enc[STORE_PSK_ENC_B]);
+int store_device_set_state(struct store *st, const uint8_t id[16], unsigned state);
+int store_device_set_name(struct store *st, const uint8_t id[16], const char *name);
+int store_device_seen(struct store *st, const uint8_t id[16], uint64_t boot_gen, int64_t at);
+int store_device_remove(struct store *st, const uint8_t id[16]); /* its prefixes and memberships too */
+int store_device_each(struct store *st, int (*fn)(void *arg, const struct store_device *d), void *arg);
+int store_member_add(struct store *st, const uint8_t id[16], const char *group);
+int store_member_each(struct store *st, int (*fn)(void *arg, const uint8_t id[16], const char *group),
+		      void *arg);
+int store_revocation_add(struct store *st, const uint8_t id[16], int64_t at);
+
+enum prefix_kind {
+	PREFIX_CLAIM = 0, /* an address that the device registered, owned until it is omitted */
+	PREFIX_ADMIN = 1, /* given by device-address: owned until taken back */
+	PREFIX_SCOPE = 2, /* from the token: the device may register addresses inside it */
+};
+int store_prefix_add(struct store *st, const uint8_t id[16], const struct mvpn_prefix *p, int kind);
+int store_prefix_del(struct store *st, const uint8_t id[16], const struct mvpn_prefix *p, int kind);
+int store_prefix_each(struct store *st,
+		      int (*fn)(void *arg, const uint8_t id[16], const struct mvpn_prefix *p, int kind),
+		      void *arg);
+
+/* ---- tokens ---- */
+struct store_token {
+	uint8_t id[MVPN_ID_LEN];
+	uint8_t psk_enc[STORE_PSK_ENC_B];
+	uint64_t uses_left;
+	int64_t expires_at; /* 0 never */
+	char group[MVPN_NAME_MAX_B + 1];
+	bool approve, revoked;
+	int64_t created_at;
+	char *addresses; /* prefixes separated by spaces, or NULL; freed by store_token_clear */
+};
+void store_token_clear(struct store_token *t);
+int store_token_add(struct store *st, const struct store_token *t);
+int store_token_get(struct store *st, const uint8_t id[16], struct store_token *ret);
+/* takes one use in one statement: -ENOENT unless valid at `now` */
+int store_token_take(struct store *st, const uint8_t id[16], int64_t now);
+int store_token_revoke(struct store *st, const uint8_t id[16]);
+int store_token_each(struct store *st, int (*fn)(void *arg, const struct store_token *t), void *arg);
+int store_token_count(struct store *st, uint64_t *ret);
+int store_token_prune(struct store *st, int64_t before); /* used up, revoked or expired before then */
+
+/* ---- sessions: no key material ---- */
+enum session_state { SESSION_ACTIVE = 1, SESSION_ENDED = 2 };
+enum session_owed { OWED_A = 1, OWED_B = 2 }; /* ends that have not heard of the end yet */
+struct store_session {
+	uint8_t id[MVPN_ID_LEN], a[MVPN_ID_LEN], b[MVPN_ID_LEN];
+	uint8_t layer, state, owed;
+	uint16_t reason; /* enum mvpn_reason, of an ended one */
+	uint64_t seq, policy_rev;
+	int64_t created_at, ends_at;
+};
+typedef int store_session_fn(void *arg, const struct store_session *s);
+int store_session_add(struct store *st, const struct store_session *s);
+int store_session_get(struct store *st, const uint8_t id[16], struct store_session *ret);
+int store_session_end(struct store *st, const uint8_t id[16], unsigned reason, unsigned owed);
+/* a debt of this pair is void: they have a newer session, or the end has heard */
+int store_session_paid(struct store *st, const uint8_t debtor[16], const uint8_t peer[16]);
+int store_session_paid_all(struct store *st, const uint8_t debtor[16]);
+/* active ones of a device (NULL: all), newest first, at most max */
+int store_session_active(struct store *st, const uint8_t *device, unsigned max, store_session_fn *fn, void *arg);
+/* ended ones of which the device has not heard */
+int store_session_owed(struct store *st, const uint8_t device[16], store_session_fn *fn, void *arg);
+int store_session_prune(struct store *st, int64_t now, int64_t forget_before);
+int store_session_count(struct store *st, uint64_t *ret);
+int store_session_seq_max(struct store *st, uint64_t *ret);
+
+/* ---- policies ---- */
+int store_policy_add(struct store *st, uint64_t rev, int64_t at, const char *text);
+/* rev 0: the newest. -ENOENT. text malloc'ed */
+int store_policy_get(struct store *st, uint64_t rev, uint64_t *ret_rev, int64_t *ret_at, char **ret_text);
+/* the newest below rev */
+int store_policy_before(struct store *st, uint64_t rev, uint64_t *ret_rev, char **ret_text);
+
+/* ---- audit rows; audit.c makes and checks the chain ---- */
+#define STORE_HASH_LEN 32
+struct store_audit {
+	uint64_t seq;
+	int64_t at;
+	const char *actor, *event, *json;
+	uint8_t prev[STORE_HASH_LEN], hash[STORE_HASH_LEN];
+};
+int store_audit_add(struct store *st, const struct store_audit *a);
+int store_audit_last(struct store *st, uint64_t *ret_seq, uint8_t ret_hash[STORE_HASH_LEN]); /* -ENOENT */
+/* in rising seq, from `from` */
+int store_audit_each(struct store *st, uint64_t from, int (*fn)(void *arg, const struct store_audit *a), void *arg);
+
+#endif

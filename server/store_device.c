@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Devices, their groups and prefixes. */
+#include <errno.h>
+
+#include "store_sqlite.h"
+
+int store_device_add(struct store *st, const struct store_device *d)
+{
+	sqlite3_stmt *q = store_prepare(
+		st, "INSERT INTO devices(id, name, s_pub, psk_enc, psk_epoch, state, boot_gen, created,"
+		    " last_seen) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)");
+
+	if (!q)
+		return store_errno(st);
+	bind_blob(q, 1, d->id, sizeof(d->id));
+	bind_text(q, 2, d->name);
+	bind_blob(q, 3, d->pk, sizeof(d->pk));
+	bind_blob(q, 4, d->psk_enc, sizeof(d->psk_enc));
+	bind_int(q, 5, d->psk_epoch);
+	bind_int(q, 6, d->state);
+	bind_int(q, 7, (int64_t)d->boot_gen);
+	bind_int(q, 8, d->created_at);
+	bind_int(q, 9, d->last_seen_at);
+	return store_run(st, q);
+}
+
+int store_device_set_psk(struct store *st, const uint8_t id[16], const uint8_t psk_enc[STORE_PSK_ENC_B])
+{
+	sqlite3_stmt *q = store_prepare(st, "UPDATE devices SET psk_enc = ?, psk_epoch = 0 WHERE id = ?");
+
+	if (!q)
+		return store_errno(st);
+	bind_blob(q, 1, psk_enc, STORE_PSK_ENC_B);
+	bind_blob(q, 2, id, 16);
+	return store_run_one(st, q);
+}
+
+int store_device_set_state(struct store *st, const uint8_t id[16], unsigned state)
+{
+	sqlite3_stmt *q = store_prepare(st, "UPDATE devices SET state = ? WHERE id = ?");
+
+	if (!q)
+		return store_errno(st);
+	bind_int(q, 1, state);
+	bind_blob(q, 2, id, 16);
+	return store_run_one(st, q);
+}
+
+int store_device_set_name(struct store *st, const uint8_t id[16], const char *name)
+{
+	sqlite3_stmt *q = store_prepare(st, "UPDATE devices SET name = ? WHERE id = ?");
+
+	if (!q)
+		return store_errno(st);
+	bind_text(q, 1, name);
+	bind_blob(q, 2, id, 16);
+	return store_run_one(st, q);
+}
+
+int store_device_seen(struct store *st, const uint8_t id[16], uint64_t boot_gen, int64_t at)
+{
+	sqlite3_stmt *q =
+		store_prepare(st, "UPDATE devices SET boot_gen = ?, last_seen = ? WHERE id = ?");
+
+	if (!q)
+		return store_errno(st);
+	bind_int(q, 1, (int64_t)boot_gen);
+	bind_int(q, 2, at);
+	bind_blob(q, 3, id, 16);
+	return store_run_one(st, q);
+}
+
+int store_device_remove(struct store *st, const uint8_t id[16])
+{
+	sqlite3_stmt *q = store_prepare(st, "DELETE FROM devices WHERE id = ?");
+
+	if (!q)
+		return store_errno(st);
+	bind_blob(q, 1, id, 16);
+	return store_run_one(st, q);
+}
+
+int store_device_each(struct store *st, int (*fn)(void *arg, const struct store_device *d), void *arg)
+{
+	sqlite3_stmt *q = store_prepare(st, "SELECT id, name, s_pub, psk_enc, psk_epoch, state, boot_gen,"
+					    " created, last_seen FROM devices");
+	int r;
+
+	if (!q)
+		return store_errno(st);
+	while ((r = store_step(st, q)) == 1) {
+		struct store_device d = { 0 };
+		bool ok = column_blob(q, 0, d.id, sizeof(d.id)) &&
+			  column_blob(q, 2, d.pk, sizeof(d.pk)) &&
+			  column_blob(q, 3, d.psk_enc, sizeof(d.psk_enc));
+
+		column_text(q, 1, d.name, sizeof(d.name));
+		d.psk_epoch = (uint32_t)sqlite3_column_int64(q, 4);
+		d.state = (uint8_t)sqlite3_column_int(q, 5);
+		d.boot_gen = (uint64_t)sqlite3_column_int64(q, 6);
+		d.created_at = sqlite3_column_int64(q, 7);
+		d.last_seen_at = sqlite3_column_int64(q, 8);
+		r = ok ? fn(arg, &d) : -EUCLEAN;
+		if (r) {
+			sqlite3_reset(q);
+			return r;
+		}
+	}
+	return r;
+}
+
+int store_member_add(struct store *st, const uint8_t id[16], const char *group)
+{
+	sqlite3_stmt *q = store_prepare(st, "INSERT OR IGNORE INTO groups(name) VALUES(?)");
+	int r;
+
+	if (!q)
+		return store_errno(st);
+	bind_text(q, 1, group);
+	r = store_run(st, q);
+	if (r < 0)
+		return r;
+	q = store_prepare(st, "INSERT OR IGNORE INTO members(device_id, group_id)"
+			      " SELECT ?, id FROM groups WHERE name = ?");
+	if (!q)
+		return store_errno(st);
+	bind_blob(q, 1, id, 16);
+	bind_text(q, 2, group);
+	return store_run(st, q);
+}
+
+int store_member_each(struct store *st, int (*fn)(void *arg, const uint8_t id[16], const char *group),
+		      void *arg)
+{
+	sqlite3_stmt *q = store_prepare(st, "SELECT device_id, name FROM members"
+					    " JOIN groups ON groups.id = group_id ORDER BY name");
+	int r;
+
+	if (!q)
+		return store_errno(st);
+	while ((r = store_step(st, q)) == 1) {
+		char group[MVPN_NAME_MAX_B + 1];
+		uint8_t id[16];
+
+		column_text(q, 1, group, sizeof(group));
+		r = column_blob(q, 0, id, sizeof(id)) ? fn(arg, id, group) : -EUCLEAN;
+		if (r) {
+			sqlite3_reset(q);
+			return r;
+		}
+	}
+	return r;
+}
+
+int store_revocation_add(struct store *st, const uint8_t id[16], int64_t at)
+{
+	sqlite3_stmt *q = store_prepare(st, "INSERT INTO revocations(device_id, at) VALUES(?, ?)");
+
+	if (!q)
+		return store_errno(st);
+	bind_blob(q, 1, id, 16);
+	bind_int(q, 2, at);
+	return store_run(st, q);
+}
+
+static int prefix_change(struct store *st, sqlite3_stmt *q, const uint8_t id[16],
+			 const struct mvpn_prefix *p, int kind)
+{
+	char text[MVPN_ADDRSTRLEN];
+
+	if (!q)
+		return store_errno(st);
+	bind_blob(q, 1, id, 16);
+	bind_text(q, 2, mvpn_prefix_str(p, text));
+	bind_int(q, 3, kind);
+	return store_run_one(st, q);
+}
+
+int store_prefix_add(struct store *st, const uint8_t id[16], const struct mvpn_prefix *p, int kind)
+{
+	return prefix_change(st, store_prepare(st, "INSERT INTO prefixes VALUES(?, ?, ?)"), id, p, kind);
+}
+
+int store_prefix_del(struct store *st, const uint8_t id[16], const struct mvpn_prefix *p, int kind)
+{
+	return prefix_change(st,
+			     store_prepare(st, "DELETE FROM prefixes WHERE device_id = ? AND cidr = ?"
+					       " AND kind = ?"),
+			     id, p, kind);
+}
+
+int store_prefix_each(struct store *st,
+		      int (*fn)(void *arg, const uint8_t id[16], const struct mvpn_prefix *p, int kind),
+		      void *arg)
+{
+	sqlite3_stmt *q = store_prepare(st, "SELECT device_id, cidr, kind FROM prefixes");
+	int r;
+
+	if (!q)
+		return store_errno(st);
+	while ((r = store_step(st, q)) == 1) {
+		char text[MVPN_ADDRSTRLEN];
+		struct mvpn_prefix p;
+		uint8_t id[16];
+
+		column_text(q, 1, text, sizeof(text));
+		if (!column_blob(q, 0, id, sizeof(id)) || mvpn_prefix_parse(&p, text) < 0)
+			r = -EUCLEAN;
+		else
+			r = fn(arg, id, &p, sqlite3_column_int(q, 2));
+		if (r) {
+			sqlite3_reset(q);
+			return r;
+		}
+	}
+	return r;
+}
