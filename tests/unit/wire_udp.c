@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The UDP wire over the loopback device. */
+#include "test.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include "../../keyd/dp/dp.h"
+#include "../../keyd/dp/wire.h"
+
+#define WAIT_MS 2000
+
+static struct wire *a, *b;
+static uint64_t cookie_a, cookie_b;
+
+static int setup(void **state)
+{
+	assert_int_equal(wire_udp_new(&a, 0, false, &cookie_a), 0);
+	assert_int_equal(wire_udp_new(&b, 0, false, &cookie_b), 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	a->ops->free(a);
+	b->ops->free(b);
+	return 0;
+}
+
+static struct kt_endpoint to(const struct wire *w, const char *addr)
+{
+	struct kt_endpoint ep = { .to.port = wire_udp_port(w) };
+
+	assert_int_equal(mvpn_addr_parse(&ep.to.addr, addr), 0);
+	return ep;
+}
+
+struct got {
+	unsigned n;
+	size_t len[300];
+	struct mvpn_endpoint from;
+};
+
+static void on_rx(void *arg, uint8_t *data, size_t len, const struct mvpn_endpoint *from)
+{
+	struct got *g = arg;
+
+	for (size_t i = 0; i < len; i++)
+		assert_int_equal(data[i], (uint8_t)(g->n + i));
+	g->len[g->n++] = len;
+	g->from = *from;
+}
+
+static void put(struct wire *w, const struct kt_endpoint *ep, size_t len, unsigned seq)
+{
+	uint8_t *room = w->ops->reserve(w, ep, len);
+
+	assert_non_null(room);
+	for (size_t i = 0; i < len; i++)
+		room[i] = (uint8_t)(seq + i);
+	w->ops->commit(w, len);
+}
+
+static void get(struct wire *w, struct got *g, unsigned n)
+{
+	struct pollfd p = { .fd = w->ops->fd(w), .events = POLLIN };
+
+	while (g->n < n) {
+		assert_int_equal(poll(&p, 1, WAIT_MS), 1);
+		assert_true(w->ops->receive(w, on_rx, g, 64) >= 0);
+	}
+	assert_int_equal(g->n, n);
+	assert_int_equal(w->ops->receive(w, on_rx, g, 64), 0);
+}
+
+/* equal ones, a shorter one, a longer one, another destination, more than one batch: all arrive as they were, in order */
+static void datagrams_keep_their_boundaries(void **state)
+{
+	static const char *const addrs[] = { "127.0.0.1", "::1" };
+
+	for (unsigned f = 0; f < 2; f++) {
+		struct kt_endpoint ep = to(b, addrs[f]), self = to(a, addrs[f]);
+		struct got g = { 0 }, own = { 0 };
+
+		for (unsigned i = 0; i < 250; i++) {
+			size_t len = i % 10 == 9 ? 700 : i % 50 < 30 ? 1472 : 1400;
+
+			put(a, &ep, len, i);
+			if (i == 77)
+				put(a, &self, 33, 0);
+		}
+		a->ops->flush(a);
+		get(b, &g, 250);
+		get(a, &own, 1);
+		for (unsigned i = 0; i < 250; i++)
+			assert_int_equal(g.len[i], i % 10 == 9 ? 700 : i % 50 < 30 ? 1472 : 1400);
+		assert_int_equal(g.from.port, wire_udp_port(a));
+		assert_true(mvpn_addr_eq(&g.from.addr, &self.to.addr));
+	}
+}
+
+static void what_is_not_committed_is_not_sent(void **state)
+{
+	struct kt_endpoint ep = to(b, "127.0.0.1");
+	struct got g = { 0 };
+
+	put(a, &ep, 100, 0);
+	assert_non_null(a->ops->reserve(a, &ep, 100));
+	put(a, &ep, 100, 1);
+	assert_null(a->ops->reserve(a, &ep, WIRE_PAYLOAD_MAX + 1));
+	a->ops->flush(a);
+	a->ops->flush(a);
+	get(b, &g, 2);
+}
+
+static void unreachable_is_counted_and_forgotten(void **state)
+{
+	struct kt_endpoint nowhere = to(b, "255.255.255.255"), ep = to(b, "127.0.0.1");
+	uint64_t counters[DP_C_MAX] = { 0 };
+	struct got g = { 0 };
+
+	put(a, &nowhere, 100, 0); /* broadcast without SO_BROADCAST: EACCES */
+	put(a, &ep, 100, 0);
+	a->ops->flush(a);
+	get(b, &g, 1);
+	a->ops->stats(a, counters);
+	assert_int_equal(counters[DP_C_DROP_WIRE_FULL], 1);
+}
+
+/* workers share the port; nobody else gets it by accident */
+static void port_is_shared_only_by_joining(void **state)
+{
+	struct wire *w;
+	uint64_t cookie;
+
+	assert_int_equal(wire_udp_new(&w, wire_udp_port(a), false, &cookie), -EADDRINUSE);
+	assert_int_equal(wire_udp_new(&w, wire_udp_port(a), true, &cookie), 0);
+	assert_int_equal(wire_udp_port(w), wire_udp_port(a));
+	assert_true(cookie && cookie_a && cookie != cookie_a);
+	w->ops->free(w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(datagrams_keep_their_boundaries, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_not_committed_is_not_sent, setup, teardown),
+		cmocka_unit_test_setup_teardown(unreachable_is_counted_and_forgotten, setup, teardown),
+		cmocka_unit_test_setup_teardown(port_is_shared_only_by_joining, setup, teardown),
+	};
+
+	return MVPN_RUN(tests);
+}
