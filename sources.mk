@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # What is built from what, one line a room; a new source file is named here.
 
-LIB := addr aead chan chan_handshake chan_msg config crypto fsutil intro intro_keys ipc ipc_request log loop lpm netlink netlink_link netlink_route noise reason replay secmem token
+LIB := addr aead chan chan_handshake chan_msg config crypto fsutil intro intro_keys ipc ipc_request ipc_socket log loop lpm netlink netlink_link netlink_route noise reason replay secmem token
 # the part of lib/ that each program links
 LIB_keyd := $(LIB)
-LIB_server := addr aead chan chan_handshake chan_msg config crypto fsutil intro intro_keys ipc ipc_request log loop lpm noise reason secmem token
-LIB_mvpnctl := addr fsutil ipc ipc_request log loop
+LIB_server := addr aead chan chan_handshake chan_msg config crypto fsutil intro intro_keys ipc ipc_request ipc_socket log loop lpm noise reason secmem token
+LIB_mvpnctl := addr fsutil ipc ipc_request ipc_socket log loop
 
 SHIM := shim shim_attach shim_clsact shim_list shim_maps shim_pin shim_xdp
 KEYD := main attach channel conf control control_doctor control_show control_wait flows guard identity introduce keytab peers resolve sessions $(SHIM)

@@ -9,10 +9,9 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include "fsutil.h"
+#include "ipc_socket.h"
 #include "mvpn/ctl.h"
 #include "mvpn/limits.h"
 
@@ -401,77 +400,18 @@ static void on_accept(void *arg, uint32_t events)
 
 /* ---- the server ---- */
 
-/* A socket file that nobody listens on is left from a crash: it goes. */
-static int remove_dead_socket(const struct sockaddr_un *sun)
-{
-	struct stat st;
-	int fd, r = 0;
-
-	if (lstat(sun->sun_path, &st) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	if (!S_ISSOCK(st.st_mode))
-		return -EEXIST;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	if (!connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) || errno == EAGAIN)
-		r = -EADDRINUSE;
-	else if (errno != ECONNREFUSED && errno != ENOENT)
-		r = -errno;
-	else if (unlink(sun->sun_path) < 0 && errno != ENOENT)
-		r = -errno;
-	close(fd);
-	return r;
-}
-
-static int set_path(struct sockaddr_un *sun, const char *path)
-{
-	*sun = (struct sockaddr_un){.sun_family = AF_UNIX};
-	if (strlen(path) >= sizeof(sun->sun_path))
-		return -ENAMETOOLONG;
-	strcpy(sun->sun_path, path);
-	return 0;
-}
-
-static int make_parent(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	char *dir;
-	int r;
-
-	if (!slash || slash == path)
-		return 0;
-	dir = strndup(path, (size_t)(slash - path));
-	if (!dir)
-		return -ENOMEM;
-	r = dir_make(dir, 0755);
-	free(dir);
-	return r;
-}
-
 static int server_listen(struct ipc_server *s)
 {
-	struct sockaddr_un sun;
 	struct stat st;
-	int r = set_path(&sun, s->path);
+	int r = ipc_socket_listen(s->path, BACKLOG);
 
-	if (!r)
-		r = make_parent(s->path);
-	if (!r)
-		r = remove_dead_socket(&sun);
 	if (r < 0)
 		return r;
-	s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	/* the file gets the mode that the socket has when it is bound: never a moment of wider access, no umask */
-	if (s->fd < 0 || fchmod(s->fd, 0600) < 0 ||
-	    bind(s->fd, (const struct sockaddr *)&sun, sizeof(sun)) < 0)
-		return -errno;
+	s->fd = r;
 	if (!lstat(s->path, &st)) {
 		s->dev = st.st_dev;
 		s->ino = st.st_ino;
 	}
-	if (listen(s->fd, BACKLOG) < 0)
-		return -errno;
 	return loop_add(s->loop, s->fd, EPOLLIN, on_accept, s, &s->source);
 }
 

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "ipc_socket.h"
 #include "mvpn/limits.h"
 
 #define READ_STEP_B 65536
@@ -35,28 +35,6 @@ static int wait_for(int fd, short events, uint64_t deadline_ms)
 	if (r < 0)
 		return -errno;
 	return r ? 0 : -ETIMEDOUT;
-}
-
-static int connect_to(const char *path, unsigned timeout_ms)
-{
-	struct timeval tv = {.tv_sec = timeout_ms / 1000,
-			     .tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000};
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	int fd, r;
-
-	if (strlen(path) >= sizeof(sun.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(sun.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	/* bounds connect() when the daemon does not accept (unix(7)) */
-	if (!setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)) &&
-	    !connect(fd, (const struct sockaddr *)&sun, sizeof(sun)))
-		return fd;
-	r = errno == EAGAIN ? -ETIMEDOUT : -errno;
-	close(fd);
-	return r;
 }
 
 static int send_all(int fd, const char *p, size_t len, uint64_t deadline_ms)
@@ -150,7 +128,7 @@ int ipc_request(const char *path, const char *verb, json_t *args, unsigned timeo
 	text = request_text(verb, args, &len);
 	if (!text)
 		return -ENOMEM;
-	fd = connect_to(path, timeout_ms);
+	fd = ipc_socket_connect(path, timeout_ms);
 	r = fd < 0 ? fd : send_all(fd, text, len, deadline_ms);
 	explicit_bzero(text, len); /* may hold a token */
 	free(text);
