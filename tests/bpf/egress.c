@@ -9,32 +9,6 @@
 
 #include "shimtest.h"
 
-#define SYN 0x02
-#define ACK 0x10
-
-/*
- * 10.1/16, fd01::/16 peer 1 armed; 10.2/16, fd02::/16 peer 2 without a session; 10.3/16 peer 3 denied; 10.4/16 nobody's;
- * 10.5/16 ours; 10.1.9/24 of 10.1/16 is peer 3's
- */
-static int policy(void **state)
-{
-	struct shim *s = st_shim();
-
-	if (!s)
-		return 0;
-	st_alive(s);
-	st_protect(s, "10.1.0.0/16", 1, 0);
-	st_protect(s, "fd01::/16", 1, 0);
-	st_protect(s, "10.2.0.0/16", 2, 0);
-	st_protect(s, "fd02::/16", 2, 0);
-	st_protect(s, "10.3.0.0/16", 3, 0);
-	st_protect(s, "10.1.9.0/24", 3, 0);
-	st_protect(s, "10.4.0.0/16", MVPN_PEER_NONE, 0);
-	st_protect(s, "10.5.0.0/16", 5, MVPN_PROT_LOCAL);
-	st_key(s, 1, MVPN_KEY_ARMED);
-	st_key(s, 3, MVPN_KEY_DENIED);
-	return 0;
-}
 
 /* the verdict of egress, and the last hook's on the same packet had it come that far */
 static void expect(const char *src, const char *dst, int verdict, enum mvpn_counter c)
@@ -130,206 +104,6 @@ static void test_non_ip(void **state)
 	}
 }
 
-static void icmp6(struct packet *p, uint8_t type, uint8_t code, uint8_t hop_limit, unsigned len)
-{
-	uint8_t h[4] = { type, code };
-
-	pkt_eth(p, 0x86dd);
-	pkt_ip6(p, "fd09::1", "fd01::1", IPPROTO_ICMPV6);
-	p->b[p->l3 + 7] = hop_limit;
-	pkt_bytes(p, h, 4);
-	pkt_bytes(p, NULL, len - 4);
-	pkt_done(p);
-}
-
-static void test_nd(void **state)
-{
-	struct shim *s = st_shim();
-	struct packet p;
-
-	st_need_root();
-	for (uint8_t type = 133; type <= 137; type++) {
-		icmp6(&p, type, 0, 255, 32);
-		st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_NEVER);
-		st_expect(s, LEAK(s), &p, NEXT, NO_COUNTER);
-	}
-	/* things that only look like it */
-	icmp6(&p, 135, 0, 254, 32);
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	icmp6(&p, 135, 1, 255, 32);
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	icmp6(&p, 128, 0, 255, 32);
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	icmp6(&p, 132, 0, 255, 32);
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	icmp6(&p, 138, 0, 255, 32);
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	icmp6(&p, 135, 0, 255, 800); /* with a page of data */
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	icmp6(&p, 135, 0, 255, 800); /* that it does not admit to */
-	p.b[p.l3 + 4] = 0;
-	p.b[p.l3 + 5] = 32;
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	/* in IPv4 */
-	pkt_eth(&p, 0x0800);
-	pkt_ip4(&p, "10.9.0.1", "10.1.0.1", IPPROTO_ICMPV6);
-	p.b[p.l3 + 8] = 255;
-	pkt_bytes(&p, "\x87", 2);
-	pkt_bytes(&p, NULL, 30);
-	pkt_done(&p);
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-}
-
-static void dhcp4(struct packet *p, uint16_t sport, uint16_t dport, uint8_t op, uint32_t cookie)
-{
-	uint32_t be = htonl(cookie);
-
-	pkt_eth(p, 0x0800);
-	pkt_ip4(p, "10.9.0.1", "10.1.0.1", IPPROTO_UDP);
-	pkt_udp(p, sport, dport, 300);
-	p->b[p->l3 + 28] = op;
-	memcpy(p->b + p->l3 + 28 + 236, &be, 4);
-	pkt_done(p);
-}
-
-static void dhcp6(struct packet *p, uint16_t sport, uint16_t dport, uint8_t type)
-{
-	pkt_eth(p, 0x86dd);
-	pkt_ip6(p, "fd09::1", "fd01::1", IPPROTO_UDP);
-	pkt_udp(p, sport, dport, 60);
-	p->b[p->l3 + 48] = type;
-	pkt_done(p);
-}
-
-static void test_dhcp(void **state)
-{
-	const uint32_t cookie = 0x63825363;
-	struct shim *s = st_shim();
-	struct packet p;
-
-	st_need_root();
-	dhcp4(&p, 68, 67, 1, cookie);
-	st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_NEVER);
-	st_expect(s, LEAK(s), &p, NEXT, NO_COUNTER);
-	dhcp4(&p, 67, 68, 2, cookie);
-	st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_NEVER);
-	dhcp4(&p, 67, 67, 1, cookie);
-	st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_NEVER);
-	dhcp6(&p, 546, 547, 5);
-	st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_NEVER);
-	dhcp6(&p, 547, 546, 7);
-	st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_NEVER);
-
-	dhcp4(&p, 68, 67, 1, 0);
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	dhcp4(&p, 68, 67, 9, cookie);
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	dhcp4(&p, 1068, 67, 1, cookie);
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	dhcp4(&p, 68, 53, 1, cookie);
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	dhcp4(&p, 68, 68, 1, cookie);
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	dhcp4(&p, 68, 67, 1, cookie);
-	p.b[p.l3 + 9] = IPPROTO_TCP;
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	dhcp4(&p, 68, 67, 1, cookie);
-	p.b[p.l3 + 6] = 0x20; /* more fragments */
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	dhcp6(&p, 546, 547, 0);
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	dhcp6(&p, 546, 547, 14);
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	dhcp6(&p, 546, 53, 1);
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-}
-
-static void tcp4(struct packet *p, const char *src, uint16_t sport, const char *dst, uint16_t dport,
-		 uint8_t flags)
-{
-	pkt_eth(p, 0x0800);
-	pkt_ip4(p, src, dst, IPPROTO_TCP);
-	pkt_tcp(p, sport, dport, flags);
-	pkt_done(p);
-}
-
-static void test_channel(void **state)
-{
-	struct mvpn_endpoint server, server6;
-	struct shim *s = st_shim();
-	struct packet p;
-
-	st_need_root();
-	assert_int_equal(mvpn_endpoint_parse(&server, "10.1.0.7:7468", 0), 0);
-	assert_int_equal(mvpn_endpoint_parse(&server6, "[fd01::7]:7468", 0), 0);
-	assert_int_equal(shim_exempt_add(s, &server), 0);
-	assert_int_equal(shim_exempt_add(s, &server6), 0);
-
-	tcp4(&p, "10.9.0.1", 40000, "10.1.0.7", 7468, SYN);
-	st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_SERVER);
-	st_expect(s, LEAK(s), &p, NEXT, NO_COUNTER);
-	tcp4(&p, "10.1.0.7", 7468, "10.1.0.8", 40000, SYN | ACK); /* we are the server */
-	st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_SERVER);
-	pkt_eth(&p, 0x86dd);
-	pkt_ip6(&p, "fd09::1", "fd01::7", IPPROTO_TCP);
-	pkt_tcp(&p, 40000, 7468, ACK);
-	pkt_done(&p);
-	st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_SERVER);
-	/* the hop-by-hop header that the kernel adds to super-packets over 64 KB */
-	pkt_eth(&p, 0x86dd);
-	pkt_ip6(&p, "fd09::1", "fd01::7", 0);
-	pkt_bytes(&p, "\x06\x00\xc2\x04\x00\x01\x00\x00", 8);
-	pkt_tcp(&p, 40000, 7468, ACK);
-	pkt_done(&p);
-	st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_SERVER);
-
-	/* another port, another address, another protocol, the wrong way round */
-	tcp4(&p, "10.9.0.1", 40000, "10.1.0.7", 80, SYN);
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	tcp4(&p, "10.9.0.1", 7468, "10.1.0.7", 80, SYN);
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	tcp4(&p, "10.9.0.1", 40000, "10.1.0.8", 7468, SYN);
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	tcp4(&p, "10.1.0.7", 7468, "10.1.0.8", 80, SYN); /* a server opens nothing from its port */
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	pkt_eth(&p, 0x0800);
-	pkt_ip4(&p, "10.9.0.1", "10.1.0.7", IPPROTO_UDP);
-	pkt_udp(&p, 40000, 7468, 20);
-	pkt_done(&p);
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	/* fragments, and headers cut before the ports can be known */
-	tcp4(&p, "10.9.0.1", 40000, "10.1.0.7", 7468, ACK);
-	p.b[p.l3 + 6] = 0x20;
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	tcp4(&p, "10.9.0.1", 40000, "10.1.0.7", 7468, ACK);
-	p.b[p.l3 + 6] = 0;
-	p.b[p.l3 + 7] = 100;
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	tcp4(&p, "10.9.0.1", 40000, "10.1.0.7", 7468, ACK);
-	p.len = p.l3 + 20 + 12;
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	/* an IPv6 fragment header, a routing header */
-	for (int next = 43; next <= 44; next++) {
-		pkt_eth(&p, 0x86dd);
-		pkt_ip6(&p, "fd09::1", "fd01::7", (uint8_t)next);
-		pkt_bytes(&p, "\x06\x00\x00\x00\x00\x00\x00\x01", 8);
-		pkt_tcp(&p, 40000, 7468, ACK);
-		pkt_done(&p);
-		st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	}
-	/* IPv4 options: the ports are behind them, not where they usually are */
-	pkt_eth(&p, 0x0800);
-	pkt_ip4(&p, "10.9.0.1", "10.1.0.7", IPPROTO_TCP);
-	p.b[p.l3] = 0x46;
-	pkt_bytes(&p, "\x9c\x40\x1d\x2c", 4); /* 40000 -> 7468 as an option */
-	pkt_tcp(&p, 40000, 80, ACK);
-	pkt_done(&p);
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-	assert_int_equal(shim_exempt_clear(s), 0);
-	tcp4(&p, "10.9.0.1", 40000, "10.1.0.7", 7468, SYN);
-	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
-}
-
 static void test_vlan(void **state)
 {
 	struct shim *s = st_shim();
@@ -421,7 +195,7 @@ static void test_cut(void **state)
 	cut(&p);
 	pkt_simple(&p, "fd09::1", "fd01::1");
 	cut(&p);
-	tcp4(&p, "10.9.0.1", 1, "10.1.0.1", 2, ACK);
+	pkt_tcp4(&p, "10.9.0.1", 1, "10.1.0.1", 2, PKT_ACK);
 	cut(&p);
 	pkt_eth(&p, 0x8100);
 	pkt_vlan(&p, 0x8100, 3, 0x0800);
@@ -434,7 +208,7 @@ static void test_cut(void **state)
 	pkt_udp(&p, 1, 2, 10);
 	cut(&p);
 	assert_true(st_counter(s, MVPN_C_DROP_MALFORMED) > before);
-	dhcp4(&p, 68, 67, 1, 0x63825363);
+	pkt_dhcp4(&p, 68, 67, 1, 0x63825363);
 	p.len = p.l3 + 28 + 239; /* one byte short of what makes it DHCP */
 	cut(&p);
 
@@ -592,20 +366,17 @@ static void test_size(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_destinations, policy),
-		cmocka_unit_test_setup(test_keyd_down, policy),
-		cmocka_unit_test_setup(test_default_route, policy),
-		cmocka_unit_test_setup(test_non_ip, policy),
-		cmocka_unit_test_setup(test_nd, policy),
-		cmocka_unit_test_setup(test_dhcp, policy),
-		cmocka_unit_test_setup(test_channel, policy),
-		cmocka_unit_test_setup(test_vlan, policy),
-		cmocka_unit_test_setup(test_fragments, policy),
-		cmocka_unit_test_setup(test_cut, policy),
-		cmocka_unit_test_setup(test_events, policy),
-		cmocka_unit_test_setup(test_event_ring_full, policy),
-		cmocka_unit_test_setup(test_flows, policy),
-		cmocka_unit_test_setup(test_size, policy),
+		cmocka_unit_test_setup(test_destinations, st_policy),
+		cmocka_unit_test_setup(test_keyd_down, st_policy),
+		cmocka_unit_test_setup(test_default_route, st_policy),
+		cmocka_unit_test_setup(test_non_ip, st_policy),
+		cmocka_unit_test_setup(test_vlan, st_policy),
+		cmocka_unit_test_setup(test_fragments, st_policy),
+		cmocka_unit_test_setup(test_cut, st_policy),
+		cmocka_unit_test_setup(test_events, st_policy),
+		cmocka_unit_test_setup(test_event_ring_full, st_policy),
+		cmocka_unit_test_setup(test_flows, st_policy),
+		cmocka_unit_test_setup(test_size, st_policy),
 	};
 
 	return cmocka_run_group_tests(tests, st_setup, st_teardown);

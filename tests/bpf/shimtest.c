@@ -220,6 +220,48 @@ void pkt_simple(struct packet *p, const char *src, const char *dst)
 	pkt_done(p);
 }
 
+void pkt_icmp6(struct packet *p, uint8_t type, uint8_t code, uint8_t hop_limit, unsigned len)
+{
+	uint8_t h[4] = { type, code };
+
+	pkt_eth(p, 0x86dd);
+	pkt_ip6(p, "fd09::1", "fd01::1", IPPROTO_ICMPV6);
+	p->b[p->l3 + 7] = hop_limit;
+	pkt_bytes(p, h, 4);
+	pkt_bytes(p, NULL, len - 4);
+	pkt_done(p);
+}
+
+void pkt_dhcp4(struct packet *p, uint16_t sport, uint16_t dport, uint8_t op, uint32_t cookie)
+{
+	uint32_t be = htonl(cookie);
+
+	pkt_eth(p, 0x0800);
+	pkt_ip4(p, "10.9.0.1", "10.1.0.1", IPPROTO_UDP);
+	pkt_udp(p, sport, dport, 300);
+	p->b[p->l3 + 28] = op;
+	memcpy(p->b + p->l3 + 28 + 236, &be, 4);
+	pkt_done(p);
+}
+
+void pkt_dhcp6(struct packet *p, uint16_t sport, uint16_t dport, uint8_t type)
+{
+	pkt_eth(p, 0x86dd);
+	pkt_ip6(p, "fd09::1", "fd01::1", IPPROTO_UDP);
+	pkt_udp(p, sport, dport, 60);
+	p->b[p->l3 + 48] = type;
+	pkt_done(p);
+}
+
+void pkt_tcp4(struct packet *p, const char *src, uint16_t sport, const char *dst, uint16_t dport,
+		 uint8_t flags)
+{
+	pkt_eth(p, 0x0800);
+	pkt_ip4(p, src, dst, IPPROTO_TCP);
+	pkt_tcp(p, sport, dport, flags);
+	pkt_done(p);
+}
+
 int st_prog_run(int prog_fd, const struct packet *in, struct packet *ret)
 {
 	struct packet out;
@@ -289,4 +331,24 @@ void st_expect(struct shim *s, int prog_fd, const struct packet *p, int verdict,
 		assert_int_equal(after[i] - before[i], i == counter);
 	}
 	assert_int_equal(got, verdict);
+}
+
+int st_policy(void **state)
+{
+	struct shim *s = st_shim();
+
+	if (!s)
+		return 0;
+	st_alive(s);
+	st_protect(s, "10.1.0.0/16", 1, 0);
+	st_protect(s, "fd01::/16", 1, 0);
+	st_protect(s, "10.2.0.0/16", 2, 0);
+	st_protect(s, "fd02::/16", 2, 0);
+	st_protect(s, "10.3.0.0/16", 3, 0);
+	st_protect(s, "10.1.9.0/24", 3, 0);
+	st_protect(s, "10.4.0.0/16", MVPN_PEER_NONE, 0);
+	st_protect(s, "10.5.0.0/16", 5, MVPN_PROT_LOCAL);
+	st_key(s, 1, MVPN_KEY_ARMED);
+	st_key(s, 3, MVPN_KEY_DENIED);
+	return 0;
 }

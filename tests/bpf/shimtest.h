@@ -49,6 +49,15 @@ void pkt_done(struct packet *p);
 /* Ethernet, IPv4 or IPv6 by the addresses, UDP 1000 -> 2000 with 32 bytes */
 void pkt_simple(struct packet *p, const char *src, const char *dst);
 
+/* whole frames: ICMPv6 fd09::1 > fd01::1; DHCP, the same or 10.9.0.1 > 10.1.0.1, `op` its first byte; TCP */
+void pkt_icmp6(struct packet *p, uint8_t type, uint8_t code, uint8_t hop_limit, unsigned len);
+void pkt_dhcp4(struct packet *p, uint16_t sport, uint16_t dport, uint8_t op, uint32_t cookie);
+void pkt_dhcp6(struct packet *p, uint16_t sport, uint16_t dport, uint8_t type);
+#define PKT_SYN 0x02
+#define PKT_ACK 0x10
+void pkt_tcp4(struct packet *p, const char *src, uint16_t sport, const char *dst, uint16_t dport,
+	      uint8_t flags);
+
 /* the verdict; *ret (may be NULL) is the packet afterwards */
 int st_prog_run(int prog_fd, const struct packet *in, struct packet *ret);
 #define EGRESS(s) bpf_program__fd((s)->bpf->progs.egress)
@@ -56,6 +65,11 @@ int st_prog_run(int prog_fd, const struct packet *in, struct packet *ret);
 #define INGRESS(s) bpf_program__fd((s)->bpf->progs.ingress)
 
 /* ---- the shim's state ---- */
+/*
+ * For cmocka's setup: 10.1/16, fd01::/16 peer 1 armed; 10.2/16, fd02::/16 peer 2 without a session; 10.3/16 peer 3 denied;
+ * 10.4/16 nobody's; 10.5/16 ours; 10.1.9/24 of 10.1/16 is peer 3's.
+ */
+int st_policy(void **state);
 void st_protect(struct shim *s, const char *prefix, uint32_t peer, uint32_t flags);
 void st_key(struct shim *s, uint32_t peer, enum mvpn_key_state state);
 void st_alive(struct shim *s); /* keyd breathes: tap 4242, port 7469 */

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The XDP program: sealed packets of a known SPI to the XSKMAP, anything else to the stack. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_xdp.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "shimtest.h"
+#include "wire.skel.h"
+
+#define SPI 0xabcd1234
+#define XDP_PASSED 2
+#define XDP_REDIRECTED 4
+
+static struct wire_bpf *wire;
+static int prog;
+
+/* the program as shim_attach_xdp() loads it: on the shim's config, spis and counters */
+static int load(void **state)
+{
+	struct shim *s;
+
+	if (st_setup(state) < 0)
+		return -1;
+	s = st_shim();
+	if (!s)
+		return 0;
+	wire = wire_bpf__open();
+	if (!wire || bpf_map__reuse_fd(wire->maps.config, bpf_map__fd(s->bpf->maps.config)) ||
+	    bpf_map__reuse_fd(wire->maps.spis, bpf_map__fd(s->bpf->maps.spis)) ||
+	    bpf_map__reuse_fd(wire->maps.counters, bpf_map__fd(s->bpf->maps.counters)) ||
+	    wire_bpf__load(wire))
+		return -1;
+	prog = bpf_program__fd(wire->progs.wire);
+	return shim_spi_set(s, SPI);
+}
+
+static int unload(void **state)
+{
+	wire_bpf__destroy(wire);
+	return st_teardown(state);
+}
+
+static void sealed(struct packet *p, int family, uint16_t dport, uint8_t type, uint32_t spi)
+{
+	uint8_t h[16] = { type, 0, 0, 0, (uint8_t)(spi >> 24), (uint8_t)(spi >> 16),
+			  (uint8_t)(spi >> 8), (uint8_t)spi };
+	unsigned at;
+
+	if (family == 4) {
+		pkt_eth(p, 0x0800);
+		pkt_ip4(p, "10.1.0.1", "10.9.0.1", IPPROTO_UDP);
+	} else {
+		pkt_eth(p, 0x86dd);
+		pkt_ip6(p, "fd01::1", "fd09::1", IPPROTO_UDP);
+	}
+	at = p->len + 8;
+	pkt_udp(p, 50000, dport, 64);
+	memcpy(p->b + at, h, sizeof(h));
+	pkt_done(p);
+}
+
+/* without an AF_XDP socket in the map the packet falls back to XDP_PASS, counted so */
+static void test_no_socket(void **state)
+{
+	struct shim *s = st_shim();
+	struct packet p;
+
+	st_need_root();
+	sealed(&p, 4, 7469, 0x41, SPI);
+	st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_PASS);
+}
+
+/* an AF_XDP socket on queue 0 of lo: BPF_PROG_RUN says it comes from there */
+static int xsk_open(void)
+{
+	struct xdp_umem_reg umem = { .len = 16 * 4096, .chunk_size = 4096 };
+	struct sockaddr_xdp a = { .sxdp_family = AF_XDP, .sxdp_ifindex = if_nametoindex("lo") };
+	int fd = socket(AF_XDP, SOCK_RAW, 0), n = 16;
+
+	umem.addr = (uintptr_t)mmap(NULL, umem.len, PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	st_run("ip link set lo up");
+	assert_true(fd >= 0);
+	assert_int_equal(setsockopt(fd, SOL_XDP, XDP_UMEM_REG, &umem, sizeof(umem)), 0);
+	assert_int_equal(setsockopt(fd, SOL_XDP, XDP_UMEM_FILL_RING, &n, sizeof(n)), 0);
+	assert_int_equal(setsockopt(fd, SOL_XDP, XDP_UMEM_COMPLETION_RING, &n, sizeof(n)), 0);
+	assert_int_equal(setsockopt(fd, SOL_XDP, XDP_RX_RING, &n, sizeof(n)), 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	return fd;
+}
+
+static void test_socket(void **state)
+{
+	int map = bpf_map__fd(wire ? wire->maps.xsks : NULL), xsk;
+	struct shim *s = st_shim();
+	struct packet p;
+	__u32 queue = 0;
+
+	st_need_root();
+	xsk = xsk_open();
+	assert_int_equal(bpf_map_update_elem(map, &queue, &xsk, BPF_ANY), 0);
+	for (int family = 4; family <= 6; family += 2) {
+		for (uint8_t type = 0x41; type <= 0x44; type++) {
+			sealed(&p, family, 7469, type, SPI);
+			st_expect(s, prog, &p, XDP_REDIRECTED, MVPN_C_WIRE_REDIRECT);
+		}
+		sealed(&p, family, 7469, 0x40, SPI);
+		st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_PASS);
+		sealed(&p, family, 7469, 0x45, SPI);
+		st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_PASS);
+		sealed(&p, family, 7470, 0x41, SPI);
+		st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_PASS);
+		/* same slot, another SPI; a free slot; no SPI */
+		sealed(&p, family, 7469, 0x41, SPI ^ 0x10000);
+		st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_UNKNOWN_SPI);
+		sealed(&p, family, 7469, 0x41, SPI ^ 1);
+		st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_UNKNOWN_SPI);
+		sealed(&p, family, 7469, 0x41, 0);
+		st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_UNKNOWN_SPI);
+	}
+	/* the multi-buffer form */
+	sealed(&p, 4, 7469, 0x41, SPI);
+	st_expect(s, bpf_program__fd(wire->progs.wire_frags), &p, XDP_REDIRECTED,
+		  MVPN_C_WIRE_REDIRECT);
+	assert_int_equal(shim_spi_clear(s, SPI ^ 0x10000), -ENOENT);
+	st_expect(s, prog, &p, XDP_REDIRECTED, MVPN_C_WIRE_REDIRECT);
+	assert_int_equal(shim_spi_clear(s, SPI), 0);
+	st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_UNKNOWN_SPI);
+	assert_int_equal(shim_spi_set(s, SPI), 0);
+	st_expect(s, prog, &p, XDP_REDIRECTED, MVPN_C_WIRE_REDIRECT);
+	assert_int_equal(shim_spis_clear_all(s), 0);
+	st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_UNKNOWN_SPI);
+	assert_int_equal(shim_spi_set(s, SPI), 0);
+
+	/* VLAN tags do not hide it */
+	for (unsigned tags = 1; tags <= 3; tags++) {
+		struct packet t;
+
+		pkt_eth(&t, 0x8100);
+		for (unsigned i = tags; i > 0; i--)
+			pkt_vlan(&t, 0x8100, 5, i > 1 ? 0x8100 : 0x0800);
+		pkt_bytes(&t, p.b + 14, p.len - 14);
+		st_expect(s, prog, &t, tags <= 2 ? XDP_REDIRECTED : XDP_PASSED,
+			  tags <= 2 ? MVPN_C_WIRE_REDIRECT : MVPN_C_WIRE_PASS);
+	}
+	/* what needs the stack: options, fragments, extension headers, and non-UDP */
+	sealed(&p, 4, 7469, 0x41, SPI);
+	p.b[14] = 0x46;
+	st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_PASS);
+	p.b[14] = 0x45;
+	p.b[14 + 6] = 0x20;
+	st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_PASS);
+	p.b[14 + 6] = 0;
+	p.b[14 + 7] = 1;
+	st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_PASS);
+	p.b[14 + 6] = 0x40;
+	p.b[14 + 7] = 0;
+	p.b[14 + 9] = IPPROTO_TCP;
+	st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_PASS);
+	sealed(&p, 6, 7469, 0x41, SPI);
+	p.b[14 + 6] = 60;
+	st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_PASS);
+	sealed(&p, 6, 7469, 0x41, SPI);
+	p.b[14] = 0x45;
+	st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_PASS);
+
+	/* cut after each byte of the headers */
+	for (int family = 4; family <= 6; family += 2) {
+		unsigned need = 14 + (family == 4 ? 20 : 40) + 8 + 16;
+
+		sealed(&p, family, 7469, 0x41, SPI);
+		for (p.len = 15; p.len < need; p.len++)
+			assert_int_equal(st_prog_run(prog, &p, NULL), XDP_PASSED);
+		assert_int_equal(st_prog_run(prog, &p, NULL), XDP_REDIRECTED);
+	}
+	/* keyd has not said which port */
+	{
+		struct mvpn_config none = {};
+
+		assert_int_equal(shim_config(s, &none), 0);
+		sealed(&p, 4, 0, 0x41, SPI);
+		st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_PASS);
+		st_alive(s);
+	}
+	close(xsk);
+	sealed(&p, 4, 7469, 0x41, SPI);
+	st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_PASS);
+}
+
+static void test_size(void **state)
+{
+	struct bpf_program *each;
+
+	st_need_root();
+	bpf_object__for_each_program(each, wire->obj) {
+		struct bpf_prog_info info = {};
+		__u32 len = sizeof(info);
+
+		assert_int_equal(bpf_obj_get_info_by_fd(bpf_program__fd(each), &info, &len), 0);
+		print_message("%s: %u instructions verified, %u bytes of machine code\n", info.name,
+			      info.verified_insns, info.jited_prog_len);
+		assert_in_range(info.verified_insns, 50, 3000);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_no_socket),
+		cmocka_unit_test(test_socket),
+		cmocka_unit_test(test_size),
+	};
+
+	return cmocka_run_group_tests(tests, load, unload);
+}
