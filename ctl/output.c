@@ -27,8 +27,10 @@ static void put_harmless(const char *s)
 		fputc((unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s, stderr);
 }
 
-/* With JSON on stdout a script has it all; text then is for a person only, who may see just what the next program of the pipe
- * makes of it. */
+/*
+ * With JSON on stdout a script has it all; the text is for a person then, who may see only what the
+ * next program of the pipe makes of it.
+ */
 static void print_error(const char *message, const char *hint)
 {
 	if (ctl_output != OUTPUT_TABLE && !isatty(STDERR_FILENO))

@@ -9,9 +9,7 @@
 #include "ctl.h"
 #include "show.h"
 
-/*
- * DST[:PORT][/PROTO] apart, in place. An IPv6 address needs brackets when a port follows. Returns the host.
- */
+/* DST[:PORT][/PROTO] apart, in place; returns the host. IPv6 needs brackets if a port follows. */
 static char *split(char *s, char **ret_port, char **ret_proto)
 {
 	char *slash = strrchr(s, '/'), *colon, *end;
@@ -50,7 +48,7 @@ static bool port_parse(const char *s, unsigned *ret)
 	return !*end && v >= 1 && v <= 65535;
 }
 
-/* A name is looked up as an application would; one that DNS does not know may still be a peer's: keyd decides. */
+/* A name is looked up as an application would; one that DNS does not know is keyd's to refuse. */
 static json_t *address_of(const char *host)
 {
 	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};

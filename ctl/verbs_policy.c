@@ -47,7 +47,7 @@ static void show_warnings(const json_t *r)
 		line("warning", WARN, "%s", json_is_string(w) ? json_string_value(w) : "-");
 }
 
-/* The text as it was applied, so that `show > file` and `apply file` agree; about it on a terminal's stderr. */
+/* As it was applied, so that `show > file` and `apply file` agree; about it on a terminal's stderr. */
 static void show_policy(const json_t *r)
 {
 	const char *text = json_string_value(json_object_get(r, "text"));

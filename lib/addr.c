@@ -27,7 +27,7 @@ bool mvpn_addr_eq(const struct mvpn_addr *a, const struct mvpn_addr *b)
 
 static bool v4_is_ownable(const uint8_t b[4])
 {
-	/* 0/8 "this network", 127/8 loopback, 169.254/16 link-local, 224/4 multicast, 240/4 reserved and broadcast */
+	/* 0/8 this network, 127/8 loopback, 169.254/16 link-local, 224/4 multicast, 240/4 reserved */
 	return b[0] != 0 && b[0] != 127 && !(b[0] == 169 && b[1] == 254) && b[0] < 224;
 }
 

@@ -77,7 +77,7 @@ static unsigned distance(const char *a, const char *b)
 	return row[nb];
 }
 
-/* Collects known names for a message: each once, comma-separated, and the one nearest to what was written. */
+/* Known names for a message, and the one nearest to what was written. */
 struct known {
 	const char *wanted, *nearest;
 	unsigned nearest_distance;
@@ -260,8 +260,8 @@ static void check_header(struct parser *p, const char *line, size_t len)
 }
 
 /*
- * fgets() for inih, from memory: counts lines, for messages; takes indentation away, because inih would take an
- * indented line for the continuation of the value before it.
+ * fgets() for inih, from memory: counts lines, for messages; takes indentation away, because
+ * inih would take an indented line for the continuation of the value before it.
  */
 static char *read_line(char *str, int num, void *stream)
 {
@@ -337,7 +337,7 @@ static int parse_fragments(struct parser *p, const char *path)
 	for (size_t i = 0; i < g.gl_pathc && !r; i++)
 		r = parse_file(p, g.gl_pathv[i]);
 	globfree(&g);
-	/* -ENOENT is kept for the main file; a fragment that vanished while we looked is an error like any other */
+	/* -ENOENT means the main file; a fragment that has just vanished is another error */
 	return r == -ENOENT ? -EIO : r;
 }
 

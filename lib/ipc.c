@@ -126,8 +126,8 @@ static void client_flush(struct client *c)
 		if (c->closing)
 			shutdown(c->fd, SHUT_RDWR); /* gives EPOLLHUP */
 	}
-	/* While a request is worked on, the next one waits. One that was read already makes no event of its own, being
-	 * writable does. EPOLLHUP comes always. */
+	/* While a request is worked on, the next one waits. One that was read already makes no
+	 * event of its own, being writable does. EPOLLHUP comes always. */
 	busy = c->call || c->closing;
 	loop_modify(c->source, (c->out.len || (!busy && input_waits(c)) ? EPOLLOUT : 0u) |
 				       (busy || c->eof ? 0u : EPOLLIN));
@@ -163,7 +163,7 @@ static json_t *error_json(int exit_code, const char *code, const char *hint, con
 			 exit_code, "error", e);
 }
 
-/* Ends a call: the reply goes out, then the next request of the connection is looked at by the event handler. */
+/* Ends a call: the reply goes out; the event handler looks at the next request. */
 static void call_finish(struct ipc_call *call, json_t *reply)
 {
 	struct client *c = call->client;
@@ -255,7 +255,7 @@ static void client_free(struct client *c)
 		return;
 	call->client = NULL;
 	if (call->gone) {
-		/* whoever asked to be told does not touch the call again; others still reply, into nothing */
+		/* who asked to be told is done with it; others still reply, into nothing */
 		call->gone(call->gone_arg);
 		free(call);
 	}

@@ -20,7 +20,7 @@ static const char *log_name = "";
 static enum log_level log_max = LOG_L_INFO;
 static int log_to_journal;
 
-/* $JOURNAL_STREAM is "device:inode" of the stream that systemd gave us (systemd.exec(5)); a pipe to cat is not it. */
+/* $JOURNAL_STREAM is "device:inode" of the stream that systemd gave us, see systemd.exec(5) */
 static int stderr_is_journal(void)
 {
 	const char *s = getenv("JOURNAL_STREAM");
@@ -81,7 +81,7 @@ void log_at(enum log_level level, const char *fmt, ...)
 		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
 			line[i] = ' ';
 	line[len++] = '\n';
-	/* one write(), so that lines of several threads do not mix; nowhere to complain if it fails */
+	/* one write(), so that threads do not mix; nowhere to complain if it fails */
 	if (write(STDERR_FILENO, line, len) < 0)
 		errno = 0;
 	errno = saved;

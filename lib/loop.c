@@ -28,8 +28,7 @@ struct loop_timer {
 	loop_timer_fn *fn;
 	void *arg;
 	uint64_t at_ns;
-	uint64_t
-		seq; /* order of arming breaks ties, so that equal times fire first come, first served */
+	uint64_t seq; /* of arming: equal times fire first come, first served */
 	uint32_t pos; /* in the heap, or NOT_ARMED */
 };
 
@@ -283,7 +282,7 @@ void loop_timer_free(struct loop_timer *t)
 	free(t);
 }
 
-/* A timer armed for "now" by a handler waits for the next round, so that sources are not starved. */
+/* A timer armed for "now" by a handler waits for the next round: sources are not starved. */
 static void run_timers(struct loop *l)
 {
 	uint64_t now = mono_ns(), seq = l->seq;

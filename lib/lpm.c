@@ -189,7 +189,7 @@ int lpm_del(struct lpm *t, const struct mvpn_prefix *p)
 	s = find(t, k.hi, k.lo, k.len);
 	if (s->len == EMPTY)
 		return -ENOENT;
-	/* Backward shift: move up each later member of the chain that may live in the hole, so that no tombstone is left. */
+	/* Backward shift, no tombstone: each later member of the chain that may moves into the hole. */
 	hole = (uint32_t)(s - t->slots);
 	for (i = (hole + 1) & mask; t->slots[i].len != EMPTY; i = (i + 1) & mask) {
 		uint32_t h = home(t, t->slots[i].hi, t->slots[i].lo, t->slots[i].len);
