@@ -60,13 +60,19 @@ static int promise_seq(struct server *s, void *arg)
 	return store_meta_set(s->store, "seq", text);
 }
 
+static int reserve_seq(struct server *s)
+{
+	int r = server_transact(s, true, promise_seq, NULL);
+
+	if (r == 0)
+		s->seq_limit = s->seq + SEQ_BLOCK;
+	return r;
+}
+
 uint64_t server_next_seq(struct server *s)
 {
-	if (s->seq == s->seq_limit) {
-		if (server_transact(s, true, promise_seq, NULL) < 0)
-			return 0;
-		s->seq_limit = s->seq + SEQ_BLOCK;
-	}
+	if (s->seq == s->seq_limit && reserve_seq(s) < 0)
+		return 0;
 	return ++s->seq;
 }
 
@@ -85,7 +91,8 @@ static int load_seq(struct server *s)
 	if (s->seq < max)
 		s->seq = max;
 	s->seq_limit = s->seq;
-	return r;
+	/* now, and not when the first packet of a pair waits for the disk */
+	return r == 0 ? reserve_seq(s) : r;
 }
 
 /* ---- policy ---- */
