@@ -133,6 +133,34 @@ static int add_value(const struct verb *v, const struct param *p, const char *s,
 	return 0;
 }
 
+static bool set_output(const char *value)
+{
+	if (!strcmp(value, "table"))
+		ctl_output = OUTPUT_TABLE;
+	else if (!strcmp(value, "json"))
+		ctl_output = OUTPUT_JSON;
+	else if (!strcmp(value, "json-line"))
+		ctl_output = OUTPUT_JSON_LINE;
+	else
+		return false;
+	return true;
+}
+
+/* so that a mistake in a word before -o is told as -o asks */
+static void find_output(int argc, char **argv)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {
+		const char *arg = argv[i];
+
+		if (!strncmp(arg, "--output=", 9))
+			set_output(arg + 9);
+		else if (!strncmp(arg, "-o", 2) && arg[2])
+			set_output(arg + 2);
+		else if ((!strcmp(arg, "-o") || !strcmp(arg, "--output")) && i + 1 < argc)
+			set_output(argv[++i]);
+	}
+}
+
 static int set_common(struct parser *s, const struct param *p, const char *value)
 {
 	switch (p->letter) {
@@ -142,13 +170,7 @@ static int set_common(struct parser *s, const struct param *p, const char *value
 		s->command->socket = value;
 		return 0;
 	case 'o':
-		if (!strcmp(value, "table"))
-			ctl_output = OUTPUT_TABLE;
-		else if (!strcmp(value, "json"))
-			ctl_output = OUTPUT_JSON;
-		else if (!strcmp(value, "json-line"))
-			ctl_output = OUTPUT_JSON_LINE;
-		else
+		if (!set_output(value))
 			return usage_error(s->command->verb, "'%s' is no output; one of %s", value,
 					   p->value);
 		return 0;
@@ -328,6 +350,7 @@ int command_parse(int argc, char **argv, struct command *ret)
 	int r;
 
 	*ret = (struct command){.args = json_object()};
+	find_output(argc, argv);
 	r = parse_words(&s, argc, argv);
 	if (r)
 		return r;

@@ -25,9 +25,11 @@ static void show_attach(const json_t *r)
 	const json_t *in = json_object_get(r, "interface"), *i = json_is_object(in) ? in : r;
 	char *before = joined(json_object_get(i, "before_us"));
 
-	printf("%s %s: wire %s (%s), %llu queue%s, hook %s\n", text_of(i, "name"),
-	       flag_of(r, "already") ? "was attached already" : "attached", text_of(i, "wire"),
-	       text_of(i, "rung"), (unsigned long long)number_of(i, "queues"),
+	printf("%s %s: wire %s", text_of(i, "name"),
+	       flag_of(r, "already") ? "was attached already" : "attached", text_of(i, "wire"));
+	if (strcmp(text_of(i, "wire"), text_of(i, "rung")))
+		printf(" (%s)", text_of(i, "rung"));
+	printf(", %llu queue%s, hook %s\n", (unsigned long long)number_of(i, "queues"),
 	       number_of(i, "queues") == 1 ? "" : "s", text_of(i, "hook"));
 	if (has_text(i, "reason"))
 		line("  why", PLAIN, "%s", text_of(i, "reason"));

@@ -150,6 +150,19 @@ static void mistakes_are_explained(void **state)
 	}
 }
 
+static void mistakes_are_json_too(void **state)
+{
+	static const char *const words[] = {"nonsense -o json-line", "-ojson-line nonsense",
+					    "attach --output=json-line"};
+	struct command c;
+
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(parse(words[i], &c), MVPN_EXIT_USAGE);
+		assert_non_null(strstr(out, "\"ok\":false,\"exit\":2"));
+		json_decref(c.args);
+	}
+}
+
 static void secrets_come_from_files(void **state)
 {
 	char path[] = "/tmp/mvpn-ctl.XXXXXX", words[128];
@@ -313,6 +326,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(command_lines_become_requests),
 		cmocka_unit_test(mistakes_are_explained),
+		cmocka_unit_test(mistakes_are_json_too),
 		cmocka_unit_test(secrets_come_from_files),
 		cmocka_unit_test(every_verb_has_help),
 		cmocka_unit_test(replies_decide_the_exit_code),
