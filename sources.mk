@@ -34,7 +34,7 @@ OBJS_unit_keytab = $(call objs,keyd,keytab)
 OBJS_unit_segment = $(call objs,keyd/dp,segment)
 # tests/bpf/NAME.c, cmocka programs that need root: linked with keyd/shim
 BPFTEST :=
-SHIM_TESTS := attach egress exempt guard wire
+SHIM_TESTS := attach egress exempt guard traffic wire
 BPFTEST += $(SHIM_TESTS)
 $(foreach t,$(SHIM_TESTS),$(eval OBJS_bpf_$(t) = $$(call objs,keyd,$$(SHIM)) $$(O)/tests/bpf/shimtest.o))
 BPFTEST += wire_xdp
