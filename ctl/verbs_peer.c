@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* peers, sessions, flows; ping, wait, rekey: the other devices, as this host sees them. */
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,6 +129,26 @@ static void endpoint_text(char *ret, size_t size, const json_t *f, const char *a
 		snprintf(ret, size, strchr(a, ':') ? "[%s]:%llu" : "%s:%llu", a, p);
 }
 
+static const char *proto_text(const json_t *f, char buf[static HUMAN_B])
+{
+	const json_t *proto = json_object_get(f, "proto");
+
+	if (!json_is_integer(proto))
+		return text_of(f, "proto");
+	switch (json_integer_value(proto)) {
+	case IPPROTO_ICMP:
+		return "icmp";
+	case IPPROTO_TCP:
+		return "tcp";
+	case IPPROTO_UDP:
+		return "udp";
+	case IPPROTO_ICMPV6:
+		return "icmpv6";
+	}
+	snprintf(buf, HUMAN_B, "%lld", (long long)json_integer_value(proto));
+	return buf;
+}
+
 static void show_flows(const json_t *r)
 {
 	static const char *const headers[] = {"SOURCE",	  "DESTINATION", "PROTO",      "PEER",
@@ -139,7 +160,6 @@ static void show_flows(const json_t *r)
 
 	json_array_foreach(json_object_get(r, "flows"), i, f)
 	{
-		const json_t *proto = json_object_get(f, "proto");
 		const char *verdict = text_of(f, "verdict");
 		char b[HUMAN_B], end[96];
 
@@ -147,10 +167,7 @@ static void show_flows(const json_t *r)
 		table_cell(t, PLAIN, "%s", end);
 		endpoint_text(end, sizeof(end), f, "dst", "dport");
 		table_cell(t, PLAIN, "%s", end);
-		if (json_is_integer(proto))
-			table_cell(t, PLAIN, "%lld", (long long)json_integer_value(proto));
-		else
-			table_cell(t, PLAIN, "%s", text_of(f, "proto"));
+		table_cell(t, PLAIN, "%s", proto_text(f, b));
 		table_cell(t, PLAIN, "%s", text_of(f, "peer"));
 		table_cell(t, PLAIN, "%llu", (unsigned long long)number_of(f, "packets"));
 		table_cell(t, PLAIN, "%s", bytes_of(f, "bytes", b));

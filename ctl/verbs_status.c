@@ -141,7 +141,7 @@ static void show_data_path(const json_t *r)
 	     (unsigned long long)number_of(r, "workers"), number_of(r, "workers") == 1 ? "" : "s",
 	     suites);
 	free(suites);
-	line("peers", PLAIN, "%llu, %llu with a session; %llu protected prefixes",
+	line("peers", PLAIN, "%llu; sessions %llu; protected prefixes %llu",
 	     (unsigned long long)number_of(r, "peers"),
 	     (unsigned long long)number_of(r, "sessions"),
 	     (unsigned long long)number_of(r, "protected"));
