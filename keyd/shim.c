@@ -45,10 +45,12 @@ static int dirs_make(const char *pin_dir, char **ret_error)
 	ifs = path_join(pin_dir, "if");
 	if (!ifs)
 		return -ENOMEM;
-	r = dir_make(ifs, 0700);
+	r = dir_make(pin_dir, 0700); /* itself first: parents are made passable */
+	if (r == 0)
+		r = dir_make(ifs, 0700);
 	free(ifs);
 	if (r < 0)
-		return shim_fail(ret_error, r, "cannot make the pin directory %s/if: %s", pin_dir,
+		return shim_fail(ret_error, r, "cannot make the pin directory %s: %s", pin_dir,
 				 strerror(-r));
 	if (statfs(pin_dir, &fs) < 0 || (__u32)fs.f_type != BPF_FS_MAGIC)
 		return shim_fail(ret_error, -EINVAL,

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Attach, adopt, detach: on a veth in a network namespace of the test's own. */
+#include <cap-ng.h>
 #include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "shimtest.h"
@@ -153,6 +155,10 @@ static void test_repair(void **state)
 	path = shim_pin_if(s, "v0", "leak");
 	assert_int_equal(unlink(path), 0);
 	free(path);
+	/* the kernel lets go of an unpinned link a moment later */
+	for (int ms = 0; ms < 2000 && tcx_count("v0", TCX_EGRESS) != 1; ms++)
+		usleep(1000);
+	assert_int_equal(tcx_count("v0", TCX_EGRESS), 1);
 	i = attach(s, "v0");
 	assert_true(i.fresh);
 	assert_int_equal(tcx_count("v0", TCX_EGRESS), 2);
@@ -445,6 +451,63 @@ static void test_stale(void **state)
 	st_run("rmdir /tmp/mvpn-not-bpffs/if /tmp/mvpn-not-bpffs");
 }
 
+/* a child's cmocka assertion would jump into the parent's run of the tests */
+#define MUST(what)                                                                                 \
+	do {                                                                                       \
+		if (!(what)) {                                                                     \
+			print_error("line %d: %s: %s\n", __LINE__, #what, error ? error : "");     \
+			_exit(1);                                                                  \
+		}                                                                                  \
+	} while (0)
+
+/* what keyd can do with the capabilities that it keeps: everything but naming the programs of others */
+static void with_few_caps(struct shim *s)
+{
+	LIBBPF_OPTS(bpf_link_create_opts, o, .flags = 1U << 3);
+	char *names = NULL, *error = NULL;
+	struct shim_iface i;
+	int xsks, link;
+
+	capng_clear(CAPNG_SELECT_BOTH);
+	capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_NET_ADMIN, CAP_BPF,
+		      CAP_PERFMON, -1);
+	MUST(capng_apply(CAPNG_SELECT_BOTH) == 0);
+	for (int clsact = !has_tcx(); clsact < 2; clsact++) {
+		s->no_tcx = clsact;
+		MUST(shim_attach(s, "v0", &i, &error) == 0 && i.fresh);
+		MUST(shim_attach(s, "v0", &i, &error) == 0 && !i.fresh);
+		MUST(i.hook == (clsact ? SHIM_CLSACT : SHIM_TCX));
+		MUST(shim_attach_xdp(s, "v0", SHIM_XDP_GENERIC, &xsks, &error) == 0);
+		MUST(shim_attach_xdp(s, "v0", SHIM_XDP_GENERIC, &xsks, &error) == 0);
+		if (!clsact) {
+			link = bpf_link_create(bpf_program__fd(s->bpf->progs.leak_raw),
+					       (int)if_nametoindex("v0"), TCX_EGRESS, &o);
+			MUST(link >= 0);
+			MUST(shim_before_us(s, "v0", &names) == 0 && names);
+			MUST(strcmp(names, "1 program on egress") == 0);
+			free(names);
+			close(link);
+		}
+		MUST(shim_detach(s, "v0", &error) == 0);
+	}
+}
+
+static void test_few_caps(void **state)
+{
+	struct shim *s = st_shim();
+	int status;
+	pid_t pid;
+
+	st_need_root();
+	pid = fork();
+	if (pid == 0) {
+		with_few_caps(s);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 #define ON_VETH(test) cmocka_unit_test_setup_teardown(test, veth_up, veth_down)
@@ -452,7 +515,7 @@ int main(void)
 		ON_VETH(test_tcx),	   ON_VETH(test_reopen),   ON_VETH(test_repair),
 		ON_VETH(test_clsact),	   ON_VETH(test_clsact_shared), ON_VETH(test_vanished),
 		ON_VETH(test_names),	   ON_VETH(test_too_many), ON_VETH(test_before_us),
-		ON_VETH(test_xdp),	   ON_VETH(test_stale),
+		ON_VETH(test_xdp),	   ON_VETH(test_stale),	   ON_VETH(test_few_caps),
 	};
 
 	return cmocka_run_group_tests(tests, st_setup, st_teardown);

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The shim's maps from user space: written, walked, cleared, full. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shimtest.h"
+
+static int count_protected(void *arg, const struct mvpn_prefix *p, const struct mvpn_protected *v)
+{
+	unsigned *n = arg;
+
+	assert_int_equal(v->peer, p->addr.b[14] * 256 + p->addr.b[15]);
+	assert_int_equal(p->len, 128);
+	++*n;
+	return 0;
+}
+
+static int remove_each(void *arg, const struct mvpn_prefix *p, const struct mvpn_protected *v)
+{
+	assert_int_equal(shim_unprotect(arg, p), 0);
+	return 0;
+}
+
+static int stop_at_once(void *arg, const struct mvpn_prefix *p, const struct mvpn_protected *v)
+{
+	++*(unsigned *)arg;
+	return -ECANCELED;
+}
+
+static struct mvpn_prefix nth(unsigned i)
+{
+	struct mvpn_prefix p = { .len = 128 };
+
+	memcpy(p.addr.b, "\xfd\x77", 2);
+	p.addr.b[14] = (uint8_t)(i / 256);
+	p.addr.b[15] = (uint8_t)i;
+	return p;
+}
+
+static void test_protected(void **state)
+{
+	struct shim *s = st_shim();
+	struct mvpn_prefix p;
+	unsigned n = 0;
+
+	st_need_root();
+	for (unsigned i = 0; i < 4096; i++) {
+		p = nth(i);
+		assert_int_equal(shim_protect(s, &p, i, 0), 0);
+	}
+	p = nth(4096);
+	assert_int_equal(shim_protect(s, &p, 1, 0), -ENOSPC);
+	p = nth(7); /* what is there may still change */
+	assert_int_equal(shim_protect(s, &p, 7, 0), 0);
+	assert_int_equal(shim_protected_each(s, count_protected, &n), 0);
+	assert_int_equal(n, 4096);
+	n = 0;
+	assert_int_equal(shim_protected_each(s, stop_at_once, &n), -ECANCELED);
+	assert_int_equal(n, 1);
+	assert_int_equal(shim_protected_each(s, remove_each, s), 0);
+	n = 0;
+	assert_int_equal(shim_protected_each(s, count_protected, &n), 0);
+	assert_int_equal(n, 0);
+	assert_int_equal(shim_unprotect(s, &p), -ENOENT);
+	assert_int_equal(shim_protect(s, &p, MVPN_PEERS_MAX, 0), -EINVAL);
+	p.len = 129;
+	assert_int_equal(shim_protect(s, &p, 1, 0), -EINVAL);
+}
+
+static void test_keys(void **state)
+{
+	const struct mvpn_key k = { .state = MVPN_KEY_ARMED, .spi = 5 };
+	struct shim *s = st_shim();
+
+	st_need_root();
+	for (unsigned i = 1; i <= 4096; i++)
+		assert_int_equal(shim_key_set(s, i, &k), 0);
+	assert_int_equal(shim_key_set(s, 4097, &k), -ENOSPC);
+	assert_int_equal(shim_key_clear(s, 4000), 0);
+	assert_int_equal(shim_key_clear(s, 4000), -ENOENT);
+	assert_int_equal(shim_key_set(s, 4097, &k), 0);
+	assert_int_equal(shim_keys_clear_all(s), 0);
+	assert_int_equal(shim_key_clear(s, 1), -ENOENT);
+	for (unsigned i = 1; i <= 4096; i++)
+		assert_int_equal(shim_key_set(s, i, &k), 0);
+	assert_int_equal(shim_keys_clear_all(s), 0);
+}
+
+static void test_small_maps(void **state)
+{
+	struct mvpn_endpoint e = { .addr.b = { 0xfd }, .port = 1 };
+	struct shim *s = st_shim();
+
+	st_need_root();
+	for (unsigned i = 0; i < MVPN_EXEMPT_MAX; i++, e.port++)
+		assert_int_equal(shim_exempt_add(s, &e), 0);
+	assert_int_equal(shim_exempt_add(s, &e), -ENOSPC);
+	assert_int_equal(shim_exempt_clear(s), 0);
+	assert_int_equal(shim_exempt_add(s, &e), 0);
+	assert_int_equal(shim_exempt_add(s, &e), 0); /* again is no error */
+	assert_int_equal(shim_exempt_clear(s), 0);
+	for (uint64_t c = 1; c <= MVPN_OWN_SOCKETS_MAX; c++)
+		assert_int_equal(shim_own_socket_add(s, c), 0);
+	assert_int_equal(shim_own_socket_add(s, 1000), -ENOSPC);
+	assert_int_equal(shim_own_sockets_clear(s), 0);
+	assert_int_equal(shim_own_socket_add(s, 1000), 0);
+	assert_int_equal(shim_own_sockets_clear(s), 0);
+	assert_int_equal(shim_spi_set(s, 0), -EINVAL);
+}
+
+/* each counter has a name of its own */
+static void test_names(void **state)
+{
+	for (unsigned i = 0; i < MVPN_C_MAX; i++) {
+		assert_non_null(shim_counter_names[i]);
+		for (unsigned k = 0; k < i; k++)
+			assert_string_not_equal(shim_counter_names[i], shim_counter_names[k]);
+	}
+}
+
+/* an operator sees names: in `bpftool map dump` of each pinned map */
+static void test_bpftool(void **state)
+{
+	struct shim *s = st_shim();
+	char *out;
+
+	st_need_root();
+	st_protect(s, "10.1.0.0/16", 1, 0);
+	st_key(s, 1, MVPN_KEY_ARMED);
+	out = st_output("PATH=$PATH:/usr/sbin; cd %s && for m in protected keys config counters; do "
+			"bpftool map dump pinned %s/$m; done; stat -c %%a .",
+			st_pin_dir(), st_pin_dir());
+	assert_non_null(strstr(out, "\"prefixlen\": 112"));
+	assert_non_null(strstr(out, "\"epoch\": 0"));
+	assert_non_null(strstr(out, "\"udp_port\": 7469"));
+	assert_non_null(strstr(out, "700\n"));
+	free(out);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_protected), cmocka_unit_test(test_keys),
+		cmocka_unit_test(test_small_maps), cmocka_unit_test(test_names),
+		cmocka_unit_test(test_bpftool),
+	};
+
+	return cmocka_run_group_tests(tests, st_setup, st_teardown);
+}
