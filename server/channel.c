@@ -19,6 +19,7 @@
 #define READ_B 16384
 #define READS_AT_ONCE 4	  /* then the other connections have their turn */
 #define LINGER_MS 2000	  /* for the other end to read CLOSE and hang up */
+#define RETIRED_MS 3000	  /* a device that made a new channel hangs up the old one */
 #define HEARTBEAT_JITTER_MS 2000
 
 static void on_timer(void *arg);
@@ -134,6 +135,15 @@ void conn_detach(struct conn *c)
 	c->dev->conn = NULL;
 	c->dev = NULL;
 	push_unsubscribe(c);
+}
+
+void conn_retire(struct conn *c)
+{
+	conn_detach(c);
+	if (c->doomed || c->phase == CONN_CLOSING)
+		return;
+	c->phase = CONN_RETIRED;
+	loop_timer_arm(c->timer, RETIRED_MS);
 }
 
 static void doom(struct conn *c)
@@ -354,7 +364,7 @@ static void on_input(struct conn *c)
 		if (n < 0 && errno == EAGAIN)
 			break;
 		if (n <= 0) {
-			if (c->phase != CONN_CLOSING)
+			if (c->phase != CONN_CLOSING && c->phase != CONN_RETIRED)
 				count(c->s, closed_by_peer);
 			conn_drop(c);
 			return;
@@ -395,6 +405,10 @@ static void on_timer(void *arg)
 
 	if (c->doomed)
 		return;
+	if (c->phase == CONN_RETIRED) {
+		conn_close(c, MVPN_R_REPLACED);
+		return;
+	}
 	if (c->phase != CONN_READY) {
 		if (c->phase != CONN_CLOSING)
 			count(c->s, handshake_timeout);

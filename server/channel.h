@@ -17,6 +17,7 @@ enum conn_phase {
 	CONN_HANDSHAKE,
 	CONN_LOGIN,  /* keys agreed, REGISTER awaited */
 	CONN_READY,  /* dev->conn is this connection */
+	CONN_RETIRED, /* a newer channel of the same life took over; what still comes is not looked at */
 	CONN_CLOSING /* CLOSE is on its way out; nothing is read any more */
 };
 
@@ -46,7 +47,7 @@ struct conn {
 	struct mvpn_addr *claims;
 	unsigned nclaims;
 	uint16_t reqid;
-	unsigned revokes_unacked;
+	unsigned revoke_beats; /* heartbeats until the REVOKEs sent here count as heard */
 	/* push.c: a snapshot being sent, then deltas from next_delta on */
 	struct snapshot *snap;
 	unsigned snap_at;
@@ -63,6 +64,8 @@ size_t conn_queued(struct conn *c);
 /* say why, then close once it is out */
 void conn_close(struct conn *c, enum mvpn_reason reason);
 void conn_drop(struct conn *c);
+/* let the device go, and close when the other end has had time to do so itself */
+void conn_retire(struct conn *c);
 /* let the device go without closing: another connection took over */
 void conn_detach(struct conn *c);
 void conn_free_all(struct server *s);

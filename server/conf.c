@@ -103,6 +103,21 @@ static int split_listen(struct server_settings *c, char **ret_error)
 	return r;
 }
 
+int server_listen_parse(struct mvpn_endpoint *ret, const char *text)
+{
+	size_t len = strlen(text);
+	char copy[MVPN_ADDRSTRLEN];
+	int r;
+
+	if (len < 3 || len >= sizeof(copy) || strcmp(text + len - 2, ":0") || text[len - 3] == ':')
+		return mvpn_endpoint_parse(ret, text, MVPN_CHAN_PORT);
+	memcpy(copy, text, len - 2);
+	copy[len - 2] = '\0';
+	r = mvpn_endpoint_parse(ret, copy, MVPN_CHAN_PORT);
+	ret->port = 0;
+	return r;
+}
+
 int server_settings_check(struct server_settings *c, char **ret_error)
 {
 	struct mvpn_endpoint ep;
@@ -113,7 +128,7 @@ int server_settings_check(struct server_settings *c, char **ret_error)
 	if (!c->nlistens)
 		return bad(ret_error, "listen is empty%s: give an address, for example [::]:7468", "");
 	for (unsigned i = 0; i < c->nlistens; i++)
-		if (mvpn_endpoint_parse(&ep, c->listens[i], MVPN_CHAN_PORT) < 0)
+		if (server_listen_parse(&ep, c->listens[i]) < 0)
 			return bad(ret_error,
 				   "listen address \"%s\" is not ADDRESS:PORT with a numeric address: "
 				   "for example 0.0.0.0:7468 or [::]:7468",

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "addr.h"
+
 #define SERVER_CONF_PATH "/etc/mvpn/server.conf"
 #define SERVER_STATE_DIR "/var/lib/mvpn"
 #define SERVER_LISTEN_MAX 16
@@ -42,6 +44,8 @@ int server_settings_init(struct server_settings *c); /* defaults; -ENOMEM */
 int server_settings_load(struct server_settings *c, const char *path, char **ret_error);
 /* splits `listen`, unless --listen was given; checks every address and the store's form */
 int server_settings_check(struct server_settings *c, char **ret_error);
+/* as mvpn_endpoint_parse, but port 0 is one too: any free port */
+int server_listen_parse(struct mvpn_endpoint *ret, const char *text);
 void server_settings_free(struct server_settings *c);
 int server_settings_log_level(const struct server_settings *c); /* enum log_level */
 /* path of the SQLite store, malloc'ed */

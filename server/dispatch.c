@@ -32,7 +32,7 @@ static int device_message(struct conn *c, const struct chan_msg *m)
 	case MVPN_MSG_ENDED:
 		return session_ended(c, m);
 	case MVPN_MSG_REVOKE:
-		session_revoke_acked(c);
+		session_revoke_heard(c); /* an ack */
 		return 0;
 	default:
 		log_ratelimited(LOG_L_WARN, "device %s sent a message of unknown type %u: closed",
@@ -49,10 +49,13 @@ int dispatch_message(struct conn *c, const struct chan_msg *m)
 		conn_close(c, MVPN_R_LIMIT);
 		return 0;
 	}
+	if (c->phase == CONN_RETIRED)
+		return 0;
 	switch (m->type) {
 	case MVPN_MSG_REGISTER:
 		return register_message(c, m);
 	case MVPN_MSG_HEARTBEAT:
+		session_heartbeat(c);
 		return 0;
 	case MVPN_MSG_CLOSE:
 		count(c->s, closed_by_peer);

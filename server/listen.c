@@ -231,7 +231,7 @@ static int open_socket(struct listener *l, const char *text)
 	int fd, on = 1, off = 0, r;
 	unsigned i = l->nsockets;
 
-	r = mvpn_endpoint_parse(&ep, text, MVPN_CHAN_PORT);
+	r = server_listen_parse(&ep, text);
 	if (r < 0)
 		return r;
 	len = mvpn_endpoint_to_sockaddr(&ep, false, &ss);

@@ -285,9 +285,11 @@ static void attach(struct conn *c, struct device *d)
 	if (d->conn) {
 		struct conn *old = d->conn;
 
-		conn_detach(old);
 		count(s, replaced);
-		conn_close(old, MVPN_R_REPLACED);
+		conn_retire(old);
+		/* another life, maybe another host with the same identity: it hears so at once */
+		if (before != boot_gen)
+			conn_close(old, MVPN_R_REPLACED);
 	}
 	c->dev = d;
 	d->conn = c;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "crypto.h"
+#include "introduce.h"
 #include "log.h"
 #include "session.h"
 
@@ -72,7 +73,7 @@ static void tell(struct server *s, struct conn *c, const uint8_t peer[16], enum 
 	chan_put(b, MVPN_TLV_DEVICE, peer, 16);
 	if (!reset) {
 		chan_put_u16(b, MVPN_TLV_REASON, (uint16_t)reason);
-		c->revokes_unacked++;
+		c->revoke_beats = 2;
 		count(s, revokes_pushed);
 	}
 	conn_send(c, b);
@@ -83,6 +84,20 @@ static struct conn *conn_of(struct server *s, const uint8_t id[16])
 	struct device *d = registry_by_id(s->reg, id);
 
 	return d && d->row.state == MVPN_DEV_ACTIVE ? device_conn(d) : NULL;
+}
+
+/* why a session was cut may be over by now: then it is only to be forgotten, not refused */
+static enum mvpn_reason still_true(struct server *s, const struct device *d, const uint8_t peer[16],
+				   enum mvpn_reason reason)
+{
+	struct device *p = registry_by_id(s->reg, peer);
+	struct policy_subject sd, sp;
+
+	if (is_reset(reason) || !p || p->row.state != MVPN_DEV_ACTIVE)
+		return reason;
+	sd = registry_subject(d);
+	sp = registry_subject(p);
+	return policy_allows(s->policy, &sd, &sp) ? MVPN_R_STALE_BOOT : reason;
 }
 
 void session_tell_owed(struct conn *c)
@@ -97,8 +112,10 @@ void session_tell_owed(struct conn *c)
 	for (unsigned i = 0; i < l.n; i++) {
 		const uint8_t *peer = memcmp(l.rows[i].a, id, 16) ? l.rows[i].a : l.rows[i].b;
 
-		tell(s, c, peer, l.rows[i].reason);
-		waits |= !is_reset(l.rows[i].reason);
+		enum mvpn_reason reason = still_true(s, c->dev, peer, l.rows[i].reason);
+
+		tell(s, c, peer, reason);
+		waits |= !is_reset(reason);
 	}
 	/* nobody confirms PEER_RESET; a lost one costs a rekey, not a secret */
 	if (l.n && !waits && store_begin(s->store, false) == 0 &&
@@ -107,15 +124,20 @@ void session_tell_owed(struct conn *c)
 	free(l.rows);
 }
 
-void session_revoke_acked(struct conn *c)
+void session_revoke_heard(struct conn *c)
 {
 	struct server *s = c->s;
 
-	if (!c->revokes_unacked || --c->revokes_unacked)
-		return;
+	c->revoke_beats = 0;
 	if (store_begin(s->store, false) == 0 &&
 	    store_end(s->store, store_session_paid_all(s->store, c->dev->row.id)) < 0)
 		count(s, store_errors);
+}
+
+void session_heartbeat(struct conn *c)
+{
+	if (c->dev && c->revoke_beats && !--c->revoke_beats)
+		session_revoke_heard(c);
 }
 
 /* ---- cutting ---- */
@@ -209,6 +231,7 @@ void session_renew_marked(struct server *s)
 		if (!d || !d->renew)
 			continue;
 		d->renew = false;
+		introduce_device_gone(s, d, MVPN_R_STALE_BOOT); /* tried again at once */
 		if (store_session_active(s->store, d->row.id, CUT_MAX, collect, &cut.list) < 0)
 			count(s, store_errors);
 		run_cut(s, &cut);

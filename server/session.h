@@ -25,7 +25,9 @@ void session_mark(struct server *s, struct device *d); /* NULL is fine */
 void session_renew_marked(struct server *s);
 /* after WELCOME: what this device missed */
 void session_tell_owed(struct conn *c);
-void session_revoke_acked(struct conn *c);
+void session_revoke_heard(struct conn *c);
+/* the second heartbeat after a REVOKE was sent after it was heard: channels are ordered */
+void session_heartbeat(struct conn *c);
 /* ENDED from a device: 0 or -EPROTO */
 int session_ended(struct conn *c, const struct chan_msg *m);
 

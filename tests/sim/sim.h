@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A server in a child process, and devices that speak the real channel to it without a data path: blocking, one thread,
+ * every wait has a deadline. Failures are cmocka assertions.
+ */
+#ifndef MVPN_TESTS_SIM_H
+#define MVPN_TESTS_SIM_H
+
+#include "../unit/test.h"
+
+#include <jansson.h>
+#include <sys/types.h>
+
+#include "chan.h"
+#include "intro.h"
+#include "token.h"
+
+#define SIM_WAIT_MS 5000
+#define SIM_PREFIXES_MAX 20000
+
+struct sim_server {
+	pid_t pid;
+	char dir[64], socket[96];
+	uint16_t port;
+	uint64_t rekey_s;
+	uint64_t half_open_source, handshakes_source; /* 0: high */
+	uint64_t handshake_s;
+};
+
+struct sim_prefix {
+	struct mvpn_prefix p;
+	uint8_t owner[16];
+};
+
+struct sim_device {
+	struct sim_server *server;
+	uint8_t sk[32], pk[32], psk[32], server_pk[32];
+	uint8_t id[16], net_id[8];
+	char name[MVPN_NAME_MAX_B + 1];
+	uint8_t state;
+	uint64_t boot_gen;
+	int fd;
+	struct chan *ch;
+	/* the last message; its TLVs live in msg_data */
+	struct chan_msg msg;
+	uint8_t *msg_data;
+	/* protected set as pushed */
+	struct sim_prefix *prefixes;
+	unsigned nprefixes, commits;
+	uint64_t rev;
+	struct mvpn_addr accepted[64];
+	unsigned naccepted, nrefused;
+	uint16_t refused_reason; /* of the last refused address */
+};
+
+/* a temporary state directory with keys and store, and the server on a free loopback port */
+void sim_server_new(struct sim_server *s);
+void sim_server_start(struct sim_server *s);
+void sim_server_stop(struct sim_server *s);  /* SIGTERM; it must end well */
+void sim_server_crash(struct sim_server *s); /* SIGKILL */
+void sim_server_free(struct sim_server *s);  /* stops it if it runs, removes the directory */
+
+/* a verb's reply; args by json_pack's format, or NULL */
+json_t *sim_call(struct sim_server *s, const char *verb, const char *format, ...);
+json_t *sim_ok(struct sim_server *s, const char *verb, const char *format, ...); /* must succeed */
+json_int_t sim_counter(struct sim_server *s, const char *name);
+void sim_policy(struct sim_server *s, const char *text);
+/* waits until the counter is at least n */
+void sim_wait_counter(struct sim_server *s, const char *name, json_int_t n);
+/* token text for one use, with one address (NULL: none) and a group (NULL: none) */
+void sim_token(struct sim_server *s, const char *address, const char *group, char ret[MVPN_TOKEN_MAX]);
+
+int sim_connect(struct sim_server *s);
+void sim_device_init(struct sim_device *d, struct sim_server *s);
+void sim_device_free(struct sim_device *d);
+void sim_hang_up(struct sim_device *d);
+/* the handshake: true if it came up as far as this end can tell */
+bool sim_enrol_start(struct sim_device *d, const char *token);
+bool sim_login(struct sim_device *d);
+void sim_register(struct sim_device *d, const char *name, const char *const *addresses, unsigned n);
+/* token, handshake, REGISTER with that one address, WELCOME (and the first PREFIXES if active) */
+void sim_join(struct sim_device *d, const char *name, const char *address);
+/* log in, REGISTER, WELCOME, PREFIXES */
+void sim_rejoin(struct sim_device *d, const char *address);
+
+void sim_send(struct sim_device *d, const struct chan_buf *b);
+void sim_send_raw(struct sim_device *d, const void *data, size_t len);
+/* The next message of that type. PREFIXES and WELCOME are taken in on the way, heartbeats skipped; any other type is
+ * an error, and so is the end of the connection. */
+void sim_expect(struct sim_device *d, uint8_t type);
+/* CLOSE with this reason, then the end of the connection */
+void sim_expect_close(struct sim_device *d, unsigned reason);
+/* the end of the connection, with nothing before it */
+void sim_expect_eof(struct sim_device *d);
+void sim_expect_fail(struct sim_device *d, unsigned reason);
+/* nothing but PREFIXES and heartbeats for so long */
+void sim_expect_nothing(struct sim_device *d, unsigned ms);
+/* takes in PREFIXES until the predicate holds */
+void sim_wait_prefix(struct sim_device *d, const char *prefix, const struct sim_device *owner);
+void sim_wait_no_prefix(struct sim_device *d, const char *prefix);
+void sim_wait_rev(struct sim_device *d, uint64_t rev);
+bool sim_has_prefix(const struct sim_device *d, const char *prefix, const struct sim_device *owner);
+
+/* ---- introductions ---- */
+struct sim_request {
+	struct intro_a *a;
+	uint8_t nonce[16];
+	uint8_t req[INTRO_REQ_MAX_B], msg1[INTRO_MSG1_B];
+	size_t req_len;
+};
+void sim_request(struct sim_device *a, const char *dst, struct sim_request *ret);
+void sim_rekey(struct sim_device *a, const char *dst, const uint8_t replaces[16], struct sim_request *ret);
+void sim_request_send(struct sim_device *a, const struct sim_request *q);
+/* b takes the OFFER that is in its last message, and answers; keys of this end */
+void sim_accept(struct sim_device *b, uint8_t ret_session[16], struct intro_keys *ret);
+/* a takes the ANSWER in its last message: 0 or -errno of the handshake */
+int sim_finish(struct sim_device *a, struct sim_request *q, struct intro_keys *ret);
+/* all of it, and the keys are checked; returns the session */
+void sim_introduce(struct sim_device *a, struct sim_device *b, const char *dst, uint8_t ret_session[16]);
+
+#endif

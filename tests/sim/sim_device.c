@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "sim.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "crypto.h"
+#include "loop.h"
+
+int sim_connect(struct sim_server *s)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_port = htons(s->port) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_true(fd >= 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
+	return fd;
+}
+
+void sim_device_init(struct sim_device *d, struct sim_server *s)
+{
+	memset(d, 0, sizeof(*d));
+	d->server = s;
+	d->fd = -1;
+	d->boot_gen = 1;
+	d->msg_data = malloc(MVPN_CHAN_FRAME_MAX_B);
+	d->prefixes = calloc(SIM_PREFIXES_MAX, sizeof(*d->prefixes));
+	assert_true(d->msg_data && d->prefixes);
+	mvpn_keypair(d->sk, d->pk);
+}
+
+void sim_hang_up(struct sim_device *d)
+{
+	if (d->fd >= 0)
+		close(d->fd);
+	d->fd = -1;
+	chan_free(d->ch);
+	d->ch = NULL;
+}
+
+void sim_device_free(struct sim_device *d)
+{
+	sim_hang_up(d);
+	free(d->msg_data);
+	free(d->prefixes);
+}
+
+/* ---- bytes ---- */
+
+static void flush(struct sim_device *d)
+{
+	const uint8_t *p;
+	size_t len;
+
+	while ((p = chan_output(d->ch, &len)) && len) {
+		ssize_t n = send(d->fd, p, len, MSG_NOSIGNAL);
+
+		if (n < 0)
+			return; /* the end shows when reading */
+		chan_sent(d->ch, (size_t)n);
+	}
+}
+
+/* feeds what comes: 1, 0 at the end of the connection, -ETIMEDOUT, or the channel's error */
+static int read_some(struct sim_device *d, uint64_t end_ms)
+{
+	struct pollfd pfd = { .fd = d->fd, .events = POLLIN };
+	uint8_t buf[16384];
+	uint64_t now = mono_ms();
+	ssize_t n;
+	int r;
+
+	if (poll(&pfd, 1, end_ms > now ? (int)(end_ms - now) : 0) == 0)
+		return -ETIMEDOUT;
+	n = recv(d->fd, buf, sizeof(buf), 0);
+	if (n <= 0)
+		return 0;
+	r = chan_feed(d->ch, buf, (size_t)n);
+	flush(d);
+	return r < 0 ? r : 1;
+}
+
+static bool handshake(struct sim_device *d, const struct chan_client *c)
+{
+	uint64_t end = mono_ms() + SIM_WAIT_MS;
+
+	sim_hang_up(d);
+	d->fd = sim_connect(d->server);
+	assert_int_equal(chan_new_client(&d->ch, c), 0);
+	flush(d);
+	while (chan_state(d->ch) == CHAN_HANDSHAKE)
+		if (read_some(d, end) <= 0)
+			return false;
+	return chan_state(d->ch) == CHAN_UP;
+}
+
+bool sim_enrol_start(struct sim_device *d, const char *token)
+{
+	struct mvpn_token t;
+	uint8_t psk[32];
+	struct chan_client c = { .s = d->sk, .server_pk = d->server_pk, .psk = psk, .enrol = true,
+				 .boot_gen = d->boot_gen };
+
+	assert_int_equal(mvpn_token_decode(&t, token), 0);
+	memcpy(d->server_pk, t.server_pk, 32);
+	memcpy(d->net_id, t.net_id, 8);
+	memcpy(c.token_id, t.token_id, 16);
+	mvpn_token_psk(psk, t.secret);
+	if (!handshake(d, &c))
+		return false;
+	assert_int_equal(chan_device_psk(d->ch, psk, d->psk), 0);
+	return true;
+}
+
+bool sim_login(struct sim_device *d)
+{
+	struct chan_client c = { .s = d->sk, .server_pk = d->server_pk, .psk = d->psk,
+				 .boot_gen = d->boot_gen };
+
+	return handshake(d, &c);
+}
+
+/* ---- messages ---- */
+
+void sim_send(struct sim_device *d, const struct chan_buf *b)
+{
+	assert_int_equal(chan_send(d->ch, b), 0);
+	flush(d);
+}
+
+void sim_send_raw(struct sim_device *d, const void *data, size_t len)
+{
+	send(d->fd, data, len, MSG_NOSIGNAL);
+}
+
+static void take_prefix(struct sim_device *d, const uint8_t *v)
+{
+	struct sim_prefix x = { .p.len = v[1] };
+	unsigned i = 0;
+
+	memcpy(x.p.addr.b, v + 2, 16);
+	memcpy(x.owner, v + 18, 16);
+	while (i < d->nprefixes && (d->prefixes[i].p.len != x.p.len ||
+				    !mvpn_addr_eq(&d->prefixes[i].p.addr, &x.p.addr)))
+		i++;
+	if (v[0]) {
+		assert_true(i < SIM_PREFIXES_MAX);
+		if (i == d->nprefixes)
+			d->nprefixes++;
+		d->prefixes[i] = x;
+	} else if (i < d->nprefixes) {
+		d->prefixes[i] = d->prefixes[--d->nprefixes];
+	}
+}
+
+static void take_prefixes(struct sim_device *d)
+{
+	struct chan_tlv t;
+	size_t pos = 0;
+
+	if (d->msg.flags & MVPN_PFX_RESET)
+		d->nprefixes = 0;
+	while (chan_tlv_next(&d->msg, &pos, &t))
+		if (t.type == MVPN_TLV_PREFIX)
+			take_prefix(d, t.value);
+	if (d->msg.flags & MVPN_PFX_COMMIT)
+		d->commits++;
+	assert_true(chan_get_u64(&d->msg, MVPN_TLV_REV, &d->rev));
+}
+
+static void take_welcome(struct sim_device *d)
+{
+	struct chan_tlv t;
+	size_t pos = 0;
+
+	d->naccepted = d->nrefused = 0;
+	while (chan_tlv_next(&d->msg, &pos, &t)) {
+		if (t.type == MVPN_TLV_ADDR) {
+			memcpy(d->accepted[d->naccepted++].b, t.value, 16);
+		} else if (t.type == MVPN_TLV_ADDR_REFUSED) {
+			d->nrefused++;
+			d->refused_reason = (uint16_t)(t.value[16] << 8 | t.value[17]);
+		} else if (t.type == MVPN_TLV_NAME) {
+			memcpy(d->name, t.value, t.len);
+			d->name[t.len] = '\0';
+		}
+	}
+	assert_true(chan_get_bytes(&d->msg, MVPN_TLV_DEVICE, d->id, 16));
+	assert_true(chan_get_u8(&d->msg, MVPN_TLV_STATE, &d->state));
+}
+
+/* 1 a message that is not PREFIXES, WELCOME or a heartbeat unless it is of type `want`; else as read_some */
+static int next(struct sim_device *d, uint8_t want, uint64_t end_ms)
+{
+	for (;;) {
+		struct chan_msg m;
+		int r = chan_next(d->ch, &m);
+
+		if (r == 0)
+			r = read_some(d, end_ms);
+		else if (r == 1) {
+			memcpy(d->msg_data, m.tlvs, m.len);
+			d->msg = m;
+			d->msg.tlvs = d->msg_data;
+			if (m.type == MVPN_MSG_PREFIXES)
+				take_prefixes(d);
+			if (m.type == MVPN_MSG_WELCOME)
+				take_welcome(d);
+			if (m.type == want || (m.type != MVPN_MSG_PREFIXES && m.type != MVPN_MSG_WELCOME &&
+					       m.type != MVPN_MSG_HEARTBEAT))
+				return 1;
+		}
+		if (r <= 0)
+			return r;
+	}
+}
+
+void sim_expect(struct sim_device *d, uint8_t type)
+{
+	int r = next(d, type, mono_ms() + SIM_WAIT_MS);
+
+	if (r != 1)
+		fail_msg("%s: waiting for message 0x%02x: %s", d->name, type,
+			 r ? strerror(-r) : "the connection ended");
+	if (d->msg.type != type) {
+		uint16_t reason = 0;
+
+		chan_get_u16(&d->msg, MVPN_TLV_REASON, &reason);
+		fail_msg("%s: message 0x%02x (reason %s) instead of 0x%02x", d->name, d->msg.type,
+			 mvpn_reason_name(reason), type);
+	}
+}
+
+static void expect_reason(struct sim_device *d, unsigned reason)
+{
+	uint16_t got = 0;
+
+	assert_true(chan_get_u16(&d->msg, MVPN_TLV_REASON, &got));
+	assert_string_equal(mvpn_reason_name(got), mvpn_reason_name(reason));
+}
+
+void sim_expect_eof(struct sim_device *d)
+{
+	int r = next(d, 0, mono_ms() + SIM_WAIT_MS);
+
+	if (r != 0)
+		fail_msg("%s: %s instead of the connection's end", d->name,
+			 r == 1 ? "a message" : strerror(-r));
+}
+
+void sim_expect_close(struct sim_device *d, unsigned reason)
+{
+	sim_expect(d, MVPN_MSG_CLOSE);
+	expect_reason(d, reason);
+	sim_expect_eof(d);
+}
+
+void sim_expect_fail(struct sim_device *d, unsigned reason)
+{
+	sim_expect(d, MVPN_MSG_FAIL);
+	expect_reason(d, reason);
+}
+
+void sim_expect_nothing(struct sim_device *d, unsigned ms)
+{
+	int r = next(d, 0, mono_ms() + ms);
+
+	if (r != -ETIMEDOUT)
+		fail_msg("%s: message 0x%02x although none is due", d->name, d->msg.type);
+}
+
+/* ---- REGISTER ---- */
+
+void sim_register(struct sim_device *d, const char *name, const char *const *addresses, unsigned n)
+{
+	struct chan_buf b = { 0 };
+
+	chan_begin(&b, MVPN_MSG_REGISTER, 0, 0);
+	if (name)
+		chan_put(&b, MVPN_TLV_NAME, name, strlen(name));
+	for (unsigned i = 0; i < n; i++) {
+		struct mvpn_addr a;
+
+		assert_int_equal(mvpn_addr_parse(&a, addresses[i]), 0);
+		chan_put(&b, MVPN_TLV_ADDR, a.b, 16);
+	}
+	chan_put_u16(&b, MVPN_TLV_UDP_PORT, 7469);
+	chan_put_u64(&b, MVPN_TLV_BOOT_GEN, d->boot_gen);
+	chan_put_u16(&b, MVPN_TLV_SUITES, 1);
+	chan_put(&b, MVPN_TLV_VERSION, "sim", 3);
+	sim_send(d, &b);
+	chan_buf_free(&b);
+}
+
+void sim_join(struct sim_device *d, const char *name, const char *address)
+{
+	char token[MVPN_TOKEN_MAX];
+
+	sim_token(d->server, address, NULL, token);
+	assert_true(sim_enrol_start(d, token));
+	sim_register(d, name, &address, address ? 1 : 0);
+	sim_expect(d, MVPN_MSG_WELCOME);
+	assert_int_equal(d->state, MVPN_DEV_ACTIVE);
+	assert_int_equal(d->naccepted, address ? 1 : 0);
+	sim_expect(d, MVPN_MSG_PREFIXES);
+}
+
+void sim_rejoin(struct sim_device *d, const char *address)
+{
+	assert_true(sim_login(d));
+	sim_register(d, NULL, &address, address ? 1 : 0);
+	sim_expect(d, MVPN_MSG_WELCOME);
+}
+
+bool sim_has_prefix(const struct sim_device *d, const char *prefix, const struct sim_device *owner)
+{
+	static const uint8_t nobody[16];
+	struct mvpn_prefix p;
+
+	assert_int_equal(mvpn_prefix_parse(&p, prefix), 0);
+	for (unsigned i = 0; i < d->nprefixes; i++)
+		if (d->prefixes[i].p.len == p.len && mvpn_addr_eq(&d->prefixes[i].p.addr, &p.addr))
+			return !memcmp(d->prefixes[i].owner, owner ? owner->id : nobody, 16);
+	return false;
+}
+
+void sim_wait_prefix(struct sim_device *d, const char *prefix, const struct sim_device *owner)
+{
+	while (!sim_has_prefix(d, prefix, owner))
+		sim_expect(d, MVPN_MSG_PREFIXES);
+}
+
+void sim_wait_no_prefix(struct sim_device *d, const char *prefix)
+{
+	struct mvpn_prefix p;
+	unsigned i;
+
+	assert_int_equal(mvpn_prefix_parse(&p, prefix), 0);
+	for (;;) {
+		for (i = 0; i < d->nprefixes; i++)
+			if (d->prefixes[i].p.len == p.len &&
+			    mvpn_addr_eq(&d->prefixes[i].p.addr, &p.addr))
+				break;
+		if (i == d->nprefixes)
+			return;
+		sim_expect(d, MVPN_MSG_PREFIXES);
+	}
+}
+
+void sim_wait_rev(struct sim_device *d, uint64_t rev)
+{
+	while (d->rev != rev)
+		sim_expect(d, MVPN_MSG_PREFIXES);
+}
+
+/* ---- introductions ---- */
+
+static struct intro_self self_of(const struct sim_device *d, uint32_t spi)
+{
+	return (struct intro_self){ .s = d->sk, .spi = spi, .lanes = 2, .suites = 1, .udpport = 7469,
+				    .boot_gen = d->boot_gen };
+}
+
+void sim_request(struct sim_device *a, const char *dst, struct sim_request *ret)
+{
+	static const uint8_t none[16];
+
+	sim_rekey(a, dst, none, ret);
+}
+
+void sim_rekey(struct sim_device *a, const char *dst, const uint8_t replaces[16], struct sim_request *ret)
+{
+	struct intro_self self = self_of(a, 0x10001);
+	struct mvpn_req tmpl = { .ver = MVPN_PROTO_VER, .layer = MVPN_LAYER_NETWORK, .af = 4 };
+	struct mvpn_addr addr;
+
+	assert_int_equal(mvpn_addr_parse(&addr, dst), 0);
+	memcpy(tmpl.net_id, a->net_id, 8);
+	memcpy(tmpl.a_id, a->id, 16);
+	memcpy(tmpl.dst, addr.b, 16);
+	memcpy(tmpl.replaces, replaces, 16);
+	assert_int_equal(intro_a_start(&ret->a, &tmpl, &self, ret->req, &ret->req_len, ret->msg1), 0);
+	memcpy(&tmpl, ret->req, sizeof(tmpl));
+	memcpy(ret->nonce, tmpl.nonce, 16);
+	sim_request_send(a, ret);
+}
+
+void sim_request_send(struct sim_device *a, const struct sim_request *q)
+{
+	struct chan_buf b = { 0 };
+
+	chan_begin(&b, MVPN_MSG_REQUEST, 0, 0);
+	chan_put(&b, MVPN_TLV_REQ, q->req, q->req_len);
+	chan_put(&b, MVPN_TLV_NOISE1, q->msg1, INTRO_MSG1_B);
+	sim_send(a, &b);
+	chan_buf_free(&b);
+}
+
+void sim_accept(struct sim_device *b, uint8_t ret_session[16], struct intro_keys *ret)
+{
+	struct intro_self self = self_of(b, 0x20002);
+	uint8_t a_id[16], a_pk[32], psk[32], msg2[INTRO_MSG2_MAX_B];
+	uint16_t req_len, noise_len, sel_len;
+	const uint8_t *req = chan_tlv_find(&b->msg, MVPN_TLV_REQ, &req_len);
+	const uint8_t *noise1 = chan_tlv_find(&b->msg, MVPN_TLV_NOISE1, &noise_len);
+	const uint8_t *sel = chan_tlv_find(&b->msg, MVPN_TLV_SELECTORS, &sel_len);
+	struct intro_pair pair = { .session_id = ret_session, .a_id = a_id, .a_pk = a_pk, .b_id = b->id,
+				   .b_pk = b->pk, .psk = psk };
+	struct chan_buf out = { 0 };
+	uint64_t boot_gen = 0;
+	size_t len;
+
+	assert_true(req && noise1 && sel);
+	assert_true(chan_get_bytes(&b->msg, MVPN_TLV_SESSION, ret_session, 16));
+	assert_true(chan_get_bytes(&b->msg, MVPN_TLV_DEVICE, a_id, 16));
+	assert_true(chan_get_bytes(&b->msg, MVPN_TLV_S_PUB, a_pk, 32));
+	assert_true(chan_get_bytes(&b->msg, MVPN_TLV_PSK, psk, 32));
+	assert_true(chan_get_u64(&b->msg, MVPN_TLV_BOOT_GEN, &boot_gen));
+	assert_int_equal(boot_gen, b->boot_gen);
+	pair.selectors = sel;
+	pair.selectors_len = sel_len;
+	assert_int_equal(intro_b_accept(req, req_len, noise1, noise_len, &pair, &self, msg2, &len, ret), 0);
+	chan_begin(&out, MVPN_MSG_ACCEPT, 0, 0);
+	chan_put(&out, MVPN_TLV_SESSION, ret_session, 16);
+	chan_put(&out, MVPN_TLV_NOISE2, msg2, len);
+	sim_send(b, &out);
+	chan_buf_free(&out);
+}
+
+int sim_finish(struct sim_device *a, struct sim_request *q, struct intro_keys *ret)
+{
+	uint8_t session[16], b_id[16], b_pk[32], psk[32], nonce[16];
+	uint16_t noise_len, sel_len;
+	const uint8_t *noise2 = chan_tlv_find(&a->msg, MVPN_TLV_NOISE2, &noise_len);
+	const uint8_t *sel = chan_tlv_find(&a->msg, MVPN_TLV_SELECTORS, &sel_len);
+	struct intro_pair pair = { .session_id = session, .a_id = a->id, .a_pk = a->pk, .b_id = b_id,
+				   .b_pk = b_pk, .psk = psk };
+	int r;
+
+	assert_true(noise2 && sel);
+	assert_true(chan_get_bytes(&a->msg, MVPN_TLV_NONCE, nonce, 16));
+	assert_memory_equal(nonce, q->nonce, 16);
+	assert_true(chan_get_bytes(&a->msg, MVPN_TLV_SESSION, session, 16));
+	assert_true(chan_get_bytes(&a->msg, MVPN_TLV_DEVICE, b_id, 16));
+	assert_true(chan_get_bytes(&a->msg, MVPN_TLV_S_PUB, b_pk, 32));
+	assert_true(chan_get_bytes(&a->msg, MVPN_TLV_PSK, psk, 32));
+	pair.selectors = sel;
+	pair.selectors_len = sel_len;
+	r = intro_a_finish(q->a, &pair, noise2, noise_len, ret);
+	intro_a_free(q->a);
+	q->a = NULL;
+	return r;
+}
+
+void sim_introduce(struct sim_device *a, struct sim_device *b, const char *dst, uint8_t ret_session[16])
+{
+	struct intro_keys ka, kb;
+	struct sim_request q;
+
+	sim_request(a, dst, &q);
+	sim_expect(b, MVPN_MSG_OFFER);
+	sim_accept(b, ret_session, &kb);
+	sim_expect(a, MVPN_MSG_ANSWER);
+	assert_int_equal(sim_finish(a, &q, &ka), 0);
+	assert_memory_equal(ka.tx, kb.rx, 32);
+	assert_memory_equal(ka.rx, kb.tx, 32);
+	assert_memory_not_equal(ka.tx, ka.rx, 32);
+}
