@@ -12,13 +12,17 @@
 #include "loop.h"
 #include "mvpn/maps.h"
 
-#define PEER_CHUNK 1024 /* peers a chunk: the directory of chunks never moves, so readers need no lock */
+/* peers a chunk: the directory of chunks never moves, so readers need no lock */
+#define PEER_CHUNK 1024
 #define PEER_CHUNKS (MVPN_PEERS_MAX / PEER_CHUNK + 1)
 #define SPI_TRIES 64 /* random slots before the table is scanned */
 
 #define box_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
-/* what was unpublished while the table's epoch was `epoch` - 1; free once every worker has seen `epoch` */
+/*
+ * what was unpublished while the table's epoch was `epoch` - 1; free once every worker has seen
+ * `epoch`
+ */
 struct retired {
 	struct retired *next;
 	uint64_t epoch;
@@ -223,8 +227,9 @@ void kt_peer_drop(struct keytab *kt, uint32_t index)
 	while (b->sessions)
 		kt_session_remove(kt, &b->sessions->s);
 	kt_peer_set_endpoint(kt, index, NULL);
-	atomic_store_explicit(&atomic_load(&kt->chunks[index / PEER_CHUNK])->peer[index % PEER_CHUNK], NULL,
-			      memory_order_release);
+	atomic_store_explicit(
+		&atomic_load(&kt->chunks[index / PEER_CHUNK])->peer[index % PEER_CHUNK], NULL,
+		memory_order_release);
 	retire(kt, &b->retired, peer_free);
 }
 
@@ -288,7 +293,8 @@ void kt_spi_free(struct keytab *kt, uint32_t spi)
 }
 
 /* ---- sessions ---- */
-static void tx_lane_init(struct kt_tx_lane *t, unsigned suite, const uint8_t k[32], unsigned lane, uint64_t now)
+static void tx_lane_init(struct kt_tx_lane *t, unsigned suite, const uint8_t k[32], unsigned lane,
+			 uint64_t now)
 {
 	intro_lane_first(t->l, k, lane);
 	intro_lane_aead(&t->aead, suite, t->l);
@@ -306,8 +312,8 @@ static void rx_lane_init(struct kt_rx_lane *r, unsigned suite, const uint8_t k[3
 }
 
 /*
- * Both halves in one guarded block. sodium_malloc() does not say when its mlock() was refused, so that is asked again:
- * keys that could be swapped out are no keys.
+ * Both halves in one guarded block. sodium_malloc() does not say when its mlock() was refused, so
+ * that is asked again: keys that could be swapped out are no keys.
  */
 static int lanes_alloc(struct session_box *b)
 {
@@ -326,8 +332,9 @@ static int lanes_alloc(struct session_box *b)
 	return 0;
 }
 
-int kt_session_new(struct keytab *kt, struct kt_session **ret, const uint8_t id[MVPN_ID_LEN], uint32_t peer, uint32_t rx_spi,
-		   const struct intro_keys *k, const struct mvpn_prefix *local, unsigned nlocal,
+int kt_session_new(struct keytab *kt, struct kt_session **ret, const uint8_t id[MVPN_ID_LEN],
+		   uint32_t peer, uint32_t rx_spi, const struct intro_keys *k,
+		   const struct mvpn_prefix *local, unsigned nlocal,
 		   const struct mvpn_prefix *remote, unsigned nremote)
 {
 	struct session_box *b;
@@ -336,8 +343,9 @@ int kt_session_new(struct keytab *kt, struct kt_session **ret, const uint8_t id[
 	uint64_t now = mono_ns();
 	int r;
 
-	if (!k->tx_lanes || k->tx_lanes > MVPN_LANES_MAX || !k->rx_lanes || k->rx_lanes > MVPN_LANES_MAX ||
-	    nlocal > MVPN_SELECTORS_MAX || nremote > MVPN_SELECTORS_MAX)
+	if (!k->tx_lanes || k->tx_lanes > MVPN_LANES_MAX || !k->rx_lanes ||
+	    k->rx_lanes > MVPN_LANES_MAX || nlocal > MVPN_SELECTORS_MAX ||
+	    nremote > MVPN_SELECTORS_MAX)
 		return -EINVAL;
 	if (k->suite != MVPN_CHACHA20_POLY1305 && !(aead_suites() & 1 << (k->suite - 1)))
 		return -ENOTSUP;
@@ -419,7 +427,8 @@ void kt_session_remove(struct keytab *kt, struct kt_session *s)
 /* ---- workers ---- */
 void kt_worker_online(struct keytab *kt, unsigned worker)
 {
-	atomic_store_explicit(&kt->reader[worker].seen, atomic_load_explicit(&kt->epoch, memory_order_acquire),
+	atomic_store_explicit(&kt->reader[worker].seen,
+			      atomic_load_explicit(&kt->epoch, memory_order_acquire),
 			      memory_order_seq_cst);
 	atomic_thread_fence(memory_order_seq_cst); /* before any pointer is read */
 }
@@ -451,7 +460,8 @@ struct kt_peer *kt_lookup_dst(struct keytab *kt, const struct mvpn_addr *dst)
 
 struct kt_session *kt_lookup_spi(struct keytab *kt, uint32_t spi)
 {
-	struct kt_session *s = atomic_load_explicit(&kt->rx[spi % MVPN_SPI_SLOTS], memory_order_acquire);
+	struct kt_session *s =
+		atomic_load_explicit(&kt->rx[spi % MVPN_SPI_SLOTS], memory_order_acquire);
 
 	return s && s->rx_spi == spi ? s : NULL;
 }

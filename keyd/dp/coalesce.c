@@ -36,7 +36,7 @@ static unsigned check_offset(unsigned proto)
 
 static void write_packet(struct coalescer *c, const struct packet *p, bool partial)
 {
-	struct virtio_net_hdr h = { 0 };
+	struct virtio_net_hdr h = {0};
 
 	if (partial) {
 		h.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
@@ -60,7 +60,8 @@ static void super_headers(struct coalesce_slot *s)
 	}
 	if (s->proto == IPPROTO_UDP)
 		put16(l4 + UDP_LEN, l4len);
-	sum_store(l4 + check_offset(s->proto), sum_fold(sum_add16(sum_pseudo(s->data, s->v4, s->proto), l4len)));
+	sum_store(l4 + check_offset(s->proto),
+		  sum_fold(sum_add16(sum_pseudo(s->data, s->v4, s->proto), l4len)));
 }
 
 static void slot_flush(struct coalescer *c, struct coalesce_slot *s)
@@ -73,9 +74,9 @@ static void slot_flush(struct coalescer *c, struct coalesce_slot *s)
 
 	if (s->count > 1) {
 		super_headers(s);
-		h.gso_type = s->proto == IPPROTO_UDP ? TAP_GSO_UDP_L4 :
-			     s->v4		     ? VIRTIO_NET_HDR_GSO_TCPV4 :
-						       VIRTIO_NET_HDR_GSO_TCPV6;
+		h.gso_type = s->proto == IPPROTO_UDP ? TAP_GSO_UDP_L4
+			     : s->v4		     ? VIRTIO_NET_HDR_GSO_TCPV4
+						     : VIRTIO_NET_HDR_GSO_TCPV6;
 		h.gso_size = (uint16_t)s->size;
 		h.hdr_len = s->headers;
 	}
@@ -137,7 +138,8 @@ static bool same_flow(const struct coalesce_slot *s, const struct packet *p, uin
 	unsigned at = p->v4 ? IP4_SRC : IP6_SRC;
 
 	return s->peer == peer && s->proto == p->proto && s->v4 == p->v4 && p->headers &&
-	       !memcmp(s->data + at, p->data + at, p->v4 ? 8 : 32) && !memcmp(s->data + s->l4, p->data + p->l4, 4);
+	       !memcmp(s->data + at, p->data + at, p->v4 ? 8 : 32) &&
+	       !memcmp(s->data + s->l4, p->data + p->l4, 4);
 }
 
 static bool same_ip(const struct coalesce_slot *s, const struct packet *p)
@@ -146,8 +148,12 @@ static bool same_ip(const struct coalesce_slot *s, const struct packet *p)
 
 	if (!p->v4)
 		return !memcmp(a, b, 4) && a[IP6_HOPS] == b[IP6_HOPS];
-	/* with DF the identification means nothing (RFC 6864 §4.1); without, it must count up as the stack would cut it */
-	return a[IP4_TOS] == b[IP4_TOS] && a[IP4_TTL] == b[IP4_TTL] && get16(a + IP4_FRAG) == get16(b + IP4_FRAG) &&
+	/*
+	 * with DF the identification means nothing (RFC 6864 §4.1); without, it must count up
+	 * as the stack would cut it
+	 */
+	return a[IP4_TOS] == b[IP4_TOS] && a[IP4_TTL] == b[IP4_TTL] &&
+	       get16(a + IP4_FRAG) == get16(b + IP4_FRAG) &&
 	       (p->dont_fragment || get16(b + IP4_ID) == s->next_id);
 }
 
@@ -165,7 +171,8 @@ static bool continues(const struct coalesce_slot *s, const struct packet *p)
 {
 	uint32_t payload = p->len - p->headers;
 
-	return p->headers == s->headers && payload <= s->size && s->len + payload <= PACKET_MAX_B && same_ip(s, p) &&
+	return p->headers == s->headers && payload <= s->size && s->len + payload <= PACKET_MAX_B &&
+	       same_ip(s, p) &&
 	       (p->proto == IPPROTO_UDP ? s->count < UDP_SEGMENTS_MAX : same_tcp(s, p));
 }
 

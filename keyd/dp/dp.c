@@ -195,7 +195,10 @@ static void wires_free(struct wire **wires, unsigned n)
 			wires[i]->ops->free(wires[i]);
 }
 
-/* A queue whose last socket was closed a moment ago is busy for about a second: the kernel frees it late. */
+/*
+ * A queue whose last socket was closed a moment ago is busy for about a second: the kernel
+ * frees it late.
+ */
 static int wire_open(struct wire **ret, const struct wire_xdp_config *c)
 {
 	uint64_t deadline = mono_ms() + DP_XSK_BUSY_MS;
@@ -205,11 +208,12 @@ static int wire_open(struct wire **ret, const struct wire_xdp_config *c)
 		r = wire_xdp_new(ret, c);
 		if (r != -EBUSY || mono_ms() >= deadline)
 			return r;
-		nanosleep(&(struct timespec){ .tv_nsec = BUSY_RETRY_MS * 1000000L }, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = BUSY_RETRY_MS * 1000000L}, NULL);
 	}
 }
 
-static int wires_open(struct dp *dp, unsigned ifindex, unsigned n, int xsks_map, bool zerocopy, struct wire **wires)
+static int wires_open(struct dp *dp, unsigned ifindex, unsigned n, int xsks_map, bool zerocopy,
+		      struct wire **wires)
 {
 	struct wire_xdp_config c = {
 		.ifindex = ifindex,
@@ -230,9 +234,10 @@ static int wires_open(struct dp *dp, unsigned ifindex, unsigned n, int xsks_map,
 	return 0;
 }
 
-int dp_xsk_add(struct dp *dp, unsigned ifindex, unsigned nqueues, int xsks_map, struct dp_xsk_info *ret)
+int dp_xsk_add(struct dp *dp, unsigned ifindex, unsigned nqueues, int xsks_map,
+	       struct dp_xsk_info *ret)
 {
-	struct wire *wires[MVPN_WORKERS_MAX] = { 0 };
+	struct wire *wires[MVPN_WORKERS_MAX] = {0};
 	unsigned before = dp->nworkers;
 	bool zerocopy = true;
 	int r;
@@ -260,7 +265,7 @@ int dp_xsk_add(struct dp *dp, unsigned ifindex, unsigned nqueues, int xsks_map, 
 	for (unsigned i = 0; i < nqueues; i++) {
 		struct worker *w = dp->worker[i];
 
-		w->xsk[w->nxsk++] = (struct worker_xsk){ .ifindex = ifindex, .wire = wires[i] };
+		w->xsk[w->nxsk++] = (struct worker_xsk){.ifindex = ifindex, .wire = wires[i]};
 	}
 	r = workers_start(dp);
 	if (r < 0) {

@@ -17,7 +17,7 @@ struct held {
 	uint64_t flow;
 	struct virtio_net_hdr vh;
 	uint32_t peer, len;
-	uint32_t chunk; /* first of its chain */
+	uint32_t chunk;	     /* first of its chain */
 	uint32_t next, prev; /* in the order of arrival, thus of expiry */
 };
 
@@ -36,8 +36,8 @@ int hold_new(struct hold **ret)
 
 	if (!h)
 		return -ENOMEM;
-	h->memory = mmap(NULL, (size_t)CHUNKS * CHUNK_B, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-			 -1, 0);
+	h->memory = mmap(NULL, (size_t)CHUNKS * CHUNK_B, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (h->memory == MAP_FAILED) {
 		free(h);
 		return -ENOMEM;
@@ -134,13 +134,15 @@ static void held_drop(struct hold *h, uint32_t i)
 	h->count--;
 }
 
-int hold_put(struct hold *h, uint32_t peer, const struct packet *p, const struct virtio_net_hdr *vh, uint64_t now_ns)
+int hold_put(struct hold *h, uint32_t peer, const struct packet *p, const struct virtio_net_hdr *vh,
+	     uint64_t now_ns)
 {
 	uint64_t flow = flow_of(p);
 	uint32_t i = h->free_held;
 	struct held *e;
 
-	if (i == NONE || (p->len + CHUNK_B - 1) / CHUNK_B > h->chunks_free || flow_full(h, flow, p->len))
+	if (i == NONE || (p->len + CHUNK_B - 1) / CHUNK_B > h->chunks_free ||
+	    flow_full(h, flow, p->len))
 		return -ENOBUFS;
 	e = &h->held[i];
 	h->free_held = e->next;
@@ -162,7 +164,8 @@ int hold_put(struct hold *h, uint32_t peer, const struct packet *p, const struct
 	return 0;
 }
 
-uint32_t hold_take(struct hold *h, uint32_t peer, uint64_t *cursor, uint8_t *data, struct virtio_net_hdr *ret)
+uint32_t hold_take(struct hold *h, uint32_t peer, uint64_t *cursor, uint8_t *data,
+		   struct virtio_net_hdr *ret)
 {
 	if (!*cursor)
 		*cursor = h->seq;
@@ -175,7 +178,8 @@ uint32_t hold_take(struct hold *h, uint32_t peer, uint64_t *cursor, uint8_t *dat
 		if (e->seq > *cursor)
 			return 0;
 		for (uint32_t c = e->chunk; done < len; c = h->chunk_next[c], done += CHUNK_B)
-			memcpy(data + done, h->memory + (size_t)c * CHUNK_B, len - done < CHUNK_B ? len - done : CHUNK_B);
+			memcpy(data + done, h->memory + (size_t)c * CHUNK_B,
+			       len - done < CHUNK_B ? len - done : CHUNK_B);
 		*ret = e->vh;
 		held_drop(h, i);
 		return len;

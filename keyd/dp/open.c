@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* In: a datagram from the wire → its session by SPI → replay check → opened → crypto-routing → coalesced for the tap. */
+/*
+ * In: a datagram from the wire → its session by SPI → replay check → opened → crypto-routing →
+ * coalesced for the tap.
+ */
 #include <endian.h>
 #include <sched.h>
 #include <sodium.h>
@@ -14,8 +17,10 @@ static void run_end(struct worker *w)
 	if (!r->session)
 		return;
 	if (r->packets) {
-		atomic_fetch_add_explicit(&r->session->stats.rx_packets, r->packets, memory_order_relaxed);
-		atomic_fetch_add_explicit(&r->session->stats.rx_bytes, r->bytes, memory_order_relaxed);
+		atomic_fetch_add_explicit(&r->session->stats.rx_packets, r->packets,
+					  memory_order_relaxed);
+		atomic_fetch_add_explicit(&r->session->stats.rx_bytes, r->bytes,
+					  memory_order_relaxed);
 		count(w, DP_C_RX_PACKETS, r->packets);
 		count(w, DP_C_RX_BYTES, r->bytes);
 	}
@@ -29,7 +34,8 @@ static void run_begin(struct worker *w, struct kt_session *s, struct kt_rx_lane 
 		return;
 	run_end(w);
 	while (atomic_flag_test_and_set_explicit(&l->busy, memory_order_acquire))
-		sched_yield(); /* another worker has a run of the same lane: rare, and short unless it was preempted */
+		sched_yield(); /* another worker has a run of the same lane: rare, and short unless
+				  it was preempted */
 	w->run.session = s;
 	w->run.lane = l;
 	w->run.peer = kt_lookup_peer(w->kt, s->peer);
@@ -52,9 +58,13 @@ static void lane_advance(struct worker *w, const struct kt_session *s, struct kt
 	intro_lane_aead(&l->next, s->suite, l->l_next);
 }
 
-/* keys of a generation further ahead than the next: only after so long a loss that every packet of one went missing */
-static bool open_skipped(struct worker *w, const struct kt_session *s, struct kt_rx_lane *l, unsigned ahead, uint64_t counter,
-			 const uint8_t *data, size_t len, uint8_t *pt)
+/*
+ * keys of a generation further ahead than the next: only after so long a loss that every packet
+ * of one went missing
+ */
+static bool open_skipped(struct worker *w, const struct kt_session *s, struct kt_rx_lane *l,
+			 unsigned ahead, uint64_t counter, const uint8_t *data, size_t len,
+			 uint8_t *pt)
 {
 	uint8_t chain[32];
 	struct aead a;
@@ -67,7 +77,8 @@ static bool open_skipped(struct worker *w, const struct kt_session *s, struct kt
 	for (unsigned i = 1; i < ahead; i++)
 		intro_lane_next(chain);
 	intro_lane_aead(&a, s->suite, chain);
-	ok = aead_open(&a, counter, data, data + sizeof(struct mvpn_hdr), len - sizeof(struct mvpn_hdr), pt);
+	ok = aead_open(&a, counter, data, data + sizeof(struct mvpn_hdr),
+		       len - sizeof(struct mvpn_hdr), pt);
 	for (unsigned i = 0; ok && i < ahead; i++)
 		lane_advance(w, s, l);
 	sodium_memzero(chain, sizeof(chain));
@@ -75,8 +86,8 @@ static bool open_skipped(struct worker *w, const struct kt_session *s, struct kt
 	return ok;
 }
 
-static bool lane_open(struct worker *w, const struct kt_session *s, struct kt_rx_lane *l, uint16_t gen, uint64_t counter,
-		      const uint8_t *data, size_t len, uint8_t *pt)
+static bool lane_open(struct worker *w, const struct kt_session *s, struct kt_rx_lane *l,
+		      uint16_t gen, uint64_t counter, const uint8_t *data, size_t len, uint8_t *pt)
 {
 	const uint8_t *ct = data + sizeof(struct mvpn_hdr);
 	int ahead = (int16_t)(uint16_t)(gen - l->gen);
@@ -91,7 +102,8 @@ static bool lane_open(struct worker *w, const struct kt_session *s, struct kt_rx
 	if (ahead < 1)
 		return false;
 	if (ahead > 1)
-		return open_skipped(w, s, l, (unsigned)ahead, counter, data, len + sizeof(struct mvpn_hdr), pt);
+		return open_skipped(w, s, l, (unsigned)ahead, counter, data,
+				    len + sizeof(struct mvpn_hdr), pt);
 	if (!aead_open(&l->next, counter, data, ct, len, pt))
 		return false;
 	lane_advance(w, s, l);
@@ -101,7 +113,7 @@ static bool lane_open(struct worker *w, const struct kt_session *s, struct kt_rx
 static void failed(struct worker *w, struct kt_session *s)
 {
 	uint64_t n = atomic_fetch_add_explicit(&s->stats.rx_auth_fail, 1, memory_order_relaxed) + 1;
-	struct dp_event e = { .type = DP_EV_REKEY, .peer = s->peer, .rx_spi = s->rx_spi };
+	struct dp_event e = {.type = DP_EV_REKEY, .peer = s->peer, .rx_spi = s->rx_spi};
 
 	count(w, DP_C_RX_AUTH_FAIL, 1);
 	if (n == MVPN_OPEN_FAIL_MAX)
@@ -111,13 +123,18 @@ static void failed(struct worker *w, struct kt_session *s)
 /* ---- what every authentic packet tells ---- */
 static void learn_endpoint(struct worker *w, struct kt_session *s, const struct mvpn_endpoint *from)
 {
-	struct kt_endpoint *ep = w->run.peer ? atomic_load_explicit(&w->run.peer->endpoint, memory_order_acquire) : NULL;
+	struct kt_endpoint *ep =
+		w->run.peer ? atomic_load_explicit(&w->run.peer->endpoint, memory_order_acquire)
+			    : NULL;
 	unsigned i = s->rx_spi % ENDPOINT_SEEN;
-	struct dp_event e = { .type = DP_EV_ENDPOINT, .peer = s->peer, .rx_spi = s->rx_spi, .from = *from };
+	struct dp_event e = {
+		.type = DP_EV_ENDPOINT, .peer = s->peer, .rx_spi = s->rx_spi, .from = *from};
 
-	if (ep && ep->to.port == from->port && !memcmp(&ep->to.addr, &from->addr, sizeof(from->addr)))
+	if (ep && ep->to.port == from->port &&
+	    !memcmp(&ep->to.addr, &from->addr, sizeof(from->addr)))
 		return;
-	if (w->endpoint_seen[i].spi == s->rx_spi && w->now - w->endpoint_seen[i].at_ns < MVPN_ENDPOINT_GAP_MS * 1000000ULL)
+	if (w->endpoint_seen[i].spi == s->rx_spi &&
+	    w->now - w->endpoint_seen[i].at_ns < MVPN_ENDPOINT_GAP_MS * 1000000ULL)
 		return;
 	if (worker_event(w, &e)) {
 		w->endpoint_seen[i].spi = s->rx_spi;
@@ -125,11 +142,16 @@ static void learn_endpoint(struct worker *w, struct kt_session *s, const struct 
 	}
 }
 
-static void authentic(struct worker *w, struct kt_session *s, const struct mvpn_endpoint *from, bool newest)
+static void authentic(struct worker *w, struct kt_session *s, const struct mvpn_endpoint *from,
+		      bool newest)
 {
 	atomic_store_explicit(&s->stats.rx_last_ns, w->now, memory_order_relaxed);
-	if (!atomic_load_explicit(&s->confirmed, memory_order_relaxed) && !atomic_exchange(&s->confirmed, true)) {
-		struct dp_event e = { .type = DP_EV_CONFIRMED, .peer = s->peer, .rx_spi = s->rx_spi, .from = *from };
+	if (!atomic_load_explicit(&s->confirmed, memory_order_relaxed) &&
+	    !atomic_exchange(&s->confirmed, true)) {
+		struct dp_event e = {.type = DP_EV_CONFIRMED,
+				     .peer = s->peer,
+				     .rx_spi = s->rx_spi,
+				     .from = *from};
 
 		if (!worker_event(w, &e))
 			atomic_store(&s->confirmed, false);
@@ -147,12 +169,13 @@ static bool owned(const struct mvpn_prefix *p, unsigned n, const struct mvpn_add
 	return false;
 }
 
-static void open_tunnel(struct worker *w, struct kt_session *s, uint8_t *data, size_t len, bool partial)
+static void open_tunnel(struct worker *w, struct kt_session *s, uint8_t *data, size_t len,
+			bool partial)
 {
 	struct packet p;
 
-	if (packet_parse(&p, data, len) < 0 || (partial && !p.headers) || !owned(s->remote, s->nremote, &p.src) ||
-	    !owned(s->local, s->nlocal, &p.dst)) {
+	if (packet_parse(&p, data, len) < 0 || (partial && !p.headers) ||
+	    !owned(s->remote, s->nremote, &p.src) || !owned(s->local, s->nlocal, &p.dst)) {
 		coalesce_cancel(&w->coalescer);
 		count(w, DP_C_RX_BAD_INNER, 1);
 		atomic_fetch_add_explicit(&s->stats.rx_bad_inner, 1, memory_order_relaxed);
@@ -164,19 +187,24 @@ static void open_tunnel(struct worker *w, struct kt_session *s, uint8_t *data, s
 }
 
 /* to where the question came from: that is what a path is validated by */
-static void pong(struct worker *w, struct kt_session *s, const struct mvpn_endpoint *from, uint64_t token)
+static void pong(struct worker *w, struct kt_session *s, const struct mvpn_endpoint *from,
+		 uint64_t token)
 {
-	struct kt_endpoint here = { .to = *from };
-	struct kt_endpoint *ep = w->run.peer ? atomic_load_explicit(&w->run.peer->endpoint, memory_order_acquire) : NULL;
+	struct kt_endpoint here = {.to = *from};
+	struct kt_endpoint *ep =
+		w->run.peer ? atomic_load_explicit(&w->run.peer->endpoint, memory_order_acquire)
+			    : NULL;
 
-	if (!ep || ep->to.port != from->port || memcmp(&ep->to.addr, &from->addr, sizeof(from->addr)))
+	if (!ep || ep->to.port != from->port ||
+	    memcmp(&ep->to.addr, &from->addr, sizeof(from->addr)))
 		ep = &here;
 	seal_ctrl(w, s, ep, MVPN_CTRL_PONG, token, 0);
 }
 
-static void open_ctrl(struct worker *w, struct kt_session *s, const uint8_t *data, size_t len, const struct mvpn_endpoint *from)
+static void open_ctrl(struct worker *w, struct kt_session *s, const uint8_t *data, size_t len,
+		      const struct mvpn_endpoint *from)
 {
-	struct dp_event e = { .peer = s->peer, .rx_spi = s->rx_spi, .from = *from, .at_ns = w->now };
+	struct dp_event e = {.peer = s->peer, .rx_spi = s->rx_spi, .from = *from, .at_ns = w->now};
 	struct mvpn_ctrl c;
 
 	if (len >= sizeof(c))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * An inner IP packet as the fast path sees it: bounded parsing, big-endian accessors and Internet checksums (RFC 1071).
- * Data may have any alignment.
+ * An inner IP packet as the fast path sees it: bounded parsing, big-endian accessors and Internet
+ * checksums (RFC 1071). Data may have any alignment.
  */
 #ifndef MVPN_PACKET_H
 #define MVPN_PACKET_H
@@ -77,12 +77,13 @@ struct packet {
 	uint8_t *data;
 	uint32_t len;
 	bool v4;
-	bool fragment;	      /* IPv4 fragment, first or later, or IPv6 fragment header */
-	bool later_fragment;  /* not the first one: no transport header */
-	bool dont_fragment;   /* IPv4 DF, or IPv6 */
-	uint8_t proto;	      /* IPv6: the next header, an extension header stays what it is */
-	uint16_t l4;	      /* where the IP header ends */
-	uint16_t headers;     /* end of a whole TCP or UDP header of an unfragmented packet; 0: there is none */
+	bool fragment;	     /* IPv4 fragment, first or later, or IPv6 fragment header */
+	bool later_fragment; /* not the first one: no transport header */
+	bool dont_fragment;  /* IPv4 DF, or IPv6 */
+	uint8_t proto;	     /* IPv6: the next header, an extension header stays what it is */
+	uint16_t l4;	     /* where the IP header ends */
+	uint16_t headers; /* end of a whole TCP or UDP header of an unfragmented packet; 0: there is
+			     none */
 	struct mvpn_addr src, dst;
 };
 
@@ -100,7 +101,8 @@ static inline uint16_t packet_headers(const struct packet *p)
 	return 0;
 }
 
-/* -EINVAL: not exactly one IP packet of len bytes. Only `headers` vouches for the transport header. */
+/* -EINVAL: not exactly one IP packet of len bytes. Only `headers` vouches for the transport header.
+ */
 static inline int packet_parse(struct packet *p, uint8_t *data, size_t len)
 {
 	if (len < 20 || len > PACKET_MAX_B)
@@ -181,7 +183,8 @@ static inline void sum_store(uint8_t *p, uint16_t folded)
 /* the pseudo-header's sum without the length (RFC 9293 §3.1, RFC 8200 §8.1) */
 static inline uint64_t sum_pseudo(const uint8_t *ip, bool v4, unsigned proto)
 {
-	return sum_add16(v4 ? sum_bytes(0, ip + IP4_SRC, 8) : sum_bytes(0, ip + IP6_SRC, 32), proto);
+	return sum_add16(v4 ? sum_bytes(0, ip + IP4_SRC, 8) : sum_bytes(0, ip + IP6_SRC, 32),
+			 proto);
 }
 static inline void ip4_checksum(uint8_t *ip, unsigned ihl)
 {

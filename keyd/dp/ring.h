@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Single-producer single-consumer rings between the main thread and one worker: commands in, events out. */
+/*
+ * Single-producer single-consumer rings between the main thread and one worker: commands in,
+ * events out.
+ */
 #ifndef MVPN_RING_H
 #define MVPN_RING_H
 
@@ -30,26 +33,26 @@ struct event_ring {
 	struct dp_event entry[RING_ENTRIES];
 };
 
-#define RING_PUT(r, e)                                                                             \
-	({                                                                                         \
-		unsigned tail_ = atomic_load_explicit(&(r)->tail, memory_order_relaxed);           \
-		bool ok_ = tail_ - atomic_load_explicit(&(r)->head, memory_order_acquire) <        \
-			   RING_ENTRIES;                                                           \
-		if (ok_) {                                                                         \
-			(r)->entry[tail_ % RING_ENTRIES] = *(e);                                   \
-			atomic_store_explicit(&(r)->tail, tail_ + 1, memory_order_release);        \
-		}                                                                                  \
-		ok_;                                                                               \
+#define RING_PUT(r, e)                                                                      \
+	({                                                                                  \
+		unsigned tail_ = atomic_load_explicit(&(r)->tail, memory_order_relaxed);    \
+		bool ok_ = tail_ - atomic_load_explicit(&(r)->head, memory_order_acquire) < \
+			   RING_ENTRIES;                                                    \
+		if (ok_) {                                                                  \
+			(r)->entry[tail_ % RING_ENTRIES] = *(e);                            \
+			atomic_store_explicit(&(r)->tail, tail_ + 1, memory_order_release); \
+		}                                                                           \
+		ok_;                                                                        \
 	})
-#define RING_GET(r, e)                                                                             \
-	({                                                                                         \
-		unsigned head_ = atomic_load_explicit(&(r)->head, memory_order_relaxed);           \
-		bool ok_ = head_ != atomic_load_explicit(&(r)->tail, memory_order_acquire);        \
-		if (ok_) {                                                                         \
-			*(e) = (r)->entry[head_ % RING_ENTRIES];                                   \
-			atomic_store_explicit(&(r)->head, head_ + 1, memory_order_release);        \
-		}                                                                                  \
-		ok_;                                                                               \
+#define RING_GET(r, e)                                                                      \
+	({                                                                                  \
+		unsigned head_ = atomic_load_explicit(&(r)->head, memory_order_relaxed);    \
+		bool ok_ = head_ != atomic_load_explicit(&(r)->tail, memory_order_acquire); \
+		if (ok_) {                                                                  \
+			*(e) = (r)->entry[head_ % RING_ENTRIES];                            \
+			atomic_store_explicit(&(r)->head, head_ + 1, memory_order_release); \
+		}                                                                           \
+		ok_;                                                                        \
 	})
 
 #endif

@@ -1,21 +1,26 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Out: a super-packet from the tap → its peer and session → segments that fit the path → sealed into the wire's room. */
+/*
+ * Out: a super-packet from the tap → its peer and session → segments that fit the path → sealed
+ * into the wire's room.
+ */
 #include <sodium.h>
 
 #include "worker.h"
 
-#define COUNTER_MAX (1ULL << 63) /* far above what a session's lifetime allows: a wrapped nonce must not be possible */
+/* far above what a session's lifetime allows: a wrapped nonce must not be possible */
+#define COUNTER_MAX (1ULL << 63)
 #define UNDERLAY_MTU 1500
 
 /* ---- one packet ---- */
 static void want(struct worker *w, struct kt_peer *p, enum dp_event_type type, uint32_t spi)
 {
 	uint64_t last = atomic_load_explicit(&p->want_ns, memory_order_relaxed);
-	struct dp_event e = { .type = type, .peer = p->index, .rx_spi = spi };
+	struct dp_event e = {.type = type, .peer = p->index, .rx_spi = spi};
 
 	if (last && w->now < last + MVPN_WANT_GAP_MS * 1000000ULL)
 		return;
-	if (atomic_compare_exchange_strong_explicit(&p->want_ns, &last, w->now, memory_order_relaxed, memory_order_relaxed) &&
+	if (atomic_compare_exchange_strong_explicit(&p->want_ns, &last, w->now,
+						    memory_order_relaxed, memory_order_relaxed) &&
 	    !worker_event(w, &e))
 		atomic_store_explicit(&p->want_ns, 0, memory_order_relaxed);
 }
@@ -25,7 +30,8 @@ static bool lane_ready(struct worker *w, struct kt_session *s, struct kt_tx_lane
 {
 	uint64_t limit = mtu > UNDERLAY_MTU ? MVPN_GEN_PACKETS_JUMBO : MVPN_GEN_PACKETS;
 
-	if (l->counter - l->gen_first < limit && w->now < l->gen_since_ns + MVPN_GEN_S * 1000000000ULL)
+	if (l->counter - l->gen_first < limit &&
+	    w->now < l->gen_since_ns + MVPN_GEN_S * 1000000000ULL)
 		return true;
 	if (l->counter >= COUNTER_MAX || l->gen == UINT16_MAX)
 		return false;
@@ -37,8 +43,8 @@ static bool lane_ready(struct worker *w, struct kt_session *s, struct kt_tx_lane
 	return true;
 }
 
-static void seal(struct kt_tx_lane *l, const struct kt_session *s, unsigned lane, unsigned type, const uint8_t *pt, size_t len,
-		 uint8_t *out)
+static void seal(struct kt_tx_lane *l, const struct kt_session *s, unsigned lane, unsigned type,
+		 const uint8_t *pt, size_t len, uint8_t *out)
 {
 	struct mvpn_hdr h = {
 		.type = (uint8_t)type,
@@ -60,12 +66,14 @@ static unsigned overhead(const struct kt_endpoint *ep)
 /* the largest inner packet for ep */
 static unsigned inner_max(const struct kt_endpoint *ep)
 {
-	unsigned mtu = ep->mtu ? ep->mtu : UNDERLAY_MTU, max = mtu > overhead(ep) ? mtu - overhead(ep) : 0;
+	unsigned mtu = ep->mtu ? ep->mtu : UNDERLAY_MTU,
+		 max = mtu > overhead(ep) ? mtu - overhead(ep) : 0;
 
 	return max < WIRE_PAYLOAD_MAX - MVPN_OVERHEAD ? max : WIRE_PAYLOAD_MAX - MVPN_OVERHEAD;
 }
 
-static void send_segments(struct worker *w, struct kt_session *s, const struct kt_endpoint *ep, struct segmenter *seg)
+static void send_segments(struct worker *w, struct kt_session *s, const struct kt_endpoint *ep,
+			  struct segmenter *seg)
 {
 	uint32_t most = seg->p.len < inner_max(ep) ? seg->p.len : inner_max(ep);
 	struct wire *wire = worker_wire(w, ep, most + MVPN_OVERHEAD);
@@ -87,7 +95,8 @@ static void send_segments(struct worker *w, struct kt_session *s, const struct k
 			count(w, DP_C_DROP_WIRE_FULL, 1);
 			continue;
 		}
-		seal(l, s, w->index | (g.partial ? MVPN_F_CSUM_PARTIAL : 0), MVPN_TUNNEL, g.data, g.len, room);
+		seal(l, s, w->index | (g.partial ? MVPN_F_CSUM_PARTIAL : 0), MVPN_TUNNEL, g.data,
+		     g.len, room);
 		wire->ops->commit(wire, g.len + MVPN_OVERHEAD);
 		packets++;
 		bytes += g.len;
@@ -107,7 +116,8 @@ static bool owned(const struct mvpn_prefix *p, unsigned n, const struct mvpn_add
 	return false;
 }
 
-static void hold_packet(struct worker *w, uint32_t peer, const struct packet *p, const struct virtio_net_hdr *h)
+static void hold_packet(struct worker *w, uint32_t peer, const struct packet *p,
+			const struct virtio_net_hdr *h)
 {
 	if (hold_put(w->hold, peer, p, h, w->now) < 0)
 		count(w, DP_C_HELD_DROP_FULL, 1);
@@ -115,9 +125,12 @@ static void hold_packet(struct worker *w, uint32_t peer, const struct packet *p,
 		count(w, DP_C_HELD, 1);
 }
 
-/* a session that this worker can send on, and where to; else the packet is held and a session asked for */
-static struct kt_session *ready(struct worker *w, struct kt_peer *peer, const struct packet *p, const struct virtio_net_hdr *h,
-				struct kt_endpoint **ret_ep)
+/*
+ * a session that this worker can send on, and where to; else the packet is held and a session
+ * asked for
+ */
+static struct kt_session *ready(struct worker *w, struct kt_peer *peer, const struct packet *p,
+				const struct virtio_net_hdr *h, struct kt_endpoint **ret_ep)
 {
 	struct kt_session *s = atomic_load_explicit(&peer->tx, memory_order_acquire);
 
@@ -129,7 +142,8 @@ static struct kt_session *ready(struct worker *w, struct kt_peer *peer, const st
 	return NULL;
 }
 
-static void seal_packet(struct worker *w, struct kt_peer *peer, const struct packet *p, const struct virtio_net_hdr *h)
+static void seal_packet(struct worker *w, struct kt_peer *peer, const struct packet *p,
+			const struct virtio_net_hdr *h)
 {
 	struct kt_endpoint *ep;
 	struct kt_session *s;
@@ -209,16 +223,17 @@ void seal_drop_held(struct worker *w, uint32_t index, bool prohibited)
 }
 
 /* ---- control ---- */
-bool seal_ctrl(struct worker *w, struct kt_session *s, const struct kt_endpoint *ep, enum mvpn_ctrl_type type, uint64_t token,
-	       unsigned pad)
+bool seal_ctrl(struct worker *w, struct kt_session *s, const struct kt_endpoint *ep,
+	       enum mvpn_ctrl_type type, uint64_t token, unsigned pad)
 {
-	struct mvpn_ctrl c = { .type = (uint8_t)type, .pad = htobe32(pad), .token = htobe64(token) };
+	struct mvpn_ctrl c = {.type = (uint8_t)type, .pad = htobe32(pad), .token = htobe64(token)};
 	struct kt_tx_lane *l = &s->tx[w->index];
 	size_t len = sizeof(c) + pad;
 	struct wire *wire = worker_wire(w, ep, len + MVPN_OVERHEAD);
 	uint8_t *room;
 
-	if (w->index >= s->ntx || len + MVPN_OVERHEAD > WIRE_PAYLOAD_MAX || !lane_ready(w, s, l, ep->mtu))
+	if (w->index >= s->ntx || len + MVPN_OVERHEAD > WIRE_PAYLOAD_MAX ||
+	    !lane_ready(w, s, l, ep->mtu))
 		return false;
 	room = wire->ops->reserve(wire, ep, len + MVPN_OVERHEAD);
 	if (!room) {

@@ -64,7 +64,8 @@ static int start_tcp(struct segmenter *s, uint32_t gso_size, uint32_t max)
 
 	if (!p->headers || p->proto != IPPROTO_TCP)
 		return -EINVAL;
-	if (p->headers + (uint32_t)TCP_PAYLOAD_MIN > max || p->data[p->l4 + TCP_FLAGS] & (TCP_F_SYN | TCP_F_RST))
+	if (p->headers + (uint32_t)TCP_PAYLOAD_MIN > max ||
+	    p->data[p->l4 + TCP_FLAGS] & (TCP_F_SYN | TCP_F_RST))
 		return -EMSGSIZE;
 	size = max - p->headers;
 	if (gso_size && gso_size < size)
@@ -95,7 +96,8 @@ static int start_fragments(struct segmenter *s, uint32_t max)
 	return 0;
 }
 
-int segment_start(struct segmenter *s, const struct packet *p, const struct virtio_net_hdr *h, uint32_t max)
+int segment_start(struct segmenter *s, const struct packet *p, const struct virtio_net_hdr *h,
+		  uint32_t max)
 {
 	unsigned gso = h->gso_type & ~VIRTIO_NET_HDR_GSO_ECN;
 	bool partial;
@@ -132,7 +134,10 @@ int segment_start(struct segmenter *s, const struct packet *p, const struct virt
 	return 0;
 }
 
-/* RFC 791 §3.1: options without the copy flag are in the first fragment only; a NOP takes their place */
+/*
+ * RFC 791 §3.1: options without the copy flag are in the first fragment only; a NOP takes their
+ * place
+ */
 static void drop_uncopied_options(uint8_t *ip, unsigned ihl)
 {
 	unsigned i = 20;
@@ -164,7 +169,8 @@ static void write_ip(struct segmenter *s, uint8_t *ip, uint32_t len, uint32_t l4
 	put16(ip + IP4_ID, id);
 	sum = sum_add16(sum_add16(sum, len), id);
 	if (s->mode == SEGMENT_FRAGMENTS) {
-		frag = (s->frag & ~(IP4_OFFSET | IP4_MF)) + ((s->frag & IP4_OFFSET) + s->offset / 8);
+		frag = (s->frag & ~(IP4_OFFSET | IP4_MF)) +
+		       ((s->frag & IP4_OFFSET) + s->offset / 8);
 		if (s->offset + (l4len) < s->payload)
 			frag |= IP4_MF;
 		else
@@ -179,7 +185,7 @@ static void write_tcp(struct segmenter *s, uint8_t *tcp, bool last)
 {
 	put32(tcp + TCP_SEQ, get32(s->headers + s->p.l4 + TCP_SEQ) + s->offset);
 	if (!last)
-		tcp[TCP_FLAGS] &= (uint8_t)~(TCP_F_FIN | TCP_F_PSH);
+		tcp[TCP_FLAGS] &= (uint8_t) ~(TCP_F_FIN | TCP_F_PSH);
 	if (s->index)
 		tcp[TCP_FLAGS] &= (uint8_t)~TCP_F_CWR;
 }
@@ -215,7 +221,8 @@ bool segment_next(struct segmenter *s, struct segment *ret)
 	if (s->mode == SEGMENT_UDP)
 		put16(data + s->p.l4 + UDP_LEN, l4len);
 	if (s->mode != SEGMENT_FRAGMENTS)
-		sum_store(data + s->p.l4 + check_offset(&s->p), sum_fold(sum_add16(s->pseudo_sum, l4len)));
+		sum_store(data + s->p.l4 + check_offset(&s->p),
+			  sum_fold(sum_add16(s->pseudo_sum, l4len)));
 	ret->data = data;
 	ret->len = s->nheaders + n;
 	s->offset += n;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Cuts what the tap gives into packets that fit the path, in the tap's own buffer: each segment's headers are written
- * directly in front of its payload, over the tail of the segment before, which must be sealed (copied out) by then.
+ * Cuts what the tap gives into packets that fit the path, in the tap's own buffer: each segment's
+ * headers are written directly in front of its payload, over the tail of the segment before, which
+ * must be sealed (copied out) by then.
  *
  *   TCP           segments of min(gso_size, what fits), also when the packet was no super-packet
  *   UDP GSO       exactly by gso_size: datagrams have boundaries
@@ -38,10 +39,11 @@ struct segment {
 };
 
 /*
- * p is parsed already; `max` is the largest inner packet that the path takes. -EMSGSIZE: does not fit and may not be cut;
- * -EINVAL: header *h contradicts the packet.
+ * p is parsed already; `max` is the largest inner packet that the path takes. -EMSGSIZE: does not
+ * fit and may not be cut; -EINVAL: header *h contradicts the packet.
  */
-int segment_start(struct segmenter *s, const struct packet *p, const struct virtio_net_hdr *h, uint32_t max);
+int segment_start(struct segmenter *s, const struct packet *p, const struct virtio_net_hdr *h,
+		  uint32_t max);
 /* false: that was all */
 bool segment_next(struct segmenter *s, struct segment *ret);
 

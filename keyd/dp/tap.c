@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Linux 6.2; older headers lack them */
@@ -18,9 +19,13 @@
 #endif
 
 #define TAP_OFFLOADS (TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN)
-#define TAP_TXQUEUELEN 1000 /* super-packets; a full queue is the only sign of congestion that a sender gets */
+/* super-packets; a full queue is the only sign of congestion that a sender gets */
+#define TAP_TXQUEUELEN 1000
 
-/* The device is ours, so its own settings are; a kernel without the setting, or /proc read-only, is no reason to fail. */
+/*
+ * The device is ours, so its own settings are; a kernel without the setting, or /proc
+ * read-only, is no reason to fail.
+ */
 static void tap_sysctl(const char *family, const char *name, const char *key, const char *value)
 {
 	char path[128];
@@ -36,10 +41,13 @@ static void tap_sysctl(const char *family, const char *name, const char *key, co
 	close(fd);
 }
 
-/* No address, no routes: what is captured is redirected here, what comes out has passed crypto-routing. */
+/*
+ * No address, no routes: what is captured is redirected here, what comes out has passed
+ * crypto-routing.
+ */
 static int tap_up(const char *name, unsigned *ret_ifindex)
 {
-	struct ifreq ifr = { 0 };
+	struct ifreq ifr = {0};
 	int fd, r = 0;
 
 	tap_sysctl("ipv6", name, "addr_gen_mode", "1");
@@ -67,7 +75,7 @@ fail:
 
 int tap_open(struct tap_queue *q, const char *name, bool first, unsigned *ret_ifindex)
 {
-	struct ifreq ifr = { 0 };
+	struct ifreq ifr = {0};
 	int fd, r;
 
 	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
@@ -79,7 +87,8 @@ int tap_open(struct tap_queue *q, const char *name, bool first, unsigned *ret_if
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
 	if (ioctl(fd, TUNSETIFF, &ifr) < 0)
 		goto fail;
-	q->uso = ioctl(fd, TUNSETOFFLOAD, (unsigned long)(TAP_OFFLOADS | TUN_F_USO4 | TUN_F_USO6)) == 0;
+	q->uso = ioctl(fd, TUNSETOFFLOAD,
+		       (unsigned long)(TAP_OFFLOADS | TUN_F_USO4 | TUN_F_USO6)) == 0;
 	if (!q->uso && ioctl(fd, TUNSETOFFLOAD, (unsigned long)TAP_OFFLOADS) < 0)
 		goto fail;
 	if (first) {
@@ -107,7 +116,11 @@ void tap_close(struct tap_queue *q)
 ssize_t tap_read(struct tap_queue *q, uint8_t *data, struct virtio_net_hdr *ret)
 {
 	uint8_t *start = data - sizeof(*ret);
-	ssize_t n = read(q->fd, start, TAP_PACKET_MAX + sizeof(*ret));
+	/*
+	 * read() is a cancellation point, which costs a threaded program two atomic operations
+	 * a packet
+	 */
+	ssize_t n = syscall(SYS_read, q->fd, start, TAP_PACKET_MAX + sizeof(*ret));
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
@@ -122,5 +135,5 @@ int tap_write(struct tap_queue *q, const struct virtio_net_hdr *h, uint8_t *data
 	uint8_t *start = data - sizeof(*h);
 
 	memcpy(start, h, sizeof(*h));
-	return write(q->fd, start, len + sizeof(*h)) < 0 ? -errno : 0;
+	return syscall(SYS_write, q->fd, start, len + sizeof(*h)) < 0 ? -errno : 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The tap: a TUN device with virtio-net headers, where the kernel hands over plaintext as super-packets of up to 64 KB
- * with unfinished checksums, and takes the same back. It lives as long as a queue of it is open.
+ * The tap: a TUN device with virtio-net headers, where the kernel hands over plaintext as
+ * super-packets of up to 64 KB with unfinished checksums, and takes the same back. It lives as long
+ * as a queue of it is open.
  */
 #ifndef MVPN_TAP_H
 #define MVPN_TAP_H
@@ -22,7 +23,10 @@ struct tap_queue {
 	bool uso; /* the kernel takes and gives UDP super-packets */
 };
 
-/* Opens one more queue of the device `name`; the first one makes it and brings it up. *ret_ifindex may be NULL. */
+/*
+ * Opens one more queue of the device `name`; the first one makes it and brings it up.
+ * *ret_ifindex may be NULL.
+ */
 int tap_open(struct tap_queue *q, const char *name, bool first, unsigned *ret_ifindex);
 void tap_close(struct tap_queue *q);
 /* Packet length, 0 when there is none, or -errno. At most TAP_PACKET_MAX bytes go to data. */

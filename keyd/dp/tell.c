@@ -29,7 +29,10 @@ bool dp_next_event(struct dp *dp, struct dp_event *ret)
 
 	if (find_event(dp, ret))
 		return true;
-	/* an event that comes after the read makes the fd readable again; one that came before it is found now */
+	/*
+	 * an event that comes after the read makes the fd readable again; one that came before
+	 * it is found now
+	 */
 	if (read(dp->event_fd, &n, sizeof(n)) != sizeof(n))
 		return false;
 	return find_event(dp, ret);
@@ -50,14 +53,17 @@ static void command_wait(struct worker *w, unsigned ms)
 	uint64_t deadline = mono_ms() + ms;
 
 	while (w->running &&
-	       atomic_load_explicit(&w->cmds.head, memory_order_acquire) != atomic_load(&w->cmds.tail) &&
+	       atomic_load_explicit(&w->cmds.head, memory_order_acquire) !=
+		       atomic_load(&w->cmds.tail) &&
 	       mono_ms() < deadline)
-		nanosleep(&(struct timespec){ .tv_nsec = 50000 }, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
 }
 
-int dp_send_ctrl(struct dp *dp, uint32_t rx_spi, enum mvpn_ctrl_type type, uint64_t token, unsigned pad)
+int dp_send_ctrl(struct dp *dp, uint32_t rx_spi, enum mvpn_ctrl_type type, uint64_t token,
+		 unsigned pad)
 {
-	struct dp_cmd c = { .type = DP_CMD_CTRL, .spi = rx_spi, .ctrl = type, .token = token, .pad = pad };
+	struct dp_cmd c = {
+		.type = DP_CMD_CTRL, .spi = rx_spi, .ctrl = type, .token = token, .pad = pad};
 	int r;
 
 	if (pad > WIRE_PAYLOAD_MAX - MVPN_OVERHEAD - sizeof(struct mvpn_ctrl))
@@ -82,12 +88,14 @@ static int command_all(struct dp *dp, const struct dp_cmd *c)
 
 int dp_flush_held(struct dp *dp, uint32_t peer)
 {
-	return command_all(dp, &(struct dp_cmd){ .type = DP_CMD_FLUSH_HELD, .peer = peer });
+	return command_all(dp, &(struct dp_cmd){.type = DP_CMD_FLUSH_HELD, .peer = peer});
 }
 
 int dp_drop_held(struct dp *dp, uint32_t peer, bool prohibited)
 {
-	return command_all(dp, &(struct dp_cmd){ .type = DP_CMD_DROP_HELD, .peer = peer, .prohibited = prohibited });
+	return command_all(
+		dp,
+		&(struct dp_cmd){.type = DP_CMD_DROP_HELD, .peer = peer, .prohibited = prohibited});
 }
 
 /* ---- counters ---- */

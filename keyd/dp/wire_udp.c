@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The UDP wire: a socket with segmentation offload. Packets of one size to one destination are collected and sent by one
- * sendmsg() with UDP_SEGMENT; what arrives comes in runs of equal datagrams by UDP_GRO.
+ * The UDP wire: a socket with segmentation offload. Packets of one size to one destination are
+ * collected and sent by one sendmsg() with UDP_SEGMENT; what arrives comes in runs of equal
+ * datagrams by UDP_GRO.
  */
 #include "wire.h"
 
@@ -21,10 +22,10 @@
 #endif
 #define SOL_UDP_ 17
 
-#define SEGMENTS_MAX 64	      /* UDP_MAX_SEGMENTS of Linux 6.1 */
-#define BATCH_MAX_B 65487     /* UDP payload that fits an IPv6 packet, and so IPv4 too */
+#define SEGMENTS_MAX 64	       /* UDP_MAX_SEGMENTS of Linux 6.1 */
+#define BATCH_MAX_B 65487      /* UDP payload that fits an IPv6 packet, and so IPv4 too */
 #define SOCKET_BUF_B (8 << 20) /* bursts of super-packets from many peers */
-#define RX_BUFS 4	      /* datagram runs a recvmmsg() */
+#define RX_BUFS 4	       /* datagram runs a recvmmsg() */
 #define RX_BUF_B 65536
 #define FULL_WAIT_MS 1 /* a full socket gets so long to drain before packets are dropped */
 
@@ -60,17 +61,19 @@ struct wire_udp {
 #define self(wire) ((struct wire_udp *)(wire))
 
 /* ---- out ---- */
-static void address_of(const struct wire_udp *u, const struct mvpn_endpoint *e, union address *ret, socklen_t *ret_len)
+static void address_of(const struct wire_udp *u, const struct mvpn_endpoint *e, union address *ret,
+		       socklen_t *ret_len)
 {
 	*ret_len = mvpn_endpoint_to_sockaddr(e, !u->v4_only, &ret->ss);
 }
 
 static int send_once(struct wire_udp *u, const uint8_t *data, size_t len, size_t segment)
 {
-	char control[CMSG_SPACE(sizeof(uint16_t))] __attribute__((aligned(8))) = { 0 };
-	struct iovec iov = { .iov_base = (void *)data, .iov_len = len };
-	struct msghdr m = { .msg_name = &u->to, .msg_namelen = u->to_len, .msg_iov = &iov, .msg_iovlen = 1 };
-	struct pollfd p = { .fd = u->fd, .events = POLLOUT };
+	char control[CMSG_SPACE(sizeof(uint16_t))] __attribute__((aligned(8))) = {0};
+	struct iovec iov = {.iov_base = (void *)data, .iov_len = len};
+	struct msghdr m = {
+		.msg_name = &u->to, .msg_namelen = u->to_len, .msg_iov = &iov, .msg_iovlen = 1};
+	struct pollfd p = {.fd = u->fd, .events = POLLOUT};
 
 	if (segment && segment < len) {
 		uint16_t gso = (uint16_t)segment;
@@ -101,7 +104,10 @@ static void udp_flush(struct wire *w)
 		return;
 	if (!u->no_gso)
 		r = send_once(u, u->tx, u->fill, u->size);
-	/* EIO: the device has no checksum offload; EMSGSIZE, EINVAL: one of them is too big for the path, or all: each alone */
+	/*
+	 * EIO: the device has no checksum offload; EMSGSIZE, EINVAL: one of them is too big for
+	 * the path, or all: each alone
+	 */
 	if (r == -EIO || ((r == -EMSGSIZE || r == -EINVAL) && u->count > 1)) {
 		if (r == -EIO && u->count > 1)
 			u->no_gso = true;
@@ -127,8 +133,8 @@ static uint8_t *udp_reserve(struct wire *w, const struct kt_endpoint *ep, size_t
 
 	if (len > WIRE_PAYLOAD_MAX)
 		return NULL;
-	if (u->count &&
-	    (!same || u->ended || len > u->size || u->count == SEGMENTS_MAX || u->fill + len > BATCH_MAX_B))
+	if (u->count && (!same || u->ended || len > u->size || u->count == SEGMENTS_MAX ||
+			 u->fill + len > BATCH_MAX_B))
 		udp_flush(w);
 	if (!same) {
 		u->to_ep = ep->to;
@@ -226,7 +232,8 @@ static bool udp_before_sleep(struct wire *w)
 
 static void udp_stats(struct wire *w, uint64_t *counters)
 {
-	counters[DP_C_DROP_WIRE_FULL] += atomic_load_explicit(&self(w)->dropped, memory_order_relaxed);
+	counters[DP_C_DROP_WIRE_FULL] +=
+		atomic_load_explicit(&self(w)->dropped, memory_order_relaxed);
 }
 
 static void udp_free(struct wire *w)
@@ -265,7 +272,10 @@ static void big_buffers(int fd)
 		set_int(fd, SOL_SOCKET, SO_SNDBUF, SOCKET_BUF_B);
 }
 
-/* DF on every packet, and no opinion of the kernel about the path's MTU: that is ours to find (RFC 8899) */
+/*
+ * DF on every packet, and no opinion of the kernel about the path's MTU: that is ours to find
+ * (RFC 8899)
+ */
 static int probe_mtu(const struct wire_udp *u)
 {
 	int r = set_int(u->fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
@@ -289,7 +299,7 @@ static int open_socket(struct wire_udp *u)
 
 static int bind_socket(struct wire_udp *u, uint16_t port)
 {
-	union address a = { 0 };
+	union address a = {0};
 	socklen_t len = u->v4_only ? sizeof(a.in) : sizeof(a.in6);
 	struct mvpn_endpoint e;
 
@@ -340,7 +350,10 @@ int wire_udp_new(struct wire **ret, uint16_t port, bool join, uint64_t *ret_cook
 	big_buffers(u->fd);
 	set_int(u->fd, SOL_UDP_, UDP_GRO, 1); /* without it datagrams come one by one */
 	r = probe_mtu(u);
-	/* set after the bind, SO_REUSEPORT lets our own workers join without letting us join a stranger */
+	/*
+	 * set after the bind, SO_REUSEPORT lets our own workers join without letting us join a
+	 * stranger
+	 */
 	if (!r && join)
 		r = set_int(u->fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (!r)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The loop of one worker: what has come from the wires, what has come from the tap, commands; then sleep. */
+/*
+ * The loop of one worker: what has come from the wires, what has come from the tap, commands;
+ * then sleep.
+ */
 #include "worker.h"
 
 #include <poll.h>
@@ -46,7 +49,7 @@ struct wire *worker_wire(struct worker *w, const struct kt_endpoint *ep, size_t 
 
 static void failed(struct worker *w, unsigned ifindex, int error)
 {
-	struct dp_event e = { .type = DP_EV_ERROR, .ifindex = ifindex, .error = error };
+	struct dp_event e = {.type = DP_EV_ERROR, .ifindex = ifindex, .error = error};
 
 	worker_event(w, &e);
 }
@@ -134,7 +137,8 @@ static void send_ctrl(struct worker *w, const struct dp_cmd *c)
 {
 	struct kt_session *s = kt_lookup_spi(w->kt, c->spi);
 	struct kt_peer *p = s ? kt_lookup_peer(w->kt, s->peer) : NULL;
-	struct kt_endpoint *ep = p ? atomic_load_explicit(&p->endpoint, memory_order_acquire) : NULL;
+	struct kt_endpoint *ep =
+		p ? atomic_load_explicit(&p->endpoint, memory_order_acquire) : NULL;
 
 	if (ep)
 		seal_ctrl(w, s, ep, c->ctrl, c->token, c->pad);
@@ -205,9 +209,9 @@ static struct timespec *hold_timeout(struct worker *w, struct timespec *ts)
 static void sleep_until_work(struct worker *w)
 {
 	struct pollfd fds[MVPN_IFACES_MAX + 3] = {
-		{ .fd = w->wake_fd, .events = POLLIN },
-		{ .fd = w->tap_broken ? -1 : w->tap.fd, .events = POLLIN },
-		{ .fd = w->udp_broken ? -1 : w->udp->ops->fd(w->udp), .events = POLLIN },
+		{.fd = w->wake_fd, .events = POLLIN},
+		{.fd = w->tap_broken ? -1 : w->tap.fd, .events = POLLIN},
+		{.fd = w->udp_broken ? -1 : w->udp->ops->fd(w->udp), .events = POLLIN},
 	};
 	struct timespec ts;
 	uint64_t drained;
@@ -231,8 +235,8 @@ static void sleep_until_work(struct worker *w)
 }
 
 /*
- * Looking for more before sleeping saves the wake-up, at the price of CPU time: how long is adapted to whether it paid.
- * The yield lets whoever makes the work run on the same core.
+ * Looking for more before sleeping saves the wake-up, at the price of CPU time: how long is adapted
+ * to whether it paid. The yield lets whoever makes the work run on the same core.
  */
 static bool spin(struct worker *w)
 {

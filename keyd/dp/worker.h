@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * One worker: a tap queue, a UDP socket, an AF_XDP socket of each interface, and a thread that moves packets between them.
- * Worker i sends on lane i of a session and on no other: the nonce counter is there.
+ * One worker: a tap queue, a UDP socket, an AF_XDP socket of each interface, and a thread that
+ * moves packets between them. Worker i sends on lane i of a session and on no other: the nonce
+ * counter is there.
  */
 #ifndef MVPN_WORKER_H
 #define MVPN_WORKER_H
@@ -18,7 +19,8 @@
 #include "tap.h"
 #include "wire.h"
 
-#define ENDPOINT_SEEN 256 /* sessions remembered for the rate limit of DP_EV_ENDPOINT; a collision means one event more */
+/* sessions remembered for the rate limit of DP_EV_ENDPOINT; a collision means one event more */
+#define ENDPOINT_SEEN 256
 
 struct worker_xsk {
 	unsigned ifindex;
@@ -51,14 +53,14 @@ struct worker {
 	_Atomic bool stop;
 
 	/* the thread's own */
-	uint64_t now; /* CLOCK_MONOTONIC of this turn */
+	uint64_t now;		     /* CLOCK_MONOTONIC of this turn */
 	bool udp_broken, tap_broken; /* as worker_xsk.broken */
-	uint64_t spin_ns;	     /* how long this worker now looks for more work before it sleeps */
+	uint64_t spin_ns; /* how long this worker now looks for more work before it sleeps */
 	struct coalescer coalescer;
 	struct hold *hold;
 	struct rx_run run;
-	uint8_t *packet;     /* TAP_PACKET_MAX bytes behind TAP_HEADROOM */
-	uint8_t *scratch;    /* ICMP_ERROR_MAX_B or a control packet, likewise */
+	uint8_t *packet;	 /* TAP_PACKET_MAX bytes behind TAP_HEADROOM */
+	uint8_t *scratch;	 /* ICMP_ERROR_MAX_B or a control packet, likewise */
 	uint64_t icmp_tokens_ns; /* token bucket: up to a second's worth */
 	struct {
 		uint32_t spi;
@@ -73,7 +75,8 @@ struct worker {
 /* only the worker itself adds, so no locked instruction */
 static inline void count(struct worker *w, enum dp_counter c, uint64_t n)
 {
-	atomic_store_explicit(&w->counters[c], atomic_load_explicit(&w->counters[c], memory_order_relaxed) + n,
+	atomic_store_explicit(&w->counters[c],
+			      atomic_load_explicit(&w->counters[c], memory_order_relaxed) + n,
 			      memory_order_relaxed);
 }
 
@@ -84,7 +87,8 @@ void worker_wake(struct worker *w);
 bool worker_event(struct worker *w, const struct dp_event *e); /* false: no room, counted */
 /* for payloads of up to `max` bytes */
 struct wire *worker_wire(struct worker *w, const struct kt_endpoint *ep, size_t max);
-void worker_tap_write(void *arg, const struct virtio_net_hdr *h, uint8_t *data, size_t len); /* coalesce_write_fn */
+void worker_tap_write(void *arg, const struct virtio_net_hdr *h, uint8_t *data,
+		      size_t len); /* coalesce_write_fn */
 void worker_icmp(struct worker *w, const struct packet *p, enum icmp_error what, unsigned mtu);
 
 /* ---- seal.c: out ---- */
@@ -93,12 +97,14 @@ void seal_super(struct worker *w, const struct virtio_net_hdr *h, size_t len);
 void seal_flush_held(struct worker *w, uint32_t peer);
 void seal_drop_held(struct worker *w, uint32_t peer, bool prohibited);
 /* control packet on a session to ep; false: not sent */
-bool seal_ctrl(struct worker *w, struct kt_session *s, const struct kt_endpoint *ep, enum mvpn_ctrl_type type, uint64_t token,
-	       unsigned pad);
+bool seal_ctrl(struct worker *w, struct kt_session *s, const struct kt_endpoint *ep,
+	       enum mvpn_ctrl_type type, uint64_t token, unsigned pad);
 
 /* ---- open.c: in ---- */
-void open_datagram(void *arg, uint8_t *data, size_t len, const struct mvpn_endpoint *from); /* wire_rx_fn */
-void open_finish(struct worker *w); /* after a batch: publish statistics, let go of the lane, flush the coalescer */
+void open_datagram(void *arg, uint8_t *data, size_t len,
+		   const struct mvpn_endpoint *from); /* wire_rx_fn */
+void open_finish(struct worker *w); /* after a batch: publish statistics, let go of the lane, flush
+				       the coalescer */
 
 /* ---- dp.c ---- */
 struct dp {
@@ -109,7 +115,8 @@ struct dp {
 	bool busy_poll;
 	unsigned spin_us;
 	int event_fd;
-	unsigned nworkers, next_event; /* where the search for events goes on, so that no worker is favoured */
+	unsigned nworkers,
+		next_event; /* where the search for events goes on, so that no worker is favoured */
 	struct worker *worker[MVPN_WORKERS_MAX];
 };
 

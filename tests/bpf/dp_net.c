@@ -15,10 +15,18 @@
 
 #define EVENT_MS 5000
 
-struct end A = { .inner4 = "10.77.0.1", .inner6 = "fd77::1", .outer4 = "10.78.0.1", .outer6 = "fd78::1", .link = "v0",
-		 .rx_spi = 0x00010001 };
-struct end B = { .inner4 = "10.77.0.2", .inner6 = "fd77::2", .outer4 = "10.78.0.2", .outer6 = "fd78::2", .link = "v1",
-		 .rx_spi = 0x00020002 };
+struct end A = {.inner4 = "10.77.0.1",
+		.inner6 = "fd77::1",
+		.outer4 = "10.78.0.1",
+		.outer6 = "fd78::1",
+		.link = "v0",
+		.rx_spi = 0x00010001};
+struct end B = {.inner4 = "10.77.0.2",
+		.inner6 = "fd77::2",
+		.outer4 = "10.78.0.2",
+		.outer6 = "fd78::2",
+		.link = "v1",
+		.rx_spi = 0x00020002};
 static int home = -1;
 
 struct end *other(const struct end *e)
@@ -68,9 +76,14 @@ static void session_make(struct end *e)
 {
 	struct end *o = other(e);
 	bool a = e == &A;
-	struct intro_keys k = { .suite = aead_suites() & 1 << (MVPN_AES256_GCM - 1) ? MVPN_AES256_GCM : MVPN_CHACHA20_POLY1305,
-				.tx_lanes = 4, .rx_lanes = 4, .peer_spi = o->rx_spi };
-	struct mvpn_prefix l[2] = { host(e->inner4), host(e->inner6) }, r[2] = { host(o->inner4), host(o->inner6) };
+	struct intro_keys k = {.suite = aead_suites() & 1 << (MVPN_AES256_GCM - 1)
+						? MVPN_AES256_GCM
+						: MVPN_CHACHA20_POLY1305,
+			       .tx_lanes = 4,
+			       .rx_lanes = 4,
+			       .peer_spi = o->rx_spi};
+	struct mvpn_prefix l[2] = {host(e->inner4), host(e->inner6)},
+			   r[2] = {host(o->inner4), host(o->inner6)};
 	static const uint8_t id[MVPN_ID_LEN] = "two ends";
 	struct lpm *lpm;
 
@@ -88,17 +101,19 @@ static void session_make(struct end *e)
 
 static void end_make(struct end *e)
 {
-	struct dp_config c = { .tap_name = "mvpn0", .udp_port = DP_PORT };
+	struct dp_config c = {.tap_name = "mvpn0", .udp_port = DP_PORT};
 	struct end *o = other(e);
 
 	assert_int_equal(kt_new(&e->kt), 0);
 	session_make(e);
 	enter(e);
-	sh("ip link set lo up && ip addr add %s/32 dev lo && ip addr add %s/128 dev lo nodad", e->inner4, e->inner6);
-	sh("ip addr add %s/24 dev %s && ip addr add %s/64 dev %s nodad && ip link set %s up", e->outer4, e->link, e->outer6,
-	   e->link, e->link);
+	sh("ip link set lo up && ip addr add %s/32 dev lo && ip addr add %s/128 dev lo nodad",
+	   e->inner4, e->inner6);
+	sh("ip addr add %s/24 dev %s && ip addr add %s/64 dev %s nodad && ip link set %s up",
+	   e->outer4, e->link, e->outer6, e->link, e->link);
 	assert_int_equal(dp_new(&e->dp, e->kt, &c), 0);
-	sh("ip route add %s dev mvpn0 src %s && ip route add %s dev mvpn0 src %s", o->inner4, e->inner4, o->inner6, e->inner6);
+	sh("ip route add %s dev mvpn0 src %s && ip route add %s dev mvpn0 src %s", o->inner4,
+	   e->inner4, o->inner6, e->inner6);
 	leave();
 }
 
@@ -125,7 +140,7 @@ void net_make(const char *veth_options)
 /* ---- the XDP wire ---- */
 static void mac_of(const struct end *e, uint8_t mac[6])
 {
-	char path[64], text[32] = { 0 };
+	char path[64], text[32] = {0};
 	FILE *f;
 
 	/* /sys shows the namespace it was mounted in: ask ip */
@@ -136,12 +151,14 @@ static void mac_of(const struct end *e, uint8_t mac[6])
 	assert_int_equal(fscanf(f, "%*s %*s %31s", text), 1);
 	pclose(f);
 	leave();
-	assert_int_equal(sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4], &mac[5]), 6);
+	assert_int_equal(sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &mac[0], &mac[1], &mac[2],
+				&mac[3], &mac[4], &mac[5]),
+			 6);
 }
 
 static void wire_xdp(struct end *e, unsigned queues)
 {
-	struct mvpn_config c = { .udp_port = DP_PORT };
+	struct mvpn_config c = {.udp_port = DP_PORT};
 	struct dp_xsk_info info;
 	char *error = NULL;
 	unsigned ifindex;
@@ -174,7 +191,7 @@ void net_wires_xdp(unsigned queues)
 void set_endpoint(struct end *e, bool v6, unsigned mtu)
 {
 	struct end *o = other(e);
-	struct kt_endpoint ep = { .to.port = DP_PORT, .mtu = mtu };
+	struct kt_endpoint ep = {.to.port = DP_PORT, .mtu = mtu};
 
 	assert_int_equal(mvpn_addr_parse(&ep.to.addr, v6 ? o->outer6 : o->outer4), 0);
 	if (e->shim) {
@@ -227,7 +244,7 @@ uint64_t dp_count(struct end *e, enum dp_counter c)
 
 bool wait_event(struct end *e, enum dp_event_type type, struct dp_event *ret)
 {
-	struct pollfd p = { .fd = dp_event_fd(e->dp), .events = POLLIN };
+	struct pollfd p = {.fd = dp_event_fd(e->dp), .events = POLLIN};
 
 	do {
 		while (dp_next_event(e->dp, ret))
@@ -239,7 +256,7 @@ bool wait_event(struct end *e, enum dp_event_type type, struct dp_event *ret)
 
 int sock(struct end *e, int type, bool v6)
 {
-	struct timeval t = { .tv_sec = EVENT_MS / 1000 };
+	struct timeval t = {.tv_sec = EVENT_MS / 1000};
 	int fd;
 
 	enter(e);
@@ -251,9 +268,10 @@ int sock(struct end *e, int type, bool v6)
 	return fd;
 }
 
-void addr_of(const struct end *e, bool v6, uint16_t port, struct sockaddr_storage *ret, socklen_t *ret_len)
+void addr_of(const struct end *e, bool v6, uint16_t port, struct sockaddr_storage *ret,
+	     socklen_t *ret_len)
 {
-	struct mvpn_endpoint ep = { .port = port };
+	struct mvpn_endpoint ep = {.port = port};
 
 	assert_int_equal(mvpn_addr_parse(&ep.addr, v6 ? e->inner6 : e->inner4), 0);
 	*ret_len = mvpn_endpoint_to_sockaddr(&ep, false, ret);

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Two fast paths in one process, each in a network namespace of its own, with fixed keys instead of a server:
+ * Two fast paths in one process, each in a network namespace of its own, with fixed keys instead of
+ * a server:
  *
- *   A: 10.77.0.1 fd77::1 -- mvpn0 == v0 10.78.0.1 fd78::1 ==== v1 10.78.0.2 fd78::2 == mvpn0 -- 10.77.0.2 fd77::2 :B
+ *   A: 10.77.0.1 fd77::1 mvpn0 | v0 10.78.0.1 fd78::1
+ *                                 ||
+ *   B: 10.77.0.2 fd77::2 mvpn0 | v1 10.78.0.2 fd78::2
  *
  * Functions assert that they succeed.
  */
@@ -47,6 +50,7 @@ bool wait_event(struct end *e, enum dp_event_type type, struct dp_event *ret);
 
 /* sockets in an end's namespace, bound to or connected with inner addresses */
 int sock(struct end *e, int type, bool v6);
-void addr_of(const struct end *e, bool v6, uint16_t port, struct sockaddr_storage *ret, socklen_t *ret_len);
+void addr_of(const struct end *e, bool v6, uint16_t port, struct sockaddr_storage *ret,
+	     socklen_t *ret_len);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Real sockets through two fast paths (dp_net.h): what applications see, and what is on the wire. */
+/* Real sockets through two fast paths (dp_net.h): what applications see, and what is on the wire.
+ */
 #include "dp_net.h"
 
 #include <arpa/inet.h>
@@ -89,7 +90,7 @@ static void tcp_connect(struct end *from, struct end *to, bool v6, int ret[2])
 
 static void tcp_transfer(struct end *from, struct end *to, bool v6, uint32_t bytes)
 {
-	struct stream s = { .bytes = bytes };
+	struct stream s = {.bytes = bytes};
 	pthread_t t;
 	int fd[2];
 
@@ -119,7 +120,10 @@ static void tcp_both_ways(uint32_t bytes)
 static void tcp_over_udp_wire(void **state)
 {
 	net_make("");
-	/* the tap's MTU is 1500 and nobody told TCP of the overhead: segments are cut smaller on the way */
+	/*
+	 * the tap's MTU is 1500 and nobody told TCP of the overhead: segments are cut smaller
+	 * on the way
+	 */
 	tcp_both_ways(STREAM_B);
 	set_endpoint(&A, true, 0);
 	set_endpoint(&B, true, 1400);
@@ -182,7 +186,8 @@ static void fill(uint8_t *buf, size_t len, unsigned seq)
 /* every datagram as it was, in order; those over the MTU in fragments */
 static void udp_boundaries(void **state)
 {
-	static const size_t sizes[] = { 0, 1, 2, 100, 1000, 1000, 1000, 1411, 1412, 1413, 1472, 1473, 9000, 30000, 65000 };
+	static const size_t sizes[] = {0,    1,	   2,	 100,  1000, 1000,  1000, 1411,
+				       1412, 1413, 1472, 1473, 9000, 30000, 65000};
 	static uint8_t buf[70000];
 	int fd[2];
 
@@ -207,7 +212,10 @@ static void udp_boundaries(void **state)
 	net_remove();
 }
 
-/* UDP segmentation offload: one send, many datagrams, cut in the fast path and joined again at the other end */
+/*
+ * UDP segmentation offload: one send, many datagrams, cut in the fast path and joined again at
+ * the other end
+ */
 static void udp_segments(void **state)
 {
 	static uint8_t buf[40 * 1200];
@@ -217,7 +225,8 @@ static void udp_segments(void **state)
 	net_make("");
 	for (unsigned v6 = 0; v6 < 2; v6++) {
 		udp_pair(v6, fd);
-		assert_int_equal(setsockopt(fd[0], IPPROTO_UDP, UDP_SEGMENT, &(int){ gso }, sizeof(int)), 0);
+		assert_int_equal(
+			setsockopt(fd[0], IPPROTO_UDP, UDP_SEGMENT, &(int){gso}, sizeof(int)), 0);
 		for (unsigned i = 0; i < 40; i++)
 			fill(buf + i * gso, gso, i);
 		assert_int_equal(send(fd[0], buf, 40 * 1200 - 77, 0), 40 * 1200 - 77);
@@ -229,7 +238,10 @@ static void udp_segments(void **state)
 	net_remove();
 }
 
-/* a datagram that may not be cut: the sender learns the size, its next one fits or is cut by its own stack */
+/*
+ * a datagram that may not be cut: the sender learns the size, its next one fits or is cut by
+ * its own stack
+ */
 static void udp_too_big(void **state)
 {
 	static uint8_t buf[1500];
@@ -238,15 +250,19 @@ static void udp_too_big(void **state)
 
 	net_make("");
 	for (unsigned v6 = 0; v6 < 2; v6++) {
-		int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP, discover = v6 ? IPV6_PMTUDISC_DO : IP_PMTUDISC_DO;
+		int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP,
+		    discover = v6 ? IPV6_PMTUDISC_DO : IP_PMTUDISC_DO;
 
 		udp_pair(v6, fd);
-		assert_int_equal(setsockopt(fd[0], level, v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER, &discover, sizeof(int)), 0);
+		assert_int_equal(setsockopt(fd[0], level, v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER,
+					    &discover, sizeof(int)),
+				 0);
 		assert_int_equal(send(fd[0], buf, 1450, 0), 1450);
 		for (tries = 0, mtu = 1500; mtu == 1500 && tries < 500; tries++) {
 			len = sizeof(mtu);
 			poll(NULL, 0, 10);
-			assert_int_equal(getsockopt(fd[0], level, v6 ? IPV6_MTU : IP_MTU, &mtu, &len), 0);
+			assert_int_equal(
+				getsockopt(fd[0], level, v6 ? IPV6_MTU : IP_MTU, &mtu, &len), 0);
 		}
 		assert_int_equal(mtu, 1440);
 		send(fd[0], buf, 100, 0); /* takes the pending error */
@@ -286,7 +302,8 @@ static void *capture(void *arg)
 		if (memmem(frame, (size_t)n, marker, sizeof(marker) - 1))
 			readable++;
 		if (frame[12] == 0x08 && frame[13] == 0x00 &&
-		    (frame[23] != IPPROTO_UDP || memcmp(frame + 36, &(uint16_t){ htons(DP_PORT) }, 2)))
+		    (frame[23] != IPPROTO_UDP ||
+		     memcmp(frame + 36, &(uint16_t){htons(DP_PORT)}, 2)))
 			foreign++;
 	}
 	return NULL;
@@ -294,7 +311,7 @@ static void *capture(void *arg)
 
 static void nothing_readable_on_the_wire(void **state)
 {
-	struct timeval t = { .tv_usec = 100000 };
+	struct timeval t = {.tv_usec = 100000};
 	static uint8_t buf[60000];
 	int fd[2], raw, room = 64 << 20;
 	pthread_t thread;
@@ -303,9 +320,10 @@ static void nothing_readable_on_the_wire(void **state)
 	enter(&B);
 	raw = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL));
 	assert_int_equal(bind(raw,
-			      (struct sockaddr *)&(struct sockaddr_ll){ .sll_family = AF_PACKET,
-									.sll_protocol = htons(ETH_P_ALL),
-									.sll_ifindex = (int)if_nametoindex(B.link) },
+			      (struct sockaddr *)&(struct sockaddr_ll){
+				      .sll_family = AF_PACKET,
+				      .sll_protocol = htons(ETH_P_ALL),
+				      .sll_ifindex = (int)if_nametoindex(B.link)},
 			      sizeof(struct sockaddr_ll)),
 			 0);
 	leave();

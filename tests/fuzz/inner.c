@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Whatever a peer that has keys may seal: a run of inner packets, each after two bytes of length and one of flags (forged,
- * partial checksum, peer). What reaches the tap must be whole packets with headers that the kernel can use, and as many
- * payload bytes as were accepted.
+ * Whatever a peer that has keys may seal: a run of inner packets, each after two bytes of length
+ * and one of flags (forged, partial checksum, peer). What reaches the tap must be whole packets
+ * with headers that the kernel can use, and as many payload bytes as were accepted.
  */
 #include <stdlib.h>
 
 #include "../../keyd/dp/coalesce.h"
 
-#define CHECK(x)                                                                                   \
-	do {                                                                                       \
-		if (!(x))                                                                          \
-			abort();                                                                   \
+#define CHECK(x)                 \
+	do {                     \
+		if (!(x))        \
+			abort(); \
 	} while (0)
 
 static uint64_t bytes_out, bytes_headers;
@@ -29,7 +29,8 @@ static void tap(void *arg, const struct virtio_net_hdr *h, uint8_t *data, size_t
 	}
 	CHECK(p.headers && h->csum_start == p.l4 && h->csum_start + h->csum_offset + 2u <= len);
 	if (h->gso_type != VIRTIO_NET_HDR_GSO_NONE) {
-		CHECK(h->hdr_len == p.headers && h->gso_size && len > (size_t)h->hdr_len + h->gso_size);
+		CHECK(h->hdr_len == p.headers && h->gso_size &&
+		      len > (size_t)h->hdr_len + h->gso_size);
 		/* each joined packet but the first left its headers behind */
 		bytes_headers += (uint64_t)p.headers * ((len - p.headers - 1) / h->gso_size);
 	}

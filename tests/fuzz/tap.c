@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Malformed super-packets from the tap: virtio-net header, then the packet. What is cut must add up, inside the buffer. */
+/*
+ * Malformed super-packets from the tap: virtio-net header, then the packet. What is cut must
+ * add up, inside the buffer.
+ */
 #include <stdlib.h>
 
 #include "../../keyd/dp/icmp.h"
 #include "../../keyd/dp/segment.h"
 
-#define CHECK(x)                                                                                   \
-	do {                                                                                       \
-		if (!(x))                                                                          \
-			abort();                                                                   \
+#define CHECK(x)                 \
+	do {                     \
+		if (!(x))        \
+			abort(); \
 	} while (0)
 
 static void cut(struct segmenter *s, const uint8_t *buf, size_t len, uint32_t max)
@@ -36,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	uint8_t error[ICMP_ERROR_MAX_B];
 	struct virtio_net_hdr h;
-	struct segmenter s = { 0 };
+	struct segmenter s = {0};
 	struct packet p;
 	uint32_t max;
 	uint8_t *buf;

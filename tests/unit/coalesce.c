@@ -71,7 +71,8 @@ static void assert_payload(unsigned n, const struct inner *first, uint32_t paylo
 
 	assert_int_equal(out[n].len, headers + payload);
 	for (uint32_t k = 0; k < payload; k++)
-		assert_int_equal(out[n].data[headers + k], (uint8_t)((first->pattern + k) * 2654435761u >> 24));
+		assert_int_equal(out[n].data[headers + k],
+				 (uint8_t)((first->pattern + k) * 2654435761u >> 24));
 }
 
 static void next(struct inner *i, uint32_t payload)
@@ -89,7 +90,7 @@ static void undoes_segmentation(void **state)
 
 	for (unsigned kind = 0; kind < 4; kind++) {
 		bool udp = kind & 1, v6 = kind & 2;
-		struct inner tcp = { INNER_TCP, .v6 = v6, .payload = 60000 }, i = tcp;
+		struct inner tcp = {INNER_TCP, .v6 = v6, .payload = 60000}, i = tcp;
 		unsigned gso = v6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4;
 		struct segmenter s;
 		struct segment g;
@@ -98,7 +99,7 @@ static void undoes_segmentation(void **state)
 		uint32_t len;
 
 		if (udp) {
-			i = (struct inner){ INNER_UDP, .v6 = v6, .payload = 60000 };
+			i = (struct inner){INNER_UDP, .v6 = v6, .payload = 60000};
 			gso = TAP_GSO_UDP_L4;
 		} else {
 			i.flags |= TCP_F_PSH;
@@ -123,12 +124,12 @@ static void undoes_segmentation(void **state)
 static void lone_packets_are_unchanged(void **state)
 {
 	static uint8_t buf[2000];
-	struct inner i = { INNER_TCP, .payload = 1000 };
+	struct inner i = {INNER_TCP, .payload = 1000};
 	uint32_t len = inner_build(buf, &i, true);
 
 	feed(&i, true);
 	assert_int_equal(nout, 0); /* waits for more, */
-	coalesce_flush(&c); /* but not beyond the batch */
+	coalesce_flush(&c);	   /* but not beyond the batch */
 	assert_int_equal(nout, 1);
 	assert_int_equal(out[0].len, len);
 	assert_memory_equal(out[0].data, buf, len);
@@ -147,7 +148,7 @@ static void lone_packets_are_unchanged(void **state)
 
 static void push_and_short_end_a_super_packet(void **state)
 {
-	struct inner i = { INNER_TCP, .payload = 1000 }, first = i;
+	struct inner i = {INNER_TCP, .payload = 1000}, first = i;
 
 	feed(&i, true);
 	next(&i, 1000);
@@ -173,7 +174,7 @@ static void push_and_short_end_a_super_packet(void **state)
 static void differences_separate(void **state)
 {
 	for (unsigned k = 0; k < 10; k++) {
-		struct inner i = { INNER_TCP, .payload = 1000 }, first = i;
+		struct inner i = {INNER_TCP, .payload = 1000}, first = i;
 		static uint8_t buf[4000];
 		uint32_t len, peer = PEER;
 
@@ -214,7 +215,7 @@ static void differences_separate(void **state)
 /* an ACK, or a packet whose sum is finished, does not overtake the data of its flow */
 static void order_within_a_flow(void **state)
 {
-	struct inner i = { INNER_TCP, .payload = 1000 }, first = i;
+	struct inner i = {INNER_TCP, .payload = 1000}, first = i;
 
 	feed(&i, true);
 	next(&i, 1000);
@@ -230,7 +231,7 @@ static void order_within_a_flow(void **state)
 /* without DF the identification has to be what cutting again would give */
 static void ipv4_identification(void **state)
 {
-	struct inner i = { INNER_TCP, .payload = 1000 };
+	struct inner i = {INNER_TCP, .payload = 1000};
 
 	i.frag = 0;
 	feed(&i, true);
@@ -245,14 +246,17 @@ static void ipv4_identification(void **state)
 	assert_int_equal(out[1].h.gso_type, VIRTIO_NET_HDR_GSO_NONE);
 }
 
-/* more flows than slots, in turn, with forged packets between: nothing is lost, every flow is in order */
+/*
+ * more flows than slots, in turn, with forged packets between: nothing is lost, every flow is
+ * in order
+ */
 static void many_flows(void **state)
 {
 	struct inner flow[COALESCE_FLOWS + 3];
-	uint32_t seen[COALESCE_FLOWS + 3] = { 0 };
+	uint32_t seen[COALESCE_FLOWS + 3] = {0};
 
 	for (unsigned f = 0; f < COALESCE_FLOWS + 3; f++) {
-		flow[f] = (struct inner){ INNER_TCP, .payload = 1000, .pattern = f * 77 };
+		flow[f] = (struct inner){INNER_TCP, .payload = 1000, .pattern = f * 77};
 		flow[f].sport = (uint16_t)(100 + f);
 	}
 	for (unsigned round = 0; round < 20; round++)
@@ -271,7 +275,8 @@ static void many_flows(void **state)
 		assert_null(inner_fault(out[n].data, out[n].len, true));
 		assert_int_equal(get32(out[n].data + 24), 1000 + seen[f]);
 		for (uint32_t k = 0; k < payload; k++)
-			assert_int_equal(out[n].data[52 + k], (uint8_t)((f * 77 + seen[f] + k) * 2654435761u >> 24));
+			assert_int_equal(out[n].data[52 + k],
+					 (uint8_t)((f * 77 + seen[f] + k) * 2654435761u >> 24));
 		seen[f] += payload;
 	}
 	for (unsigned f = 0; f < COALESCE_FLOWS + 3; f++)
@@ -281,7 +286,7 @@ static void many_flows(void **state)
 /* never beyond what an IP packet can hold */
 static void full(void **state)
 {
-	struct inner i = { INNER_TCP, .payload = 1388 };
+	struct inner i = {INNER_TCP, .payload = 1388};
 	uint32_t total = 0;
 
 	for (unsigned n = 0; n < 100; n++, next(&i, 1388))
@@ -297,7 +302,7 @@ static void full(void **state)
 
 static void udp_without_kernel_support(void **state)
 {
-	struct inner i = { INNER_UDP, .payload = 1000 };
+	struct inner i = {INNER_UDP, .payload = 1000};
 
 	c.uso = false;
 	feed(&i, true);

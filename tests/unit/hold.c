@@ -36,13 +36,13 @@ static void given_back_as_they_were(void **state)
 	uint64_t cursor = 0;
 
 	for (unsigned n = 0; n < 30; n++) {
-		struct inner i = { INNER_TCP, .payload = n * 2100 };
+		struct inner i = {INNER_TCP, .payload = n * 2100};
 
 		i.sport = (uint16_t)n;
 		assert_int_equal(put(1 + n % 2, &i, 0), 0);
 	}
 	for (unsigned n = 1; n < 30; n += 2) {
-		struct inner i = { INNER_TCP, .payload = n * 2100 };
+		struct inner i = {INNER_TCP, .payload = n * 2100};
 		uint32_t len;
 
 		i.sport = (uint16_t)n;
@@ -59,7 +59,7 @@ static void given_back_as_they_were(void **state)
 /* a packet that is held again while its peer is served is not served twice */
 static void taking_ends(void **state)
 {
-	struct inner i = { INNER_UDP, .payload = 100 };
+	struct inner i = {INNER_UDP, .payload = 100};
 	struct virtio_net_hdr vh;
 	uint64_t cursor = 0;
 	unsigned n = 0;
@@ -76,7 +76,7 @@ static void taking_ends(void **state)
 
 static void bounds_of_a_flow(void **state)
 {
-	struct inner small = { INNER_UDP, .payload = 10 }, large = { INNER_TCP, .payload = 50000 };
+	struct inner small = {INNER_UDP, .payload = 10}, large = {INNER_TCP, .payload = 50000};
 
 	for (unsigned n = 0; n < MVPN_HOLD_FLOW_PACKETS; n++)
 		assert_int_equal(put(1, &small, 0), 0);
@@ -90,7 +90,7 @@ static void bounds_of_a_flow(void **state)
 
 static void bounds_of_the_worker(void **state)
 {
-	struct inner i = { INNER_UDP, .payload = 10 };
+	struct inner i = {INNER_UDP, .payload = 10};
 	struct virtio_net_hdr vh;
 	uint64_t cursor = 0;
 	unsigned n;
@@ -120,7 +120,7 @@ static void bounds_of_the_worker(void **state)
 
 static void expiry(void **state)
 {
-	struct inner i = { INNER_UDP, .payload = 10 };
+	struct inner i = {INNER_UDP, .payload = 10};
 
 	assert_true(hold_next_expiry(h) == UINT64_MAX);
 	put(1, &i, SECOND);

@@ -13,7 +13,7 @@ struct inner {
 	uint8_t proto;
 	uint16_t sport, dport;
 	uint32_t seq, ack;
-	uint8_t flags; /* TCP */
+	uint8_t flags;	      /* TCP */
 	unsigned tcp_options; /* bytes, a multiple of 4 */
 	uint16_t id, frag;
 	uint8_t tos, ttl;
@@ -22,9 +22,9 @@ struct inner {
 	uint32_t pattern; /* first value of the payload's counting bytes */
 };
 
-#define INNER_TCP                                                                                  \
-	.proto = IPPROTO_TCP, .sport = 4000, .dport = 80, .seq = 1000, .ack = 77, .flags = TCP_F_ACK,    \
-	.tcp_options = 12, .id = 7, .frag = IP4_DF, .ttl = 64
+#define INNER_TCP                                                                 \
+	.proto = IPPROTO_TCP, .sport = 4000, .dport = 80, .seq = 1000, .ack = 77, \
+	.flags = TCP_F_ACK, .tcp_options = 12, .id = 7, .frag = IP4_DF, .ttl = 64
 #define INNER_UDP .proto = IPPROTO_UDP, .sport = 4000, .dport = 53, .id = 7, .ttl = 64
 
 /* RFC 1071, the slow and obvious way */
@@ -52,10 +52,13 @@ static inline uint16_t inner_l4(const struct inner *i)
 
 static inline uint16_t inner_headers(const struct inner *i)
 {
-	return (uint16_t)(inner_l4(i) + (i->proto == IPPROTO_TCP ? 20 + i->tcp_options : i->proto == IPPROTO_UDP ? 8 : 0));
+	return (uint16_t)(inner_l4(i) + (i->proto == IPPROTO_TCP   ? 20 + i->tcp_options
+					 : i->proto == IPPROTO_UDP ? 8
+								   : 0));
 }
 
-/* whole packet; the L4 checksum is the pseudo-header's sum only if `partial`. Returns its length. */
+/* whole packet; the L4 checksum is the pseudo-header's sum only if `partial`. Returns its length.
+ */
 static inline uint32_t inner_build(uint8_t *d, const struct inner *i, bool partial)
 {
 	uint16_t l4 = inner_l4(i), headers = inner_headers(i), at;
@@ -67,7 +70,8 @@ static inline uint32_t inner_build(uint8_t *d, const struct inner *i, bool parti
 		put16(d + 4, len - 40);
 		d[6] = i->proto;
 		d[7] = i->ttl;
-		memcpy(d + 8, "\xfd\1\0\0\0\0\0\0\0\0\0\0\0\0\0\1\xfd\2\0\0\0\0\0\0\0\0\0\0\0\0\0\2", 32);
+		memcpy(d + 8,
+		       "\xfd\1\0\0\0\0\0\0\0\0\0\0\0\0\0\1\xfd\2\0\0\0\0\0\0\0\0\0\0\0\0\0\2", 32);
 	} else {
 		d[0] = (uint8_t)(0x40 | l4 / 4);
 		d[1] = i->tos;
@@ -120,10 +124,12 @@ static inline const char *inner_fault(const uint8_t *d, size_t len, bool partial
 	at = l4 + (proto == IPPROTO_TCP ? 16 : 6);
 	if (partial)
 		return get16(d + at) == inner_pseudo(d, len - l4) ? NULL : "pseudo-header sum";
-	return inner_sum(d + l4, len - l4, inner_pseudo(d, len - l4)) == 0xffff ? NULL : "L4 checksum";
+	return inner_sum(d + l4, len - l4, inner_pseudo(d, len - l4)) == 0xffff ? NULL
+										: "L4 checksum";
 }
 
-static inline struct virtio_net_hdr inner_vnet(const struct inner *i, unsigned gso_type, uint16_t gso_size)
+static inline struct virtio_net_hdr inner_vnet(const struct inner *i, unsigned gso_type,
+					       uint16_t gso_size)
 {
 	return (struct virtio_net_hdr){
 		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,

@@ -33,8 +33,12 @@ static struct mvpn_prefix prefix(const char *s)
 
 static struct kt_session *session(uint32_t peer, unsigned lanes)
 {
-	struct intro_keys k = { .suite = MVPN_CHACHA20_POLY1305, .tx_lanes = (uint8_t)lanes, .rx_lanes = (uint8_t)lanes,
-				.peer_spi = 0x55550005, .tx = { 1 }, .rx = { 2 } };
+	struct intro_keys k = {.suite = MVPN_CHACHA20_POLY1305,
+			       .tx_lanes = (uint8_t)lanes,
+			       .rx_lanes = (uint8_t)lanes,
+			       .peer_spi = 0x55550005,
+			       .tx = {1},
+			       .rx = {2}};
 	struct mvpn_prefix l = prefix("10.0.0.1"), r = prefix("10.0.0.2");
 	struct kt_session *s;
 
@@ -44,7 +48,8 @@ static struct kt_session *session(uint32_t peer, unsigned lanes)
 
 static void destinations(void **state)
 {
-	struct mvpn_prefix net = prefix("10.0.0.0/8"), host = prefix("10.1.0.0/16"), none = prefix("10.2.0.0/16");
+	struct mvpn_prefix net = prefix("10.0.0.0/8"), host = prefix("10.1.0.0/16"),
+			   none = prefix("10.2.0.0/16");
 	struct mvpn_addr a;
 	struct lpm *lpm;
 
@@ -93,7 +98,8 @@ static void arming(void **state)
 	assert_null(kt_lookup_spi(kt, s->rx_spi)); /* not before it is armed */
 	kt_session_arm_rx(kt, s);
 	assert_ptr_equal(kt_lookup_spi(kt, s->rx_spi), s);
-	assert_null(kt_lookup_spi(kt, s->rx_spi ^ 0x10000)); /* the whole SPI counts, not the slot alone */
+	assert_null(kt_lookup_spi(
+		kt, s->rx_spi ^ 0x10000)); /* the whole SPI counts, not the slot alone */
 	kt_session_arm_tx(kt, s);
 	assert_ptr_equal(atomic_load(&p->tx), s);
 	kt_session_arm_tx(kt, t);
@@ -110,10 +116,15 @@ static void arming(void **state)
 static void lanes(void **state)
 {
 	struct kt_session *s = session(1, 2), *other;
-	struct intro_keys k = { .suite = MVPN_CHACHA20_POLY1305, .tx_lanes = 2, .rx_lanes = 2, .tx = { 2 }, .rx = { 1 } };
-	uint8_t aad[16] = { 0 }, ct[32], pt[16];
+	struct intro_keys k = {.suite = MVPN_CHACHA20_POLY1305,
+			       .tx_lanes = 2,
+			       .rx_lanes = 2,
+			       .tx = {2},
+			       .rx = {1}};
+	uint8_t aad[16] = {0}, ct[32], pt[16];
 
-	assert_int_equal(kt_session_new(kt, &other, id, 2, kt_spi_alloc(kt), &k, NULL, 0, NULL, 0), 0);
+	assert_int_equal(kt_session_new(kt, &other, id, 2, kt_spi_alloc(kt), &k, NULL, 0, NULL, 0),
+			 0);
 	aead_seal(&s->tx[1].aead, 9, aad, (const uint8_t *)"0123456789abcdef", 16, ct);
 	assert_true(aead_open(&other->rx[1].cur, 9, aad, ct, 32, pt));
 	assert_false(aead_open(&other->rx[0].cur, 9, aad, ct, 32, pt));
@@ -126,7 +137,7 @@ static void lanes(void **state)
 
 static void bad_parameters(void **state)
 {
-	struct intro_keys k = { .suite = MVPN_CHACHA20_POLY1305, .tx_lanes = 17, .rx_lanes = 1 };
+	struct intro_keys k = {.suite = MVPN_CHACHA20_POLY1305, .tx_lanes = 17, .rx_lanes = 1};
 	struct kt_session *s;
 
 	assert_int_equal(kt_session_new(kt, &s, id, 1, 1 << 16, &k, NULL, 0, NULL, 0), -EINVAL);
@@ -140,7 +151,7 @@ static void bad_parameters(void **state)
 static void nothing_is_freed_under_a_worker(void **state)
 {
 	struct kt_session *s = session(1, 1);
-	struct kt_endpoint e = { .mtu = 1400 };
+	struct kt_endpoint e = {.mtu = 1400};
 
 	kt_session_arm_rx(kt, s);
 	kt_worker_online(kt, 0);
@@ -195,7 +206,7 @@ static void changes_under_a_reader(void **state)
 	atomic_store(&stop, false);
 	assert_int_equal(pthread_create(&t, NULL, reader, &seen), 0);
 	for (unsigned n = 0; n < 300; n++) {
-		struct kt_endpoint e = { .mtu = 1400 + n };
+		struct kt_endpoint e = {.mtu = 1400 + n};
 		struct lpm *lpm;
 
 		assert_int_equal(lpm_new(&lpm), 0);

@@ -16,8 +16,10 @@ static uint32_t prepare(const struct inner *i, bool partial, struct packet *p)
 	return len;
 }
 
-/* every segment is a valid packet, in order, and together they carry the payload and nothing else */
-static unsigned cut_tcp(const struct inner *i, bool partial, const struct virtio_net_hdr *h, uint32_t max, uint32_t size)
+/* every segment is a valid packet, in order, and together they carry the payload and nothing else
+ */
+static unsigned cut_tcp(const struct inner *i, bool partial, const struct virtio_net_hdr *h,
+			uint32_t max, uint32_t size)
 {
 	uint16_t l4 = inner_l4(i), headers = inner_headers(i);
 	uint32_t done = 0;
@@ -41,7 +43,8 @@ static unsigned cut_tcp(const struct inner *i, bool partial, const struct virtio
 		done += g.len - headers;
 		last = done == i->payload;
 		assert_int_equal(g.len - headers, last ? i->payload - n * size : size);
-		assert_int_equal(piece[l4 + 13] & (TCP_F_FIN | TCP_F_PSH), last ? i->flags & (TCP_F_FIN | TCP_F_PSH) : 0);
+		assert_int_equal(piece[l4 + 13] & (TCP_F_FIN | TCP_F_PSH),
+				 last ? i->flags & (TCP_F_FIN | TCP_F_PSH) : 0);
 		assert_int_equal(piece[l4 + 13] & TCP_F_CWR, n ? 0 : i->flags & TCP_F_CWR);
 		if (!i->v6)
 			assert_int_equal(get16(piece + 4), (uint16_t)(i->id + n));
@@ -53,16 +56,18 @@ static unsigned cut_tcp(const struct inner *i, bool partial, const struct virtio
 
 static void tcp_super_packets(void **state)
 {
-	static const uint32_t payloads[] = { 1, 1447, 1448, 1449, 2896, 30000, 65000 };
+	static const uint32_t payloads[] = {1, 1447, 1448, 1449, 2896, 30000, 65000};
 
 	for (unsigned v6 = 0; v6 < 2; v6++)
 		for (unsigned k = 0; k < sizeof(payloads) / sizeof(payloads[0]); k++) {
-			struct inner i = { INNER_TCP, .v6 = v6, .payload = payloads[k] };
-			struct virtio_net_hdr h = inner_vnet(&i, v6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4, 1448);
+			struct inner i = {INNER_TCP, .v6 = v6, .payload = payloads[k]};
+			struct virtio_net_hdr h = inner_vnet(
+				&i, v6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4, 1448);
 
 			i.flags |= TCP_F_PSH | TCP_F_FIN | TCP_F_CWR;
 			i.id = 0xfffe; /* wraps */
-			assert_int_equal(cut_tcp(&i, true, &h, 1600, 1448), (payloads[k] + 1447) / 1448);
+			assert_int_equal(cut_tcp(&i, true, &h, 1600, 1448),
+					 (payloads[k] + 1447) / 1448);
 			/* does not fit: cut smaller than the stack asked */
 			cut_tcp(&i, true, &h, 1440, 1440 - inner_headers(&i));
 			cut_tcp(&i, true, &h, 576, 576 - inner_headers(&i));
@@ -71,17 +76,21 @@ static void tcp_super_packets(void **state)
 
 static void tcp_with_ip_options_and_ecn_type(void **state)
 {
-	struct inner i = { INNER_TCP, .ip_options = 8, .payload = 5000, .tos = 0xb9 };
-	struct virtio_net_hdr h = inner_vnet(&i, VIRTIO_NET_HDR_GSO_TCPV4 | VIRTIO_NET_HDR_GSO_ECN, 1000);
+	struct inner i = {INNER_TCP, .ip_options = 8, .payload = 5000, .tos = 0xb9};
+	struct virtio_net_hdr h =
+		inner_vnet(&i, VIRTIO_NET_HDR_GSO_TCPV4 | VIRTIO_NET_HDR_GSO_ECN, 1000);
 
 	assert_int_equal(cut_tcp(&i, true, &h, 1440, 1000), 5);
 }
 
-/* a lone segment of the size that the device's MTU allows: cut in two, its finished sum replaced by partial ones */
+/*
+ * a lone segment of the size that the device's MTU allows: cut in two, its finished sum
+ * replaced by partial ones
+ */
 static void tcp_too_big_without_gso(void **state)
 {
-	struct inner i = { INNER_TCP, .payload = 1448 };
-	struct virtio_net_hdr h = inner_vnet(&i, VIRTIO_NET_HDR_GSO_NONE, 0), none = { 0 };
+	struct inner i = {INNER_TCP, .payload = 1448};
+	struct virtio_net_hdr h = inner_vnet(&i, VIRTIO_NET_HDR_GSO_NONE, 0), none = {0};
 
 	assert_int_equal(cut_tcp(&i, true, &h, 1440, 1388), 2);
 	assert_int_equal(cut_tcp(&i, false, &none, 1440, 1388), 2);
@@ -91,7 +100,8 @@ static void tcp_too_big_without_gso(void **state)
 
 static void what_may_not_be_cut_is_refused(void **state)
 {
-	struct inner syn = { INNER_TCP, .payload = 2000 }, udp = { INNER_UDP, .frag = IP4_DF, .payload = 2000 };
+	struct inner syn = {INNER_TCP, .payload = 2000},
+		     udp = {INNER_UDP, .frag = IP4_DF, .payload = 2000};
 	struct virtio_net_hdr h = inner_vnet(&syn, VIRTIO_NET_HDR_GSO_NONE, 0);
 	struct segmenter s;
 	struct packet p;
@@ -113,7 +123,7 @@ static void what_may_not_be_cut_is_refused(void **state)
 static void udp_super_packets_keep_their_boundaries(void **state)
 {
 	for (unsigned v6 = 0; v6 < 2; v6++) {
-		struct inner i = { INNER_UDP, .v6 = v6, .payload = 10 * 1200 + 100 };
+		struct inner i = {INNER_UDP, .v6 = v6, .payload = 10 * 1200 + 100};
 		struct virtio_net_hdr h = inner_vnet(&i, TAP_GSO_UDP_L4, 1200);
 		uint16_t headers = inner_headers(&i);
 		struct segmenter s;
@@ -128,7 +138,8 @@ static void udp_super_packets_keep_their_boundaries(void **state)
 			assert_true(g.partial);
 			assert_null(inner_fault(piece, g.len, true));
 			assert_int_equal(g.len - headers, n == 10 ? 100 : 1200);
-			assert_memory_equal(piece + headers, original + headers + n * 1200, g.len - headers);
+			assert_memory_equal(piece + headers, original + headers + n * 1200,
+					    g.len - headers);
 			n++;
 		}
 		assert_int_equal(n, 11);
@@ -137,8 +148,8 @@ static void udp_super_packets_keep_their_boundaries(void **state)
 
 static void whole_packets_pass(void **state)
 {
-	struct inner i = { INNER_TCP, .payload = 100 };
-	struct virtio_net_hdr h = inner_vnet(&i, VIRTIO_NET_HDR_GSO_NONE, 0), none = { 0 };
+	struct inner i = {INNER_TCP, .payload = 100};
+	struct virtio_net_hdr h = inner_vnet(&i, VIRTIO_NET_HDR_GSO_NONE, 0), none = {0};
 	struct segmenter s;
 	struct segment g;
 	struct packet p;
@@ -158,8 +169,9 @@ static void whole_packets_pass(void **state)
 /* SCTP and the like: what the receiver cannot be told by the flag is finished here */
 static void odd_partial_checksum_is_finished(void **state)
 {
-	struct inner i = { .proto = 47, .ttl = 64, .payload = 101 };
-	struct virtio_net_hdr h = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 24, .csum_offset = 8 };
+	struct inner i = {.proto = 47, .ttl = 64, .payload = 101};
+	struct virtio_net_hdr h = {
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 24, .csum_offset = 8};
 	struct segmenter s;
 	struct segment g;
 	struct packet p;
@@ -178,10 +190,11 @@ static void odd_partial_checksum_is_finished(void **state)
 	assert_int_equal(segment_start(&s, &p, &h, 1440), -EINVAL);
 }
 
-/* RFC 791: offsets, flags and options right; put together it is the packet, its checksum finished */
+/* RFC 791: offsets, flags and options right; put together it is the packet, its checksum finished
+ */
 static void fragments(void **state)
 {
-	struct inner i = { INNER_UDP, .ip_options = 8, .payload = 4001 };
+	struct inner i = {INNER_UDP, .ip_options = 8, .payload = 4001};
 	struct virtio_net_hdr h = inner_vnet(&i, VIRTIO_NET_HDR_GSO_NONE, 0);
 	uint32_t l4 = inner_l4(&i), done = 0, len;
 	struct segmenter s;
@@ -189,7 +202,8 @@ static void fragments(void **state)
 	struct packet p;
 
 	len = inner_build(super, &i, true);
-	memcpy(super + 20, "\x94\4\0\0\7\4\4\0", 8); /* router alert is copied, record route is not */
+	memcpy(super + 20, "\x94\4\0\0\7\4\4\0",
+	       8); /* router alert is copied, record route is not */
 	put16(super + 10, 0);
 	put16(super + 10, (uint16_t)~inner_sum(super, l4, 0));
 	assert_int_equal(packet_parse(&p, super, len), 0);
@@ -203,7 +217,8 @@ static void fragments(void **state)
 		assert_int_equal(get16(g.data + 2), g.len);
 		assert_int_equal(get16(g.data + 4), i.id);
 		assert_int_equal((frag & IP4_OFFSET) * 8, done);
-		assert_memory_equal(g.data + 20, done ? "\x94\4\0\0\1\1\1\1" : "\x94\4\0\0\7\4\4\0", 8);
+		assert_memory_equal(g.data + 20, done ? "\x94\4\0\0\1\1\1\1" : "\x94\4\0\0\7\4\4\0",
+				    8);
 		assert_memory_equal(g.data + l4, original + l4 + done, g.len - l4);
 		done += g.len - l4;
 		assert_int_equal(!(frag & IP4_MF), done == len - l4);
@@ -214,8 +229,8 @@ static void fragments(void **state)
 
 static void fragment_of_a_fragment(void **state)
 {
-	struct inner i = { .proto = IPPROTO_UDP, .ttl = 64, .frag = IP4_MF | 100, .payload = 2992 };
-	struct virtio_net_hdr none = { 0 };
+	struct inner i = {.proto = IPPROTO_UDP, .ttl = 64, .frag = IP4_MF | 100, .payload = 2992};
+	struct virtio_net_hdr none = {0};
 	uint32_t done = 0, len;
 	struct segmenter s;
 	struct segment g;
@@ -233,7 +248,7 @@ static void fragment_of_a_fragment(void **state)
 
 static void contradictions_are_malformed(void **state)
 {
-	struct inner tcp = { INNER_TCP, .payload = 3000 }, udp = { INNER_UDP, .payload = 3000 };
+	struct inner tcp = {INNER_TCP, .payload = 3000}, udp = {INNER_UDP, .payload = 3000};
 	struct virtio_net_hdr h = inner_vnet(&tcp, VIRTIO_NET_HDR_GSO_TCPV6, 1000);
 	struct segmenter s;
 	struct packet p;

@@ -30,7 +30,7 @@ static int teardown(void **state)
 
 static struct kt_endpoint to(const struct wire *w, const char *addr)
 {
-	struct kt_endpoint ep = { .to.port = wire_udp_port(w) };
+	struct kt_endpoint ep = {.to.port = wire_udp_port(w)};
 
 	assert_int_equal(mvpn_addr_parse(&ep.to.addr, addr), 0);
 	return ep;
@@ -64,7 +64,7 @@ static void put(struct wire *w, const struct kt_endpoint *ep, size_t len, unsign
 
 static void get(struct wire *w, struct got *g, unsigned n)
 {
-	struct pollfd p = { .fd = w->ops->fd(w), .events = POLLIN };
+	struct pollfd p = {.fd = w->ops->fd(w), .events = POLLIN};
 
 	while (g->n < n) {
 		assert_int_equal(poll(&p, 1, WAIT_MS), 1);
@@ -74,14 +74,17 @@ static void get(struct wire *w, struct got *g, unsigned n)
 	assert_int_equal(w->ops->receive(w, on_rx, g, 64), 0);
 }
 
-/* equal ones, a shorter one, a longer one, another destination, more than one batch: all arrive as they were, in order */
+/*
+ * equal ones, a shorter one, a longer one, another destination, more than one batch: all arrive
+ * as they were, in order
+ */
 static void datagrams_keep_their_boundaries(void **state)
 {
-	static const char *const addrs[] = { "127.0.0.1", "::1" };
+	static const char *const addrs[] = {"127.0.0.1", "::1"};
 
 	for (unsigned f = 0; f < 2; f++) {
 		struct kt_endpoint ep = to(b, addrs[f]), self = to(a, addrs[f]);
-		struct got g = { 0 }, own = { 0 };
+		struct got g = {0}, own = {0};
 
 		for (unsigned i = 0; i < 250; i++) {
 			size_t len = i % 10 == 9 ? 700 : i % 50 < 30 ? 1472 : 1400;
@@ -103,7 +106,7 @@ static void datagrams_keep_their_boundaries(void **state)
 static void what_is_not_committed_is_not_sent(void **state)
 {
 	struct kt_endpoint ep = to(b, "127.0.0.1");
-	struct got g = { 0 };
+	struct got g = {0};
 
 	put(a, &ep, 100, 0);
 	assert_non_null(a->ops->reserve(a, &ep, 100));
@@ -117,8 +120,8 @@ static void what_is_not_committed_is_not_sent(void **state)
 static void unreachable_is_counted_and_forgotten(void **state)
 {
 	struct kt_endpoint nowhere = to(b, "255.255.255.255"), ep = to(b, "127.0.0.1");
-	uint64_t counters[DP_C_MAX] = { 0 };
-	struct got g = { 0 };
+	uint64_t counters[DP_C_MAX] = {0};
+	struct got g = {0};
 
 	put(a, &nowhere, 100, 0); /* broadcast without SO_BROADCAST: EACCES */
 	put(a, &ep, 100, 0);
@@ -146,7 +149,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(datagrams_keep_their_boundaries, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_not_committed_is_not_sent, setup, teardown),
-		cmocka_unit_test_setup_teardown(unreachable_is_counted_and_forgotten, setup, teardown),
+		cmocka_unit_test_setup_teardown(unreachable_is_counted_and_forgotten, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(port_is_shared_only_by_joining, setup, teardown),
 	};
 

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* In: from the wire to the tap. */
+#include "sides.h"
+
+static void tampered_and_replayed_are_refused(void **state)
+{
+	struct virtio_net_hdr h;
+
+	send_small(&a);
+	for (unsigned at = 0; at < a.wire.len[0];
+	     at += 3) { /* every third byte: header fields, ciphertext, tag */
+		a.wire.data[0][at] ^= 0x10;
+		deliver_one(&a, &b, 0);
+		a.wire.data[0][at] ^= 0x10;
+	}
+	open_finish(b.w);
+	assert_int_equal(stack(&b, &h), 0);
+	assert_false(atomic_load(&b.s->confirmed));
+	assert_true(counter(&b, DP_C_RX_AUTH_FAIL) > 50);
+	assert_true(counter(&b, DP_C_RX_UNKNOWN_SPI) && counter(&b, DP_C_RX_BAD_TYPE));
+
+	deliver_one(&a, &b, 0);
+	deliver_one(&a, &b, 0);
+	open_finish(b.w);
+	assert_true(stack(&b, &h));
+	assert_int_equal(stack(&b, &h), 0);
+	assert_int_equal(counter(&b, DP_C_RX_REPLAY), 1);
+	a.wire.len[0] = MVPN_OVERHEAD - 1;
+	deliver_one(&a, &b, 0);
+	assert_int_equal(counter(&b, DP_C_RX_SHORT), 1);
+}
+
+/* a peer that sends from an address that is not its own, or to one that is not ours */
+static void crypto_routing(void **state)
+{
+	struct virtio_net_hdr h;
+
+	/* out: the source is not in the session */
+	mvpn_prefix_parse(&a.s->local[0], "10.0.0.7");
+	send_small(&a);
+	assert_int_equal(a.wire.n, 0);
+	assert_int_equal(counter(&a, DP_C_DROP_BAD_SRC), 1);
+	/* in: the same from a peer that does not check */
+	mvpn_prefix_parse(&a.s->local[0], "10.0.0.1");
+	mvpn_prefix_parse(&b.s->remote[0], "10.0.0.7");
+	send_small(&a);
+	deliver(&a, &b);
+	mvpn_prefix_parse(&b.s->remote[0], "10.0.0.1");
+	mvpn_prefix_parse(&b.s->local[0], "10.0.0.7");
+	send_small(&a);
+	deliver(&a, &b);
+	assert_int_equal(stack(&b, &h), 0);
+	assert_int_equal(counter(&b, DP_C_RX_BAD_INNER), 2);
+	assert_int_equal(atomic_load(&b.s->stats.rx_bad_inner), 2);
+}
+
+static void generations(void **state)
+{
+	struct virtio_net_hdr h;
+
+	send_small(&a);
+	for (unsigned gen = 1; gen < 4; gen++) {
+		a.w->now += (MVPN_GEN_S + 1) * SECOND;
+		b.w->now = a.w->now;
+		send_small(&a);
+		assert_int_equal(a.s->tx[0].gen, gen);
+		deliver_one(&a, &b,
+			    gen == 1 ? 1
+				     : 0); /* the first of generation 1 overtakes the last of 0 */
+		if (gen == 1)
+			deliver_one(&a, &b, 0);
+		open_finish(b.w);
+		a.wire.n = 0;
+		assert_int_equal(b.s->rx[0].gen, gen);
+		assert_true(stack(&b, &h));
+	}
+	assert_int_equal(counter(&b, DP_C_RX_AUTH_FAIL), 0);
+
+	/* the old key is gone after its time */
+	send_small(&a);
+	a.w->now += (MVPN_GEN_S + 1) * SECOND;
+	send_small(&a);
+	deliver_one(&a, &b, 1);
+	b.w->now += (MVPN_GEN_OLD_S + 1) * SECOND;
+	deliver_one(&a, &b, 0);
+	assert_int_equal(counter(&b, DP_C_RX_AUTH_FAIL), 1);
+	assert_int_equal(b.s->rx[0].prev.suite, 0);
+}
+
+/* every packet of some generations is lost: the session is not */
+static void lost_generations(void **state)
+{
+	struct virtio_net_hdr h;
+
+	for (unsigned n = 0; n < 9; n++) {
+		a.wire.n = 0;
+		send_small(&a);
+		a.w->now += (MVPN_GEN_S + 1) * SECOND;
+	}
+	assert_int_equal(a.s->tx[0].gen, 8);
+	b.w->now = a.w->now;
+	a.wire.data[0][20] ^= 1; /* forged: costs a search, and opens nothing */
+	deliver_one(&a, &b, 0);
+	assert_int_equal(b.s->rx[0].gen, 0);
+	a.wire.data[0][20] ^= 1;
+	deliver_one(&a, &b, 0); /* not searched for again so soon */
+	assert_int_equal(b.s->rx[0].gen, 0);
+	b.w->now += MVPN_GEN_SKIP_MS * 1000000ULL;
+	deliver(&a, &b);
+	assert_int_equal(b.s->rx[0].gen, 8);
+	assert_true(stack(&b, &h));
+	send_small(&a);
+	deliver(&a, &b);
+	assert_true(stack(&b, &h));
+}
+
+static void events_of_authentic_packets(void **state)
+{
+	struct mvpn_endpoint elsewhere = ep_a;
+	struct dp_event e;
+
+	send_small(&a);
+	deliver_one(&a, &b, 0);
+	assert_true(event(&b, DP_EV_CONFIRMED, &e));
+	assert_int_equal(e.rx_spi, 0x00020002);
+	assert_int_equal(e.peer, PEER_A);
+	send_small(&a);
+	send_small(&a);
+	deliver_one(&a, &b, 2);
+	assert_false(event(&b, DP_EV_ENDPOINT, &e));
+	elsewhere.port++;
+	open_datagram(b.w, a.wire.data[1], a.wire.len[1],
+		      &elsewhere); /* authentic, but an older one */
+	assert_false(event(&b, DP_EV_ENDPOINT, &e));
+	send_small(&a);
+	open_datagram(b.w, a.wire.data[3], a.wire.len[3], &elsewhere);
+	assert_true(event(&b, DP_EV_ENDPOINT, &e));
+	assert_int_equal(e.from.port, elsewhere.port);
+	send_small(&a);
+	open_datagram(b.w, a.wire.data[4], a.wire.len[4], &elsewhere);
+	assert_false(event(&b, DP_EV_ENDPOINT, &e)); /* once a second */
+	open_finish(b.w);
+}
+
+static void control(void **state)
+{
+	struct kt_endpoint ep = {.to = ep_b};
+	struct virtio_net_hdr h;
+	struct dp_event e;
+
+	assert_true(seal_ctrl(a.w, a.s, &ep, MVPN_CTRL_PING, 0x1122334455667788, 1000));
+	deliver(&a, &b);
+	assert_int_equal(b.wire.n, 1);
+	assert_true(b.wire.len[0] ==
+		    MVPN_OVERHEAD + sizeof(struct mvpn_ctrl)); /* padding dropped */
+	assert_int_equal(b.wire.to[0].port, ep_a.port);
+	deliver(&b, &a);
+	assert_true(event(&a, DP_EV_PONG, &e));
+	assert_true(e.token == 0x1122334455667788);
+	assert_true(seal_ctrl(a.w, a.s, &ep, MVPN_CTRL_CLOSE, 0, 0));
+	deliver(&a, &b);
+	assert_true(event(&b, DP_EV_CLOSE, &e));
+	assert_int_equal(stack(&b, &h), 0);
+	assert_int_equal(counter(&b, DP_C_RX_BAD_INNER), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(tampered_and_replayed_are_refused),
+		T(crypto_routing),
+		T(generations),
+		T(lost_generations),
+		T(events_of_authentic_packets),
+		T(control),
+	};
+
+	return MVPN_RUN(tests);
+}
