@@ -102,7 +102,7 @@ static void check_host(struct keyd *k, json_t *list)
 	      rp == 1 ? "strict: the kernel drops what arrives on %s" : "does not stand in the way of %s", k->conf.tap);
 	check(list, "cipher", k->suites & (1 << (MVPN_AES256_GCM - 1)) ? OK : WARN, "a CPU with AES-NI would be faster",
 	      k->suites & (1 << (MVPN_AES256_GCM - 1)) ? "AES-256-GCM in hardware" : "ChaCha20-Poly1305 only");
-	check(list, "addresses", k->naddresses_refused ? WARN : OK, "mvpnctl server device address NAME add PREFIX",
+	check(list, "addresses", k->naddresses_refused ? WARN : OK, "mvpnctl server device address add NAME PREFIX",
 	      "%u accepted by the server, %u refused", k->naddresses, k->naddresses_refused);
 }
 

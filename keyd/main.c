@@ -43,7 +43,7 @@ struct options {
 static const char usage[] =
 	"usage: keyd --state DIR [--config F] [--socket PATH] [--pin DIR] [--check-config] [--guard]\n"
 	"  --state DIR     identity and what must outlive keyd (default /var/lib/mvpn)\n"
-	"  --config F      configuration (default " CONFIG_DEFAULT ", and conf.d/*.conf beside it)\n"
+	"  --config F      configuration (default " CONFIG_DEFAULT ", and keyd.conf.d/*.conf)\n"
 	"  --socket PATH   control socket for mvpnctl (default " MVPN_KEYD_SOCKET ")\n"
 	"  --pin DIR       where BPF maps and links are pinned (default /sys/fs/bpf/mvpn/v1)\n"
 	"  --check-config  read the configuration, say what is wrong, exit\n"

@@ -434,6 +434,7 @@ static void commit(struct keyd *k)
 	}
 	recount(k);
 	publish(k);
+	sessions_prefixes_changed(k);
 	loop_timer_arm(k->save_protected, SAVE_AFTER_MS);
 }
 

@@ -406,3 +406,48 @@ void sessions_tick(struct keyd *k)
 	k->counters[KC_SESSIONS_DROPPED_OFFLINE] += k->nsessions;
 	sessions_drop_all(k, MVPN_R_EXPIRED);
 }
+
+/* ---- prefixes that came after the session ---- */
+
+static bool covered(const struct mvpn_prefix *list, unsigned n, const struct mvpn_prefix *p)
+{
+	unsigned i;
+
+	for (i = 0; i < n; i++)
+		if (list[i].len <= p->len && mvpn_prefix_contains(&list[i], &p->addr))
+			return true;
+	return false;
+}
+
+static void outgrown(struct keyd *k, struct peer *p, const struct mvpn_prefix *prefix, bool own)
+{
+	const struct session *s = session_transmitting(p);
+	const struct mvpn_prefix *have;
+	unsigned n;
+
+	if (!s || !s->initiator)
+		return;
+	have = own ? s->kt->local : s->kt->remote;
+	n = own ? s->kt->nlocal : s->kt->nremote;
+	if (!covered(have, n, prefix))
+		session_rekey(k, p); /* once: the second call finds it under way */
+}
+
+static int prefix_check(void *arg, const struct mvpn_prefix *prefix, uint32_t owner)
+{
+	struct keyd *k = arg;
+	struct peer *p = owner == KEYD_SELF ? NULL : peer_by_index(k, owner);
+	uint32_t i;
+
+	if (p)
+		outgrown(k, p, prefix, false);
+	for (i = 1; owner == KEYD_SELF && i <= k->npeers; i++)
+		outgrown(k, k->peers[i], prefix, true);
+	return 0;
+}
+
+void sessions_prefixes_changed(struct keyd *k)
+{
+	if (k->nsessions)
+		lpm_each(k->prefixes, prefix_check, k);
+}

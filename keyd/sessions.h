@@ -52,6 +52,8 @@ struct session *session_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN]);
 void sessions_dp_event(struct keyd *k, const struct dp_event *e);
 void sessions_refresh_endpoints(struct keyd *k); /* routes or neighbours may have changed */
 void sessions_tick(struct keyd *k);		 /* each second */
+/* a prefix that a session's selectors do not have yet is taken in by a rekey, which the initiator begins */
+void sessions_prefixes_changed(struct keyd *k);
 
 /* ---- introduce.c ---- */
 /* a packet (or the operator) wants to reach the peer; dst NULL: any of its addresses */

@@ -320,13 +320,12 @@ static int parse_file(struct parser *p, const char *path)
 
 static int parse_fragments(struct parser *p, const char *path)
 {
-	const char *slash = strrchr(path, '/');
 	char *pattern;
 	glob_t g;
 	int r;
 
 	/* glob() sorts by the locale's order, which in daemons is that of bytes */
-	if (asprintf(&pattern, "%.*sconf.d/*.conf", slash ? (int)(slash - path + 1) : 0, path) < 0)
+	if (asprintf(&pattern, "%s.d/*.conf", path) < 0)
 		return -ENOMEM;
 	r = glob(pattern, 0, NULL, &g);
 	free(pattern);

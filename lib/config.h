@@ -2,7 +2,7 @@
 /*
  * Strict INI configuration on libinih: a table of known keys; an unknown section or key, a value out of range, or a
  * line that is not INI is an error that names file, line, key and what is allowed. FILE is read first, then
- * FILE's directory + "/conf.d/" *.conf in name order; later wins.
+ * FILE.d/ *.conf in name order; later wins.
  */
 #ifndef MVPN_CONFIG_H
 #define MVPN_CONFIG_H

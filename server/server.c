@@ -236,8 +236,8 @@ static void owner_changed(void *arg, const struct mvpn_prefix *p, struct device 
 			  struct device *now)
 {
 	push_prefix(arg, p);
+	/* Who lost it must not go on with it. Who gained it makes its sessions anew by itself, without a gap. */
 	session_mark(arg, before);
-	session_mark(arg, now);
 }
 
 int server_new(const struct server_settings *conf, struct loop *l, struct server **ret, char **ret_error)

@@ -37,7 +37,7 @@ static int setup(void **state)
 	if (!mkdtemp(dir))
 		return -1;
 	snprintf(path, sizeof(path), "%s/keyd.conf", dir);
-	snprintf(fragments, sizeof(fragments), "%s/conf.d", dir);
+	snprintf(fragments, sizeof(fragments), "%s/keyd.conf.d", dir);
 	s = (struct settings){.name = strdup("default"), .port = 7469};
 	error = NULL;
 	return 0;
@@ -106,7 +106,7 @@ static void fragments_come_later_and_win(void **state)
 	assert_int_equal(s.mode, 2);
 	fragment("20.conf", "[wire]\nprot = 20\n");
 	assert_int_equal(load("[wire]\nport = 1\n"), -EINVAL);
-	assert_non_null(strstr(error, "/conf.d/20.conf:2: unknown key 'prot'"));
+	assert_non_null(strstr(error, "/keyd.conf.d/20.conf:2: unknown key 'prot'"));
 }
 
 static void a_missing_file_is_told_apart(void **state)
