@@ -52,7 +52,7 @@ uint16_t wire_udp_port(const struct wire *w);
  * One AF_XDP socket on (ifindex, queue) with its own UMEM; `udp_port` is the outer source port. Zero-copy only if `zerocopy`.
  * -EBUSY: the queue has a socket, or had one a moment ago; -EMSGSIZE: the device's MTU is beyond FRAME_MTU_MAX (frame.h);
  * -EOPNOTSUPP: no zero-copy. Needs CAP_NET_RAW, and CAP_IPC_LOCK or 16 MB of RLIMIT_MEMLOCK. It outlives a device that is set
- * down and up again; one that has gone makes receive say -ENXIO.
+ * down and up again; receive says -ENXIO when it has gone, -EMSGSIZE when its MTU has grown beyond the frames: make a new one.
  */
 struct wire_xdp_config {
 	unsigned ifindex, queue;

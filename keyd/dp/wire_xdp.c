@@ -27,15 +27,19 @@
 #include "frame.h"
 
 #define PAYLOAD_OFFSET_B 64 /* of a TX frame: headers end where a cache line begins */
-#define TX_PAYLOAD_MAX_B (FRAME_B - PAYLOAD_OFFSET_B)
 #define MTU_DEFAULT 1500
 
 /*
- * Frames each way, also the size of RX, TX and completion ring. Zero-copy drivers park a
- * hardware ring's worth of them.
+ * How many frames, also the sizes of their rings. Receive frames are how far the worker may lag
+ * before packets are lost, and TCP makes use of all of it: 2048 lost 1 in 1000, 4096 none. Frames
+ * of half a page hold the usual MTU; zero-copy drivers get pages, which all of them take.
  */
-#define FRAMES_COPY 1024
-#define FRAMES_ZEROCOPY 2048
+#define SMALL_FRAME_B 2048
+#define SMALL_MTU_MAX (SMALL_FRAME_B - (FRAME_B - FRAME_MTU_MAX))
+#define SMALL_RX_FRAMES 4096
+#define SMALL_TX_FRAMES 512
+#define LARGE_RX_FRAMES 2048
+#define LARGE_TX_FRAMES 1024
 
 #define RX_BATCH 64
 #define SNDBUF_B (16 << 20)   /* copy mode charges an skb for every descriptor: never the limit */
@@ -61,7 +65,8 @@ struct wire_xdp {
 	struct xsk_ring_cons comp, rx;
 	uint8_t *area;
 	size_t area_b;
-	unsigned ifindex, frames; /* frames: each way */
+	unsigned ifindex;
+	uint32_t frame_b, nrx, ntx; /* bytes of a frame; frames each way */
 	uint16_t udp_port;
 	bool zerocopy, busy_poll;
 	int fd;
@@ -100,12 +105,12 @@ static void note_error(struct wire_xdp *x, int e)
 static void recycle(struct wire_xdp *x)
 {
 	uint32_t idx = 0;
-	unsigned n = xsk_ring_cons__peek(&x->comp, x->frames, &idx);
+	unsigned n = xsk_ring_cons__peek(&x->comp, x->ntx, &idx);
 
 	for (unsigned i = 0; i < n; i++) {
 		uint64_t addr = *xsk_ring_cons__comp_addr(&x->comp, idx + i);
 
-		x->free[x->nfree++] = addr & ~(uint64_t)(FRAME_B - 1);
+		x->free[x->nfree++] = addr & ~(uint64_t)(x->frame_b - 1);
 	}
 	if (n)
 		xsk_ring_cons__release(&x->comp, n);
@@ -150,9 +155,18 @@ static uint8_t *xdp_reserve(struct wire *w, const struct kt_endpoint *ep, size_t
 	size_t ip_head = (mvpn_addr_is_v4(&ep->to.addr) ? FRAME_HEAD_IP4 : FRAME_HEAD_IP6) - 14;
 
 	x->now.payload = NULL;
-	if (!ep->has_hop || ep->ifindex != x->ifindex || len > TX_PAYLOAD_MAX_B ||
+	if (!ep->has_hop || ep->ifindex != x->ifindex ||
 	    len + ip_head > (ep->mtu ? ep->mtu : MTU_DEFAULT)) {
 		x->refused++;
+		return NULL;
+	}
+	if (len > x->frame_b - PAYLOAD_OFFSET_B) {
+		/*
+		 * the device's MTU has grown since: a new wire will have larger frames, or be
+		 * refused
+		 */
+		x->refused++;
+		x->broken = -EMSGSIZE;
 		return NULL;
 	}
 	if (!x->nfree)
@@ -196,7 +210,7 @@ static void xdp_flush(struct wire *w)
 	struct wire_xdp *x = of(w);
 
 	kick(x);
-	if (x->nfree < x->frames / 2)
+	if (x->nfree < x->ntx / 2)
 		recycle(x);
 }
 
@@ -243,7 +257,7 @@ static int xdp_receive(struct wire *w, wire_rx_fn *fn, void *arg, unsigned budge
 			uint8_t *payload;
 			size_t len;
 
-			addr[i] = d->addr & ~(uint64_t)(FRAME_B - 1);
+			addr[i] = d->addr & ~(uint64_t)(x->frame_b - 1);
 			if (!frame_parse(x->area + d->addr, d->len, x->udp_port, &from, &payload,
 					 &len))
 				continue;
@@ -344,33 +358,40 @@ static const struct wire_ops xdp_ops = {
  * A packet that does not fit a receive frame is lost without a word: better no AF_XDP on such a
  * device.
  */
-static int check_mtu(const char *name)
+static int choose_frames(struct wire_xdp *x, const char *name)
 {
 	struct ifreq ifr = {};
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), r = 0;
+	bool small;
 
 	if (fd < 0)
 		return -errno;
 	memcpy(ifr.ifr_name, name, sizeof(ifr.ifr_name));
 	if (ioctl(fd, SIOCGIFMTU, &ifr) < 0)
 		r = -errno;
-	else if (ifr.ifr_mtu > FRAME_MTU_MAX)
-		r = -EMSGSIZE;
 	close(fd);
-	return r;
+	if (r < 0)
+		return r;
+	if (ifr.ifr_mtu > FRAME_MTU_MAX)
+		return -EMSGSIZE;
+	small = ifr.ifr_mtu <= SMALL_MTU_MAX && !x->zerocopy;
+	x->frame_b = small ? SMALL_FRAME_B : FRAME_B;
+	x->nrx = small ? SMALL_RX_FRAMES : LARGE_RX_FRAMES;
+	x->ntx = small ? SMALL_TX_FRAMES : LARGE_TX_FRAMES;
+	return 0;
 }
 
 static int make_umem(struct wire_xdp *x)
 {
 	const struct xsk_umem_config c = {
-		.fill_size = 2 * x->frames,
-		.comp_size = x->frames,
-		.frame_size = FRAME_B,
+		.fill_size = 2 * x->nrx,
+		.comp_size = x->ntx,
+		.frame_size = x->frame_b,
 		.frame_headroom = XSK_UMEM__DEFAULT_FRAME_HEADROOM,
 	};
 	void *area;
 
-	x->area_b = (size_t)2 * x->frames * FRAME_B;
+	x->area_b = (size_t)(x->nrx + x->ntx) * x->frame_b;
 	area = mmap(NULL, x->area_b, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (area == MAP_FAILED)
 		return -errno;
@@ -378,7 +399,7 @@ static int make_umem(struct wire_xdp *x)
 	/* packets are opened in place: no plaintext in a core dump, nor in a child */
 	madvise(area, x->area_b, MADV_DONTDUMP);
 	madvise(area, x->area_b, MADV_DONTFORK);
-	x->free = calloc(x->frames, sizeof(*x->free));
+	x->free = calloc(x->ntx, sizeof(*x->free));
 	if (!x->free)
 		return -ENOMEM;
 	return xsk_umem__create(&x->umem, x->area, x->area_b, &x->fill, &x->comp, &c);
@@ -387,7 +408,7 @@ static int make_umem(struct wire_xdp *x)
 /* none of these is needed to work */
 static void tune(struct wire_xdp *x)
 {
-	int sndbuf = SNDBUF_B, budget = (int)x->frames, one = 1, us = BUSY_POLL_US,
+	int sndbuf = SNDBUF_B, budget = (int)x->ntx, one = 1, us = BUSY_POLL_US,
 	    packets = BUSY_POLL_BUDGET;
 
 	if (setsockopt(x->fd, SOL_SOCKET, SO_SNDBUFFORCE, &sndbuf, sizeof(sndbuf)) < 0)
@@ -403,8 +424,8 @@ static void tune(struct wire_xdp *x)
 static int make_socket(struct wire_xdp *x, const char *name, const struct wire_xdp_config *c)
 {
 	const struct xsk_socket_config sc = {
-		.rx_size = x->frames,
-		.tx_size = x->frames,
+		.rx_size = x->nrx,
+		.tx_size = x->ntx,
 		.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
 		.bind_flags = XDP_USE_NEED_WAKEUP | (c->zerocopy ? XDP_ZEROCOPY : XDP_COPY),
 	};
@@ -420,17 +441,17 @@ static int make_socket(struct wire_xdp *x, const char *name, const struct wire_x
 /* The fill ring is filled before the first packet can be steered here. */
 static void stock(struct wire_xdp *x)
 {
-	for (unsigned i = 0; i < x->frames; i += RX_BATCH) {
+	for (unsigned i = 0; i < x->nrx; i += RX_BATCH) {
 		uint64_t addr[RX_BATCH];
 
 		for (unsigned k = 0; k < RX_BATCH; k++)
-			addr[k] = (uint64_t)(i + k) * FRAME_B;
+			addr[k] = (uint64_t)(i + k) * x->frame_b;
 		refill(x, addr, RX_BATCH);
 	}
 	/* the lowest is on top: a light load touches few frames */
-	for (unsigned i = 0; i < x->frames; i++)
-		x->free[i] = (uint64_t)(2 * x->frames - 1 - i) * FRAME_B;
-	x->nfree = x->frames;
+	for (unsigned i = 0; i < x->ntx; i++)
+		x->free[i] = (uint64_t)(x->nrx + x->ntx - 1 - i) * x->frame_b;
+	x->nfree = x->ntx;
 }
 
 int wire_xdp_new(struct wire **ret, const struct wire_xdp_config *c)
@@ -441,9 +462,6 @@ int wire_xdp_new(struct wire **ret, const struct wire_xdp_config *c)
 
 	if (!if_indextoname(c->ifindex, name))
 		return -ENODEV;
-	r = check_mtu(name);
-	if (r < 0)
-		return r;
 	x = calloc(1, sizeof(*x));
 	if (!x)
 		return -ENOMEM;
@@ -452,9 +470,11 @@ int wire_xdp_new(struct wire **ret, const struct wire_xdp_config *c)
 	x->udp_port = c->udp_port;
 	x->zerocopy = c->zerocopy;
 	x->busy_poll = c->busy_poll;
-	x->frames = c->zerocopy ? FRAMES_ZEROCOPY : FRAMES_COPY;
 	x->fd = -1;
 
+	r = choose_frames(x, name);
+	if (r < 0)
+		goto fail;
 	r = make_umem(x);
 	if (r < 0)
 		goto fail;
