@@ -9,7 +9,6 @@
 
 #include "shimtest.h"
 
-
 /* the verdict of egress, and the last hook's on the same packet had it come that far */
 static void expect(const char *src, const char *dst, int verdict, enum mvpn_counter c)
 {
@@ -43,6 +42,27 @@ static void test_destinations(void **state)
 	expect("fd09::1", "::10.1.0.1", NEXT, MVPN_C_PASS_UNPROTECTED);
 }
 
+/* a prefix that becomes protected between the two hooks: no leak, and no packet lost */
+static void test_protected_between_hooks(void **state)
+{
+	struct shim *s = st_shim();
+	struct packet p;
+	uint64_t leak, held;
+
+	st_need_root();
+	leak = st_counter(s, MVPN_C_LEAK);
+	held = st_counter(s, MVPN_C_TO_TAP_HELD);
+	pkt_simple(&p, "10.9.0.1", "10.2.0.1");
+	assert_int_equal(st_leak_run(&p, true), REDIRECT);
+	assert_int_equal(st_counter(s, MVPN_C_LEAK), leak);
+	assert_int_equal(st_counter(s, MVPN_C_TO_TAP_HELD), held + 1);
+	assert_int_equal(st_leak_run(&p, false), SHOT);
+	assert_int_equal(st_counter(s, MVPN_C_LEAK), leak + 1);
+	pkt_simple(&p, "10.9.0.1", "10.3.0.1");
+	assert_int_equal(st_leak_run(&p, true), SHOT);
+	assert_int_equal(st_counter(s, MVPN_C_LEAK), leak + 1);
+}
+
 static void test_keyd_down(void **state)
 {
 	struct shim *s = st_shim();
@@ -72,7 +92,7 @@ static void test_keyd_down(void **state)
 static void test_default_route(void **state)
 {
 	struct shim *s = st_shim();
-	struct mvpn_prefix all = { .len = 0 };
+	struct mvpn_prefix all = {.len = 0};
 
 	st_need_root();
 	assert_int_equal(shim_protect(s, &all, 1, 0), 0);
@@ -90,8 +110,8 @@ static void test_default_route(void **state)
 
 static void test_non_ip(void **state)
 {
-	static const uint16_t types[] = { 0x0806 /* ARP */, 0x88cc /* LLDP */, 0x888e /* EAPOL */,
-					  0x8847 /* MPLS */, 60 /* 802.3 length */ };
+	static const uint16_t types[] = {0x0806 /* ARP */, 0x88cc /* LLDP */, 0x888e /* EAPOL */,
+					 0x8847 /* MPLS */, 60 /* 802.3 length */};
 	struct shim *s = st_shim();
 	struct packet p;
 
@@ -111,7 +131,7 @@ static void test_vlan(void **state)
 
 	st_need_root();
 	for (unsigned tags = 1; tags <= 3; tags++) {
-		for (int protected = 0; protected < 2; protected++) {
+		for (int protected = 0; protected < 2; protected ++) {
 			pkt_eth(&p, tags > 1 ? 0x88a8 : 0x8100);
 			for (unsigned i = tags; i > 0; i--)
 				pkt_vlan(&p, i == tags && tags > 1 ? 0x88a8 : 0x8100, 10,
@@ -154,7 +174,7 @@ static void test_fragments(void **state)
 
 	st_need_root();
 	for (unsigned frag = 0; frag < 3; frag++) {
-		static const uint8_t bits[3][2] = { { 0x20, 0 }, { 0x20, 185 }, { 0, 185 } };
+		static const uint8_t bits[3][2] = {{0x20, 0}, {0x20, 185}, {0, 185}};
 
 		pkt_simple(&p, "10.9.0.1", "10.1.0.1");
 		memcpy(p.b + p.l3 + 6, bits[frag], 2);
@@ -250,7 +270,7 @@ static void test_events(void **state)
 	struct seen seen = {};
 	struct shim *s = st_shim();
 	struct packet p;
-	struct timespec gap = { .tv_nsec = MVPN_EVENT_GAP_NS + 5000000 };
+	struct timespec gap = {.tv_nsec = MVPN_EVENT_GAP_NS + 5000000};
 
 	st_need_root();
 	st_protect(s, "10.20.0.0/16", 20, 0);
@@ -327,7 +347,7 @@ static int find_flow(void *arg, const struct mvpn_flow_key *k, const struct mvpn
 
 static void test_flows(void **state)
 {
-	struct want w = { .last = 5 };
+	struct want w = {.last = 5};
 	struct shim *s = st_shim();
 	struct packet p;
 
@@ -352,7 +372,7 @@ static void test_size(void **state)
 	struct bpf_program *prog;
 
 	st_need_root();
-	bpf_object__for_each_program(prog, s->bpf->obj) {
+	for (prog = NULL; (prog = bpf_object__next_program(s->bpf->obj, prog));) {
 		struct bpf_prog_info info = {};
 		__u32 len = sizeof(info);
 
@@ -367,6 +387,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_destinations, st_policy),
+		cmocka_unit_test_setup(test_protected_between_hooks, st_policy),
 		cmocka_unit_test_setup(test_keyd_down, st_policy),
 		cmocka_unit_test_setup(test_default_route, st_policy),
 		cmocka_unit_test_setup(test_non_ip, st_policy),

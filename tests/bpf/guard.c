@@ -37,7 +37,7 @@ static void test_sources(void **state)
 /* the guard needs no keyd */
 static void test_keyd_down(void **state)
 {
-	struct mvpn_config c = { .udp_port = 7469 };
+	struct mvpn_config c = {.udp_port = 7469};
 	struct shim *s = st_shim();
 
 	st_need_root();
@@ -140,7 +140,7 @@ static void test_vlan_and_cut(void **state)
 	unsigned whole;
 
 	st_need_root();
-	for (int protected = 0; protected < 2; protected++) {
+	for (int protected = 0; protected < 2; protected ++) {
 		pkt_eth(&p, 0x8100);
 		pkt_vlan(&p, 0x8100, 10, 0x0800);
 		pkt_ip4(&p, protected ? "10.1.0.1" : "10.99.0.1", "10.9.0.1", IPPROTO_UDP);

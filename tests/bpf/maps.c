@@ -31,7 +31,7 @@ static int stop_at_once(void *arg, const struct mvpn_prefix *p, const struct mvp
 
 static struct mvpn_prefix nth(unsigned i)
 {
-	struct mvpn_prefix p = { .len = 128 };
+	struct mvpn_prefix p = {.len = 128};
 
 	memcpy(p.addr.b, "\xfd\x77", 2);
 	p.addr.b[14] = (uint8_t)(i / 256);
@@ -71,7 +71,7 @@ static void test_protected(void **state)
 
 static void test_keys(void **state)
 {
-	const struct mvpn_key k = { .state = MVPN_KEY_ARMED, .spi = 5 };
+	const struct mvpn_key k = {.state = MVPN_KEY_ARMED, .spi = 5};
 	struct shim *s = st_shim();
 
 	st_need_root();
@@ -90,8 +90,12 @@ static void test_keys(void **state)
 
 static void test_small_maps(void **state)
 {
-	struct mvpn_endpoint e = { .addr.b = { 0xfd }, .port = 1 };
+	struct mvpn_endpoint e = {.addr.b = {0xfd}, .port = 1};
+	uint64_t cookies[MVPN_OWN_SOCKETS_MAX + 1];
 	struct shim *s = st_shim();
+	struct mvpn_exempt key;
+	__u32 one;
+	int fd;
 
 	st_need_root();
 	for (unsigned i = 0; i < MVPN_EXEMPT_MAX; i++, e.port++)
@@ -108,6 +112,24 @@ static void test_small_maps(void **state)
 	assert_int_equal(shim_own_socket_add(s, 1000), 0);
 	assert_int_equal(shim_own_sockets_clear(s), 0);
 	assert_int_equal(shim_spi_set(s, 0), -EINVAL);
+	/* a full set replaced by another full one, half of it the same */
+	for (uint64_t i = 0; i < MVPN_OWN_SOCKETS_MAX + 1; i++)
+		cookies[i] = 5000 + i;
+	assert_int_equal(shim_own_sockets_set(s, cookies, MVPN_OWN_SOCKETS_MAX), 0);
+	assert_int_equal(shim_own_sockets_set(s, cookies + 1, MVPN_OWN_SOCKETS_MAX), 0);
+	fd = bpf_map__fd(s->bpf->maps.own_sockets);
+	assert_int_equal(bpf_map_lookup_elem(fd, &cookies[0], &one), -ENOENT);
+	for (unsigned i = 1; i <= MVPN_OWN_SOCKETS_MAX; i++)
+		assert_int_equal(bpf_map_lookup_elem(fd, &cookies[i], &one), 0);
+	assert_int_equal(shim_own_sockets_set(s, cookies, MVPN_OWN_SOCKETS_MAX + 1), -ENOSPC);
+	assert_int_equal(shim_own_sockets_set(s, NULL, 0), 0);
+	assert_int_equal(bpf_map_lookup_elem(fd, &cookies[5], &one), -ENOENT);
+	assert_int_equal(shim_exempt_set(s, &e, 1), 0);
+	e.port++;
+	assert_int_equal(shim_exempt_set(s, &e, 1), 0);
+	assert_int_equal(shim_exempt_set(s, NULL, 0), 0);
+	assert_int_equal(bpf_map_get_next_key(bpf_map__fd(s->bpf->maps.exempt), NULL, &key),
+			 -ENOENT);
 }
 
 /* each counter has a name of its own */
@@ -129,9 +151,10 @@ static void test_bpftool(void **state)
 	st_need_root();
 	st_protect(s, "10.1.0.0/16", 1, 0);
 	st_key(s, 1, MVPN_KEY_ARMED);
-	out = st_output("PATH=$PATH:/usr/sbin; cd %s && for m in protected keys config counters; do "
-			"bpftool map dump pinned %s/$m; done; stat -c %%a .",
-			st_pin_dir(), st_pin_dir());
+	out = st_output(
+		"PATH=$PATH:/usr/sbin; cd %s && for m in protected keys config counters; do "
+		"bpftool map dump pinned %s/$m; done; stat -c %%a .",
+		st_pin_dir(), st_pin_dir());
 	assert_non_null(strstr(out, "\"prefixlen\": 112"));
 	assert_non_null(strstr(out, "\"epoch\": 0"));
 	assert_non_null(strstr(out, "\"udp_port\": 7469"));
@@ -142,7 +165,7 @@ static void test_bpftool(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_protected), cmocka_unit_test(test_keys),
+		cmocka_unit_test(test_protected),  cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_small_maps), cmocka_unit_test(test_names),
 		cmocka_unit_test(test_bpftool),
 	};

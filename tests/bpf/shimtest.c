@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,8 +41,9 @@ struct shim *st_open(const struct shim_opts *o)
 	return s;
 }
 
-static struct shim *the_shim; /* cmocka gives each test a copy of the group's state: a new shim would be lost */
-static const struct shim_opts small = { .protected_max = 4096, .keys_max = 4096 };
+static struct shim *
+	the_shim; /* cmocka gives each test a copy of the group's state: a new shim would be lost */
+static const struct shim_opts small = {.protected_max = 4096, .keys_max = 4096};
 
 struct shim *st_shim(void)
 {
@@ -141,7 +143,7 @@ static void put16(struct packet *p, uint16_t v)
 
 void pkt_eth(struct packet *p, uint16_t type)
 {
-	static const uint8_t macs[12] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2 };
+	static const uint8_t macs[12] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2};
 
 	p->len = 0;
 	pkt_bytes(p, macs, 12);
@@ -160,7 +162,7 @@ void pkt_vlan(struct packet *p, uint16_t tpid, uint16_t vid, uint16_t type)
 
 void pkt_ip4(struct packet *p, const char *src, const char *dst, uint8_t proto)
 {
-	uint8_t h[20] = { 0x45, 0, 0, 0, 0, 1, 0x40, 0, 64, proto };
+	uint8_t h[20] = {0x45, 0, 0, 0, 0, 1, 0x40, 0, 64, proto};
 
 	assert_int_equal(inet_pton(AF_INET, src, h + 12), 1);
 	assert_int_equal(inet_pton(AF_INET, dst, h + 16), 1);
@@ -169,7 +171,7 @@ void pkt_ip4(struct packet *p, const char *src, const char *dst, uint8_t proto)
 
 void pkt_ip6(struct packet *p, const char *src, const char *dst, uint8_t next)
 {
-	uint8_t h[40] = { 0x60, 0, 0, 0, 0, 0, next, 64 };
+	uint8_t h[40] = {0x60, 0, 0, 0, 0, 0, next, 64};
 
 	assert_int_equal(inet_pton(AF_INET6, src, h + 8), 1);
 	assert_int_equal(inet_pton(AF_INET6, dst, h + 24), 1);
@@ -187,7 +189,7 @@ void pkt_udp(struct packet *p, uint16_t sport, uint16_t dport, unsigned payload)
 
 void pkt_tcp(struct packet *p, uint16_t sport, uint16_t dport, uint8_t flags)
 {
-	uint8_t rest[16] = { [8] = 0x50, [9] = flags };
+	uint8_t rest[16] = {[8] = 0x50, [9] = flags};
 
 	put16(p, sport);
 	put16(p, dport);
@@ -222,7 +224,7 @@ void pkt_simple(struct packet *p, const char *src, const char *dst)
 
 void pkt_icmp6(struct packet *p, uint8_t type, uint8_t code, uint8_t hop_limit, unsigned len)
 {
-	uint8_t h[4] = { type, code };
+	uint8_t h[4] = {type, code};
 
 	pkt_eth(p, 0x86dd);
 	pkt_ip6(p, "fd09::1", "fd01::1", IPPROTO_ICMPV6);
@@ -254,7 +256,7 @@ void pkt_dhcp6(struct packet *p, uint16_t sport, uint16_t dport, uint8_t type)
 }
 
 void pkt_tcp4(struct packet *p, const char *src, uint16_t sport, const char *dst, uint16_t dport,
-		 uint8_t flags)
+	      uint8_t flags)
 {
 	pkt_eth(p, 0x0800);
 	pkt_ip4(p, src, dst, IPPROTO_TCP);
@@ -280,6 +282,16 @@ int st_prog_run(int prog_fd, const struct packet *in, struct packet *ret)
 	return (int)o.retval;
 }
 
+int st_leak_run(const struct packet *in, bool let_by)
+{
+	struct __sk_buff ctx = {.cb[0] = let_by ? MVPN_LET_BY : 0};
+	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = in->b, .data_size_in = in->len, .ctx_in = &ctx,
+		    .ctx_size_in = sizeof(ctx), .repeat = 1);
+
+	assert_int_equal(bpf_prog_test_run_opts(LEAK(st_shim()), &o), 0);
+	return (int)o.retval;
+}
+
 /* ---- the shim's state ---- */
 
 void st_protect(struct shim *s, const char *prefix, uint32_t peer, uint32_t flags)
@@ -292,14 +304,14 @@ void st_protect(struct shim *s, const char *prefix, uint32_t peer, uint32_t flag
 
 void st_key(struct shim *s, uint32_t peer, enum mvpn_key_state state)
 {
-	const struct mvpn_key k = { .state = state };
+	const struct mvpn_key k = {.state = state};
 
 	assert_int_equal(shim_key_set(s, peer, &k), 0);
 }
 
 void st_alive(struct shim *s)
 {
-	struct mvpn_config c = { .tap_ifindex = 4242, .udp_port = 7469 };
+	struct mvpn_config c = {.tap_ifindex = 4242, .udp_port = 7469};
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
@@ -351,4 +363,86 @@ int st_policy(void **state)
 	st_key(s, 1, MVPN_KEY_ARMED);
 	st_key(s, 3, MVPN_KEY_DENIED);
 	return 0;
+}
+
+/* ---- interfaces ---- */
+
+unsigned st_tcx_count(const char *iface, int type)
+{
+	__u32 ids[64], n = 64;
+
+	assert_int_equal(bpf_prog_query((int)if_nametoindex(iface), type, 0, NULL, ids, &n), 0);
+	return n;
+}
+
+bool st_has_tcx(void)
+{
+	__u32 ids[64], n = 64;
+
+	return bpf_prog_query((int)if_nametoindex("lo"), ST_TCX_EGRESS, 0, NULL, ids, &n) == 0;
+}
+
+void st_need_tcx(void)
+{
+	if (!st_has_tcx()) {
+		print_message("skipped: this kernel has no TCX (6.6 and later have)\n");
+		skip();
+	}
+}
+
+struct shim_iface st_attach(struct shim *s, const char *iface)
+{
+	struct shim_iface i;
+	char *error = NULL;
+	int r = shim_attach(s, iface, &i, &error);
+
+	if (r < 0)
+		print_error("%s\n", error ? error : strerror(-r));
+	free(error);
+	assert_int_equal(r, 0);
+	return i;
+}
+
+void st_detach(struct shim *s, const char *iface)
+{
+	char *error = NULL;
+	int r = shim_detach(s, iface, &error);
+
+	if (r < 0)
+		print_error("%s\n", error ? error : strerror(-r));
+	free(error);
+	assert_int_equal(r, 0);
+}
+
+int st_veth_up(void **state)
+{
+	if (geteuid() != 0)
+		return 0;
+	st_run("ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up && "
+	       "for i in $(seq 200); do [ $(ip link show type veth | grep -c 'state UP') = 2 ] && "
+	       "exit 0; sleep .01; done; exit 1");
+	return 0;
+}
+
+int st_veth_down(void **state)
+{
+	if (geteuid() == 0)
+		st_run("ip link del v0 2>/dev/null; true");
+	return 0;
+}
+
+static int collect(void *arg, const struct shim_iface *i)
+{
+	struct shim_iface **to = arg;
+
+	*(*to)++ = *i;
+	return 0;
+}
+
+unsigned st_list(struct shim *s, struct shim_iface *ret)
+{
+	struct shim_iface *to = ret;
+
+	assert_int_equal(shim_ifaces_each(s, collect, &to), 0);
+	return (unsigned)(to - ret);
 }

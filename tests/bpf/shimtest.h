@@ -60,6 +60,8 @@ void pkt_tcp4(struct packet *p, const char *src, uint16_t sport, const char *dst
 
 /* the verdict; *ret (may be NULL) is the packet afterwards */
 int st_prog_run(int prog_fd, const struct packet *in, struct packet *ret);
+/* the same, as the last hook sees a packet that egress has let by when `let_by` */
+int st_leak_run(const struct packet *in, bool let_by);
 #define EGRESS(s) bpf_program__fd((s)->bpf->progs.egress)
 #define LEAK(s) bpf_program__fd((s)->bpf->progs.leak)
 #define INGRESS(s) bpf_program__fd((s)->bpf->progs.ingress)
@@ -78,5 +80,18 @@ uint64_t st_counter(struct shim *s, enum mvpn_counter c);
 void st_expect(struct shim *s, int prog_fd, const struct packet *p, int verdict,
 	       enum mvpn_counter counter);
 #define NO_COUNTER MVPN_C_MAX
+
+/* ---- interfaces ---- */
+#define ST_TCX_INGRESS 46
+#define ST_TCX_EGRESS 47
+unsigned st_tcx_count(const char *iface, int type); /* programs on the hook */
+bool st_has_tcx(void);
+void st_need_tcx(void);
+/* a veth pair v0, v1: for cmocka's setup and teardown */
+int st_veth_up(void **state);
+int st_veth_down(void **state);
+struct shim_iface st_attach(struct shim *s, const char *iface);
+void st_detach(struct shim *s, const char *iface);
+unsigned st_list(struct shim *s, struct shim_iface *ret); /* shim_ifaces_each() into an array */
 
 #endif

@@ -29,7 +29,7 @@ static int tap = -1, wire = -1;
 
 static int tun_open(const char *name)
 {
-	struct ifreq ifr = { .ifr_flags = IFF_TUN | IFF_NO_PI };
+	struct ifreq ifr = {.ifr_flags = IFF_TUN | IFF_NO_PI};
 	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 
 	strcpy(ifr.ifr_name, name);
@@ -41,7 +41,7 @@ static int tun_open(const char *name)
 
 static int wire_open(const char *name)
 {
-	struct sockaddr_ll a = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
+	struct sockaddr_ll a = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 
 	a.sll_ifindex = (int)if_nametoindex(name);
@@ -65,7 +65,8 @@ static int up(void **state)
 	if (!s)
 		return 0;
 	st_policy(state);
-	st_run("ip link add v0 type veth peer name v1 && ip link set v0 address 02:00:00:00:00:02 && "
+	st_run("ip link add v0 type veth peer name v1 && ip link set v0 address 02:00:00:00:00:02 "
+	       "&& "
 	       "for i in v0 v1; do echo 1 >/proc/sys/net/ipv6/conf/$i/accept_dad; "
 	       "echo 0 >/proc/sys/net/ipv6/conf/$i/router_solicitations; ip link set $i up; done; "
 	       "ip addr add 10.9.0.1/8 dev v0; ip addr add fd09::1/8 dev v0 nodad");
@@ -101,7 +102,7 @@ static unsigned await(int fd, unsigned off, uint16_t dport, int ms, uint8_t buf[
 	end.tv_sec += ms / 1000 + end.tv_nsec / 1000000000L;
 	end.tv_nsec %= 1000000000L;
 	for (;;) {
-		struct pollfd p = { .fd = fd, .events = POLLIN };
+		struct pollfd p = {.fd = fd, .events = POLLIN};
 		long left;
 		ssize_t n;
 		unsigned l4;
@@ -231,11 +232,11 @@ static void test_own_socket(void **state)
 static int push_tag(void)
 {
 	const struct bpf_insn insns[] = {
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 2, .imm = htons(ETH_P_8021Q) },
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 3, .imm = 10 },
-		{ .code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_skb_vlan_push },
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = -1 },
-		{ .code = BPF_JMP | BPF_EXIT },
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 2, .imm = htons(ETH_P_8021Q)},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 3, .imm = 10},
+		{.code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_skb_vlan_push},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = -1},
+		{.code = BPF_JMP | BPF_EXIT},
 	};
 	LIBBPF_OPTS(bpf_link_create_opts, o, .flags = 1U << 3);
 	int link, prog = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "push_tag", "GPL", insns,
@@ -262,8 +263,9 @@ static void test_tag_in_metadata(void **state)
 	expect_tap("fd01::1", 3021, 57);
 	/* unprotected traffic keeps its tag */
 	close(send_udp("10.99.0.1", 3022));
-	assert_int_equal(await(wire, 14, 3022, QUIET_MS, buf), 37); /* AF_PACKET shows it stripped */
-	twice = push_tag(); /* the second goes into the packet's bytes */
+	assert_int_equal(await(wire, 14, 3022, QUIET_MS, buf),
+			 37); /* AF_PACKET shows it stripped */
+	twice = push_tag();   /* the second goes into the packet's bytes */
 	expect_tap("10.1.0.1", 3023, 37);
 	close(twice);
 	close(link);
@@ -272,8 +274,9 @@ static void test_tag_in_metadata(void **state)
 
 static void frame_send(const struct packet *p, uint16_t protocol)
 {
-	struct sockaddr_ll a = { .sll_family = AF_PACKET, .sll_protocol = htons(protocol),
-				 .sll_ifindex = (int)if_nametoindex("v0") };
+	struct sockaddr_ll a = {.sll_family = AF_PACKET,
+				.sll_protocol = htons(protocol),
+				.sll_ifindex = (int)if_nametoindex("v0")};
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 	ssize_t n = sendto(fd, p->b, p->len, 0, (struct sockaddr *)&a, sizeof(a));
 
@@ -285,7 +288,7 @@ static void frame_send(const struct packet *p, uint16_t protocol)
 /* frames written byte by byte by a packet socket, which lies about their protocol */
 static void test_packet_socket(void **state)
 {
-	static const uint16_t lies[] = { ETH_P_ALL, ETH_P_IP, ETH_P_ARP, ETH_P_8021Q };
+	static const uint16_t lies[] = {ETH_P_ALL, ETH_P_IP, ETH_P_ARP, ETH_P_8021Q};
 	struct shim *s = st_shim();
 	uint64_t malformed;
 	struct packet p;
@@ -324,7 +327,7 @@ static int segments(void *arg, const struct mvpn_flow_key *k, const struct mvpn_
 {
 	uint64_t *n = arg;
 
-	if (k->dport == htons(3050))
+	if (k->dport == htons(3500))
 		*n = f->packets;
 	return 0;
 }
@@ -340,10 +343,11 @@ static void test_segments(void **state)
 	socklen_t len;
 
 	st_need_root();
-	fd = sender("10.1.0.1", 3050, &a, &len);
+	fd = sender("10.1.0.1", 3500, &a, &len);
 	assert_int_equal(setsockopt(fd, SOL_UDP, UDP_SEGMENT, &size, sizeof(size)), 0);
 	before = st_counter(s, MVPN_C_TO_TAP);
-	assert_int_equal(sendto(fd, data, sizeof(data), 0, (struct sockaddr *)&a, len), sizeof(data));
+	assert_int_equal(sendto(fd, data, sizeof(data), 0, (struct sockaddr *)&a, len),
+			 sizeof(data));
 	assert_int_equal(shim_flows_each(s, segments, &n), 0);
 	assert_int_equal(n, 5);
 	assert_int_equal(st_counter(s, MVPN_C_TO_TAP), before + 5);
@@ -416,9 +420,9 @@ int main(void)
 {
 #define LIVE(test) cmocka_unit_test_setup_teardown(test, up, down)
 	const struct CMUnitTest tests[] = {
-		LIVE(test_to_tap),	  LIVE(test_tap_gone),	    LIVE(test_own_socket),
+		LIVE(test_to_tap),	    LIVE(test_tap_gone),      LIVE(test_own_socket),
 		LIVE(test_tag_in_metadata), LIVE(test_packet_socket), LIVE(test_segments),
-		LIVE(test_last_hook),	  LIVE(test_raw_device),
+		LIVE(test_last_hook),	    LIVE(test_raw_device),
 	};
 
 	return cmocka_run_group_tests(tests, st_setup, st_teardown);

@@ -50,8 +50,14 @@ static int unload(void **state)
 
 static void sealed(struct packet *p, int family, uint16_t dport, uint8_t type, uint32_t spi)
 {
-	uint8_t h[16] = { type, 0, 0, 0, (uint8_t)(spi >> 24), (uint8_t)(spi >> 16),
-			  (uint8_t)(spi >> 8), (uint8_t)spi };
+	uint8_t h[16] = {type,
+			 0,
+			 0,
+			 0,
+			 (uint8_t)(spi >> 24),
+			 (uint8_t)(spi >> 16),
+			 (uint8_t)(spi >> 8),
+			 (uint8_t)spi};
 	unsigned at;
 
 	if (family == 4) {
@@ -81,8 +87,8 @@ static void test_no_socket(void **state)
 /* an AF_XDP socket on queue 0 of lo: BPF_PROG_RUN says it comes from there */
 static int xsk_open(void)
 {
-	struct xdp_umem_reg umem = { .len = 16 * 4096, .chunk_size = 4096 };
-	struct sockaddr_xdp a = { .sxdp_family = AF_XDP, .sxdp_ifindex = if_nametoindex("lo") };
+	struct xdp_umem_reg umem = {.len = 16 * 4096, .chunk_size = 4096};
+	struct sockaddr_xdp a = {.sxdp_family = AF_XDP, .sxdp_ifindex = if_nametoindex("lo")};
 	int fd = socket(AF_XDP, SOCK_RAW, 0), n = 16;
 
 	umem.addr = (uintptr_t)mmap(NULL, umem.len, PROT_READ | PROT_WRITE,
@@ -97,16 +103,27 @@ static int xsk_open(void)
 	return fd;
 }
 
-static void test_socket(void **state)
+static int xsk = -1;
+
+/* one socket for all tests: a queue is busy for a second after its socket has gone */
+static int with_socket(void **state)
 {
-	int map = bpf_map__fd(wire ? wire->maps.xsks : NULL), xsk;
-	struct shim *s = st_shim();
-	struct packet p;
 	__u32 queue = 0;
 
+	if (!st_shim())
+		return 0;
+	if (xsk < 0)
+		xsk = xsk_open();
+	return shim_spi_set(st_shim(), SPI) ||
+	       bpf_map_update_elem(bpf_map__fd(wire->maps.xsks), &queue, &xsk, BPF_ANY);
+}
+
+static void test_known_spi(void **state)
+{
+	struct shim *s = st_shim();
+	struct packet p;
+
 	st_need_root();
-	xsk = xsk_open();
-	assert_int_equal(bpf_map_update_elem(map, &queue, &xsk, BPF_ANY), 0);
 	for (int family = 4; family <= 6; family += 2) {
 		for (uint8_t type = 0x41; type <= 0x44; type++) {
 			sealed(&p, family, 7469, type, SPI);
@@ -126,6 +143,14 @@ static void test_socket(void **state)
 		sealed(&p, family, 7469, 0x41, 0);
 		st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_UNKNOWN_SPI);
 	}
+}
+
+static void test_spis(void **state)
+{
+	struct shim *s = st_shim();
+	struct packet p;
+
+	st_need_root();
 	/* the multi-buffer form */
 	sealed(&p, 4, 7469, 0x41, SPI);
 	st_expect(s, bpf_program__fd(wire->progs.wire_frags), &p, XDP_REDIRECTED,
@@ -139,7 +164,15 @@ static void test_socket(void **state)
 	assert_int_equal(shim_spis_clear_all(s), 0);
 	st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_UNKNOWN_SPI);
 	assert_int_equal(shim_spi_set(s, SPI), 0);
+}
 
+static void test_vlan(void **state)
+{
+	struct shim *s = st_shim();
+	struct packet p;
+
+	st_need_root();
+	sealed(&p, 4, 7469, 0x41, SPI);
 	/* VLAN tags do not hide it */
 	for (unsigned tags = 1; tags <= 3; tags++) {
 		struct packet t;
@@ -151,6 +184,14 @@ static void test_socket(void **state)
 		st_expect(s, prog, &t, tags <= 2 ? XDP_REDIRECTED : XDP_PASSED,
 			  tags <= 2 ? MVPN_C_WIRE_REDIRECT : MVPN_C_WIRE_PASS);
 	}
+}
+
+static void test_needs_stack(void **state)
+{
+	struct shim *s = st_shim();
+	struct packet p;
+
+	st_need_root();
 	/* what needs the stack: options, fragments, extension headers, and non-UDP */
 	sealed(&p, 4, 7469, 0x41, SPI);
 	p.b[14] = 0x46;
@@ -171,7 +212,13 @@ static void test_socket(void **state)
 	sealed(&p, 6, 7469, 0x41, SPI);
 	p.b[14] = 0x45;
 	st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_PASS);
+}
 
+static void test_cut(void **state)
+{
+	struct packet p;
+
+	st_need_root();
 	/* cut after each byte of the headers */
 	for (int family = 4; family <= 6; family += 2) {
 		unsigned need = 14 + (family == 4 ? 20 : 40) + 8 + 16;
@@ -181,6 +228,14 @@ static void test_socket(void **state)
 			assert_int_equal(st_prog_run(prog, &p, NULL), XDP_PASSED);
 		assert_int_equal(st_prog_run(prog, &p, NULL), XDP_REDIRECTED);
 	}
+}
+
+static void test_no_port(void **state)
+{
+	struct shim *s = st_shim();
+	struct packet p;
+
+	st_need_root();
 	/* keyd has not said which port */
 	{
 		struct mvpn_config none = {};
@@ -190,8 +245,18 @@ static void test_socket(void **state)
 		st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_PASS);
 		st_alive(s);
 	}
-	close(xsk);
+}
+
+/* keyd is killed: its socket leaves the map, and packets go to the stack */
+static void test_socket_closes(void **state)
+{
+	struct shim *s = st_shim();
+	struct packet p;
+
+	st_need_root();
 	sealed(&p, 4, 7469, 0x41, SPI);
+	st_expect(s, prog, &p, XDP_REDIRECTED, MVPN_C_WIRE_REDIRECT);
+	close(xsk);
 	st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_PASS);
 }
 
@@ -200,7 +265,7 @@ static void test_size(void **state)
 	struct bpf_program *each;
 
 	st_need_root();
-	bpf_object__for_each_program(each, wire->obj) {
+	for (each = NULL; (each = bpf_object__next_program(wire->obj, each));) {
 		struct bpf_prog_info info = {};
 		__u32 len = sizeof(info);
 
@@ -213,9 +278,12 @@ static void test_size(void **state)
 
 int main(void)
 {
+#define WITH_SOCKET(test) cmocka_unit_test_setup(test, with_socket)
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_no_socket),
-		cmocka_unit_test(test_socket),
+		cmocka_unit_test(test_no_socket), WITH_SOCKET(test_known_spi),
+		WITH_SOCKET(test_spis),		  WITH_SOCKET(test_vlan),
+		WITH_SOCKET(test_needs_stack),	  WITH_SOCKET(test_cut),
+		WITH_SOCKET(test_no_port),	  WITH_SOCKET(test_socket_closes),
 		cmocka_unit_test(test_size),
 	};
 

@@ -28,6 +28,7 @@ HELPERS=${MVPN_HELPERS:-$BUILD}
 [[ $HELPERS == /* ]] || HELPERS=$ROOT/$HELPERS
 PINGPONG=$HELPERS/tests/bench/pingpong
 POKE=$ROOT/tests/netns/poke.py
+HOOKS=$ROOT/tests/netns/hooks.py
 P=${MVPN_PREFIX:-mvpn$$}
 TMP=
 PIN=/sys/fs/bpf/$P
@@ -62,7 +63,7 @@ need() {
 # ---- life and death ----
 
 case_failed() { # status, line, command
-	echo "FAIL: ${BASH_SOURCE[2]##*/} line $2: status $1: $3" >&2
+	echo "FAIL: ${0##*/} line $2: status $1: $3" >&2
 }
 trap 'case_failed $? "$LINENO" "$BASH_COMMAND"' ERR
 
@@ -233,6 +234,7 @@ server_start() {
 	spawn mvpn-server server "$BUILD/mvpn-server" run --state "$state" --socket "$TMP/server/server.sock" \
 		--config "$TMP/server/server.conf" --listen "[::]:$CHAN_PORT"
 	wait_for 10 "answer of mvpn-server" srv status
+	[[ $(srvj status | jq .policy_rev) != 0 ]] || policy '# nobody may talk'
 }
 
 host_start() {
@@ -281,9 +283,12 @@ net_up() {
 	done
 	policy 'allow a -> b'
 	for h in a b; do
-		wait_for 10 "peer on $h" has_peer "$h"
+		wait_for 10 "both addresses of both hosts on $h" protects "$h" 4
+		wait_for 10 "new policy on $h" same_rev "$h"
 	done
 }
+# addresses are protected once their device has registered them: the first by enrolling, the others by attaching
+protects() { [[ $(ctlj "$1" status | jq .protected) == "$2" ]]; } # HOST COUNT
 has_peer() { ctlj "$1" peers | jq -e '.peers | length > 0'; }
 # the pair's session is ended and what was refused forgotten: the next packet meets no session
 drop_sessions() {
@@ -411,7 +416,7 @@ snapshot() { # HOST DIR
 	{ on "$h" ip -4 rule show && on "$h" ip -6 rule show; } >"$d/rule"
 	on "$h" tc qdisc show >"$d/qdisc"
 	{ on "$h" tc filter show dev eth0 ingress && on "$h" tc filter show dev eth0 egress; } >"$d/filter" 2>/dev/null || true
-	on "$h" bpftool net show >"$d/bpf"
+	{ on "$h" "$HOOKS" eth0 && on "$h" bpftool net show; } >"$d/bpf"
 	on "$h" sysctl -a -r '^net\.' 2>/dev/null | grep -vE 'nf_conntrack_count|\.mvpn0\.' | sort >"$d/sysctl"
 	on "$h" nft list ruleset >"$d/nft"
 	on "$h" ethtool -k eth0 >"$d/offloads"

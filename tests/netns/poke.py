@@ -6,7 +6,7 @@
   poke.py replay IFACE PCAP MODE [SEED]      the UDP data packets of a capture again, as they leave the switch at IFACE:
         same      unchanged                    shuffle   in another order
         flip      one bit changed in each      truncate  cut at every length
-        grow      with bytes after the end     random    header kept, all behind it random
+        grow      new counter, more at the end random    new counter, all behind the header random
         type      every type byte
   poke.py spoof IFACE DST_MAC SRC DST COUNT TEXT    UDP in clear to port 9999 that claims to be from SRC
   poke.py junk IFACE DST_MAC SRC DST PORT COUNT [SEED]    random UDP payloads of 0..1400 bytes to PORT
@@ -95,6 +95,11 @@ def data_packets(path):
     return list(dict.fromkeys(out))
 
 
+def fresh(data):
+    """The packet with a counter that the receiver has not seen: a replay check alone does not refuse it."""
+    return data[:8] + struct.pack("!Q", struct.unpack("!Q", data[8:16])[0] + 1000000) + data[16:]
+
+
 def mutants(mode, packets, rng):
     if mode == "shuffle":
         packets = packets[:]
@@ -112,9 +117,9 @@ def mutants(mode, packets, rng):
             for n in range(len(data)):
                 yield head + (data[:n],)
         elif mode == "grow":
-            yield head + (data + rng.randbytes(rng.randrange(1, 64)),)
+            yield head + (fresh(data) + rng.randbytes(rng.randrange(1, 64)),)
         elif mode == "random":
-            yield head + (data[:16] + rng.randbytes(rng.randrange(1300)),)
+            yield head + (fresh(data)[:16] + rng.randbytes(rng.randrange(16, 1300)),)
         elif mode == "type":
             for kind in range(256):
                 if kind != data[0]:

@@ -20,6 +20,6 @@ jq -e --argjson spi "$((16#$spi))" '[.[].formatted.value | select(.spi == $spi a
 	fail "keys does not name SPI $spi: $(cat "$TMP/keys.json")"
 bpftool -j map dump pinned "$PIN/a/config" | jq -e '.[0].formatted.value | (.elements // .) | .udp_port > 0 and .tap_ifindex > 0' >/dev/null ||
 	fail "config: $(bpftool -j map dump pinned "$PIN/a/config")"
-on a bpftool net show dev eth0 | grep -qE 'tcx|clsact|tc:' || fail "bpftool net shows nothing"
+[[ $(on a "$HOOKS" eth0 | wc -l) == 3 ]] || fail "not three programs on eth0: $(on a "$HOOKS" eth0)"
 # keys are 32 bytes: no map value is long enough to hold one next to its other fields
 jq -e '[.[].formatted.value | keys[]] | unique - ["state", "spi", "epoch", "zero"] == []' "$TMP/keys.json" >/dev/null || fail "unknown fields in keys"

@@ -6,12 +6,17 @@ source "$(dirname "$0")/../lib.sh"
 
 net_up
 host_start c
-# c has taken b's address as a second one and registers both
-ip -n "$P-c" addr add "${ADDR4[b]}/32" dev lo
+# c has taken b's address as a second one, on an interface that nobody else sees, and registers both
+on c sysctl -qw net.ipv4.conf.all.arp_ignore=1
+ip -n "$P-c" link add mine type veth peer name mine1
+ip -n "$P-c" link set mine up
+ip -n "$P-c" addr add "${ADDR4[b]}/32" dev mine
 f=$(srvj token create --address "${ADDR4[c]}" --server "${ADDR4[server]}:$CHAN_PORT" | jq -r .token >"$TMP/t" && echo "$TMP/t")
 ctl c enroll --token-file "$f" --name c >/dev/null || fail "enrolment of c"
 ctl c wait --timeout 10 >/dev/null
 attach c udp
+attach c udp mine
+wait_for 5 "refusal on c" eval '(($(counter c control addr_refused) > 0))'
 policy 'allow * -> *'
 wait_for 5 "new policy on a" same_rev a
 srvj device show c | jq -e --arg a "${ADDR4[b]}" '[.prefixes[] | select(startswith($a))] | length == 0' >/dev/null ||

@@ -14,6 +14,6 @@ out=$(ctl a detach eth0 2>&1) || status=$?
 [[ $status == 1 && $out == *--force* ]] || fail "detach under traffic exits with $status: $out"
 ping4 a b -c 1 || fail "the refused detach did something"
 ctl a detach eth0 --force >/dev/null || fail "detach --force under traffic"
-! on a bpftool net show | grep -q eth0 || fail "programs are left: $(on a bpftool net show)"
+[[ -z $(on a "$HOOKS" eth0) ]] || fail "programs are left: $(on a "$HOOKS" eth0)"
 attach a
 wait_for 10 "talking again" ping4 a b -c 1

@@ -19,7 +19,7 @@ snapshot a "$TMP/running"
 attach a
 attach b
 policy 'allow a -> b'
-wait_for 10 "peer on a" has_peer a
+wait_for 10 "both hosts on a" protects a 4
 wait_for 10 "new policy on b" same_rev b
 ping4 a b -c 2 -i 0.05
 copy a b tcp 6 300000

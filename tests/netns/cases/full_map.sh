@@ -18,10 +18,15 @@ policy 'allow a -> b'
 wait_for 10 "new policy on a" same_rev a
 wait_for 10 "new policy on b" same_rev b
 ping4 a b -c 1
+ip -n "$P-a" route add default via "${ADDR4[c]}"
 policy "allow a -> b
 $(for i in {1..40}; do echo "protect 10.99.$i.0/24"; done)"
 wait_for 10 "news of the full map" eval 'ctlj a status | jq -e ".healthy == false and (.problems | length > 0)"'
 ping4 a b -c 2 -i 0.1 || fail "the session with b suffered"
-policy 'allow a -> b'
-wait_for 10 "health" eval 'ctlj a status | jq -e ".healthy"'
+# what does not fit is covered, so dropped, not sent in clear
+capture_start wire a
+on a ping -n -q -c 2 -i 0.1 -W 1 10.99.40.1 >/dev/null 2>&1 || true
+capture_stop wire
+(($(packets wire "host 10.99.40.1") == 0)) || fail "a prefix beyond the limit was sent to in clear"
+ctl a doctor >/dev/null || (($? == 4)) || fail "doctor"
 assert_no_leak a b

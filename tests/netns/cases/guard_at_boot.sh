@@ -10,7 +10,7 @@ ping4 a b -c 1
 host_stop a
 # a reboot forgets everything in the kernel
 find "$PIN/a" -depth -delete
-wait_for 5 "end of the programs" eval '! on a bpftool net show | grep -q eth0'
+[[ -z $(on a "$HOOKS" eth0) ]] || fail "programs are left without pins"
 capture_start open a
 on a ping -4 -n -q -c 1 -W 1 "${ADDR4[b]}" >/dev/null || true
 capture_stop open

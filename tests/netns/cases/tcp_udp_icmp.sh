@@ -19,6 +19,6 @@ done
 capture_stop wire
 assert_no_plaintext wire "${CANARY:0:12}"
 assert_only_sealed wire a b
-assert_sealed wire 1000
+assert_sealed wire 300
 assert_no_leak a b
 [[ $(status_of a '.interfaces[0].wire') == "$WIRE" ]] || fail "the wire is not $WIRE: $(status_of a '.interfaces')"
