@@ -9,10 +9,11 @@
 #include "maps.h"
 #include "parse.h"
 
-#define ND_HOP_LIMIT 255   /* RFC 4861 §7.1: proof that no router forwarded it */
-#define ND_TYPE_FIRST 133  /* router solicitation */
-#define ND_TYPE_LAST 137   /* redirect */
-#define ND_LEN_MAX 128	   /* a unicast solicitation or advertisement with its options; not room for data */
+#define ND_HOP_LIMIT 255  /* RFC 4861 §7.1: proof that no router forwarded it */
+#define ND_TYPE_FIRST 133 /* router solicitation */
+#define ND_TYPE_LAST 137  /* redirect */
+#define ND_LEN_MAX \
+	128 /* a unicast solicitation or advertisement with its options; not room for data */
 #define DHCP_SERVER 67
 #define DHCP_CLIENT 68
 #define DHCP_COOKIE_OFF 236 /* RFC 2131 §3 */
@@ -99,7 +100,7 @@ static __always_inline bool is_channel(const struct pkt *p)
 
 static __always_inline const struct mvpn_protected *protected_by(const __u8 addr[16])
 {
-	struct mvpn_lpm_key k = { .prefixlen = 128 };
+	struct mvpn_lpm_key k = {.prefixlen = 128};
 
 	__builtin_memcpy(k.addr, addr, 16);
 	return bpf_map_lookup_elem(&protected, &k);

@@ -116,50 +116,57 @@ static __always_inline int to_tap(struct __sk_buff *skb, bool raw, const struct 
 	return c ? bpf_redirect(c->tap_ifindex, 0) : TC_ACT_SHOT;
 }
 
+static __always_inline bool passes(enum mvpn_counter verdict)
+{
+	return verdict == MVPN_C_PASS_UNPROTECTED || verdict == MVPN_C_PASS_NEVER ||
+	       verdict == MVPN_C_PASS_OWN || verdict == MVPN_C_PASS_SERVER;
+}
+
+/* a verdict that does not let it pass: counted, accounted and done */
+static __always_inline int hold_or_drop(struct __sk_buff *skb, bool raw, const struct pkt *p,
+					__u32 peer, enum mvpn_counter verdict)
+{
+	count(verdict, segments(skb));
+	if (verdict == MVPN_C_DROP_MALFORMED)
+		return TC_ACT_SHOT;
+	flow_account(skb, p, peer, verdict);
+	if (verdict == MVPN_C_TO_TAP_HELD)
+		event_miss(skb, p, peer, verdict);
+	if (verdict == MVPN_C_TO_TAP || verdict == MVPN_C_TO_TAP_HELD)
+		return to_tap(skb, raw, p);
+	return TC_ACT_SHOT;
+}
+
 static __always_inline int egress_any(struct __sk_buff *skb, bool raw)
 {
 	struct pkt p = {};
 	__u32 peer = MVPN_PEER_NONE;
 	enum mvpn_counter verdict = judge(skb, raw, &p, &peer);
 
+	if (!passes(verdict))
+		return hold_or_drop(skb, raw, &p, peer, verdict);
 	count(verdict, segments(skb));
-	switch (verdict) {
-	case MVPN_C_PASS_UNPROTECTED:
-	case MVPN_C_PASS_NEVER:
-	case MVPN_C_PASS_OWN:
-	case MVPN_C_PASS_SERVER:
-		return NEXT;
-	case MVPN_C_DROP_MALFORMED:
-		return TC_ACT_SHOT;
-	default:
-		break;
-	}
-	flow_account(skb, &p, peer, verdict);
-	if (verdict == MVPN_C_TO_TAP_HELD)
-		event_miss(skb, &p, peer, verdict);
-	if (verdict == MVPN_C_TO_TAP || verdict == MVPN_C_TO_TAP_HELD)
-		return to_tap(skb, raw, &p);
-	return TC_ACT_SHOT;
+	skb->cb[0] = MVPN_LET_BY;
+	return NEXT;
 }
 
+/*
+ * What egress has let by and is protected all the same became so this very instant: it gets the new verdict. Without
+ * egress's stamp there was no egress, and that is a leak.
+ */
 static __always_inline int leak_any(struct __sk_buff *skb, bool raw)
 {
 	struct pkt p = {};
-	__u32 peer;
+	__u32 peer = MVPN_PEER_NONE;
+	enum mvpn_counter verdict = judge(skb, raw, &p, &peer);
 
-	switch (judge(skb, raw, &p, &peer)) {
-	case MVPN_C_PASS_UNPROTECTED:
-	case MVPN_C_PASS_NEVER:
-	case MVPN_C_PASS_OWN:
-	case MVPN_C_PASS_SERVER:
+	if (passes(verdict))
 		return NEXT;
-	case MVPN_C_DROP_MALFORMED:
-		count(MVPN_C_DROP_MALFORMED, segments(skb));
-		return TC_ACT_SHOT;
-	default:
+	if (skb->cb[0] != MVPN_LET_BY && verdict != MVPN_C_DROP_MALFORMED) {
 		count(MVPN_C_LEAK, segments(skb));
 		return TC_ACT_SHOT;
 	}
+	return hold_or_drop(skb, raw, &p, peer, verdict);
 }
 
 static __always_inline bool to_data_port(const struct pkt *p)

@@ -43,8 +43,8 @@ static __always_inline const struct udp_hdr *parse_udp(const void *data, const v
 	if (*type == bpf_htons(ETH_P_IP)) {
 		const struct ip4_hdr *ip = l3;
 
-		if ((const void *)(ip + 1) > end || ip->ver_ihl != 0x45 || ip->proto != IPPROTO_UDP ||
-		    (ip->frag & bpf_htons(IP_FRAGMENT_BITS)))
+		if ((const void *)(ip + 1) > end || ip->ver_ihl != 0x45 ||
+		    ip->proto != IPPROTO_UDP || (ip->frag & bpf_htons(IP_FRAGMENT_BITS)))
 			return NULL;
 		return (const void *)(ip + 1);
 	}

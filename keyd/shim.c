@@ -53,9 +53,10 @@ static int dirs_make(const char *pin_dir, char **ret_error)
 		return shim_fail(ret_error, r, "cannot make the pin directory %s: %s", pin_dir,
 				 strerror(-r));
 	if (statfs(pin_dir, &fs) < 0 || (__u32)fs.f_type != BPF_FS_MAGIC)
-		return shim_fail(ret_error, -EINVAL,
-				 "the pin directory %s is not on a BPF file system; choose one below " BPFFS,
-				 pin_dir);
+		return shim_fail(
+			ret_error, -EINVAL,
+			"the pin directory %s is not on a BPF file system; choose one below " BPFFS,
+			pin_dir);
 	return 0;
 }
 
@@ -72,21 +73,25 @@ static int map_adopt(struct shim *s, struct bpf_map *map, char **ret_error)
 		return -ENOMEM;
 	fd = bpf_obj_get(path);
 	if (fd < 0) {
-		r = errno == ENOENT ? 0 :
-				      shim_fail(ret_error, -errno, "cannot open the pinned map %s: %s",
-						path, strerror(errno));
+		r = errno == ENOENT
+			    ? 0
+			    : shim_fail(ret_error, -errno, "cannot open the pinned map %s: %s",
+					path, strerror(errno));
 		goto out;
 	}
 	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0) {
-		r = shim_fail(ret_error, -errno, "%s is no map: %s; remove it", path, strerror(errno));
+		r = shim_fail(ret_error, -errno, "%s is no map: %s; remove it", path,
+			      strerror(errno));
 		goto out;
 	}
 	if (info.type != bpf_map__type(map) || info.key_size != bpf_map__key_size(map) ||
 	    info.value_size != bpf_map__value_size(map) ||
 	    info.max_entries != bpf_map__max_entries(map)) {
 		r = shim_fail(ret_error, -ESTALE,
-			      "the pinned map %s has another layout (type %u, key %u B, value %u B, %u entries) "
-			      "than this version needs (%u, %u B, %u B, %u): detach every interface with the "
+			      "the pinned map %s has another layout (type %u, key %u B, value %u "
+			      "B, %u entries) "
+			      "than this version needs (%u, %u B, %u B, %u): detach every "
+			      "interface with the "
 			      "version that made it, or remove %s",
 			      path, info.type, info.key_size, info.value_size, info.max_entries,
 			      bpf_map__type(map), bpf_map__key_size(map), bpf_map__value_size(map),
@@ -112,7 +117,8 @@ static int map_pin(struct shim *s, struct bpf_map *map, char **ret_error)
 	if (!path)
 		return -ENOMEM;
 	if (bpf_obj_pin(bpf_map__fd(map), path) < 0 && errno != EEXIST)
-		r = shim_fail(ret_error, -errno, "cannot pin the map %s: %s", path, strerror(errno));
+		r = shim_fail(ret_error, -errno, "cannot pin the map %s: %s", path,
+			      strerror(errno));
 	free(path);
 	return r;
 }
@@ -156,7 +162,7 @@ static int load(struct shim *s, const struct shim_opts *o, char **ret_error)
 		bpf_map__set_max_entries(s->bpf->maps.protected, o->protected_max);
 	if (o->keys_max)
 		bpf_map__set_max_entries(s->bpf->maps.keys, o->keys_max);
-	bpf_object__for_each_map(map, s->bpf->obj) {
+	for (map = NULL; (map = bpf_object__next_map(s->bpf->obj, map));) {
 		r = bpf_map__is_internal(map) ? 0 : map_adopt(s, map, ret_error);
 		if (r < 0)
 			return r;
@@ -167,7 +173,7 @@ static int load(struct shim *s, const struct shim_opts *o, char **ret_error)
 				 "the kernel does not load the BPF programs: %s (needs CAP_BPF, "
 				 "CAP_NET_ADMIN, CAP_PERFMON and Linux 6.1)\n%s",
 				 strerror(-r), shim_log_tail());
-	bpf_object__for_each_map(map, s->bpf->obj) {
+	for (map = NULL; (map = bpf_object__next_map(s->bpf->obj, map));) {
 		r = bpf_map__is_internal(map) ? 0 : map_pin(s, map, ret_error);
 		if (r < 0)
 			return r;
@@ -175,7 +181,8 @@ static int load(struct shim *s, const struct shim_opts *o, char **ret_error)
 	return 0;
 }
 
-int shim_open_with(struct shim **ret, const char *pin_dir, const struct shim_opts *o, char **ret_error)
+int shim_open_with(struct shim **ret, const char *pin_dir, const struct shim_opts *o,
+		   char **ret_error)
 {
 	struct shim *s = calloc(1, sizeof(*s));
 	int r;
@@ -253,7 +260,8 @@ static int remove_tree(const char *dir)
 			break;
 		}
 		if (unlink(path) < 0) {
-			int err = errno, sub = err == EISDIR || err == EPERM ? remove_tree(path) : -err;
+			int err = errno,
+			    sub = err == EISDIR || err == EPERM ? remove_tree(path) : -err;
 
 			if (sub < 0 && r == 0)
 				r = sub;
@@ -274,6 +282,19 @@ static int detach_one(void *arg, const struct shim_iface *i)
 int shim_purge(struct shim *s)
 {
 	int r = shim_ifaces_each(s, detach_one, s);
+	char *parent, *slash;
 
-	return r < 0 ? r : remove_tree(s->pin_dir);
+	if (r < 0)
+		return r;
+	r = remove_tree(s->pin_dir);
+	/* /sys/fs/bpf/mvpn, unless another version or instance is in it */
+	if (r == 0 && strncmp(s->pin_dir, BPFFS "/", strlen(BPFFS) + 1) == 0 &&
+	    (parent = strdup(s->pin_dir))) {
+		slash = strrchr(parent, '/');
+		*slash = 0;
+		if (strlen(parent) > strlen(BPFFS))
+			rmdir(parent);
+		free(parent);
+	}
+	return r;
 }

@@ -3,7 +3,7 @@
  * The network shim from user space: load, pin, adopt and attach the BPF programs, and write their maps. Everything is
  * pinned below the pin directory (/sys/fs/bpf/mvpn/v1), so that it outlives keyd:
  *
- *   protected keys config exempt own_sockets flows event_rate events spis counters     maps
+ *   protected keys config exempt own_sockets flows event_rate events spis counters ifaces     maps
  *   if/IFACE/{egress,ingress,leak}    TCX links, or programs where clsact filters are used (kernel < 6.6)
  *   if/IFACE/{xdp,xsks}               XDP link and XSKMAP when the AF_XDP wire is in use
  *
@@ -35,8 +35,11 @@ int shim_key_clear(struct shim *s, uint32_t peer);
 int shim_keys_clear_all(struct shim *s); /* a new life of keyd: no session survives */
 int shim_exempt_add(struct shim *s, const struct mvpn_endpoint *tcp);
 int shim_exempt_clear(struct shim *s);
+/* exactly these, with no instant at which one of them is missing that was there before */
+int shim_exempt_set(struct shim *s, const struct mvpn_endpoint *tcp, unsigned n);
 int shim_own_socket_add(struct shim *s, uint64_t cookie);
 int shim_own_sockets_clear(struct shim *s);
+int shim_own_sockets_set(struct shim *s, const uint64_t *cookies, unsigned n); /* exactly these, likewise */
 int shim_spi_set(struct shim *s, uint32_t spi);
 int shim_spi_clear(struct shim *s, uint32_t spi);
 int shim_spis_clear_all(struct shim *s);

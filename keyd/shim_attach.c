@@ -42,7 +42,8 @@ static int dev_get(const char *iface, struct dev *ret, char **ret_error)
 
 	if (strlen(iface) >= IFNAMSIZ || !(ret->ifindex = if_nametoindex(iface)))
 		return shim_fail(ret_error, -ENODEV,
-				 "there is no interface %s; `ip link` lists those there are", iface);
+				 "there is no interface %s; `ip link` lists those there are",
+				 iface);
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
@@ -68,7 +69,8 @@ static int dev_get(const char *iface, struct dev *ret, char **ret_error)
 		return 0;
 	default:
 		return shim_fail(ret_error, -EOPNOTSUPP,
-				 "%s is neither an Ethernet nor a bare IP interface (ARP type %u): attach to "
+				 "%s is neither an Ethernet nor a bare IP interface (ARP type %u): "
+				 "attach to "
 				 "the interface above or below it",
 				 iface, ifr.ifr_hwaddr.sa_family);
 	}
@@ -122,8 +124,8 @@ static int tcx_set(struct shim *s, const char *iface, const struct dev *d, enum 
 		close(link);
 		return r;
 	}
-	link = bpf_link_create(prog, (int)d->ifindex, which == SHIM_INGRESS ? TCX_INGRESS : TCX_EGRESS,
-			       &o);
+	link = bpf_link_create(prog, (int)d->ifindex,
+			       which == SHIM_INGRESS ? TCX_INGRESS : TCX_EGRESS, &o);
 	if (link < 0)
 		return errno == EINVAL ? -EOPNOTSUPP : -errno;
 	*ret_fresh = true;
@@ -180,8 +182,8 @@ static int set_all(struct shim *s, const char *iface, const struct dev *d, enum 
 
 	/* egress before leak: a packet between the two would be counted as leaked */
 	for (int i = 0; i < SHIM_PROGS; i++) {
-		r = hook == SHIM_TCX ? tcx_set(s, iface, d, i, &fresh[i]) :
-				       filter_set(s, iface, d, i, &fresh[i]);
+		r = hook == SHIM_TCX ? tcx_set(s, iface, d, i, &fresh[i])
+				     : filter_set(s, iface, d, i, &fresh[i]);
 		if (r < 0) {
 			if (r != -EOPNOTSUPP || i > 0)
 				shim_fail(ret_error, r, "cannot attach %s to %s (%s): %s%s%s",
@@ -277,7 +279,7 @@ int shim_attach(struct shim *s, const char *iface, struct shim_iface *ret, char 
 	follow_rename(s, iface, d.ifindex);
 	hook = hook_now(s, iface, d.ifindex);
 	if (shim_iface_get(s, iface, &mark) < 0 || mark.ifindex != d.ifindex)
-		mark = (struct mvpn_iface){ .ifindex = d.ifindex };
+		mark = (struct mvpn_iface){.ifindex = d.ifindex};
 	r = shim_iface_set(s, iface, &mark);
 	if (r < 0)
 		return shim_fail(ret_error, r, "cannot note that %s is attached: %s%s", iface,
@@ -325,8 +327,8 @@ int shim_detach(struct shim *s, const char *iface, char **ret_error)
 		return -ENOMEM;
 	if (strlen(iface) >= IFNAMSIZ || stat(dir, &st) < 0) {
 		free(dir);
-		return shim_fail(ret_error, -ENOENT, "%s is not attached; `mvpnctl status` lists what is",
-				 iface);
+		return shim_fail(ret_error, -ENOENT,
+				 "%s is not attached; `mvpnctl status` lists what is", iface);
 	}
 	shim_log_reset();
 	shim_detach_xdp(s, iface);

@@ -94,7 +94,8 @@ static int tally_classifier(const struct nlmsghdr *nh, void *arg)
 	struct tally *y = arg;
 
 	/* the kernel tells of a priority's classifier first, with handle 0, then of what is in it */
-	if (nh->nlmsg_type == RTM_NEWTFILTER && !t->tcm_handle && TC_H_MAJ(t->tcm_info) >> 16 < y->below)
+	if (nh->nlmsg_type == RTM_NEWTFILTER && !t->tcm_handle &&
+	    TC_H_MAJ(t->tcm_info) >> 16 < y->below)
 		y->n++;
 	return MNL_CB_OK;
 }
@@ -103,7 +104,7 @@ static int classifiers_below(unsigned ifindex, __u32 parent, unsigned prio)
 {
 	struct mnl_socket *nl = mnl_socket_open(NETLINK_ROUTE);
 	char buf[DUMP_B];
-	struct tally y = { .below = prio };
+	struct tally y = {.below = prio};
 	struct nlmsghdr *nh = mnl_nlmsg_put_header(buf);
 	unsigned seq = (unsigned)time(NULL);
 	struct tcmsg *t;
@@ -125,7 +126,8 @@ static int classifiers_below(unsigned ifindex, __u32 parent, unsigned prio)
 		do {
 			ssize_t n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
 
-			r = n < 0 ? -1 : mnl_cb_run(buf, (size_t)n, seq, port, tally_classifier, &y);
+			r = n < 0 ? -1
+				  : mnl_cb_run(buf, (size_t)n, seq, port, tally_classifier, &y);
 		} while (r > 0);
 	}
 	r = r < 0 ? -errno : y.n;
@@ -140,9 +142,9 @@ int clsact_before(unsigned ifindex, enum shim_prog which)
 {
 	unsigned prio = find(ifindex, which);
 
-	return prio ? classifiers_below(ifindex, which == SHIM_INGRESS ? PARENT_INGRESS : PARENT_EGRESS,
-				    prio) :
-		      0;
+	return prio ? classifiers_below(
+			      ifindex, which == SHIM_INGRESS ? PARENT_INGRESS : PARENT_EGRESS, prio)
+		    : 0;
 }
 
 void clsact_remove_unused(unsigned ifindex)

@@ -48,9 +48,9 @@ static void iface_read(struct shim *s, const char *name, struct shim_iface *ret)
 		unsigned ifindex = shim_link_ifindex(fd);
 
 		if (ifindex && bpf_xdp_query((int)ifindex, 0, &q) == 0)
-			ret->xdp = q.attach_mode == XDP_ATTACHED_SKB ? SHIM_XDP_GENERIC :
-				   q.attach_mode == XDP_ATTACHED_DRV ? SHIM_XDP_NATIVE :
-								       SHIM_XDP_NONE;
+			ret->xdp = q.attach_mode == XDP_ATTACHED_SKB   ? SHIM_XDP_GENERIC
+				   : q.attach_mode == XDP_ATTACHED_DRV ? SHIM_XDP_NATIVE
+								       : SHIM_XDP_NONE;
 		close(fd);
 	}
 	free(path);
@@ -143,7 +143,7 @@ static int tcx_before(unsigned ifindex, int link, bool in, char **list)
 
 int shim_before_us(struct shim *s, const char *iface, char **ret_names)
 {
-	static const enum shim_prog hooks[] = { SHIM_EGRESS, SHIM_INGRESS };
+	static const enum shim_prog hooks[] = {SHIM_EGRESS, SHIM_INGRESS};
 	unsigned ifindex = if_nametoindex(iface);
 	char *list = NULL;
 	int r = 0;

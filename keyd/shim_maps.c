@@ -24,23 +24,35 @@ static int unset(int fd, const void *key)
 	return bpf_map_delete_elem(fd, key) < 0 ? -errno : 0;
 }
 
-/* every key out; the next one is asked for before its predecessor goes, else the walk starts again */
-static int clear(int fd)
+/*
+ * Every key out but the `nkeep` ones at `keep`, each of `size` bytes. The next key is asked for before its predecessor
+ * goes, else the walk starts again.
+ */
+static int clear_but(int fd, const void *keep, unsigned nkeep, size_t size)
 {
 	char a[64], b[64]; /* keys are at most 40 bytes */
 	char *cur = a, *next = b, *t;
+	bool kept;
 	int r;
 
 	r = bpf_map_get_next_key(fd, NULL, cur);
 	while (r == 0) {
 		r = bpf_map_get_next_key(fd, cur, next);
-		if (bpf_map_delete_elem(fd, cur) < 0 && errno != ENOENT)
+		kept = false;
+		for (unsigned i = 0; i < nkeep && !kept; i++)
+			kept = memcmp(cur, (const char *)keep + i * size, size) == 0;
+		if (!kept && bpf_map_delete_elem(fd, cur) < 0 && errno != ENOENT)
 			return -errno;
 		t = cur;
 		cur = next;
 		next = t;
 	}
 	return 0;
+}
+
+static int clear(int fd)
+{
+	return clear_but(fd, NULL, 0, 0);
 }
 
 int shim_config(struct shim *s, const struct mvpn_config *c)
@@ -59,7 +71,7 @@ int shim_get_config(struct shim *s, struct mvpn_config *ret)
 
 static struct mvpn_lpm_key lpm_key(const struct mvpn_prefix *p)
 {
-	struct mvpn_lpm_key k = { .prefixlen = p->len };
+	struct mvpn_lpm_key k = {.prefixlen = p->len};
 
 	memcpy(k.addr, p->addr.b, sizeof(k.addr));
 	return k;
@@ -68,7 +80,7 @@ static struct mvpn_lpm_key lpm_key(const struct mvpn_prefix *p)
 int shim_protect(struct shim *s, const struct mvpn_prefix *p, uint32_t peer, uint32_t flags)
 {
 	struct mvpn_lpm_key k = lpm_key(p);
-	struct mvpn_protected v = { .peer = peer, .flags = flags };
+	struct mvpn_protected v = {.peer = peer, .flags = flags};
 
 	/* an index beyond event_rate would never be announced to keyd */
 	if (p->len > 128 || peer >= MVPN_PEERS_MAX)
@@ -95,7 +107,7 @@ int shim_protected_each(struct shim *s,
 	r = bpf_map_get_next_key(fd, NULL, &keys[0]);
 	while (r == 0) {
 		struct mvpn_lpm_key *k = &keys[i];
-		struct mvpn_prefix p = { .len = k->prefixlen };
+		struct mvpn_prefix p = {.len = k->prefixlen};
 		struct mvpn_protected v;
 
 		/* before fn, which may take this one out */
@@ -127,13 +139,19 @@ int shim_keys_clear_all(struct shim *s)
 	return clear(FD(s, keys));
 }
 
-int shim_exempt_add(struct shim *s, const struct mvpn_endpoint *tcp)
+static struct mvpn_exempt exempt_key(const struct mvpn_endpoint *tcp)
 {
-	struct mvpn_exempt e = { .port = htons(tcp->port), .proto = IPPROTO_TCP };
-	__u32 one = 1;
+	struct mvpn_exempt e = {.port = htons(tcp->port), .proto = IPPROTO_TCP};
 
 	memcpy(e.addr, tcp->addr.b, sizeof(e.addr));
-	return set(FD(s, exempt), &e, &one);
+	return e;
+}
+
+int shim_exempt_add(struct shim *s, const struct mvpn_endpoint *tcp)
+{
+	struct mvpn_exempt e = exempt_key(tcp);
+
+	return set(FD(s, exempt), &e, &(__u32){1});
 }
 
 int shim_exempt_clear(struct shim *s)
@@ -141,16 +159,50 @@ int shim_exempt_clear(struct shim *s)
 	return clear(FD(s, exempt));
 }
 
+int shim_exempt_set(struct shim *s, const struct mvpn_endpoint *tcp, unsigned n)
+{
+	struct mvpn_exempt keep[MVPN_EXEMPT_MAX];
+	int r;
+
+	if (n > MVPN_EXEMPT_MAX)
+		return -ENOSPC;
+	for (unsigned i = 0; i < n; i++)
+		keep[i] = exempt_key(&tcp[i]);
+	/* what is left of the old set may fill the map: then room is made first, and those that stay, stay */
+	for (unsigned i = 0; i < n; i++) {
+		r = set(FD(s, exempt), &keep[i], &(__u32){1});
+		if (r == -ENOSPC && (r = clear_but(FD(s, exempt), keep, n, sizeof(keep[0]))) == 0)
+			r = set(FD(s, exempt), &keep[i], &(__u32){1});
+		if (r < 0)
+			return r;
+	}
+	return clear_but(FD(s, exempt), keep, n, sizeof(keep[0]));
+}
+
 int shim_own_socket_add(struct shim *s, uint64_t cookie)
 {
-	__u32 one = 1;
-
-	return set(FD(s, own_sockets), &cookie, &one);
+	return set(FD(s, own_sockets), &cookie, &(__u32){1});
 }
 
 int shim_own_sockets_clear(struct shim *s)
 {
 	return clear(FD(s, own_sockets));
+}
+
+int shim_own_sockets_set(struct shim *s, const uint64_t *cookies, unsigned n)
+{
+	int fd = FD(s, own_sockets), r;
+
+	if (n > MVPN_OWN_SOCKETS_MAX)
+		return -ENOSPC;
+	for (unsigned i = 0; i < n; i++) {
+		r = shim_own_socket_add(s, cookies[i]);
+		if (r == -ENOSPC && (r = clear_but(fd, cookies, n, sizeof(*cookies))) == 0)
+			r = shim_own_socket_add(s, cookies[i]);
+		if (r < 0)
+			return r;
+	}
+	return clear_but(fd, cookies, n, sizeof(*cookies));
 }
 
 int shim_spi_set(struct shim *s, uint32_t spi)

@@ -75,8 +75,8 @@ char *shim_pin_if(const struct shim *s, const char *iface, const char *name)
 			*to++ = *iface;
 	}
 	*to = 0;
-	return asprintf(&path, "%s/if/%s%s%s", s->pin_dir, safe, *name ? "/" : "", name) < 0 ? NULL :
-											       path;
+	return asprintf(&path, "%s/if/%s%s%s", s->pin_dir, safe, *name ? "/" : "", name) < 0 ? NULL
+											     : path;
 }
 
 void shim_iface_unescape(const char *dirent, char ret[static 16])

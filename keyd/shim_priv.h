@@ -13,7 +13,8 @@ struct shim_opts {
 	bool no_tcx; /* clsact filters even where the kernel has TCX; the environment variable MVPN_NO_TCX does the same */
 	unsigned protected_max, keys_max; /* 0: MVPN_PREFIXES_MAX, MVPN_PEERS_MAX */
 };
-int shim_open_with(struct shim **ret, const char *pin_dir, const struct shim_opts *o, char **ret_error);
+int shim_open_with(struct shim **ret, const char *pin_dir, const struct shim_opts *o,
+		   char **ret_error);
 
 /* the XDP object of one interface, in this process */
 struct shim_wire {
@@ -33,7 +34,8 @@ struct shim {
 };
 
 /* set *ret_error (which may be NULL) to a malloc'ed message and return err: "return shim_fail(…)" */
-int shim_fail(char **ret_error, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int shim_fail(char **ret_error, int err, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 /* libbpf is quiet; what it last said, the verifier's log above all, is kept for messages. "" when it said nothing */
 void shim_log_reset(void);
 const char *shim_log_tail(void);
@@ -41,7 +43,8 @@ const char *shim_log_tail(void);
 /* pin_dir/NAME; or with an interface, pin_dir/if/IFACE/NAME ('.' of the name as %2e: bpffs refuses dots). NULL: no memory */
 char *shim_pin(const struct shim *s, const char *name);
 char *shim_pin_if(const struct shim *s, const char *iface, const char *name);
-void shim_iface_unescape(const char *dirent, char ret[static 16]); /* "" when it is not one of ours */
+void shim_iface_unescape(const char *dirent,
+			 char ret[static 16]);	/* "" when it is not one of ours */
 int shim_pin_replace(int fd, const char *path); /* pin, over what may be there */
 
 /* what a pin is */
@@ -55,7 +58,12 @@ int shim_iface_set(struct shim *s, const char *iface, const struct mvpn_iface *v
 void shim_iface_clear(struct shim *s, const char *iface);
 
 /* ---- clsact filters (shim_clsact.c) ---- */
-enum shim_prog { SHIM_EGRESS, SHIM_LEAK, SHIM_INGRESS, SHIM_PROGS }; /* in the order of attachment */
+enum shim_prog {
+	SHIM_EGRESS,
+	SHIM_LEAK,
+	SHIM_INGRESS,
+	SHIM_PROGS
+}; /* in the order of attachment */
 extern const char *const shim_prog_names[SHIM_PROGS];
 /* *ret_made: the qdisc was not there before */
 int clsact_create(unsigned ifindex, bool *ret_made);

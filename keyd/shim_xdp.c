@@ -94,7 +94,8 @@ static int link_live(const char *path, unsigned ifindex, enum shim_xdp mode)
 		return -1;
 	case SHIM_PIN_LINK:
 		if (shim_link_ifindex(fd) == ifindex && bpf_xdp_query((int)ifindex, 0, &q) == 0 &&
-		    q.attach_mode == (mode == SHIM_XDP_NATIVE ? XDP_ATTACHED_DRV : XDP_ATTACHED_SKB))
+		    q.attach_mode ==
+			    (mode == SHIM_XDP_NATIVE ? XDP_ATTACHED_DRV : XDP_ATTACHED_SKB))
 			return fd;
 		bpf_link_detach(fd);
 		break;
@@ -111,7 +112,7 @@ static int link_set(struct wire_bpf *w, const char *path, unsigned ifindex, enum
 {
 	LIBBPF_OPTS(bpf_link_create_opts, o,
 		    .flags = mode == SHIM_XDP_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
-	int progs[] = { bpf_program__fd(w->progs.wire), bpf_program__fd(w->progs.wire_frags) };
+	int progs[] = {bpf_program__fd(w->progs.wire), bpf_program__fd(w->progs.wire_frags)};
 	int link = link_live(path, ifindex, mode), r = -EINVAL;
 
 	for (unsigned i = 0; i < 2 && link >= 0; i++) {
@@ -148,7 +149,8 @@ static int explain(char **ret_error, int r, const char *iface, enum shim_xdp mod
 
 	if (r == -EBUSY || r == -EEXIST)
 		return shim_fail(ret_error, -EBUSY,
-				 "%s has another XDP program already (`ip link show %s` names it): remove it, or "
+				 "%s has another XDP program already (`ip link show %s` names it): "
+				 "remove it, or "
 				 "attach with --wire udp",
 				 iface, iface);
 	return shim_fail(ret_error, r, "cannot attach XDP to %s in %s mode: %s%s%s", iface, how,

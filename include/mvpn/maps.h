@@ -60,6 +60,9 @@ struct mvpn_exempt {
 
 /* own_sockets: BPF_MAP_TYPE_HASH u64 socket cookie -> u32; packets of these sockets are ours, sealed already */
 
+/* in skb->cb[0]: egress has judged this packet and let it by, so what the last hook finds protected became so since */
+#define MVPN_LET_BY 0x6d76706e
+
 /* flows: BPF_MAP_TYPE_LRU_HASH */
 struct mvpn_flow_key {
 	__u8 src[16];
