@@ -10,7 +10,6 @@
 #define FRAME_FILL_B 60000   /* of MVPN_CHAN_PLAIN_MAX_B; an entry is far smaller than the rest */
 #define RING 1024	     /* deltas kept */
 #define QUEUE_B (256 << 10)  /* bytes that pushes leave queued in one channel before they wait for it */
-#define STALE_DELTAS 256     /* a snapshot older than so many deltas is made anew for the next channel */
 #define DIRTY_MAX 200000     /* changes collected at once; over it everybody gets a snapshot */
 
 struct snapshot {
@@ -174,7 +173,8 @@ static int snapshot_make(struct push *p)
 
 static struct snapshot *snapshot_get(struct push *p)
 {
-	if (!p->latest || p->next_seq - p->latest->seq > STALE_DELTAS) {
+	/* never an older one: committing it would let go, for a moment, of what the device protects already */
+	if (!p->latest || p->next_seq != p->latest->seq) {
 		int r = snapshot_make(p);
 
 		if (r < 0) {

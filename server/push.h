@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The protected set on its way to every channel. Changes are collected until the loop comes round, encoded once
- * as a delta, kept in a ring, and copied to each channel as fast as it reads. A new channel gets a snapshot (shared
- * by many, as long as the ring still holds the deltas since it was made), then the deltas after it. A channel that falls
- * out of the ring gets a snapshot again: nothing queues without bound.
+ * as a delta, kept in a ring, and copied to each channel as fast as it reads. A new channel gets a snapshot (shared by
+ * all that come before the next change), then the deltas after it. A channel that falls out of the ring gets a snapshot
+ * again: nothing queues without bound.
  */
 #ifndef SERVER_PUSH_H
 #define SERVER_PUSH_H

@@ -41,7 +41,7 @@ struct device {
 	/* of the present channel; NULL: offline */
 	struct conn *conn;
 	uint16_t udp_port;
-	bool renew; /* what it owns has changed: its sessions name the wrong prefixes */
+	bool renew; /* it has lost a prefix that its sessions name */
 	struct hnode by_id, by_pk, by_name;
 };
 

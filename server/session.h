@@ -18,8 +18,9 @@ int session_cut_device(struct server *s, const struct device *d, enum mvpn_reaso
 /* end the sessions that the policy forbids now, and tell both ends */
 int session_cut_forbidden(struct server *s);
 /*
- * What a device owns has changed, and the sessions' selectors are bound into their keys: mark it; when the change has been
- * pushed, both ends of its sessions hear PEER_RESET and make new ones as they need them.
+ * A device has lost a prefix, and the sessions' selectors are bound into their keys: mark it; when the change has been
+ * pushed, both ends of its sessions hear PEER_RESET and make new ones as they need them. (What it gains the devices take
+ * in by a rekey.)
  */
 void session_mark(struct server *s, struct device *d); /* NULL is fine */
 void session_renew_marked(struct server *s);
