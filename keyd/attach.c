@@ -384,6 +384,7 @@ static void iface_changed(struct keyd *k, struct attachment *a)
 {
 	struct nl_link link;
 	char *text = NULL;
+	bool grown;
 
 	if (nl_link_get(k->nl, a->name, &link) || (a->ifindex && link.ifindex != a->ifindex)) {
 		if (a->ifindex)
@@ -400,9 +401,11 @@ static void iface_changed(struct keyd *k, struct attachment *a)
 		return;
 	}
 	a->up = link.flags & IFF_RUNNING;
+	grown = link.mtu > a->mtu;
 	a->mtu = link.mtu;
-	if (a->xdp && link.rx_queues && link.rx_queues != a->queues)
-		attach_wire_failed(k, a->ifindex, -ENXIO); /* every queue needs its socket */
+	/* every queue needs its socket, and frames fit the MTU of when they were made */
+	if (a->xdp && (grown || (link.rx_queues && link.rx_queues != a->queues)))
+		attach_wire_failed(k, a->ifindex, grown ? -EMSGSIZE : -ENXIO);
 }
 
 static void on_change(void *arg, enum nl_change what, unsigned ifindex)
