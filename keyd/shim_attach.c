@@ -317,7 +317,7 @@ out:
 
 int shim_detach(struct shim *s, const char *iface, char **ret_error)
 {
-	unsigned ifindex = if_nametoindex(iface);
+	unsigned ifindex = strlen(iface) < IFNAMSIZ ? if_nametoindex(iface) : 0;
 	char *dir = shim_pin_if(s, iface, "");
 	struct mvpn_iface mark;
 	struct stat st;
@@ -325,6 +325,8 @@ int shim_detach(struct shim *s, const char *iface, char **ret_error)
 
 	if (!dir)
 		return -ENOMEM;
+	if (ifindex)
+		follow_rename(s, iface, ifindex);
 	if (strlen(iface) >= IFNAMSIZ || stat(dir, &st) < 0) {
 		free(dir);
 		return shim_fail(ret_error, -ENOENT,

@@ -54,6 +54,9 @@ static void iface_read(struct shim *s, const char *name, struct shim_iface *ret)
 		close(fd);
 	}
 	free(path);
+	/* it may have been renamed since: shim_attach() and shim_detach() follow */
+	if (ret->ifindex && !if_indextoname(ret->ifindex, ret->name))
+		snprintf(ret->name, sizeof(ret->name), "%s", name);
 }
 
 int shim_ifaces_each(struct shim *s, int (*fn)(void *arg, const struct shim_iface *i), void *arg)

@@ -252,6 +252,37 @@ static void test_cut(void **state)
 	st_expect(s, EGRESS(s), &p, SHOT, MVPN_C_DROP_MALFORMED);
 }
 
+/* whatever else a packet says, its destination decides: no mutation of a protected one gets past either hook */
+static void test_mutations(void **state)
+{
+	static const char *const to[] = {"10.1.0.1", "fd01::1"};
+	struct shim *s = st_shim();
+	struct packet seed, p;
+	unsigned r = 1;
+
+	st_need_root();
+	for (unsigned n = 0; n < 20000; n++) {
+		unsigned dst, flips;
+
+		if (n % 1000 == 0)
+			st_alive(s);
+		pkt_simple(&seed, n % 2 ? "fd09::1" : "10.9.0.1", to[n % 2]);
+		dst = seed.l3 + (n % 2 ? 24 : 16);
+		p = seed;
+		flips = 1 + n / 2 % 8;
+		for (unsigned i = 0; i < flips; i++) {
+			unsigned at;
+
+			r = r * 1103515245 + 12345; /* the same packets each time */
+			at = seed.l3 + (r >> 8) % (seed.len - seed.l3);
+			if (at < dst || at >= dst + (n % 2 ? 16 : 4))
+				p.b[at] = (uint8_t)(r >> 20);
+		}
+		assert_int_not_equal(st_prog_run(EGRESS(s), &p, NULL), NEXT);
+		assert_int_equal(st_prog_run(LEAK(s), &p, NULL), SHOT);
+	}
+}
+
 struct seen {
 	unsigned n;
 	struct mvpn_event last;
@@ -394,6 +425,7 @@ int main(void)
 		cmocka_unit_test_setup(test_vlan, st_policy),
 		cmocka_unit_test_setup(test_fragments, st_policy),
 		cmocka_unit_test_setup(test_cut, st_policy),
+		cmocka_unit_test_setup(test_mutations, st_policy),
 		cmocka_unit_test_setup(test_events, st_policy),
 		cmocka_unit_test_setup(test_event_ring_full, st_policy),
 		cmocka_unit_test_setup(test_flows, st_policy),

@@ -68,13 +68,16 @@ static void test_names(void **state)
 	assert_int_equal(st_list(s, all), 1);
 	assert_string_equal(all[0].name, "v0.10");
 	st_run("ip link set v0.10 down && ip link set v0.10 name lan0");
+	assert_int_equal(st_list(s, all), 1);
+	assert_string_equal(all[0].name, "lan0");
 	i = st_attach(s, "lan0");
 	assert_false(i.fresh);
 	assert_int_equal(st_list(s, all), 1);
 	assert_string_equal(all[0].name, "lan0");
 	assert_int_equal(st_tcx_count("lan0", ST_TCX_EGRESS), 2);
-	st_detach(s, "lan0");
-	assert_int_equal(st_tcx_count("lan0", ST_TCX_EGRESS), 0);
+	st_run("ip link set lan0 name lan1");
+	st_detach(s, "lan1");
+	assert_int_equal(st_tcx_count("lan1", ST_TCX_EGRESS), 0);
 	assert_int_equal(st_list(s, all), 0);
 }
 
