@@ -144,6 +144,8 @@ main() {
 	note "server, a, b and c are network namespaces on one switch; c has never heard of mvpn."
 
 	title "1  A network"
+	setup
+	trap 'printf "%s\n  interrupted: cleaning up\n" "$PLAIN"; exit 130' INT
 	step "switch and four hosts"
 	topo_up server a b c
 	done_

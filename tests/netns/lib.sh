@@ -74,6 +74,7 @@ setup() {
 	trap 'teardown $?' EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
+	trap 'exit 141' PIPE
 }
 
 # end the processes with these ids: asked first, then made to
@@ -92,7 +93,7 @@ end_pids() {
 teardown() {
 	local status=$1 h pids=()
 	trap - ERR EXIT
-	trap '' INT TERM HUP
+	trap '' INT TERM HUP PIPE
 	set +e
 	((status == 0 || status == 77 || status >= 128)) || show_logs
 	if ((status == 0)) && compgen -G "$TMP/log/*" >/dev/null &&

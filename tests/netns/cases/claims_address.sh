@@ -16,7 +16,8 @@ ctl c enroll --token-file "$f" --name c >/dev/null || fail "enrolment of c"
 ctl c wait --timeout 10 >/dev/null
 attach c udp
 attach c udp mine
-wait_for 5 "refusal on c" eval '(($(counter c control addr_refused) > 0))'
+refused() { (($(counter c control addr_refused) > 0)); }
+wait_for 5 "refusal on c" refused
 policy 'allow * -> *'
 wait_for 5 "new policy on a" same_rev a
 srvj device show c | jq -e --arg a "${ADDR4[b]}" '[.prefixes[] | select(startswith($a))] | length == 0' >/dev/null ||
