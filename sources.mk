@@ -33,7 +33,9 @@ OBJS_unit_coalesce = $(call objs,keyd/dp,coalesce segment)
 OBJS_unit_hold = $(call objs,keyd/dp,hold)
 OBJS_unit_keytab = $(call objs,keyd,keytab)
 OBJS_unit_segment = $(call objs,keyd/dp,segment)
-UNIT += server server_bad
+UNIT += server server_bad policy store
+OBJS_unit_policy = $(call objs,server,policy policy_parse)
+OBJS_unit_store = $(call objs,server,store_sqlite store_device store_token store_session store_policy audit)
 OBJS_unit_server = $(call objs,server,$(filter-out main privileges,$(SERVER))) $(call objs,tests/sim,sim_server sim_device)
 OBJS_unit_server_bad = $(OBJS_unit_server)
 # tests/bpf/NAME.c, cmocka programs that need root: linked with keyd/shim
@@ -59,3 +61,5 @@ SRCS_fuzz_token := lib/crypto.c lib/token.c
 FUZZ += tap inner
 SRCS_fuzz_tap = $(addprefix keyd/dp/,segment.c icmp.c) lib/addr.c
 SRCS_fuzz_inner = keyd/dp/coalesce.c lib/addr.c
+FUZZ += policy
+SRCS_fuzz_policy := server/policy.c server/policy_parse.c lib/addr.c

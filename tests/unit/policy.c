@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The policy language: what it lets by, and how it refuses what is not in it. */
+#include "test.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../../server/policy.h"
+
+static struct policy *parse(const char *text)
+{
+	struct policy_error e = { 0 };
+	struct policy *p = NULL;
+
+	if (policy_parse(text, strlen(text), &p, &e) < 0)
+		fail_msg("%u:%u: %s", e.line, e.column, e.message);
+	return p;
+}
+
+static bool allows_in(const struct policy *p, const char *a, const char *b)
+{
+	struct policy_subject sa = { a, NULL, 0 }, sb = { b, NULL, 0 };
+
+	return policy_allows(p, &sa, &sb) != NULL;
+}
+
+static bool allows(const char *text, const char *a, const char *b)
+{
+	struct policy *p = parse(text);
+	bool r = allows_in(p, a, b);
+
+	policy_free(p);
+	return r;
+}
+
+static void nothing_is_allowed_by_default(void **state)
+{
+	assert_false(allows("", "a", "b"));
+	assert_false(allows("# a comment\n\n   \t\r\n", "a", "b"));
+	assert_false(allows("protect 10.0.0.0/8\ngroup g = a, b\n", "a", "b"));
+	assert_false(allows_in(NULL, "a", "b"));
+}
+
+static void a_rule_works_both_ways_unless_only(void **state)
+{
+	assert_true(allows("allow a -> b", "a", "b"));
+	assert_true(allows("allow a -> b", "b", "a"));
+	assert_true(allows("allow only a -> b\n", "a", "b"));
+	assert_false(allows("allow only a -> b\n", "b", "a"));
+	assert_false(allows("allow a -> b", "a", "c"));
+	assert_true(allows("allow a->b#x", "b", "a"));
+	assert_true(allows("allow * -> m", "m", "z"));
+	assert_true(allows("allow only * -> m", "z", "m"));
+	assert_false(allows("allow only * -> m", "m", "z"));
+	assert_true(allows("allow only -> b", "only", "b")); /* a device of that name */
+	assert_true(allows("allow only only -> only", "only", "only"));
+}
+
+static void groups_nest(void **state)
+{
+	static const char text[] = "group all = web, db\n"
+				   "group web = www1, www2\n"
+				   "allow web -> db\n"
+				   "group db = pg-1\n"
+				   "allow only monitor -> all";
+
+	assert_true(allows(text, "www2", "pg-1"));
+	assert_false(allows(text, "www1", "www2"));
+	assert_true(allows(text, "monitor", "www1"));
+	assert_true(allows(text, "monitor", "pg-1"));
+	assert_false(allows(text, "pg-1", "monitor"));
+	/* a device cannot become a group by its name */
+	assert_false(allows(text, "web", "pg-1"));
+}
+
+static void groups_of_the_token_count(void **state)
+{
+	static const char *const groups[] = { "red", "blue" };
+	struct policy *p = parse("group colours = blue\nallow red -> x\nallow only colours -> y\n");
+	struct policy_subject s = { "dev", groups, 2 }, x = { "x", NULL, 0 }, y = { "y", NULL, 0 };
+	const struct policy_rule *rule = policy_allows(p, &s, &x);
+
+	assert_non_null(rule);
+	assert_int_equal(rule->line, 2);
+	assert_non_null(policy_allows(p, &s, &y));
+	assert_null(policy_allows(p, &y, &s));
+	s.ngroups = 1;
+	assert_null(policy_allows(p, &s, &y));
+	policy_free(p);
+}
+
+static void protect_lines_are_read(void **state)
+{
+	struct policy *p = parse("protect 10.9.0.0/24 via gw1\nprotect fd00::/8 # nobody\nprotect 0.0.0.0/0 via x\n"
+				 "protect 192.0.2.1");
+	const struct policy_protect *pr;
+	unsigned n, via = 0;
+
+	pr = policy_protects(p, &n);
+	assert_int_equal(n, 4);
+	for (unsigned i = 0; i < n; i++)
+		via += pr[i].via != NULL;
+	assert_int_equal(via, 2);
+	policy_free(p);
+}
+
+static void errors_say_where(void **state)
+{
+	static const struct {
+		const char *text;
+		unsigned line, column;
+		const char *word;
+	} bad[] = {
+		{ "allow a b", 1, 9, "->" },
+		{ "allow a ->", 1, 11, "missing" },
+		{ "\n  allow a -> b c", 2, 16, "unexpected" },
+		{ "deny a -> b", 1, 1, "unknown statement" },
+		{ "allow a* -> b", 1, 8, "->" },
+		{ "allow *x -> b", 1, 7, "alone" },
+		{ "allow a -> !", 1, 12, "found" },
+		{ "group = a", 1, 7, "found" },
+		{ "group g", 1, 8, "=" },
+		{ "group g =", 1, 10, "missing" },
+		{ "group g = a,", 1, 13, "missing" },
+		{ "group g = a b", 1, 13, "unexpected" },
+		{ "group g = *", 1, 11, "found" },
+		{ "group g = a\ngroup g = b", 2, 0, "line 1" },
+		{ "group g = g", 1, 0, "contains itself" },
+		{ "group x = z\ngroup g = h\ngroup h = i\ngroup i = g", 0, 0, "contains itself" },
+		{ "protect", 1, 8, "missing" },
+		{ "protect 10.0.0.1/8", 1, 9, "not a prefix" },
+		{ "protect host via g", 1, 9, "not a prefix" },
+		{ "protect 10.0.0.0/8 by g", 1, 20, "via" },
+		{ "protect 10.0.0.0/8 via", 1, 23, "missing" },
+		{ "protect 10.0.0.0/8 via a b", 1, 26, "unexpected" },
+		{ "protect 127.0.0.0/8", 1, 9, "loopback" },
+		{ "protect 127.1.2.3", 1, 9, "loopback" },
+		{ "protect fe80::/10", 1, 9, "link-local" },
+		{ "protect ff02::1", 1, 9, "multicast" },
+		{ "protect ::/0", 1, 9, "IPv4 too" },
+		{ "protect 10.0.0.0/8\nprotect 10.0.0.0/8 via x", 2, 0, "line 1" },
+		{ "group g = a\nprotect 10.0.0.0/8 via g", 2, 0, "is a group" },
+		{ "allow .a -> b", 1, 7, "start" },
+		{ "allow 0123456789012345678901234567890123456789012345678901234567890123 -> b", 1, 7, "longer" },
+		{ "allow a \xe2\x86\x92 b", 1, 9, "->" },
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct policy_error e = { 0 };
+		struct policy *p = NULL;
+
+		if (policy_parse(bad[i].text, strlen(bad[i].text), &p, &e) != -EINVAL)
+			fail_msg("accepted: %s", bad[i].text);
+		if ((bad[i].line && e.line != bad[i].line) || e.column != bad[i].column ||
+		    !strstr(e.message, bad[i].word))
+			fail_msg("\"%s\" gave %u:%u: %s", bad[i].text, e.line, e.column, e.message);
+	}
+	struct policy_error e = { 0 };
+	struct policy *p = NULL;
+
+	assert_int_equal(policy_parse("allow a\0-> b", 12, &p, &e), -EINVAL);
+	assert_non_null(strstr(e.message, "NUL"));
+}
+
+static void collect(void *arg, unsigned line, const char *name)
+{
+	char *to = arg;
+
+	sprintf(to + strlen(to), "%u%s ", line, name);
+}
+
+static void names_used_are_listed(void **state)
+{
+	struct policy *p = parse("group g = a, b\nallow g -> *\nprotect 10.0.0.0/8 via gw\n");
+	char names[100] = "";
+
+	policy_each_name(p, collect, names);
+	assert_string_equal(names, "1a 1b 3gw ");
+	assert_true(policy_has_group(p, "g"));
+	assert_false(policy_has_group(p, "a"));
+	policy_free(p);
+}
+
+static void bounds_hold(void **state)
+{
+	size_t size = POLICY_TEXT_MAX_B + 10;
+	char *text = malloc(size), *at = text;
+	struct policy_error e;
+	struct policy *p = NULL;
+
+	memset(text, ' ', size);
+	assert_int_equal(policy_parse(text, size, &p, &e), -EINVAL);
+	/* groups of groups multiply: bounded, and quickly refused */
+	at += sprintf(at, "group g0 = ");
+	for (int i = 0; i < 500; i++)
+		at += sprintf(at, "%sd%d", i ? "," : "", i);
+	for (int i = 1; i < 500; i++) {
+		at += sprintf(at, "\ngroup g%d = e%d", i, i);
+		for (int k = 0; k < 3 && k < i; k++)
+			at += sprintf(at, ", g%d", i - 1 - k);
+	}
+	assert_int_equal(policy_parse(text, (size_t)(at - text), &p, &e), -EINVAL);
+	assert_non_null(strstr(e.message, "members"));
+	/* lines */
+	at = text;
+	for (int i = 0; i <= POLICY_RULES_MAX; i++)
+		at += sprintf(at, "allow a -> b\n");
+	assert_int_equal(policy_parse(text, (size_t)(at - text), &p, &e), -EINVAL);
+	assert_int_equal(e.line, POLICY_RULES_MAX + 1);
+	free(text);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nothing_is_allowed_by_default),
+		cmocka_unit_test(a_rule_works_both_ways_unless_only),
+		cmocka_unit_test(groups_nest),
+		cmocka_unit_test(groups_of_the_token_count),
+		cmocka_unit_test(protect_lines_are_read),
+		cmocka_unit_test(errors_say_where),
+		cmocka_unit_test(names_used_are_listed),
+		cmocka_unit_test(bounds_hold),
+	};
+
+	return MVPN_RUN(tests);
+}
