@@ -3,7 +3,7 @@
  * Out: a super-packet from the tap → its peer and session → segments that fit the path → sealed
  * into the wire's room.
  */
-#include <sodium.h>
+#include <endian.h>
 
 #include "worker.h"
 
