@@ -98,11 +98,11 @@ int attach_kept_each(const char *state_dir, int (*fn)(void *arg, const char *nam
 void attach_own_sockets(struct keyd *k)
 {
 	uint64_t cookies[MVPN_WORKERS_MAX];
-	unsigned n = dp_socket_cookies(k->dp, cookies, MVPN_WORKERS_MAX), i;
+	unsigned n = dp_socket_cookies(k->dp, cookies, MVPN_WORKERS_MAX);
+	int r = shim_own_sockets_set(k->shim, cookies, n);
 
-	shim_own_sockets_clear(k->shim);
-	for (i = 0; i < n; i++)
-		shim_own_socket_add(k->shim, cookies[i]);
+	if (r)
+		log_err("cannot tell the shim which sockets are ours: %s; sealed packets would be taken for the host's own", strerror(-r));
 }
 
 /* which wire `auto` takes, and why, in words for `status` */

@@ -477,7 +477,7 @@ static void conn_next_address(struct conn *c)
 static void resolved(void *arg, const struct mvpn_endpoint *list, unsigned n, const char *error)
 {
 	struct conn *c = arg;
-	unsigned i;
+	int r;
 
 	c->resolve = NULL;
 	if (!n) {
@@ -487,9 +487,9 @@ static void resolved(void *arg, const struct mvpn_endpoint *list, unsigned n, co
 	memcpy(c->list, list, n * sizeof(*list));
 	c->nlist = n;
 	/* the channel itself must never be captured, or it could not come up */
-	shim_exempt_clear(c->k->shim);
-	for (i = 0; i < n; i++)
-		shim_exempt_add(c->k->shim, &list[i]);
+	r = shim_exempt_set(c->k->shim, list, n);
+	if (r)
+		log_err("cannot exempt the channel from protection: %s; it may be captured by itself", strerror(-r));
 	conn_next_address(c);
 }
 
