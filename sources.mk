@@ -11,7 +11,7 @@ SHIM := shim shim_attach shim_clsact shim_list shim_maps shim_pin shim_xdp
 KEYD := main attach channel conf control control_doctor control_show control_wait flows guard identity introduce keytab peers resolve sessions $(SHIM)
 DP := nexthop frame wire_xdp
 DP += dp tell worker tap seal open segment coalesce hold icmp wire_udp
-SERVER := main server conf identity privileges htab listen channel dispatch enrol register introduce session push registry owners policy policy_parse audit store_sqlite store_device store_token store_session store_policy admin admin_token admin_device admin_policy
+SERVER := main server conf identity privileges htab listen channel dispatch enrol register introduce intro_table session push registry owners policy policy_parse audit store_sqlite store_device store_token store_session store_policy admin admin_token admin_device admin_policy
 CTL := args help human input main mvpnctl output table verb_explain verbs_device verbs_iface verbs_peer verbs_policy verbs_status verbs_token
 BPF := shim wire
 

@@ -23,7 +23,8 @@ const char *arg_text(json_t *args, const char *name)
 	return json_string_value(json_object_get(args, name));
 }
 
-bool arg_number(struct ipc_call *call, json_t *args, const char *name, int64_t min, int64_t max, int64_t *ret)
+bool arg_number(struct ipc_call *call, json_t *args, const char *name, int64_t min, int64_t max,
+		int64_t *ret)
 {
 	json_t *v = json_object_get(args, name);
 
@@ -53,7 +54,8 @@ struct device *arg_device(struct server *s, struct ipc_call *call, json_t *args)
 				"several devices have an id that starts with \"%s\"", text);
 	else if (r < 0)
 		ipc_reply_error(call, MVPN_EXIT_FAILED, "no-such-device",
-				"mvpnctl server device list shows all", "there is no device \"%s\"", text);
+				"mvpnctl server device list shows all", "there is no device \"%s\"",
+				text);
 	return r < 0 ? NULL : d;
 }
 
@@ -62,7 +64,8 @@ void reply_store_error(struct server *s, struct ipc_call *call, int r)
 	ipc_reply_error(call, MVPN_EXIT_FAILED, "store",
 			r == -ENOSPC ? "make room on the disk of the state directory"
 				     : "see the server's log; nothing was changed",
-			"the store refused the change: %s (%s)", strerror(-r), store_error(s->store));
+			"the store refused the change: %s (%s)", strerror(-r),
+			store_error(s->store));
 }
 
 /* ---- JSON ---- */
@@ -89,21 +92,22 @@ struct session_list {
 
 static int add_session(void *arg, const struct store_session *row)
 {
-	static const char *const layers[] = { "unknown", "socket", "transport", "network" };
+	static const char *const layers[] = {"unknown", "socket", "transport", "network"};
 	struct session_list *l = arg;
-	json_t *o = json_pack("{s:o, s:o, s:o, s:s, s:I, s:I, s:s, s:I}", "id", json_hex(row->id, 16),
-			      "a", device_name_json(l->s, row->a), "b", device_name_json(l->s, row->b),
-			      "layer", layers[row->layer < 4 ? row->layer : 0], "created_at",
-			      (json_int_t)row->created_at, "ends_at", (json_int_t)row->ends_at, "state",
-			      row->state == SESSION_ACTIVE ? "active" : "ended", "policy_rev",
-			      (json_int_t)row->policy_rev);
+	json_t *o =
+		json_pack("{s:o, s:o, s:o, s:s, s:I, s:I, s:s, s:I}", "id", json_hex(row->id, 16),
+			  "a", device_name_json(l->s, row->a), "b", device_name_json(l->s, row->b),
+			  "layer", layers[row->layer < 4 ? row->layer : 0], "created_at",
+			  (json_int_t)row->created_at, "ends_at", (json_int_t)row->ends_at, "state",
+			  row->state == SESSION_ACTIVE ? "active" : "ended", "policy_rev",
+			  (json_int_t)row->policy_rev);
 
 	return json_array_append_new(l->list, o) == 0 ? 0 : -ENOMEM;
 }
 
 json_t *sessions_json(struct server *s, const uint8_t *device)
 {
-	struct session_list l = { s, json_array() };
+	struct session_list l = {s, json_array()};
 
 	if (store_session_active(s->store, device, SESSIONS_SHOWN_MAX, add_session, &l) < 0)
 		count(s, store_errors);
@@ -145,25 +149,27 @@ static void verb_status(struct server *s, struct ipc_call *call, json_t *args)
 	if (s->policy_alarm)
 		json_array_append_new(problems, json_string(s->policy_alarm));
 	if (s->counters[SC_store_errors])
-		json_array_append_new(problems,
-				      json_string("the store has refused changes: see the server's log"));
+		json_array_append_new(
+			problems,
+			json_string("the store has refused changes: see the server's log"));
 	mvpn_fingerprint(fp, s->id.pk);
 	snprintf(store, sizeof(store), "sqlite:%s/server.db", s->conf->state);
 	if (s->conf->store)
 		snprintf(store, sizeof(store), "%s", s->conf->store);
-	devices = json_pack("{s:i, s:i, s:i, s:i}", "active", s->reg->states[MVPN_DEV_ACTIVE], "pending",
-			    s->reg->states[MVPN_DEV_PENDING], "suspended",
+	devices = json_pack("{s:i, s:i, s:i, s:i}", "active", s->reg->states[MVPN_DEV_ACTIVE],
+			    "pending", s->reg->states[MVPN_DEV_PENDING], "suspended",
 			    s->reg->states[MVPN_DEV_SUSPENDED], "revoked",
 			    s->reg->states[MVPN_DEV_REVOKED]);
-	o = json_pack("{s:s, s:s, s:o, s:o, s:s, s:o, s:s, s:I, s:I, s:o, s:i, s:i, s:I, s:i, s:o, s:o}",
-		      "version", MVPN_VERSION, "name", s->id.name, "net_id", json_hex(s->id.net_id, 8),
-		      "public_key", json_hex(s->id.pk, 32), "fingerprint", fp, "listen",
-		      listener_json(s->listener), "store", store,
-		      "uptime_s", (json_int_t)((mono_ms() - s->started_ms) / 1000), "policy_rev",
-		      (json_int_t)s->policy_rev, "devices", devices, "channels",
-		      (int)(s->nconns - s->half_open), "half_open", (int)s->half_open, "sessions",
-		      (json_int_t)sessions, "introductions", (int)intros_count(s->intros), "counters",
-		      counters_json(s), "problems", problems);
+	o = json_pack(
+		"{s:s, s:s, s:o, s:o, s:s, s:o, s:s, s:I, s:I, s:o, s:i, s:i, s:I, s:i, s:o, s:o}",
+		"version", MVPN_VERSION, "name", s->id.name, "net_id", json_hex(s->id.net_id, 8),
+		"public_key", json_hex(s->id.pk, 32), "fingerprint", fp, "listen",
+		listener_json(s->listener), "store", store, "uptime_s",
+		(json_int_t)((mono_ms() - s->started_ms) / 1000), "policy_rev",
+		(json_int_t)s->policy_rev, "devices", devices, "channels",
+		(int)(s->nconns - s->half_open), "half_open", (int)s->half_open, "sessions",
+		(json_int_t)sessions, "introductions", (int)intros_count(s->intros), "counters",
+		counters_json(s), "problems", problems);
 	ipc_reply_ok(call, o);
 }
 
@@ -209,24 +215,24 @@ static const struct {
 	admin_fn *fn;
 	const char *args; /* names allowed, each followed by a space */
 } verbs[] = {
-	{ "status", verb_status, "" },
-	{ "token-create", admin_token_create, "ttl_s uses group addresses approve server " },
-	{ "token-list", admin_token_list, "" },
-	{ "token-revoke", admin_token_revoke, "id " },
-	{ "device-list", admin_device_list, "" },
-	{ "device-show", admin_device_show, "device " },
-	{ "device-approve", admin_device_approve, "device " },
-	{ "device-suspend", admin_device_suspend, "device " },
-	{ "device-revoke", admin_device_revoke, "device " },
-	{ "device-remove", admin_device_remove, "device " },
-	{ "device-rename", admin_device_rename, "device name " },
-	{ "device-address", admin_device_address, "device add del " },
-	{ "policy-show", admin_policy_show, "rev " },
-	{ "policy-check", admin_policy_check, "text " },
-	{ "policy-apply", admin_policy_apply, "text " },
-	{ "policy-test", admin_policy_test, "src dst " },
-	{ "sessions", verb_sessions, "" },
-	{ "audit", verb_audit, "verify limit " },
+	{"status", verb_status, ""},
+	{"token-create", admin_token_create, "ttl_s uses group addresses approve server "},
+	{"token-list", admin_token_list, ""},
+	{"token-revoke", admin_token_revoke, "id "},
+	{"device-list", admin_device_list, ""},
+	{"device-show", admin_device_show, "device "},
+	{"device-approve", admin_device_approve, "device "},
+	{"device-suspend", admin_device_suspend, "device "},
+	{"device-revoke", admin_device_revoke, "device "},
+	{"device-remove", admin_device_remove, "device "},
+	{"device-rename", admin_device_rename, "device name "},
+	{"device-address", admin_device_address, "device add del "},
+	{"policy-show", admin_policy_show, "rev "},
+	{"policy-check", admin_policy_check, "text "},
+	{"policy-apply", admin_policy_apply, "text "},
+	{"policy-test", admin_policy_test, "src dst "},
+	{"sessions", verb_sessions, ""},
+	{"audit", verb_audit, "verify limit "},
 };
 
 /* an argument that nobody reads is a mistake of whoever sent it */
@@ -235,7 +241,8 @@ static const char *unknown_arg(const char *allowed, json_t *args)
 	const char *name;
 	json_t *value;
 
-	json_object_foreach(args, name, value) {
+	json_object_foreach(args, name, value)
+	{
 		const char *p = strstr(allowed, name);
 		size_t len = strlen(name);
 

@@ -14,14 +14,15 @@ void admin_free(struct admin *a);
 typedef void admin_fn(struct server *s, struct ipc_call *call, json_t *args);
 
 admin_fn admin_token_create, admin_token_list, admin_token_revoke;
-admin_fn admin_device_list, admin_device_show, admin_device_approve, admin_device_suspend, admin_device_revoke,
-	admin_device_remove, admin_device_rename, admin_device_address;
+admin_fn admin_device_list, admin_device_show, admin_device_approve, admin_device_suspend,
+	admin_device_revoke, admin_device_remove, admin_device_rename, admin_device_address;
 admin_fn admin_policy_show, admin_policy_check, admin_policy_apply, admin_policy_test;
 
 /* the text argument, or NULL when it is missing or no text */
 const char *arg_text(json_t *args, const char *name);
 /* true, and *ret set if the argument is there; false after an error was sent: no integer within min..max */
-bool arg_number(struct ipc_call *call, json_t *args, const char *name, int64_t min, int64_t max, int64_t *ret);
+bool arg_number(struct ipc_call *call, json_t *args, const char *name, int64_t min, int64_t max,
+		int64_t *ret);
 /* the device that "device" names; NULL after an error was sent */
 struct device *arg_device(struct server *s, struct ipc_call *call, json_t *args);
 /* sends the error for a change that the store refused */

@@ -17,7 +17,7 @@
 
 static const char *state_name(unsigned state)
 {
-	static const char *const names[] = { "unknown", "pending", "active", "suspended", "revoked" };
+	static const char *const names[] = {"unknown", "pending", "active", "suspended", "revoked"};
 
 	return names[state < 5 ? state : 0];
 }
@@ -29,7 +29,8 @@ static void add_group(void *arg, const char *group)
 
 static int text_cmp(const void *a, const void *b)
 {
-	return strcmp(json_string_value(*(json_t *const *)a), json_string_value(*(json_t *const *)b));
+	return strcmp(json_string_value(*(json_t *const *)a),
+		      json_string_value(*(json_t *const *)b));
 }
 
 /* sorted, each text once; steals list */
@@ -76,11 +77,11 @@ static json_t *device_json(struct server *s, const struct device *d)
 		add_group(groups, d->groups[i]);
 	policy_each_group(s->policy, &subject, add_group, groups);
 	mvpn_fingerprint(fp, d->row.pk);
-	return json_pack("{s:o, s:s, s:s, s:o, s:o, s:b, s:I, s:s}", "id", json_hex(d->row.id, 16), "name",
-			 d->row.name, "state", state_name(d->row.state), "addresses", owned_json(d, true),
-			 "groups", sorted(groups), "online", device_conn(d) != NULL, "last_seen_at",
-			 (json_int_t)(device_conn(d) ? wall_now() : d->row.last_seen_at), "fingerprint",
-			 fp);
+	return json_pack(
+		"{s:o, s:s, s:s, s:o, s:o, s:b, s:I, s:s}", "id", json_hex(d->row.id, 16), "name",
+		d->row.name, "state", state_name(d->row.state), "addresses", owned_json(d, true),
+		"groups", sorted(groups), "online", device_conn(d) != NULL, "last_seen_at",
+		(json_int_t)(device_conn(d) ? wall_now() : d->row.last_seen_at), "fingerprint", fp);
 }
 
 static int by_name(const void *a, const void *b)
@@ -119,8 +120,8 @@ void admin_device_show(struct server *s, struct ipc_call *call, json_t *args)
 	}
 	for (unsigned i = 0; i < d->nprefixes; i++)
 		if (d->prefixes[i].kind == PREFIX_SCOPE)
-			json_array_append_new(scopes,
-					      json_string(mvpn_prefix_str(&d->prefixes[i].p, text)));
+			json_array_append_new(
+				scopes, json_string(mvpn_prefix_str(&d->prefixes[i].p, text)));
 	if (device_conn(d))
 		channel = json_pack("{s:s, s:I}", "from", mvpn_endpoint_str(&d->conn->from, text),
 				    "since_at", (json_int_t)d->conn->since_at);
@@ -158,22 +159,23 @@ static int state_transaction(struct server *s, void *arg)
 
 static json_t *state_reply(const struct device *d)
 {
-	return json_pack("{s:o, s:s, s:s}", "id", json_hex(d->row.id, 16), "name", d->row.name, "state",
-			 state_name(d->row.state));
+	return json_pack("{s:o, s:s, s:s}", "id", json_hex(d->row.id, 16), "name", d->row.name,
+			 "state", state_name(d->row.state));
 }
 
 void admin_device_approve(struct server *s, struct ipc_call *call, json_t *args)
 {
-	struct change ch = { arg_device(s, call, args), MVPN_DEV_ACTIVE, "device-approve" };
+	struct change ch = {arg_device(s, call, args), MVPN_DEV_ACTIVE, "device-approve"};
 	struct device *d = ch.d;
 	int r;
 
 	if (!d)
 		return;
 	if (d->row.state == MVPN_DEV_REVOKED) {
-		ipc_reply_error(call, MVPN_EXIT_FAILED, "revoked",
-				"remove it (mvpnctl server device remove), then enrol it with a new token",
-				"%s was revoked, and a revoked key does not come back", d->row.name);
+		ipc_reply_error(
+			call, MVPN_EXIT_FAILED, "revoked",
+			"remove it (mvpnctl server device remove), then enrol it with a new token",
+			"%s was revoked, and a revoked key does not come back", d->row.name);
 		return;
 	}
 	if (d->row.state != MVPN_DEV_ACTIVE) {
@@ -212,7 +214,8 @@ static int shut_out(struct server *s, struct change *ch, enum mvpn_reason reason
 	introduce_device_gone(s, d, reason);
 	r = session_cut_device(s, d, reason);
 	push_peer(s, d, false);
-	log_info("device %s is %s, %d sessions cut", d->row.name, state_name(ch->state), r > 0 ? r : 0);
+	log_info("device %s is %s, %d sessions cut", d->row.name, state_name(ch->state),
+		 r > 0 ? r : 0);
 	return r > 0 ? r : 0;
 }
 
@@ -236,7 +239,7 @@ static void change_state(struct server *s, struct ipc_call *call, struct change 
 
 void admin_device_suspend(struct server *s, struct ipc_call *call, json_t *args)
 {
-	struct change ch = { arg_device(s, call, args), MVPN_DEV_SUSPENDED, "device-suspend" };
+	struct change ch = {arg_device(s, call, args), MVPN_DEV_SUSPENDED, "device-suspend"};
 
 	if (!ch.d)
 		return;
@@ -249,7 +252,7 @@ void admin_device_suspend(struct server *s, struct ipc_call *call, json_t *args)
 
 void admin_device_revoke(struct server *s, struct ipc_call *call, json_t *args)
 {
-	struct change ch = { arg_device(s, call, args), MVPN_DEV_REVOKED, "device-revoke" };
+	struct change ch = {arg_device(s, call, args), MVPN_DEV_REVOKED, "device-revoke"};
 
 	if (ch.d)
 		change_state(s, call, &ch, MVPN_R_REVOKED);
@@ -265,7 +268,7 @@ static int remove_transaction(struct server *s, void *arg)
 
 void admin_device_remove(struct server *s, struct ipc_call *call, json_t *args)
 {
-	struct change ch = { arg_device(s, call, args), MVPN_DEV_REVOKED, "device-revoke" };
+	struct change ch = {arg_device(s, call, args), MVPN_DEV_REVOKED, "device-revoke"};
 	struct device *d = ch.d;
 	json_t *o;
 	int r = 0;
@@ -280,8 +283,8 @@ void admin_device_remove(struct server *s, struct ipc_call *call, json_t *args)
 		reply_store_error(s, call, r);
 		return;
 	}
-	o = json_pack("{s:o, s:s, s:s}", "id", json_hex(d->row.id, 16), "name", d->row.name, "state",
-		      "removed");
+	o = json_pack("{s:o, s:s, s:s}", "id", json_hex(d->row.id, 16), "name", d->row.name,
+		      "state", "removed");
 	push_peer(s, d, true);
 	registry_remove(s->reg, d);
 	ipc_reply_ok(call, o);
@@ -301,13 +304,13 @@ static int rename_transaction(struct server *s, void *arg)
 
 	return r < 0 ? r
 		     : audit_add(&s->audit, "admin", "device-rename",
-				 json_pack("{s:o, s:s, s:s}", "device", json_hex(n->d->row.id, 16), "from",
-					   n->d->row.name, "to", n->name));
+				 json_pack("{s:o, s:s, s:s}", "device", json_hex(n->d->row.id, 16),
+					   "from", n->d->row.name, "to", n->name));
 }
 
 void admin_device_rename(struct server *s, struct ipc_call *call, json_t *args)
 {
-	struct rename n = { arg_device(s, call, args), arg_text(args, "name") };
+	struct rename n = {arg_device(s, call, args), arg_text(args, "name")};
 	struct device *d = n.d;
 	int r;
 
@@ -336,7 +339,8 @@ void admin_device_rename(struct server *s, struct ipc_call *call, json_t *args)
 	push_revision(s);
 	introduce_recheck(s);
 	session_cut_forbidden(s);
-	ipc_reply_ok(call, json_pack("{s:o, s:s}", "id", json_hex(d->row.id, 16), "name", d->row.name));
+	ipc_reply_ok(call,
+		     json_pack("{s:o, s:s}", "id", json_hex(d->row.id, 16), "name", d->row.name));
 }
 
 struct address {
@@ -382,7 +386,8 @@ static bool check_add(struct server *s, struct ipc_call *call, struct address *a
 		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-address", NULL, "%s: %s", text, why);
 	else if (owner && owner != a->d)
 		ipc_reply_error(call, MVPN_EXIT_FAILED, "address-taken",
-				"take it from that device first: mvpnctl server device address DEVICE --del",
+				"take it from that device first: mvpnctl server device address "
+				"DEVICE --del",
 				"%s belongs to %s", text, owner->row.name);
 	else if (a->d->nprefixes >= DEVICE_PREFIXES_MAX)
 		ipc_reply_error(call, MVPN_EXIT_FAILED, "limit", "join prefixes to larger ones",
@@ -394,7 +399,7 @@ static bool check_add(struct server *s, struct ipc_call *call, struct address *a
 
 static bool check_del(struct ipc_call *call, struct address *a)
 {
-	static const int kinds[] = { PREFIX_ADMIN, PREFIX_SCOPE, PREFIX_CLAIM };
+	static const int kinds[] = {PREFIX_ADMIN, PREFIX_SCOPE, PREFIX_CLAIM};
 	char text[MVPN_ADDRSTRLEN];
 
 	for (int i = 0; i < 3; i++)
@@ -402,25 +407,27 @@ static bool check_del(struct ipc_call *call, struct address *a)
 			a->del_kind = kinds[i];
 			return true;
 		}
-	ipc_reply_error(call, MVPN_EXIT_FAILED, "no-such-prefix",
-			"mvpnctl server device show lists them; prefixes of protect lines go with the "
-			"policy",
-			"%s does not have %s", a->d->row.name, mvpn_prefix_str(a->del, text));
+	ipc_reply_error(
+		call, MVPN_EXIT_FAILED, "no-such-prefix",
+		"mvpnctl server device show lists them; prefixes of protect lines go with the "
+		"policy",
+		"%s does not have %s", a->d->row.name, mvpn_prefix_str(a->del, text));
 	return false;
 }
 
-static bool read_prefix(struct ipc_call *call, json_t *args, const char *name, struct mvpn_prefix *p,
-			const struct mvpn_prefix **ret)
+static bool read_prefix(struct ipc_call *call, json_t *args, const char *name,
+			struct mvpn_prefix *p, const struct mvpn_prefix **ret)
 {
 	json_t *v = json_object_get(args, name);
 
 	if (!v || json_is_null(v))
 		return true;
 	if (!json_is_string(v) || mvpn_prefix_parse(p, json_string_value(v)) < 0) {
-		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-address",
-				"for example 192.0.2.1 or 192.0.2.0/24; bits after the length must be 0",
-				"\"%.60s\" is no address or prefix",
-				json_is_string(v) ? json_string_value(v) : "");
+		ipc_reply_error(
+			call, MVPN_EXIT_USAGE, "bad-address",
+			"for example 192.0.2.1 or 192.0.2.0/24; bits after the length must be 0",
+			"\"%.60s\" is no address or prefix",
+			json_is_string(v) ? json_string_value(v) : "");
 		return false;
 	}
 	*ret = p;
@@ -429,7 +436,7 @@ static bool read_prefix(struct ipc_call *call, json_t *args, const char *name, s
 
 void admin_device_address(struct server *s, struct ipc_call *call, json_t *args)
 {
-	struct address a = { .d = arg_device(s, call, args) };
+	struct address a = {.d = arg_device(s, call, args)};
 	struct device *d = a.d;
 	struct mvpn_prefix add, del;
 	int r = 0;

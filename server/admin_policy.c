@@ -24,17 +24,18 @@ void admin_policy_show(struct server *s, struct ipc_call *call, json_t *args)
 		return;
 	r = store_policy_get(s->store, want ? (uint64_t)want : s->policy_rev, &rev, &at, &text);
 	if (r == -ENOENT && want) {
-		ipc_reply_error(call, MVPN_EXIT_FAILED, "no-such-revision",
-				"mvpnctl server policy show without a number shows the one in force",
-				"there is no policy revision %lld", (long long)want);
+		ipc_reply_error(
+			call, MVPN_EXIT_FAILED, "no-such-revision",
+			"mvpnctl server policy show without a number shows the one in force",
+			"there is no policy revision %lld", (long long)want);
 		return;
 	}
 	if (r < 0 && r != -ENOENT) {
 		reply_store_error(s, call, r);
 		return;
 	}
-	ipc_reply_ok(call, json_pack("{s:I, s:s, s:I}", "rev", (json_int_t)rev, "text", text ? text : "",
-				     "applied_at", (json_int_t)at));
+	ipc_reply_ok(call, json_pack("{s:I, s:s, s:I}", "rev", (json_int_t)rev, "text",
+				     text ? text : "", "applied_at", (json_int_t)at));
 	free(text);
 }
 
@@ -51,13 +52,14 @@ static void warn_name(void *arg, unsigned line, const char *name)
 	if (registry_by_name(w->s->reg, name) || registry_group_used(w->s->reg, name) ||
 	    json_array_size(w->list) == WARNINGS_MAX)
 		return;
-	snprintf(text, sizeof(text), "line %u: no device or group is named \"%s\" (yet)", line, name);
+	snprintf(text, sizeof(text), "line %u: no device or group is named \"%s\" (yet)", line,
+		 name);
 	json_array_append_new(w->list, json_string(text));
 }
 
 static json_t *warnings(struct server *s, const struct policy *p)
 {
-	struct warn w = { s, json_array() };
+	struct warn w = {s, json_array()};
 
 	policy_each_name(p, warn_name, &w);
 	return w.list;
@@ -67,12 +69,13 @@ static json_t *warnings(struct server *s, const struct policy *p)
 static struct policy *parse_arg(struct ipc_call *call, json_t *args, const char **ret_text)
 {
 	json_t *v = json_object_get(args, "text");
-	struct policy_error e = { 0 };
+	struct policy_error e = {0};
 	struct policy *p = NULL;
 	char where[40] = "";
 
 	if (!json_is_string(v)) {
-		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument", "give a file", "no policy text");
+		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument", "give a file",
+				"no policy text");
 		return NULL;
 	}
 	*ret_text = json_string_value(v);
@@ -82,8 +85,8 @@ static struct policy *parse_arg(struct ipc_call *call, json_t *args, const char 
 		snprintf(where, sizeof(where), "%u:%u: ", e.line, e.column);
 	else if (e.line)
 		snprintf(where, sizeof(where), "%u: ", e.line);
-	ipc_reply_error(call, MVPN_EXIT_FAILED, "bad-policy", "the policy in force is unchanged", "%s%s",
-			where, e.message);
+	ipc_reply_error(call, MVPN_EXIT_FAILED, "bad-policy", "the policy in force is unchanged",
+			"%s%s", where, e.message);
 	return NULL;
 }
 
@@ -126,7 +129,8 @@ static bool unchanged(struct server *s, const char *text)
 	char *old;
 	bool same;
 
-	if (!s->policy || s->policy_alarm || store_policy_get(s->store, s->policy_rev, &rev, NULL, &old) < 0)
+	if (!s->policy || s->policy_alarm ||
+	    store_policy_get(s->store, s->policy_rev, &rev, NULL, &old) < 0)
 		return false;
 	same = !strcmp(old, text);
 	free(old);
@@ -143,7 +147,8 @@ static int put_in_force(struct server *s, struct policy *p, uint64_t rev)
 	s->policy_alarm = NULL;
 	if (registry_set_policy(s->reg, p) < 0)
 		log_err("out of memory: the protected prefixes of policy %" PRIu64
-			" are incomplete; restart the server", rev);
+			" are incomplete; restart the server",
+			rev);
 	policy_free(old);
 	push_revision(s);
 	introduce_recheck(s);
@@ -152,7 +157,7 @@ static int put_in_force(struct server *s, struct policy *p, uint64_t rev)
 
 void admin_policy_apply(struct server *s, struct ipc_call *call, json_t *args)
 {
-	struct apply a = { 0 };
+	struct apply a = {0};
 	struct policy *p = parse_arg(call, args, &a.text);
 	json_t *list;
 	int r, cut = 0;
@@ -162,8 +167,9 @@ void admin_policy_apply(struct server *s, struct ipc_call *call, json_t *args)
 	list = warnings(s, p);
 	if (unchanged(s, a.text)) {
 		policy_free(p);
-		ipc_reply_ok(call, json_pack("{s:I, s:b, s:i, s:o}", "rev", (json_int_t)s->policy_rev,
-					     "changed", 0, "sessions_cut", 0, "warnings", list));
+		ipc_reply_ok(call,
+			     json_pack("{s:I, s:b, s:i, s:o}", "rev", (json_int_t)s->policy_rev,
+				       "changed", 0, "sessions_cut", 0, "warnings", list));
 		return;
 	}
 	r = server_transact(s, true, apply_transaction, &a);
@@ -180,7 +186,8 @@ void admin_policy_apply(struct server *s, struct ipc_call *call, json_t *args)
 }
 
 /* a device by name, id or an address that it owns; NULL after an error was sent */
-static struct device *resolve(struct server *s, struct ipc_call *call, json_t *args, const char *arg)
+static struct device *resolve(struct server *s, struct ipc_call *call, json_t *args,
+			      const char *arg)
 {
 	const char *text = arg_text(args, arg);
 	struct device *d = NULL;
@@ -192,10 +199,11 @@ static struct device *resolve(struct server *s, struct ipc_call *call, json_t *a
 	}
 	if (mvpn_addr_parse(&a, text) == 0) {
 		if (!registry_owner_of(s->reg, &a, &d))
-			ipc_reply_error(call, MVPN_EXIT_FAILED, "not-protected",
-					"traffic to it is not touched; mvpnctl server device list shows "
-					"who owns what",
-					"%s is not a protected address", text);
+			ipc_reply_error(
+				call, MVPN_EXIT_FAILED, "not-protected",
+				"traffic to it is not touched; mvpnctl server device list shows "
+				"who owns what",
+				"%s is not a protected address", text);
 		else if (!d)
 			ipc_reply_error(call, MVPN_EXIT_FAILED, "no-owner",
 					"traffic to it is dropped until a device owns it",
@@ -204,14 +212,15 @@ static struct device *resolve(struct server *s, struct ipc_call *call, json_t *a
 	}
 	if (registry_find(s->reg, text, &d) < 0)
 		ipc_reply_error(call, MVPN_EXIT_FAILED, "no-such-device",
-				"mvpnctl server device list shows all", "there is no device \"%.80s\"",
-				text);
+				"mvpnctl server device list shows all",
+				"there is no device \"%.80s\"", text);
 	return d;
 }
 
 void admin_policy_test(struct server *s, struct ipc_call *call, json_t *args)
 {
-	struct device *a = resolve(s, call, args, "src"), *b = a ? resolve(s, call, args, "dst") : NULL;
+	struct device *a = resolve(s, call, args, "src"),
+		      *b = a ? resolve(s, call, args, "dst") : NULL;
 	const struct policy_rule *rule;
 	struct policy_subject sa, sb;
 	char text[200];
@@ -222,10 +231,11 @@ void admin_policy_test(struct server *s, struct ipc_call *call, json_t *args)
 	sa = registry_subject(a);
 	sb = registry_subject(b);
 	rule = policy_allows(s->policy, &sa, &sb);
-	o = json_pack("{s:b, s:s, s:s}", "allowed", rule != NULL, "src", a->row.name, "dst", b->row.name);
+	o = json_pack("{s:b, s:s, s:s}", "allowed", rule != NULL, "src", a->row.name, "dst",
+		      b->row.name);
 	if (rule) {
-		snprintf(text, sizeof(text), "allow %s%s -> %s", rule->only ? "only " : "", rule->src,
-			 rule->dst);
+		snprintf(text, sizeof(text), "allow %s%s -> %s", rule->only ? "only " : "",
+			 rule->src, rule->dst);
 		json_object_set_new(o, "rule",
 				    json_pack("{s:s, s:i}", "text", text, "line", (int)rule->line));
 	} else {

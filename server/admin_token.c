@@ -29,8 +29,8 @@ static int create_transaction(struct server *s, void *arg)
 	if (r < 0)
 		return r;
 	return audit_add(&s->audit, "admin", "token-create",
-			 json_pack("{s:o, s:I, s:I, s:s, s:b}", "token", json_hex(n->row.id, 16), "uses",
-				   (json_int_t)n->row.uses_left, "expires_at",
+			 json_pack("{s:o, s:I, s:I, s:s, s:b}", "token", json_hex(n->row.id, 16),
+				   "uses", (json_int_t)n->row.uses_left, "expires_at",
 				   (json_int_t)n->row.expires_at, "group", n->row.group, "approve",
 				   n->row.approve));
 }
@@ -54,7 +54,8 @@ static bool read_addresses(struct ipc_call *call, json_t *args, struct store_tok
 	row->addresses = calloc(1, json_array_size(list) * (MVPN_ADDRSTRLEN + 1) + 1);
 	if (!row->addresses)
 		return true;
-	json_array_foreach(list, i, v) {
+	json_array_foreach(list, i, v)
+	{
 		const char *s = json_string_value(v);
 
 		if (!s || mvpn_prefix_parse(&p, s) < 0) {
@@ -65,7 +66,8 @@ static bool read_addresses(struct ipc_call *call, json_t *args, struct store_tok
 		}
 		why = policy_unprotectable(&p);
 		if (why) {
-			ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-address", NULL, "%.60s: %s", s, why);
+			ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-address", NULL, "%.60s: %s", s,
+					why);
 			return false;
 		}
 		if (row->addresses[0])
@@ -89,15 +91,17 @@ static bool read_server(struct server *s, struct ipc_call *call, json_t *args, s
 		n->guessed = true;
 		if (listener_address(s->listener, ret, sizeof(n->t.server)) == 0)
 			return true;
-		ipc_reply_error(call, MVPN_EXIT_FAILED, "no-address",
-				"give --server NAME:PORT, or set advertise in [server] of server.conf",
-				"no address is known by which devices can reach this server");
+		ipc_reply_error(
+			call, MVPN_EXIT_FAILED, "no-address",
+			"give --server NAME:PORT, or set advertise in [server] of server.conf",
+			"no address is known by which devices can reach this server");
 		return false;
 	}
 	len = strlen(text);
 	if (!len || len > sizeof(n->t.server) - 8 || strpbrk(text, " \t\r\n/@")) {
-		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument", "for example vpn.example.org:7468",
-				"\"%.80s\" is not NAME:PORT", text);
+		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument",
+				"for example vpn.example.org:7468", "\"%.80s\" is not NAME:PORT",
+				text);
 		return false;
 	}
 	colon = strrchr(text, ':');
@@ -109,7 +113,8 @@ static bool read_server(struct server *s, struct ipc_call *call, json_t *args, s
 	return true;
 }
 
-static bool read_group(struct server *s, struct ipc_call *call, json_t *args, struct store_token *row)
+static bool read_group(struct server *s, struct ipc_call *call, json_t *args,
+		       struct store_token *row)
 {
 	const char *group = arg_text(args, "group");
 
@@ -122,8 +127,8 @@ static bool read_group(struct server *s, struct ipc_call *call, json_t *args, st
 		return false;
 	}
 	if (registry_by_name(s->reg, group)) {
-		ipc_reply_error(call, MVPN_EXIT_FAILED, "name-taken", "choose another name for the group",
-				"\"%s\" is a device", group);
+		ipc_reply_error(call, MVPN_EXIT_FAILED, "name-taken",
+				"choose another name for the group", "\"%s\" is a device", group);
 		return false;
 	}
 	snprintf(row->group, sizeof(row->group), "%s", group);
@@ -146,7 +151,8 @@ static int make_secrets(struct server *s, struct new_token *n)
 	return r;
 }
 
-static void create(struct server *s, struct ipc_call *call, struct new_token *n, char text[MVPN_TOKEN_MAX])
+static void create(struct server *s, struct ipc_call *call, struct new_token *n,
+		   char text[MVPN_TOKEN_MAX])
 {
 	uint64_t have = 0;
 	int r = store_token_count(s->store, &have);
@@ -168,24 +174,26 @@ static void create(struct server *s, struct ipc_call *call, struct new_token *n,
 		reply_store_error(s, call, r);
 		return;
 	}
-	o = json_pack("{s:s, s:o, s:I, s:s}", "token", text, "id", json_hex(n->row.id, 16), "expires_at",
-		      (json_int_t)n->row.expires_at, "server", n->t.server);
+	o = json_pack("{s:s, s:o, s:I, s:s}", "token", text, "id", json_hex(n->row.id, 16),
+		      "expires_at", (json_int_t)n->row.expires_at, "server", n->t.server);
 	if (n->guessed)
-		json_object_set_new(o, "warning",
-				    json_string("the server's address was guessed: set advertise in "
-						"server.conf if devices reach it by another"));
+		json_object_set_new(
+			o, "warning",
+			json_string("the server's address was guessed: set advertise in "
+				    "server.conf if devices reach it by another"));
 	ipc_reply_ok(call, o);
 }
 
 void admin_token_create(struct server *s, struct ipc_call *call, json_t *args)
 {
-	struct new_token n = { 0 };
+	struct new_token n = {0};
 	char text[MVPN_TOKEN_MAX];
 	int64_t ttl = MVPN_TOKEN_TTL_S, uses = 1;
 
 	if (!arg_number(call, args, "ttl_s", 0, TTL_MAX_S, &ttl) ||
-	    !arg_number(call, args, "uses", 1, USES_MAX, &uses) || !read_group(s, call, args, &n.row) ||
-	    !read_server(s, call, args, &n) || !read_addresses(call, args, &n.row)) {
+	    !arg_number(call, args, "uses", 1, USES_MAX, &uses) ||
+	    !read_group(s, call, args, &n.row) || !read_server(s, call, args, &n) ||
+	    !read_addresses(call, args, &n.row)) {
 		store_token_clear(&n.row);
 		return;
 	}
@@ -222,10 +230,11 @@ static int list_token(void *arg, const struct store_token *t)
 	for (char *p = copy ? strtok_r(copy, " ", &save) : NULL; p; p = strtok_r(NULL, " ", &save))
 		json_array_append_new(addresses, json_string(p));
 	free(copy);
-	o = json_pack("{s:o, s:I, s:I, s:s, s:o, s:b, s:s, s:I}", "id", json_hex(t->id, 16), "uses_left",
-		      (json_int_t)t->uses_left, "expires_at", (json_int_t)t->expires_at, "group",
-		      t->group, "addresses", addresses, "approve", t->approve, "state", state_name(t),
-		      "created_at", (json_int_t)t->created_at);
+	o = json_pack("{s:o, s:I, s:I, s:s, s:o, s:b, s:s, s:I}", "id", json_hex(t->id, 16),
+		      "uses_left", (json_int_t)t->uses_left, "expires_at",
+		      (json_int_t)t->expires_at, "group", t->group, "addresses", addresses,
+		      "approve", t->approve, "state", state_name(t), "created_at",
+		      (json_int_t)t->created_at);
 	return json_array_append_new(arg, o) == 0 ? 0 : -ENOMEM;
 }
 
@@ -273,7 +282,7 @@ static int revoke_transaction(struct server *s, void *arg)
 
 void admin_token_revoke(struct server *s, struct ipc_call *call, json_t *args)
 {
-	struct find f = { .text = arg_text(args, "id") };
+	struct find f = {.text = arg_text(args, "id")};
 	int r;
 
 	if (!f.text || strlen(f.text) < 4) {

@@ -20,22 +20,23 @@ int audit_open(struct audit *a, struct store *st)
 
 static int row_hash(const struct store_audit *row, uint8_t ret[STORE_HASH_LEN])
 {
-	uint64_t n[2] = { htobe64(row->seq), htobe64((uint64_t)row->at) };
-	const char *text[3] = { row->actor, row->event, row->json };
+	uint64_t n[2] = {htobe64(row->seq), htobe64((uint64_t)row->at)};
+	const char *text[3] = {row->actor, row->event, row->json};
 	uint32_t len[3];
-	struct mvpn_part parts[8] = { { row->prev, STORE_HASH_LEN }, { n, sizeof(n) } };
+	struct mvpn_part parts[8] = {{row->prev, STORE_HASH_LEN}, {n, sizeof(n)}};
 
 	for (int i = 0; i < 3; i++) {
 		len[i] = htobe32((uint32_t)strlen(text[i]));
-		parts[2 + 2 * i] = (struct mvpn_part){ &len[i], 4 };
-		parts[3 + 2 * i] = (struct mvpn_part){ text[i], strlen(text[i]) };
+		parts[2 + 2 * i] = (struct mvpn_part){&len[i], 4};
+		parts[3 + 2 * i] = (struct mvpn_part){text[i], strlen(text[i])};
 	}
 	return mvpn_blake2b(ret, STORE_HASH_LEN, NULL, 0, parts, 8);
 }
 
 int audit_add(struct audit *a, const char *actor, const char *event, json_t *detail)
 {
-	struct store_audit row = { .seq = a->seq + 1, .at = time(NULL), .actor = actor, .event = event };
+	struct store_audit row = {
+		.seq = a->seq + 1, .at = time(NULL), .actor = actor, .event = event};
 	char *json = detail ? json_dumps(detail, JSON_COMPACT | JSON_SORT_KEYS) : strdup("{}");
 	int r = -ENOMEM;
 
@@ -78,7 +79,7 @@ static int verify_row(void *arg, const struct store_audit *row)
 
 int audit_verify(struct audit *a, uint64_t *ret_seq)
 {
-	struct verify v = { 0 };
+	struct verify v = {0};
 	int r = store_audit_each(a->st, 1, verify_row, &v);
 
 	/* the newest rows may have been cut off: what is in memory knows better */

@@ -17,9 +17,9 @@
 #include "push.h"
 
 #define READ_B 16384
-#define READS_AT_ONCE 4	  /* then the other connections have their turn */
-#define LINGER_MS 2000	  /* for the other end to read CLOSE and hang up */
-#define RETIRED_MS 3000	  /* a device that made a new channel hangs up the old one */
+#define READS_AT_ONCE 4 /* then the other connections have their turn */
+#define LINGER_MS 2000	/* for the other end to read CLOSE and hang up */
+#define RETIRED_MS 3000 /* a device that made a new channel hangs up the old one */
 #define HEARTBEAT_JITTER_MS 2000
 
 static void on_timer(void *arg);
@@ -236,14 +236,15 @@ void conn_reaper(void *arg)
 
 void conn_close(struct conn *c, enum mvpn_reason reason)
 {
-	struct chan_buf b = { 0 };
+	struct chan_buf b = {0};
 
 	if (c->doomed || c->phase == CONN_CLOSING)
 		return;
 	if (chan_state(c->ch) == CHAN_UP) {
 		chan_begin(&b, MVPN_MSG_CLOSE, 0, 0);
 		chan_put_u16(&b, MVPN_TLV_REASON, (uint16_t)reason);
-		chan_put(&b, MVPN_TLV_TEXT, mvpn_reason_text(reason), strlen(mvpn_reason_text(reason)));
+		chan_put(&b, MVPN_TLV_TEXT, mvpn_reason_text(reason),
+			 strlen(mvpn_reason_text(reason)));
 		chan_send(c->ch, &b);
 		chan_buf_free(&b);
 		c->phase = CONN_CLOSING;
@@ -298,7 +299,8 @@ static void dead_channel(struct conn *c, int r)
 		break;
 	case -EPROTONOSUPPORT:
 		count(s, bad_version);
-		log_ratelimited(LOG_L_WARN, "%s speaks no version of the protocol that we know", text);
+		log_ratelimited(LOG_L_WARN, "%s speaks no version of the protocol that we know",
+				text);
 		break;
 	case -EBADMSG:
 		if (up)
@@ -340,7 +342,8 @@ static void handle_bytes(struct conn *c, const uint8_t *data, size_t len)
 	}
 	if (r == 0 && c->phase == CONN_HANDSHAKE && chan_state(c->ch) == CHAN_UP)
 		handshake_done(c);
-	while (r == 0 && !c->doomed && c->phase != CONN_CLOSING && (r = chan_next(c->ch, &m)) == 1) {
+	while (r == 0 && !c->doomed && c->phase != CONN_CLOSING &&
+	       (r = chan_next(c->ch, &m)) == 1) {
 		c->heard_ms = mono_ms();
 		r = dispatch_message(c, &m);
 		if (r == -EPROTO)

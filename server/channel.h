@@ -15,8 +15,8 @@
 
 enum conn_phase {
 	CONN_HANDSHAKE,
-	CONN_LOGIN,  /* keys agreed, REGISTER awaited */
-	CONN_READY,  /* dev->conn is this connection */
+	CONN_LOGIN, /* keys agreed, REGISTER awaited */
+	CONN_READY, /* dev->conn is this connection */
 	CONN_RETIRED, /* a newer channel of the same life took over; what still comes is not looked at */
 	CONN_CLOSING /* CLOSE is on its way out; nothing is read any more */
 };
@@ -35,7 +35,7 @@ struct conn {
 	struct source *source; /* held while half open */
 	enum conn_phase phase;
 	bool doomed, want_out;
-	bool drop; /* free at once, without waiting for the other end */
+	bool drop;	    /* free at once, without waiting for the other end */
 	struct device *dev; /* not NULL exactly while dev->conn is this one */
 	int64_t since_at;
 	uint64_t heard_ms;

@@ -12,28 +12,28 @@
 #include "mvpn/ctl.h"
 #include "mvpn/limits.h"
 
-static const char *const log_levels[] = { "error", "warning", "info", "debug", NULL };
-static const int log_values[] = { LOG_L_ERR, LOG_L_WARN, LOG_L_INFO, LOG_L_DEBUG };
+static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
+static const int log_values[] = {LOG_L_ERR, LOG_L_WARN, LOG_L_INFO, LOG_L_DEBUG};
 
 #define AT(field) offsetof(struct server_settings, field)
 static const struct config_key keys[] = {
-	{ "server", "listen", CONFIG_STRING, AT(listen), 0, 0, NULL },
-	{ "server", "advertise", CONFIG_STRING, AT(advertise), 0, 0, NULL },
-	{ "server", "store", CONFIG_STRING, AT(store), 0, 0, NULL },
-	{ "server", "socket", CONFIG_STRING, AT(socket), 0, 0, NULL },
-	{ "server", "user", CONFIG_STRING, AT(user), 0, 0, NULL },
-	{ "server", "log", CONFIG_ENUM, AT(log), 0, 0, log_levels },
-	{ "server", "max_channels", CONFIG_UINT, AT(max_channels), 1, 1000000, NULL },
-	{ "server", "max_devices", CONFIG_UINT, AT(max_devices), 1, MVPN_PEERS_MAX, NULL },
-	{ "server", "max_tokens", CONFIG_UINT, AT(max_tokens), 1, 10000000, NULL },
-	{ "server", "max_introductions", CONFIG_UINT, AT(max_introductions), 1, 1000000, NULL },
-	{ "limits", "half_open", CONFIG_UINT, AT(half_open), 1, 1000000, NULL },
-	{ "limits", "half_open_source", CONFIG_UINT, AT(half_open_source), 1, 1000000, NULL },
-	{ "limits", "handshakes_source", CONFIG_UINT, AT(handshakes_source), 1, 1000000, NULL },
-	{ "limits", "handshake_s", CONFIG_UINT, AT(handshake_s), 1, 60, NULL },
-	{ "limits", "messages_channel", CONFIG_UINT, AT(messages_channel), 1, 1000000, NULL },
-	{ "session", "rekey_s", CONFIG_UINT, AT(rekey_s), 10, 86400, NULL },
-	{ "session", "max_offline_s", CONFIG_UINT, AT(max_offline_s), 60, 86400, NULL },
+	{"server", "listen", CONFIG_STRING, AT(listen), 0, 0, NULL},
+	{"server", "advertise", CONFIG_STRING, AT(advertise), 0, 0, NULL},
+	{"server", "store", CONFIG_STRING, AT(store), 0, 0, NULL},
+	{"server", "socket", CONFIG_STRING, AT(socket), 0, 0, NULL},
+	{"server", "user", CONFIG_STRING, AT(user), 0, 0, NULL},
+	{"server", "log", CONFIG_ENUM, AT(log), 0, 0, log_levels},
+	{"server", "max_channels", CONFIG_UINT, AT(max_channels), 1, 1000000, NULL},
+	{"server", "max_devices", CONFIG_UINT, AT(max_devices), 1, MVPN_PEERS_MAX, NULL},
+	{"server", "max_tokens", CONFIG_UINT, AT(max_tokens), 1, 10000000, NULL},
+	{"server", "max_introductions", CONFIG_UINT, AT(max_introductions), 1, 1000000, NULL},
+	{"limits", "half_open", CONFIG_UINT, AT(half_open), 1, 1000000, NULL},
+	{"limits", "half_open_source", CONFIG_UINT, AT(half_open_source), 1, 1000000, NULL},
+	{"limits", "handshakes_source", CONFIG_UINT, AT(handshakes_source), 1, 1000000, NULL},
+	{"limits", "handshake_s", CONFIG_UINT, AT(handshake_s), 1, 60, NULL},
+	{"limits", "messages_channel", CONFIG_UINT, AT(messages_channel), 1, 1000000, NULL},
+	{"session", "rekey_s", CONFIG_UINT, AT(rekey_s), 10, 86400, NULL},
+	{"session", "max_offline_s", CONFIG_UINT, AT(max_offline_s), 60, 86400, NULL},
 };
 #define NKEYS (sizeof(keys) / sizeof(keys[0]))
 
@@ -126,13 +126,15 @@ int server_settings_check(struct server_settings *c, char **ret_error)
 	if (r < 0)
 		return r;
 	if (!c->nlistens)
-		return bad(ret_error, "listen is empty%s: give an address, for example [::]:7468", "");
+		return bad(ret_error, "listen is empty%s: give an address, for example [::]:7468",
+			   "");
 	for (unsigned i = 0; i < c->nlistens; i++)
 		if (server_listen_parse(&ep, c->listens[i]) < 0)
-			return bad(ret_error,
-				   "listen address \"%s\" is not ADDRESS:PORT with a numeric address: "
-				   "for example 0.0.0.0:7468 or [::]:7468",
-				   c->listens[i]);
+			return bad(
+				ret_error,
+				"listen address \"%s\" is not ADDRESS:PORT with a numeric address: "
+				"for example 0.0.0.0:7468 or [::]:7468",
+				c->listens[i]);
 	if (c->store && !strncmp(c->store, "postgresql:", 11))
 		return bad(ret_error,
 			   "store \"%s\": this build has the SQLite store only: use sqlite:PATH",

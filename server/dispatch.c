@@ -6,7 +6,8 @@
 #include "log.h"
 #include "session.h"
 
-#define DEBT 20 /* seconds of budget that answers and acks may overdraw before the channel is closed */
+#define DEBT \
+	20 /* seconds of budget that answers and acks may overdraw before the channel is closed */
 
 static void take_budget(struct conn *c)
 {

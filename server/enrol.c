@@ -55,7 +55,8 @@ static bool token_psk(struct server *s, const uint8_t id[16], uint8_t ret[32])
 	}
 	if (r < 0 && r != -ENOENT) {
 		count(s, store_errors);
-		log_ratelimited(LOG_L_ERR, "a token could not be read from the store: %s", strerror(-r));
+		log_ratelimited(LOG_L_ERR, "a token could not be read from the store: %s",
+				strerror(-r));
 	}
 	return r == 0;
 }
@@ -125,7 +126,8 @@ static void parse_scopes(struct enrolment *e)
 	char *save = NULL;
 
 	for (char *p = e->token.addresses ? strtok_r(e->token.addresses, " ", &save) : NULL;
-	     p && e->nscopes < sizeof(e->scopes) / sizeof(e->scopes[0]); p = strtok_r(NULL, " ", &save)) {
+	     p && e->nscopes < sizeof(e->scopes) / sizeof(e->scopes[0]);
+	     p = strtok_r(NULL, " ", &save)) {
 		struct mvpn_prefix *prefix = &e->scopes[e->nscopes];
 
 		if (mvpn_prefix_parse(prefix, p) == 0 &&
@@ -223,7 +225,8 @@ static int enrol_remember(struct enrolment *e, struct device **ret)
 		count(s, enrolled);
 	}
 	if (e->token.group[0] && registry_join(d, e->token.group) < 0)
-		log_warn("device %s is in too many groups: %s has no effect", d->row.name, e->token.group);
+		log_warn("device %s is in too many groups: %s has no effect", d->row.name,
+			 e->token.group);
 	for (unsigned i = 0; i < e->nscopes; i++)
 		registry_prefix_add(s->reg, d, &e->scopes[i], PREFIX_SCOPE);
 	/* a policy line may have waited for this name */
@@ -246,7 +249,8 @@ static enum mvpn_reason enrol_new(struct enrolment *e, const char *name, struct 
 		return MVPN_R_LIMIT;
 	r = make_row(e, name);
 	if (r < 0) {
-		log_err("enrolment failed, the token's secret does not open: was store.key replaced?");
+		log_err("enrolment failed, the token's secret does not open: was store.key "
+			"replaced?");
 		return MVPN_R_INTERNAL;
 	}
 	parse_scopes(e);
@@ -265,7 +269,7 @@ enum mvpn_reason enrol_device(struct conn *c, const char *name, struct device **
 	const struct chan_who *who = chan_who(c->ch);
 	struct server *s = c->s;
 	struct device *d = registry_by_pk(s->reg, who->client_pk);
-	struct enrolment e = { .c = c, .old = d };
+	struct enrolment e = {.c = c, .old = d};
 	enum mvpn_reason reason = device_state_reason(d);
 
 	if (reason != MVPN_R_NONE)

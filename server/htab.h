@@ -20,7 +20,7 @@ struct htab {
 	uint8_t key[16];
 };
 
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 int htab_init(struct htab *t); /* -ENOMEM */
 void htab_free(struct htab *t);

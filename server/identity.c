@@ -78,8 +78,8 @@ out:
 
 int identity_load(const char *state_dir, struct identity *ret)
 {
-	struct identity id = { 0 };
-	struct mvpn_part part = { id.pk, sizeof(id.pk) };
+	struct identity id = {0};
+	struct mvpn_part part = {id.pk, sizeof(id.pk)};
 	uint8_t hash[32];
 	int r = -ENOMEM;
 

@@ -14,8 +14,9 @@ struct identity {
 	uint8_t *sk;	    /* 32, sodium_malloc'ed */
 	uint8_t *store_key; /* 32, sodium_malloc'ed */
 	uint8_t pk[MVPN_KEY_LEN];
-	uint8_t net_id[MVPN_NET_ID_LEN]; /* first 8 bytes of BLAKE2b-256(pk) of the key made by init */
-	char name[MVPN_NAME_MAX_B + 1];	 /* of the network, for people */
+	uint8_t net_id
+		[MVPN_NET_ID_LEN]; /* first 8 bytes of BLAKE2b-256(pk) of the key made by init */
+	char name[MVPN_NAME_MAX_B + 1]; /* of the network, for people */
 };
 
 /* -EEXIST if there is one already: never overwritten */

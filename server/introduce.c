@@ -8,223 +8,13 @@
 
 #include "channel.h"
 #include "crypto.h"
-#include "intro.h"
+#include "intro_table.h"
 #include "introduce.h"
 #include "log.h"
 #include "secmem.h"
 #include "session.h"
 
 #define SELECTORS_MAX_B (2 + 2 * 17 * MVPN_SELECTORS_MAX)
-
-struct intro {
-	struct hnode by_session, by_pair;
-	struct intro *prev, *next; /* by deadline: all wait equally long */
-	struct device *a, *b;
-	uint8_t session_id[16], nonce[16], replaces[16];
-	uint8_t layer;
-	uint64_t seq, deadline_ms;
-	uint8_t *psk; /* secmem cell */
-	uint8_t *selectors;
-	size_t selectors_len;
-};
-
-struct intros {
-	struct server *s;
-	struct htab by_session, by_pair;
-	struct intro *first, *last;
-	unsigned count;
-	struct loop_timer *timer;
-};
-
-/* what REQUEST said, copied: sending on the channel makes the message invalid */
-struct request {
-	uint8_t bytes[INTRO_REQ_MAX_B];
-	size_t len;
-	struct mvpn_req req; /* its head */
-	uint8_t noise1[INTRO_MSG1_B];
-};
-
-/* ---- the table of open ones ---- */
-
-struct pair_key {
-	uint8_t low[16], high[16], layer;
-} __attribute__((packed));
-
-static uint64_t pair_hash(const struct intros *in, const struct device *a, const struct device *b,
-			  uint8_t layer)
-{
-	bool swap = memcmp(a->row.id, b->row.id, 16) > 0;
-	struct pair_key key;
-
-	memcpy(key.low, swap ? b->row.id : a->row.id, 16);
-	memcpy(key.high, swap ? a->row.id : b->row.id, 16);
-	key.layer = layer;
-	return htab_hash(&in->by_pair, &key, sizeof(key));
-}
-
-static struct intro *find_pair(const struct intros *in, const struct device *a, const struct device *b,
-			       uint8_t layer)
-{
-	struct hnode *n = htab_first(&in->by_pair, pair_hash(in, a, b, layer));
-
-	for (; n; n = htab_next(n)) {
-		struct intro *i = container_of(n, struct intro, by_pair);
-
-		if (i->layer == layer && ((i->a == a && i->b == b) || (i->a == b && i->b == a)))
-			return i;
-	}
-	return NULL;
-}
-
-static struct intro *find_session(const struct intros *in, const uint8_t id[16])
-{
-	struct hnode *n = htab_first(&in->by_session, htab_hash(&in->by_session, id, 16));
-
-	for (; n; n = htab_next(n)) {
-		struct intro *i = container_of(n, struct intro, by_session);
-
-		if (!memcmp(i->session_id, id, 16))
-			return i;
-	}
-	return NULL;
-}
-
-static void intro_free(struct intros *in, struct intro *i)
-{
-	htab_del(&in->by_session, &i->by_session);
-	htab_del(&in->by_pair, &i->by_pair);
-	*(i->prev ? &i->prev->next : &in->first) = i->next;
-	*(i->next ? &i->next->prev : &in->last) = i->prev;
-	in->count--;
-	secmem_free(i->psk);
-	free(i->selectors);
-	free(i);
-}
-
-static void intro_link(struct intros *in, struct intro *i)
-{
-	htab_add(&in->by_session, &i->by_session,
-		 htab_hash(&in->by_session, i->session_id, sizeof(i->session_id)));
-	htab_add(&in->by_pair, &i->by_pair, pair_hash(in, i->a, i->b, i->layer));
-	i->prev = in->last;
-	*(i->prev ? &i->prev->next : &in->first) = i;
-	in->last = i;
-	in->count++;
-	i->deadline_ms = mono_ms() + MVPN_INTRO_OPEN_S * 1000;
-	if (!loop_timer_armed(in->timer))
-		loop_timer_arm(in->timer, MVPN_INTRO_OPEN_S * 1000);
-}
-
-/* ---- messages ---- */
-
-struct fail_note {
-	const struct device *a, *b;
-	enum mvpn_reason reason;
-};
-
-static int audit_fail(struct server *s, void *arg)
-{
-	const struct fail_note *n = arg;
-
-	return audit_add(&s->audit, "server", "introduction-failed",
-			 json_pack("{s:s, s:s*, s:s}", "a", n->a->row.name, "b",
-				   n->b ? n->b->row.name : NULL, "reason", mvpn_reason_name(n->reason)));
-}
-
-/* peer and session may be NULL */
-static void send_fail(struct server *s, const struct device *a, const struct device *peer,
-		      const uint8_t nonce[16], enum mvpn_reason reason, const uint8_t *session)
-{
-	struct fail_note note = { a, peer, reason };
-	struct conn *c = device_conn(a);
-	struct chan_buf *b = &s->buf;
-	const char *text = mvpn_reason_text(reason);
-
-	s->fails[reason]++;
-	if (!c)
-		return;
-	chan_begin(b, MVPN_MSG_FAIL, 0, 0);
-	chan_put(b, MVPN_TLV_NONCE, nonce, 16);
-	chan_put_u16(b, MVPN_TLV_REASON, (uint16_t)reason);
-	chan_put(b, MVPN_TLV_TEXT, text, strlen(text));
-	if (session)
-		chan_put(b, MVPN_TLV_SESSION, session, 16);
-	conn_send(c, b);
-	if (reason != MVPN_R_BUSY && conn_may_audit(c))
-		server_transact(s, false, audit_fail, &note);
-}
-
-static void send_cancel(struct server *s, const struct intro *i)
-{
-	struct conn *c = device_conn(i->b);
-
-	if (!c)
-		return;
-	count(s, cancelled);
-	chan_begin(&s->buf, MVPN_MSG_CANCEL, 0, 0);
-	chan_put(&s->buf, MVPN_TLV_SESSION, i->session_id, 16);
-	conn_send(c, &s->buf);
-}
-
-/* both ends hear that it is over; i is freed */
-static void abandon(struct server *s, struct intro *i, enum mvpn_reason reason)
-{
-	send_cancel(s, i);
-	send_fail(s, i->a, i->b, i->nonce, reason, reason == MVPN_R_BUSY ? i->session_id : NULL);
-	intro_free(s->intros, i);
-}
-
-static void put_endpoint(struct chan_buf *b, const struct device *d)
-{
-	uint8_t v[18];
-
-	memcpy(v, d->conn->from.addr.b, 16);
-	v[16] = (uint8_t)(d->udp_port >> 8);
-	v[17] = (uint8_t)d->udp_port;
-	chan_put(b, MVPN_TLV_ENDPOINT, v, sizeof(v));
-}
-
-static void send_offer(struct server *s, const struct intro *i, const struct request *q)
-{
-	struct chan_buf *b = &s->buf;
-
-	chan_begin(b, MVPN_MSG_OFFER, 0, 0);
-	chan_put(b, MVPN_TLV_SESSION, i->session_id, 16);
-	chan_put_u64(b, MVPN_TLV_SEQ, i->seq);
-	chan_put(b, MVPN_TLV_REQ, q->bytes, q->len);
-	chan_put(b, MVPN_TLV_DEVICE, i->a->row.id, 16);
-	chan_put(b, MVPN_TLV_S_PUB, i->a->row.pk, 32);
-	chan_put(b, MVPN_TLV_PSK, i->psk, 32);
-	chan_put_u64(b, MVPN_TLV_BOOT_GEN, i->b->row.boot_gen);
-	chan_put(b, MVPN_TLV_SELECTORS, i->selectors, i->selectors_len);
-	chan_put_u32(b, MVPN_TLV_TTL, (uint32_t)s->conf->rekey_s);
-	put_endpoint(b, i->a);
-	chan_put(b, MVPN_TLV_NOISE1, q->noise1, sizeof(q->noise1));
-	conn_send(i->b->conn, b);
-	sodium_memzero(b->data, b->len);
-	count(s, offers);
-}
-
-static void send_answer(struct server *s, const struct intro *i, const uint8_t *noise2, size_t len)
-{
-	struct chan_buf *b = &s->buf;
-
-	chan_begin(b, MVPN_MSG_ANSWER, 0, 0);
-	chan_put(b, MVPN_TLV_SESSION, i->session_id, 16);
-	chan_put_u64(b, MVPN_TLV_SEQ, i->seq);
-	chan_put(b, MVPN_TLV_NONCE, i->nonce, 16);
-	chan_put(b, MVPN_TLV_DEVICE, i->b->row.id, 16);
-	chan_put(b, MVPN_TLV_S_PUB, i->b->row.pk, 32);
-	chan_put(b, MVPN_TLV_PSK, i->psk, 32);
-	chan_put(b, MVPN_TLV_SELECTORS, i->selectors, i->selectors_len);
-	chan_put_u32(b, MVPN_TLV_TTL, (uint32_t)s->conf->rekey_s);
-	put_endpoint(b, i->b);
-	chan_put(b, MVPN_TLV_NOISE2, noise2, len);
-	chan_put_u64(b, MVPN_TLV_BOOT_GEN, i->a->row.boot_gen);
-	conn_send(i->a->conn, b);
-	sodium_memzero(b->data, b->len);
-	count(s, answers);
-}
 
 /* ---- REQUEST ---- */
 
@@ -308,9 +98,10 @@ static unsigned side(struct server *s, const struct device *d, const struct mvpn
 			continue;
 		if (n == MVPN_SELECTORS_MAX) {
 			count(s, selectors_cut);
-			log_ratelimited(LOG_L_WARN,
-					"device %s owns %u prefixes, a session carries %d: join them",
-					d->row.name, d->nowned, MVPN_SELECTORS_MAX);
+			log_ratelimited(
+				LOG_L_WARN,
+				"device %s owns %u prefixes, a session carries %d: join them",
+				d->row.name, d->nowned, MVPN_SELECTORS_MAX);
 			break;
 		}
 		out[n++] = d->owned[i];
@@ -329,7 +120,8 @@ static int make_selectors(struct server *s, struct intro *i, const uint8_t dst[1
 
 	memcpy(a.b, dst, sizeof(a.b));
 	for (unsigned k = 0; k < i->b->nowned; k++)
-		if (mvpn_prefix_contains(&i->b->owned[k], &a) && (!hit || i->b->owned[k].len > hit->len))
+		if (mvpn_prefix_contains(&i->b->owned[k], &a) &&
+		    (!hit || i->b->owned[k].len > hit->len))
 			hit = &i->b->owned[k];
 	sel.na = side(s, i->a, NULL, sel.a);
 	sel.nb = side(s, i->b, hit, sel.b);
@@ -369,7 +161,7 @@ static enum mvpn_reason open_intro(struct server *s, struct device *a, struct de
 	randombytes_buf(i->psk, MVPN_KEY_LEN);
 	randombytes_buf(i->session_id, sizeof(i->session_id));
 	intro_link(s->intros, i);
-	send_offer(s, i, q);
+	intro_send_offer(s, i, q);
 	return MVPN_R_NONE;
 }
 
@@ -389,7 +181,7 @@ int introduce_request(struct conn *c, const struct chan_msg *m)
 		return 0;
 	}
 	reason = decide(c, &q, &b);
-	open = reason == MVPN_R_NONE ? find_pair(s->intros, c->dev, b, q.req.layer) : NULL;
+	open = reason == MVPN_R_NONE ? intro_find_pair(s->intros, c->dev, b, q.req.layer) : NULL;
 	if (open && open->a == c->dev && !memcmp(open->nonce, q.req.nonce, 16)) {
 		count(s, duplicates); /* its answer is on the way */
 		return 0;
@@ -399,7 +191,7 @@ int introduce_request(struct conn *c, const struct chan_msg *m)
 	if (reason == MVPN_R_NONE)
 		reason = open_intro(s, c->dev, b, &q);
 	if (reason != MVPN_R_NONE)
-		send_fail(s, c->dev, b, q.req.nonce, reason, open ? open->session_id : NULL);
+		intro_send_fail(s, c->dev, b, q.req.nonce, reason, open ? open->session_id : NULL);
 	return 0;
 }
 
@@ -412,7 +204,7 @@ static int find_offer(struct conn *c, const struct chan_msg *m, struct intro **r
 
 	if (!chan_get_bytes(m, MVPN_TLV_SESSION, id, sizeof(id)))
 		return -EPROTO;
-	*ret = find_session(c->s->intros, id);
+	*ret = intro_find_session(c->s->intros, id);
 	if (*ret && (*ret)->b != c->dev)
 		*ret = NULL;
 	if (!*ret)
@@ -435,7 +227,8 @@ static int record_session(struct server *s, void *arg)
 	memcpy(row.a, i->a->row.id, 16);
 	memcpy(row.b, i->b->row.id, 16);
 	/* the devices' hard limit: twice the rekey time, or longer while the server is away */
-	row.ends_at = row.created_at + 2 * (int64_t)s->conf->rekey_s + (int64_t)s->conf->max_offline_s;
+	row.ends_at =
+		row.created_at + 2 * (int64_t)s->conf->rekey_s + (int64_t)s->conf->max_offline_s;
 	return session_record(s, &row, sodium_is_zero(i->replaces, 16) ? NULL : i->replaces);
 }
 
@@ -455,16 +248,16 @@ int introduce_accept(struct conn *c, const struct chan_msg *m)
 	memcpy(noise2, p, len);
 	a = device_conn(i->a);
 	if (!a) {
-		abandon(s, i, MVPN_R_PEER_OFFLINE);
+		intro_abandon(s, i, MVPN_R_PEER_OFFLINE);
 		return 0;
 	}
 	/* on record before anybody can transmit: a revocation must find it */
 	if (server_transact(s, false, record_session, i) < 0) {
-		abandon(s, i, MVPN_R_INTERNAL);
+		intro_abandon(s, i, MVPN_R_INTERNAL);
 		return 0;
 	}
 	memcpy(a->nonces[a->next_nonce++ % CONN_NONCES], i->nonce, 16);
-	send_answer(s, i, noise2, len);
+	intro_send_answer(s, i, noise2, len);
 	intro_free(s->intros, i);
 	return 0;
 }
@@ -482,7 +275,8 @@ int introduce_reject(struct conn *c, const struct chan_msg *m)
 		return 0;
 	if (reason == MVPN_R_NONE || reason >= MVPN_R_MAX)
 		reason = MVPN_R_LOCAL_POLICY;
-	send_fail(s, i->a, i->b, i->nonce, reason, reason == MVPN_R_BUSY ? i->session_id : NULL);
+	intro_send_fail(s, i->a, i->b, i->nonce, reason,
+			reason == MVPN_R_BUSY ? i->session_id : NULL);
 	intro_free(s->intros, i);
 	return 0;
 }
@@ -495,7 +289,7 @@ static void on_timer(void *arg)
 	uint64_t now = mono_ms();
 
 	while (in->first && in->first->deadline_ms <= now)
-		abandon(in->s, in->first, MVPN_R_PEER_SILENT);
+		intro_abandon(in->s, in->first, MVPN_R_PEER_SILENT);
 	if (in->first)
 		loop_timer_arm(in->timer, in->first->deadline_ms - now);
 }
@@ -507,7 +301,7 @@ void introduce_device_gone(struct server *s, const struct device *d, enum mvpn_r
 	for (struct intro *i = s->intros->first; i; i = next) {
 		next = i->next;
 		if (i->a == d || i->b == d)
-			abandon(s, i, reason);
+			intro_abandon(s, i, reason);
 	}
 }
 
@@ -520,7 +314,7 @@ void introduce_recheck(struct server *s)
 
 		next = i->next;
 		if (!policy_allows(s->policy, &a, &b))
-			abandon(s, i, MVPN_R_DENIED);
+			intro_abandon(s, i, MVPN_R_DENIED);
 	}
 }
 

@@ -158,10 +158,11 @@ static void admit(struct listener *l, int fd, const struct sockaddr_storage *ss)
 		goto refuse;
 	if (s->nconns >= s->conf->max_channels) {
 		count(s, refused_full);
-		log_ratelimited(LOG_L_WARN,
-				"max_channels (%llu) is reached: connections are refused; raise it in "
-				"server.conf",
-				(unsigned long long)s->conf->max_channels);
+		log_ratelimited(
+			LOG_L_WARN,
+			"max_channels (%llu) is reached: connections are refused; raise it in "
+			"server.conf",
+			(unsigned long long)s->conf->max_channels);
 		goto refuse;
 	}
 	if (s->half_open >= s->conf->half_open) {
@@ -205,7 +206,8 @@ static void on_accept(struct listener *l, int fd)
 		if (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR)
 			return;
 		count(l->s, accept_failed);
-		log_ratelimited(LOG_L_ERR, "accept: %s; raise LimitNOFILE= of the service if it stays so",
+		log_ratelimited(LOG_L_ERR,
+				"accept: %s; raise LimitNOFILE= of the service if it stays so",
 				strerror(errno));
 		/* the connection stays in the backlog: without a pause we would spin on it */
 		set_listening(l, false);
@@ -240,8 +242,8 @@ static int open_socket(struct listener *l, const char *text)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (ss.ss_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY,
-			   mvpn_addr_is_zero(&ep.addr) ? &off : &on, sizeof(on));
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, mvpn_addr_is_zero(&ep.addr) ? &off : &on,
+			   sizeof(on));
 	if (bind(fd, (struct sockaddr *)&ss, len) < 0 || listen(fd, BACKLOG) < 0 ||
 	    getsockname(fd, (struct sockaddr *)&ss, &len) < 0) {
 		r = -errno;
@@ -280,11 +282,12 @@ int listener_new(struct server *s, char **ret_error)
 			snprintf(v4, sizeof(v4), "0.0.0.0%s", s->conf->listens[i] + 4);
 			r = open_socket(l, v4);
 		}
-		if (r < 0 && asprintf(ret_error, "cannot listen on %s: %s%s", s->conf->listens[i],
-				      strerror(-r),
-				      r == -EADDRINUSE ? "; is another mvpn-server running? (ss -ltnp)"
-				      : r == -EADDRNOTAVAIL ? "; this host has no such address (ip addr)"
-							    : "") < 0)
+		if (r < 0 &&
+		    asprintf(ret_error, "cannot listen on %s: %s%s", s->conf->listens[i],
+			     strerror(-r),
+			     r == -EADDRINUSE	   ? "; is another mvpn-server running? (ss -ltnp)"
+			     : r == -EADDRNOTAVAIL ? "; this host has no such address (ip addr)"
+						   : "") < 0)
 			*ret_error = NULL;
 	}
 	if (r < 0) {
@@ -324,12 +327,13 @@ static bool is_any4(const struct mvpn_addr *a)
 
 int listener_address(const struct listener *l, char *ret, size_t size)
 {
-	struct mvpn_endpoint best = { .port = l->nsockets ? l->sockets[0].at.port : 0 };
+	struct mvpn_endpoint best = {.port = l->nsockets ? l->sockets[0].at.port : 0};
 	char text[MVPN_ADDRSTRLEN];
 	struct ifaddrs *list;
 
 	for (unsigned i = 0; i < l->nsockets; i++)
-		if (!mvpn_addr_is_zero(&l->sockets[i].at.addr) && !is_any4(&l->sockets[i].at.addr)) {
+		if (!mvpn_addr_is_zero(&l->sockets[i].at.addr) &&
+		    !is_any4(&l->sockets[i].at.addr)) {
 			snprintf(ret, size, "%s", mvpn_endpoint_str(&l->sockets[i].at, text));
 			return 0;
 		}
@@ -359,6 +363,7 @@ json_t *listener_json(const struct listener *l)
 	char text[MVPN_ADDRSTRLEN];
 
 	for (unsigned i = 0; i < l->nsockets; i++)
-		json_array_append_new(list, json_string(mvpn_endpoint_str(&l->sockets[i].at, text)));
+		json_array_append_new(list,
+				      json_string(mvpn_endpoint_str(&l->sockets[i].at, text)));
 	return list;
 }

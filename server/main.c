@@ -49,16 +49,16 @@ static int set_text(char **field, const char *value)
 
 enum { O_STATE = 256, O_NAME, O_CONFIG, O_LISTEN, O_STORE, O_SOCKET, O_CHECK, O_VERSION, O_HELP };
 static const struct option options[] = {
-	{ "state", required_argument, NULL, O_STATE },
-	{ "name", required_argument, NULL, O_NAME },
-	{ "config", required_argument, NULL, O_CONFIG },
-	{ "listen", required_argument, NULL, O_LISTEN },
-	{ "store", required_argument, NULL, O_STORE },
-	{ "socket", required_argument, NULL, O_SOCKET },
-	{ "check-config", no_argument, NULL, O_CHECK },
-	{ "version", no_argument, NULL, O_VERSION },
-	{ "help", no_argument, NULL, O_HELP },
-	{ NULL, 0, NULL, 0 },
+	{"state", required_argument, NULL, O_STATE},
+	{"name", required_argument, NULL, O_NAME},
+	{"config", required_argument, NULL, O_CONFIG},
+	{"listen", required_argument, NULL, O_LISTEN},
+	{"store", required_argument, NULL, O_STORE},
+	{"socket", required_argument, NULL, O_SOCKET},
+	{"check-config", no_argument, NULL, O_CHECK},
+	{"version", no_argument, NULL, O_VERSION},
+	{"help", no_argument, NULL, O_HELP},
+	{NULL, 0, NULL, 0},
 };
 
 static int add_listen(struct server_settings *c, const char *value)
@@ -139,7 +139,8 @@ static void default_name(char ret[MVPN_NAME_MAX_B + 1])
 		strcpy(ret, "mvpn");
 }
 
-static int make_store(const struct server_settings *conf, const struct identity *id, const char *name)
+static int make_store(const struct server_settings *conf, const struct identity *id,
+		      const char *name)
 {
 	char *path = server_settings_store_path(conf), *error = NULL, net[2 * MVPN_NET_ID_LEN + 1];
 	struct store *st = NULL;
@@ -151,7 +152,8 @@ static int make_store(const struct server_settings *conf, const struct identity 
 	if (r == 0)
 		r = store_meta_set(st, "net_id", net);
 	if (r < 0)
-		log_err("cannot make the store %s: %s", path ? path : "", error ? error : strerror(-r));
+		log_err("cannot make the store %s: %s", path ? path : "",
+			error ? error : strerror(-r));
 	store_close(st);
 	free(error);
 	free(path);
@@ -176,9 +178,10 @@ static int command_init(struct options *o)
 	r = identity_create(o->conf.state);
 	if (r < 0) {
 		log_err("cannot make a server in %s: %s%s", o->conf.state, strerror(-r),
-			r == -EEXIST ? "; there is one already, and its devices know it by its key: "
-				       "nothing was changed"
-				     : "");
+			r == -EEXIST
+				? "; there is one already, and its devices know it by its key: "
+				  "nothing was changed"
+				: "");
 		return MVPN_EXIT_FAILED;
 	}
 	r = identity_load(o->conf.state, &id);
@@ -193,7 +196,8 @@ static int command_init(struct options *o)
 	identity_free(&id);
 	if (r < 0)
 		return MVPN_EXIT_FAILED;
-	printf("network      %s\nnet id       %s\npublic key   %s\nfingerprint  %s\n", name, net, pk, fp);
+	printf("network      %s\nnet id       %s\npublic key   %s\nfingerprint  %s\n", name, net,
+	       pk, fp);
 	return MVPN_EXIT_OK;
 }
 
@@ -214,7 +218,8 @@ static void on_watchdog(void *arg)
 
 static void on_signal(void *arg, int signo)
 {
-	log_info("nothing is reloaded on SIGHUP: the policy is changed by mvpnctl server policy apply, "
+	log_info("nothing is reloaded on SIGHUP: the policy is changed by mvpnctl server policy "
+		 "apply, "
 		 "server.conf is read at start");
 }
 
@@ -222,7 +227,8 @@ static void start_watchdog(struct loop *l, struct running *run)
 {
 	uint64_t usec = 0;
 
-	if (sd_watchdog_enabled(0, &usec) <= 0 || loop_timer_new(l, on_watchdog, run, &run->watchdog) < 0)
+	if (sd_watchdog_enabled(0, &usec) <= 0 ||
+	    loop_timer_new(l, on_watchdog, run, &run->watchdog) < 0)
 		return;
 	run->watchdog_ms = usec / 2000 ? usec / 2000 : 1;
 	loop_timer_arm(run->watchdog, run->watchdog_ms);
@@ -234,7 +240,8 @@ static int lock_state(const char *dir)
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd < 0) {
-		log_err("cannot open the state directory %s: %s; make it with: mvpn-server init --state DIR",
+		log_err("cannot open the state directory %s: %s; make it with: mvpn-server init "
+			"--state DIR",
 			dir, strerror(errno));
 		return -errno;
 	}
@@ -261,15 +268,16 @@ static int give_up_privileges(const struct server_settings *conf)
 
 static int serve(struct server *s, struct loop *l)
 {
-	static const int signals[] = { SIGHUP, 0 };
-	struct running run = { 0 };
+	static const int signals[] = {SIGHUP, 0};
+	struct running run = {0};
 	int r = loop_signals(l, signals, on_signal, NULL);
 
 	if (r < 0)
 		return r;
 	start_watchdog(l, &run);
-	log_info("network %s: %u devices, policy %llu, up to %llu channels", s->id.name, s->reg->count,
-		 (unsigned long long)s->policy_rev, (unsigned long long)s->conf->max_channels);
+	log_info("network %s: %u devices, policy %llu, up to %llu channels", s->id.name,
+		 s->reg->count, (unsigned long long)s->policy_rev,
+		 (unsigned long long)s->conf->max_channels);
 	sd_notifyf(0, "READY=1\nSTATUS=%u devices known", s->reg->count);
 	r = loop_run(l);
 	sd_notify(0, "STOPPING=1");
@@ -287,7 +295,8 @@ static int command_run(struct options *o)
 
 	privileges_harden();
 	if (privileges_raise_files(o->conf.max_channels) < o->conf.max_channels)
-		log_warn("fewer descriptors than max_channels (%llu) are allowed: raise LimitNOFILE=",
+		log_warn("fewer descriptors than max_channels (%llu) are allowed: raise "
+			 "LimitNOFILE=",
 			 (unsigned long long)o->conf.max_channels);
 	lock = lock_state(o->conf.state);
 	if (lock < 0)
@@ -315,7 +324,7 @@ static int command_run(struct options *o)
 
 int main(int argc, char **argv)
 {
-	struct options o = { 0 };
+	struct options o = {0};
 	const char *command = argc > 1 && argv[1][0] != '-' ? argv[1] : NULL;
 	int status = MVPN_EXIT_USAGE;
 
@@ -327,7 +336,8 @@ int main(int argc, char **argv)
 		argv++;
 	}
 	if (parse_options(argc, argv, &o, true) < 0 || optind < argc ||
-	    (command && strcmp(command, "init") && strcmp(command, "run")) || (!command && !o.check)) {
+	    (command && strcmp(command, "init") && strcmp(command, "run")) ||
+	    (!command && !o.check)) {
 		fputs(usage, stderr);
 		goto out;
 	}

@@ -97,7 +97,7 @@ int registry_prefix_add(struct registry *r, struct device *d, const struct mvpn_
 	if (!a)
 		return -ENOMEM;
 	d->prefixes = a;
-	d->prefixes[d->nprefixes++] = (struct device_prefix){ *p, (uint8_t)kind };
+	d->prefixes[d->nprefixes++] = (struct device_prefix){*p, (uint8_t)kind};
 	if (kind == PREFIX_SCOPE)
 		return 0;
 	e = lpm_set(r->given, p, d->index + 1);
@@ -108,15 +108,18 @@ int registry_prefix_add(struct registry *r, struct device *d, const struct mvpn_
 	return e;
 }
 
-void registry_prefix_del(struct registry *r, struct device *d, const struct mvpn_prefix *p, int kind)
+void registry_prefix_del(struct registry *r, struct device *d, const struct mvpn_prefix *p,
+			 int kind)
 {
 	unsigned i = 0;
 
-	while (i < d->nprefixes && !(d->prefixes[i].kind == kind && prefix_eq(&d->prefixes[i].p, p)))
+	while (i < d->nprefixes &&
+	       !(d->prefixes[i].kind == kind && prefix_eq(&d->prefixes[i].p, p)))
 		i++;
 	if (i == d->nprefixes)
 		return;
-	memmove(&d->prefixes[i], &d->prefixes[i + 1], (d->nprefixes - i - 1) * sizeof(*d->prefixes));
+	memmove(&d->prefixes[i], &d->prefixes[i + 1],
+		(d->nprefixes - i - 1) * sizeof(*d->prefixes));
 	d->nprefixes--;
 	if (kind == PREFIX_SCOPE || registry_prefix_has(d, p, PREFIX_CLAIM) ||
 	    registry_prefix_has(d, p, PREFIX_ADMIN))
@@ -198,7 +201,7 @@ static int collect_stale(void *arg, const struct mvpn_prefix *p, uint32_t value)
 int registry_set_policy(struct registry *r, const struct policy *p)
 {
 	struct lpm *wanted = NULL, *old = r->policy;
-	struct stale stale = { 0 };
+	struct stale stale = {0};
 	const struct policy_protect *pr;
 	unsigned n;
 	int e = lpm_new(&wanted);

@@ -101,8 +101,8 @@ void policy_each_group(const struct policy *p, const struct policy_subject *s,
 			fn(arg, p->groups[i].name);
 }
 
-void policy_each_name(const struct policy *p, void (*fn)(void *arg, unsigned line, const char *name),
-		      void *arg)
+void policy_each_name(const struct policy *p,
+		      void (*fn)(void *arg, unsigned line, const char *name), void *arg)
 {
 	for (unsigned i = 0; i < p->nnames; i++)
 		if (strcmp(p->names[i].name, "*") && !policy_has_group(p, p->names[i].name))

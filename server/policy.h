@@ -61,7 +61,7 @@ void policy_each_group(const struct policy *p, const struct policy_subject *s,
 		       void (*fn)(void *arg, const char *group), void *arg);
 bool policy_has_group(const struct policy *p, const char *name);
 /* every name that is not a declared group, where it is used, in the order of the text; for warnings */
-void policy_each_name(const struct policy *p, void (*fn)(void *arg, unsigned line, const char *name),
-		      void *arg);
+void policy_each_name(const struct policy *p,
+		      void (*fn)(void *arg, unsigned line, const char *name), void *arg);
 
 #endif

@@ -140,14 +140,14 @@ static int note_name(struct reader *r, const char *name)
 
 	if (e < 0)
 		return e;
-	p->names[p->nnames++] = (struct policy_name){ name, r->line };
+	p->names[p->nnames++] = (struct policy_name){name, r->line};
 	return 0;
 }
 
 static int read_group(struct reader *r)
 {
 	struct policy *p = r->p;
-	struct policy_group g = { .line = r->line };
+	struct policy_group g = {.line = r->line};
 	struct word name, w, *words = NULL;
 	unsigned n = 0;
 	int e = read_word(r, "the group's name", false, &name);
@@ -193,7 +193,7 @@ static int read_group(struct reader *r)
 static int read_allow(struct reader *r)
 {
 	struct policy *p = r->p;
-	struct policy_rule rule = { .line = r->line };
+	struct policy_rule rule = {.line = r->line};
 	struct word src, dst;
 	int e = read_word(r, "a device, a group or *", true, &src);
 
@@ -226,8 +226,9 @@ static int read_allow(struct reader *r)
 /* what would cut the host off from itself or its link */
 const char *policy_unprotectable(const struct mvpn_prefix *p)
 {
-	static const char *const list[] = { "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4",
-					    "255.255.255.255", "::1", "fe80::/10", "ff00::/8" };
+	static const char *const list[] = {
+		"127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255",
+		"::1",	       "fe80::/10",	 "ff00::/8"};
 	struct mvpn_prefix never, v4;
 
 	for (unsigned i = 0; i < sizeof(list) / sizeof(list[0]); i++)
@@ -237,16 +238,17 @@ const char *policy_unprotectable(const struct mvpn_prefix *p)
 	/* one trie holds both families, IPv4 under ::ffff:0:0/96 */
 	if (mvpn_prefix_parse(&v4, "0.0.0.0/0") == 0 && p->len < v4.len &&
 	    mvpn_prefix_contains(p, &v4.addr))
-		return "this would cover IPv4 too: write 2000::/3 for all of IPv6, 0.0.0.0/0 for IPv4";
+		return "this would cover IPv4 too: write 2000::/3 for all of IPv6, 0.0.0.0/0 for "
+		       "IPv4";
 	return NULL;
 }
 
 static int read_protect(struct reader *r)
 {
 	struct policy *p = r->p;
-	struct policy_protect pr = { .line = r->line };
+	struct policy_protect pr = {.line = r->line};
 	char text[MVPN_ADDRSTRLEN], *start;
-	struct word key, via = { 0 };
+	struct word key, via = {0};
 	const char *why;
 	size_t len;
 	int e = 0;
@@ -258,8 +260,10 @@ static int read_protect(struct reader *r)
 		return fail_at(r, start, "a prefix is missing, for example 10.9.0.0/24");
 	snprintf(text, sizeof(text), "%.*s", (int)(len < sizeof(text) ? len : 0), start);
 	if (mvpn_prefix_parse(&pr.prefix, text) < 0)
-		return fail_at(r, start, "\"%.60s\" is not a prefix (bits after the prefix length must be "
-					 "zero), for example 10.9.0.0/24", text);
+		return fail_at(r, start,
+			       "\"%.60s\" is not a prefix (bits after the prefix length must be "
+			       "zero), for example 10.9.0.0/24",
+			       text);
 	why = policy_unprotectable(&pr.prefix);
 	if (why)
 		return fail_at(r, start, "%s", why);
@@ -300,7 +304,8 @@ static int read_line(struct reader *r)
 		return read_allow(r);
 	if (word_is(&key, "protect"))
 		return read_protect(r);
-	return fail_at(r, key.start, "unknown statement \"%.*s\": a line starts with group, allow or protect",
+	return fail_at(r, key.start,
+		       "unknown statement \"%.*s\": a line starts with group, allow or protect",
 		       (int)(key.len < 40 ? key.len : 40), key.start);
 }
 
@@ -320,7 +325,8 @@ static int flat_add(struct reader *r, struct policy_group *g, const char *name)
 
 	if (r->flat_total == POLICY_MEMBERS_MAX) {
 		r->line = g->line;
-		return fail_at(r, NULL, "groups have more than %d members in all", POLICY_MEMBERS_MAX);
+		return fail_at(r, NULL, "groups have more than %d members in all",
+			       POLICY_MEMBERS_MAX);
 	}
 	e = grow(&g->flat, g->nflat, sizeof(*g->flat));
 	if (e < 0)
@@ -436,7 +442,8 @@ static int finish(struct reader *r)
 	for (unsigned i = 0; i < p->nprotects; i++)
 		if (p->protects[i].via && policy_has_group(p, p->protects[i].via)) {
 			r->line = p->protects[i].line;
-			return fail_at(r, NULL, "\"%s\" is a group: a prefix is owned by one device",
+			return fail_at(r, NULL,
+				       "\"%s\" is a group: a prefix is owned by one device",
 				       p->protects[i].via);
 		}
 	return expand_groups(r);
@@ -453,7 +460,7 @@ static int check_text(struct reader *r, const char *text, size_t len)
 
 int policy_parse(const char *text, size_t len, struct policy **ret, struct policy_error *ret_error)
 {
-	struct reader r = { .error = ret_error };
+	struct reader r = {.error = ret_error};
 	int e = check_text(&r, text, len);
 
 	if (e < 0)

@@ -16,7 +16,7 @@
 
 void privileges_harden(void)
 {
-	struct rlimit none = { 0, 0 };
+	struct rlimit none = {0, 0};
 
 	setrlimit(RLIMIT_CORE, &none);
 #ifndef __SANITIZE_ADDRESS__ /* the leak checker must trace its own process */
@@ -32,7 +32,7 @@ uint64_t privileges_raise_files(uint64_t channels)
 	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
 		return 0;
 	if (l.rlim_max < channels + FILES_BESIDES) {
-		struct rlimit more = { channels + FILES_BESIDES, channels + FILES_BESIDES };
+		struct rlimit more = {channels + FILES_BESIDES, channels + FILES_BESIDES};
 
 		if (setrlimit(RLIMIT_NOFILE, &more) == 0)
 			return more.rlim_cur;
@@ -74,8 +74,9 @@ int privileges_give_state(const char *state_dir, const char *user)
 		struct stat st;
 
 		/* plain files only, and never through a link */
-		if (fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
-		    (st.st_uid != uid || st.st_gid != gid) && st.st_nlink == 1 &&
+		if (fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    S_ISREG(st.st_mode) && (st.st_uid != uid || st.st_gid != gid) &&
+		    st.st_nlink == 1 &&
 		    fchownat(dirfd(d), e->d_name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
 			r = -errno;
 	}
@@ -96,7 +97,8 @@ int privileges_drop(const char *user)
 		if (r < 0)
 			return r;
 		capng_clear(CAPNG_SELECT_BOTH);
-		if (capng_change_id((int)uid, (int)gid, CAPNG_DROP_SUPP_GRP | CAPNG_CLEAR_BOUNDING) < 0)
+		if (capng_change_id((int)uid, (int)gid,
+				    CAPNG_DROP_SUPP_GRP | CAPNG_CLEAR_BOUNDING) < 0)
 			return -EPERM;
 	} else {
 		/* the bounding set takes CAP_SETPCAP; without it there is nothing to bound */

@@ -7,10 +7,11 @@
 #include "push.h"
 #include "session.h"
 
-#define FRAME_FILL_B 60000   /* of MVPN_CHAN_PLAIN_MAX_B; an entry is far smaller than the rest */
-#define RING 1024	     /* deltas kept */
-#define QUEUE_B (256 << 10)  /* bytes that pushes leave queued in one channel before they wait for it */
-#define DIRTY_MAX 200000     /* changes collected at once; over it everybody gets a snapshot */
+#define FRAME_FILL_B 60000 /* of MVPN_CHAN_PLAIN_MAX_B; an entry is far smaller than the rest */
+#define RING 1024	   /* deltas kept */
+#define QUEUE_B \
+	(256 << 10)	 /* bytes that pushes leave queued in one channel before they wait for it */
+#define DIRTY_MAX 200000 /* changes collected at once; over it everybody gets a snapshot */
 
 struct snapshot {
 	unsigned refs;
@@ -51,9 +52,10 @@ static void put_peer(struct chan_buf *b, const uint8_t id[16], unsigned state, c
 	chan_put(b, MVPN_TLV_PEER, v, 17 + len);
 }
 
-static void put_prefix(struct chan_buf *b, const struct mvpn_prefix *p, bool add, const struct device *owner)
+static void put_prefix(struct chan_buf *b, const struct mvpn_prefix *p, bool add,
+		       const struct device *owner)
 {
-	uint8_t v[34] = { add, p->len };
+	uint8_t v[34] = {add, p->len};
 
 	memcpy(v + 2, p->addr.b, 16);
 	if (add && owner)
@@ -95,7 +97,8 @@ static struct chan_buf *frame(struct writer *w, uint8_t flags)
 }
 
 /* A device is told before the first prefix that it owns. */
-static int write_prefix(struct writer *w, const struct mvpn_prefix *p, bool add, const struct device *owner)
+static int write_prefix(struct writer *w, const struct mvpn_prefix *p, bool add,
+			const struct device *owner)
 {
 	struct chan_buf *b = frame(w, 0);
 
@@ -139,7 +142,8 @@ static int snapshot_prefix(void *arg, const struct mvpn_prefix *p, uint32_t valu
 	struct writer *w = arg;
 	const struct registry *r = w->p->s->reg;
 
-	return write_prefix(w, p, true, value && value - 1 < r->size ? r->devices[value - 1] : NULL);
+	return write_prefix(w, p, true,
+			    value && value - 1 < r->size ? r->devices[value - 1] : NULL);
 }
 
 static int snapshot_make(struct push *p)

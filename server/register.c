@@ -81,7 +81,8 @@ static bool may_have(const struct conn *c, const struct mvpn_addr *a)
 	if (mvpn_addr_eq(a, &c->from.addr))
 		return true;
 	for (unsigned i = 0; i < d->nprefixes; i++)
-		if (d->prefixes[i].kind != PREFIX_CLAIM && mvpn_prefix_contains(&d->prefixes[i].p, a))
+		if (d->prefixes[i].kind != PREFIX_CLAIM &&
+		    mvpn_prefix_contains(&d->prefixes[i].p, a))
 			return true;
 	return false;
 }
@@ -164,8 +165,8 @@ static int store_change(struct server *s, void *arg)
 		return r;
 	}
 	return audit_add(&s->audit, "device", "device-addresses",
-			 json_pack("{s:s, s:s, s:o, s:o}", "device", id, "name", ch->d->row.name, "added",
-				   added, "released", released));
+			 json_pack("{s:s, s:s, s:o, s:o}", "device", id, "name", ch->d->row.name,
+				   "added", added, "released", released));
 }
 
 static int take_claims(struct conn *c, const struct verdict *v)
@@ -201,26 +202,28 @@ static int audit_refusals(struct server *s, void *arg)
 	char text[MVPN_ADDRSTRLEN], id[33];
 
 	for (unsigned i = 0; i < n->v->nrefused && i < CONN_CLAIMS_MAX; i++)
-		json_array_append_new(
-			list, json_pack("{s:s, s:s}", "address",
-					mvpn_addr_str(&n->v->refused[i].addr, text), "reason",
-					mvpn_reason_name(n->v->refused[i].reason)));
+		json_array_append_new(list, json_pack("{s:s, s:s}", "address",
+						      mvpn_addr_str(&n->v->refused[i].addr, text),
+						      "reason",
+						      mvpn_reason_name(n->v->refused[i].reason)));
 	mvpn_hex(id, n->c->dev->row.id, 16);
 	return audit_add(&s->audit, "device", "address-refused",
-			 json_pack("{s:s, s:s, s:s, s:o}", "device", id, "name", n->c->dev->row.name,
-				   "from", mvpn_endpoint_str(&n->c->from, text), "addresses", list));
+			 json_pack("{s:s, s:s, s:s, s:o}", "device", id, "name",
+				   n->c->dev->row.name, "from",
+				   mvpn_endpoint_str(&n->c->from, text), "addresses", list));
 }
 
 static void note_refusals(struct conn *c, const struct verdict *v)
 {
-	struct refusal_note n = { c, v };
+	struct refusal_note n = {c, v};
 	char text[MVPN_ADDRSTRLEN];
 
 	if (!v->nrefused)
 		return;
 	c->s->counters[SC_addr_refused] += v->nrefused;
 	log_ratelimited(LOG_L_WARN, "device %s may not have %s%s: %s", c->dev->row.name,
-			mvpn_addr_str(&v->refused[0].addr, text), v->nrefused > 1 ? " and others" : "",
+			mvpn_addr_str(&v->refused[0].addr, text),
+			v->nrefused > 1 ? " and others" : "",
 			mvpn_reason_text(v->refused[0].reason));
 	if (conn_may_audit(c))
 		server_transact(c->s, false, audit_refusals, &n);
@@ -303,7 +306,8 @@ static void attach(struct conn *c, struct device *d)
 		session_cut_device(s, d, MVPN_R_STALE_BOOT);
 	}
 	if (store_begin(s->store, false) == 0 &&
-	    store_end(s->store, store_device_seen(s->store, d->row.id, boot_gen, d->row.last_seen_at)) < 0)
+	    store_end(s->store,
+		      store_device_seen(s->store, d->row.id, boot_gen, d->row.last_seen_at)) < 0)
 		count(s, store_errors);
 	log_debug("device %s is on-line", d->row.name);
 }

@@ -238,7 +238,7 @@ bool registry_group_used(const struct registry *r, const char *group)
 
 struct policy_subject registry_subject(const struct device *d)
 {
-	return (struct policy_subject){ d->row.name, (const char *const *)d->groups, d->ngroups };
+	return (struct policy_subject){d->row.name, (const char *const *)d->groups, d->ngroups};
 }
 
 /* ---- loading ---- */

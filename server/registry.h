@@ -46,16 +46,18 @@ struct device {
 };
 
 /* either may be NULL; a device that is about to be removed may be `before` */
-typedef void registry_owner_fn(void *arg, const struct mvpn_prefix *p, struct device *before, struct device *now);
+typedef void registry_owner_fn(void *arg, const struct mvpn_prefix *p, struct device *before,
+			       struct device *now);
 
 struct registry {
 	struct device **devices; /* by index; NULL: free */
 	uint32_t size, count;
 	uint32_t states[5]; /* devices by enum mvpn_device_state */
 	struct htab by_id, by_pk, by_name;
-	struct lpm *given;    /* prefix → index + 1 of the device that has it as claim or from an admin */
-	struct lpm *policy;   /* prefix of a protect line → index + 1 of its gateway, 0 none */
-	struct lpm *owners;   /* effective: index + 1, 0 protected without owner */
+	struct lpm
+		*given; /* prefix → index + 1 of the device that has it as claim or from an admin */
+	struct lpm *policy; /* prefix of a protect line → index + 1 of its gateway, 0 none */
+	struct lpm *owners; /* effective: index + 1, 0 protected without owner */
 	registry_owner_fn *changed; /* NULL until set: no reports while loading */
 	void *changed_arg;
 };
@@ -80,8 +82,10 @@ bool registry_group_used(const struct registry *r, const char *group);
 struct policy_subject registry_subject(const struct device *d);
 
 /* kinds CLAIM and ADMIN: -EADDRINUSE if another device has exactly this prefix. -EEXIST, -ENOSPC, -ENOMEM */
-int registry_prefix_add(struct registry *r, struct device *d, const struct mvpn_prefix *p, int kind);
-void registry_prefix_del(struct registry *r, struct device *d, const struct mvpn_prefix *p, int kind);
+int registry_prefix_add(struct registry *r, struct device *d, const struct mvpn_prefix *p,
+			int kind);
+void registry_prefix_del(struct registry *r, struct device *d, const struct mvpn_prefix *p,
+			 int kind);
 bool registry_prefix_has(const struct device *d, const struct mvpn_prefix *p, int kind);
 /* the device that has exactly this prefix: by the policy, by registration or given */
 struct device *registry_prefix_owner(const struct registry *r, const struct mvpn_prefix *p);

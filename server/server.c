@@ -21,9 +21,10 @@
 #include "server.h"
 #include "session.h"
 
-#define SEQ_BLOCK 10000		   /* numbers promised by one write */
+#define SEQ_BLOCK 10000 /* numbers promised by one write */
 #define CHORES_MS 60000
-#define FORGET_SESSION_S 86400	   /* ended ones are kept so long, for the operator and for what is owed */
+#define FORGET_SESSION_S \
+	86400 /* ended ones are kept so long, for the operator and for what is owed */
 #define FORGET_TOKEN_S (30 * 86400) /* used up and expired ones */
 
 int64_t wall_now(void)
@@ -31,7 +32,8 @@ int64_t wall_now(void)
 	return (int64_t)time(NULL);
 }
 
-int server_transact(struct server *s, bool durable, int (*fn)(struct server *s, void *arg), void *arg)
+int server_transact(struct server *s, bool durable, int (*fn)(struct server *s, void *arg),
+		    void *arg)
 {
 	int r = store_begin(s->store, durable);
 
@@ -45,7 +47,8 @@ int server_transact(struct server *s, bool durable, int (*fn)(struct server *s, 
 		count(s, store_errors);
 		log_ratelimited(LOG_L_ERR, "the store refused a change (%s: %s): %s", strerror(-r),
 				store_error(s->store),
-				r == -ENOSPC ? "make room on the disk" : "look at the disk and the store's permissions");
+				r == -ENOSPC ? "make room on the disk"
+					     : "look at the disk and the store's permissions");
 	}
 	return r;
 }
@@ -111,7 +114,7 @@ static void policy_alarm(struct server *s, uint64_t bad, const struct policy_err
 /* the newest revision that parses; none at all means that nothing is allowed */
 static int load_policy(struct server *s)
 {
-	struct policy_error e, first = { 0 };
+	struct policy_error e, first = {0};
 	uint64_t rev, newest;
 	char *text;
 	int r = store_policy_get(s->store, 0, &rev, NULL, &text);
@@ -144,9 +147,8 @@ static int load_policy(struct server *s)
 
 static int say(char **ret_error, int r, const char *what, const char *path, const char *hint)
 {
-	if (!*ret_error &&
-	    asprintf(ret_error, "%s %s: %s%s%s", what, path, strerror(-r), hint ? "; " : "",
-		     hint ? hint : "") < 0)
+	if (!*ret_error && asprintf(ret_error, "%s %s: %s%s%s", what, path, strerror(-r),
+				    hint ? "; " : "", hint ? hint : "") < 0)
 		*ret_error = NULL;
 	return r;
 }
@@ -175,10 +177,12 @@ static int open_state(struct server *s, char **ret_error)
 	int r = identity_load(dir, &s->id);
 
 	if (r < 0)
-		return say(ret_error, r, "cannot read the server's keys in", dir,
-			   r == -ENOENT  ? "make them with: mvpn-server init --state DIR"
-			   : r == -EPERM ? "the key files must be owned by this user or root, with mode 0600"
-					 : NULL);
+		return say(
+			ret_error, r, "cannot read the server's keys in", dir,
+			r == -ENOENT ? "make them with: mvpn-server init --state DIR"
+			: r == -EPERM
+				? "the key files must be owned by this user or root, with mode 0600"
+				: NULL);
 	path = server_settings_store_path(s->conf);
 	if (!path)
 		return -ENOMEM;
@@ -240,7 +244,8 @@ static void owner_changed(void *arg, const struct mvpn_prefix *p, struct device 
 	session_mark(arg, before);
 }
 
-int server_new(const struct server_settings *conf, struct loop *l, struct server **ret, char **ret_error)
+int server_new(const struct server_settings *conf, struct loop *l, struct server **ret,
+	       char **ret_error)
 {
 	struct server *s = calloc(1, sizeof(*s));
 	int r;

@@ -18,51 +18,51 @@
 #include "store.h"
 
 /* counters, in the order of `mvpnctl server status`; introductions that failed are counted by reason besides */
-#define SERVER_COUNTERS(X)                                                                         \
-	X(accepted)	       /* TCP connections */                                               \
-	X(accept_failed)       /* accept() failed: out of descriptors, for example */              \
-	X(refused_full)	       /* max_channels reached */                                          \
-	X(refused_half_open)   /* too many unfinished handshakes in all */                         \
-	X(refused_source)      /* too many unfinished handshakes from one source */                \
-	X(refused_rate)	       /* too many handshakes a second from one source */                  \
-	X(handshake_ok)                                                                            \
-	X(handshake_timeout)                                                                       \
-	X(bad_hello)	       /* not our protocol */                                              \
-	X(bad_mac)	       /* HELLO by somebody who does not know the server's key */          \
-	X(bad_version)                                                                             \
-	X(bad_auth)	       /* unknown device or token, wrong key */                            \
-	X(bad_frame)	       /* a frame of an established channel does not authenticate */       \
-	X(bad_message)	       /* malformed or out of place */                                     \
-	X(closed_by_peer)                                                                          \
-	X(dead_peer)	       /* silent for MVPN_CHAN_DEAD_S */                                   \
-	X(slow_reader)	       /* more than MVPN_CHAN_OUT_MAX_B queued */                          \
-	X(too_many_messages)   /* over messages_channel a second: answered by FAIL limit */        \
-	X(replaced)	       /* a newer channel of the same device took over */                  \
-	X(login)                                                                                   \
-	X(login_refused)       /* revoked or suspended device */                                   \
-	X(enrolled)                                                                                \
-	X(reenrolled)                                                                              \
-	X(enrol_refused)       /* known token, but expired, used, revoked, or its name is taken */ \
-	X(addr_refused)        /* addresses that a device may not have */                          \
-	X(restarts)	       /* log-ins with a new boot_gen */                                   \
-	X(requests)                                                                                \
-	X(offers)                                                                                  \
-	X(answers)                                                                                 \
-	X(duplicates)	       /* requests repeated with the same nonce */                         \
-	X(stray_answers)       /* ACCEPT or REJECT of no open introduction */                      \
-	X(selectors_cut)       /* a side with more than MVPN_SELECTORS_MAX prefixes */             \
-	X(cancelled)                                                                               \
-	X(revokes_pushed)                                                                          \
-	X(snapshots)	       /* whole protected sets sent */                                     \
-	X(deltas)	       /* changes of the protected set, each sent to every channel */      \
-	X(fell_behind)	       /* channels that missed deltas and get the whole set again */       \
+#define SERVER_COUNTERS(X)                                                                   \
+	X(accepted)	     /* TCP connections */                                           \
+	X(accept_failed)     /* accept() failed: out of descriptors, for example */          \
+	X(refused_full)	     /* max_channels reached */                                      \
+	X(refused_half_open) /* too many unfinished handshakes in all */                     \
+	X(refused_source)    /* too many unfinished handshakes from one source */            \
+	X(refused_rate)	     /* too many handshakes a second from one source */              \
+	X(handshake_ok)                                                                      \
+	X(handshake_timeout)                                                                 \
+	X(bad_hello) /* not our protocol */                                                  \
+	X(bad_mac)   /* HELLO by somebody who does not know the server's key */              \
+	X(bad_version)                                                                       \
+	X(bad_auth)    /* unknown device or token, wrong key */                              \
+	X(bad_frame)   /* a frame of an established channel does not authenticate */         \
+	X(bad_message) /* malformed or out of place */                                       \
+	X(closed_by_peer)                                                                    \
+	X(dead_peer)	     /* silent for MVPN_CHAN_DEAD_S */                               \
+	X(slow_reader)	     /* more than MVPN_CHAN_OUT_MAX_B queued */                      \
+	X(too_many_messages) /* over messages_channel a second: answered by FAIL limit */    \
+	X(replaced)	     /* a newer channel of the same device took over */              \
+	X(login)                                                                             \
+	X(login_refused) /* revoked or suspended device */                                   \
+	X(enrolled)                                                                          \
+	X(reenrolled)                                                                        \
+	X(enrol_refused) /* known token, but expired, used, revoked, or its name is taken */ \
+	X(addr_refused)	 /* addresses that a device may not have */                          \
+	X(restarts)	 /* log-ins with a new boot_gen */                                   \
+	X(requests)                                                                          \
+	X(offers)                                                                            \
+	X(answers)                                                                           \
+	X(duplicates)	 /* requests repeated with the same nonce */                         \
+	X(stray_answers) /* ACCEPT or REJECT of no open introduction */                      \
+	X(selectors_cut) /* a side with more than MVPN_SELECTORS_MAX prefixes */             \
+	X(cancelled)                                                                         \
+	X(revokes_pushed)                                                                    \
+	X(snapshots)   /* whole protected sets sent */                                       \
+	X(deltas)      /* changes of the protected set, each sent to every channel */        \
+	X(fell_behind) /* channels that missed deltas and get the whole set again */         \
 	X(store_errors)
 
 enum server_counter {
 #define X(name) SC_##name,
 	SERVER_COUNTERS(X)
 #undef X
-	SC_MAX
+		SC_MAX
 };
 
 struct conn;
@@ -87,7 +87,7 @@ struct server {
 	struct intros *intros;
 	struct push *push;
 	struct admin *admin;
-	bool renew; /* some device is marked */
+	bool renew;		   /* some device is marked */
 	struct loop_timer *chores; /* expiry of sessions and tokens */
 
 	struct conn *conns; /* all, newest first */
@@ -105,7 +105,8 @@ struct server {
 #define count(s, name) ((s)->counters[SC_##name]++)
 
 /* Opens the state, the store and the listening sockets; the loop is the caller's. *ret_error: malloc'ed, for people. */
-int server_new(const struct server_settings *conf, struct loop *l, struct server **ret, char **ret_error);
+int server_new(const struct server_settings *conf, struct loop *l, struct server **ret,
+	       char **ret_error);
 /* the control socket; apart, so that the caller may change its user between */
 int server_open_control(struct server *s, char **ret_error);
 /* CLOSE shutdown to every channel, as far as the sockets take it */
@@ -115,7 +116,8 @@ void server_free(struct server *s); /* NULL is fine */
 /* a number that rises with each session, over restarts too; 0: the store failed */
 uint64_t server_next_seq(struct server *s);
 /* begin, run, commit: counts and logs store errors; 0 or -errno */
-int server_transact(struct server *s, bool durable, int (*fn)(struct server *s, void *arg), void *arg);
+int server_transact(struct server *s, bool durable, int (*fn)(struct server *s, void *arg),
+		    void *arg);
 int64_t wall_now(void); /* seconds since the epoch */
 
 #endif

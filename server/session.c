@@ -103,7 +103,7 @@ static enum mvpn_reason still_true(struct server *s, const struct device *d, con
 void session_tell_owed(struct conn *c)
 {
 	struct server *s = c->s;
-	struct list l = { 0 };
+	struct list l = {0};
 	const uint8_t *id = c->dev->row.id;
 	bool waits = false;
 
@@ -150,7 +150,7 @@ struct cut {
 
 static unsigned owed_bits(struct server *s, const struct cut *cut, const struct store_session *row)
 {
-	const uint8_t *end[2] = { row->a, row->b };
+	const uint8_t *end[2] = {row->a, row->b};
 	unsigned owed = 0;
 
 	for (int i = 0; i < 2; i++) {
@@ -183,8 +183,7 @@ static int cut_transaction(struct server *s, void *arg)
 
 static int run_cut(struct server *s, struct cut *cut)
 {
-	int r = cut->list.n ? server_transact(s, !is_reset(cut->reason), cut_transaction, cut)
-			    : 0;
+	int r = cut->list.n ? server_transact(s, !is_reset(cut->reason), cut_transaction, cut) : 0;
 
 	/* even if the store failed: peers must not go on because of a full disk */
 	for (unsigned i = 0; i < cut->list.n; i++) {
@@ -203,7 +202,7 @@ static int run_cut(struct server *s, struct cut *cut)
 
 int session_cut_device(struct server *s, const struct device *d, enum mvpn_reason reason)
 {
-	struct cut cut = { .cause = d->row.id, .reason = reason };
+	struct cut cut = {.cause = d->row.id, .reason = reason};
 	int r = store_session_active(s->store, d->row.id, CUT_MAX, collect, &cut.list);
 
 	if (r < 0) {
@@ -226,7 +225,7 @@ void session_renew_marked(struct server *s)
 	s->renew = false;
 	for (uint32_t i = 0; i < s->reg->size; i++) {
 		struct device *d = s->reg->devices[i];
-		struct cut cut = { .reason = MVPN_R_EXPIRED };
+		struct cut cut = {.reason = MVPN_R_EXPIRED};
 
 		if (!d || !d->renew)
 			continue;
@@ -252,7 +251,7 @@ static bool forbidden(struct server *s, const struct store_session *row)
 
 int session_cut_forbidden(struct server *s)
 {
-	struct cut cut = { .reason = MVPN_R_POLICY_CHANGED };
+	struct cut cut = {.reason = MVPN_R_POLICY_CHANGED};
 	unsigned n = 0;
 	int r = store_session_active(s->store, NULL, CUT_MAX, collect, &cut.list);
 

@@ -47,15 +47,18 @@ struct store_device {
 	int64_t created_at, last_seen_at;
 };
 int store_device_add(struct store *st, const struct store_device *d);
-int store_device_set_psk(struct store *st, const uint8_t id[16], const uint8_t psk_enc[STORE_PSK_ENC_B]);
+int store_device_set_psk(struct store *st, const uint8_t id[16],
+			 const uint8_t psk_enc[STORE_PSK_ENC_B]);
 int store_device_set_state(struct store *st, const uint8_t id[16], unsigned state);
 int store_device_set_name(struct store *st, const uint8_t id[16], const char *name);
 int store_device_seen(struct store *st, const uint8_t id[16], uint64_t boot_gen, int64_t at);
-int store_device_remove(struct store *st, const uint8_t id[16]); /* its prefixes and memberships too */
-int store_device_each(struct store *st, int (*fn)(void *arg, const struct store_device *d), void *arg);
-int store_member_add(struct store *st, const uint8_t id[16], const char *group);
-int store_member_each(struct store *st, int (*fn)(void *arg, const uint8_t id[16], const char *group),
+int store_device_remove(struct store *st,
+			const uint8_t id[16]); /* its prefixes and memberships too */
+int store_device_each(struct store *st, int (*fn)(void *arg, const struct store_device *d),
 		      void *arg);
+int store_member_add(struct store *st, const uint8_t id[16], const char *group);
+int store_member_each(struct store *st,
+		      int (*fn)(void *arg, const uint8_t id[16], const char *group), void *arg);
 int store_revocation_add(struct store *st, const uint8_t id[16], int64_t at);
 
 enum prefix_kind {
@@ -66,7 +69,8 @@ enum prefix_kind {
 int store_prefix_add(struct store *st, const uint8_t id[16], const struct mvpn_prefix *p, int kind);
 int store_prefix_del(struct store *st, const uint8_t id[16], const struct mvpn_prefix *p, int kind);
 int store_prefix_each(struct store *st,
-		      int (*fn)(void *arg, const uint8_t id[16], const struct mvpn_prefix *p, int kind),
+		      int (*fn)(void *arg, const uint8_t id[16], const struct mvpn_prefix *p,
+				int kind),
 		      void *arg);
 
 /* ---- tokens ---- */
@@ -86,9 +90,11 @@ int store_token_get(struct store *st, const uint8_t id[16], struct store_token *
 /* takes one use in one statement: -ENOENT unless valid at `now` */
 int store_token_take(struct store *st, const uint8_t id[16], int64_t now);
 int store_token_revoke(struct store *st, const uint8_t id[16]);
-int store_token_each(struct store *st, int (*fn)(void *arg, const struct store_token *t), void *arg);
+int store_token_each(struct store *st, int (*fn)(void *arg, const struct store_token *t),
+		     void *arg);
 int store_token_count(struct store *st, uint64_t *ret);
-int store_token_prune(struct store *st, int64_t before); /* used up, revoked or expired before then */
+int store_token_prune(struct store *st,
+		      int64_t before); /* used up, revoked or expired before then */
 
 /* ---- sessions: no key material ---- */
 enum session_state { SESSION_ACTIVE = 1, SESSION_ENDED = 2 };
@@ -108,7 +114,8 @@ int store_session_end(struct store *st, const uint8_t id[16], unsigned reason, u
 int store_session_paid(struct store *st, const uint8_t debtor[16], const uint8_t peer[16]);
 int store_session_paid_all(struct store *st, const uint8_t debtor[16]);
 /* active ones of a device (NULL: all), newest first, at most max */
-int store_session_active(struct store *st, const uint8_t *device, unsigned max, store_session_fn *fn, void *arg);
+int store_session_active(struct store *st, const uint8_t *device, unsigned max,
+			 store_session_fn *fn, void *arg);
 /* ended ones of which the device has not heard */
 int store_session_owed(struct store *st, const uint8_t device[16], store_session_fn *fn, void *arg);
 int store_session_prune(struct store *st, int64_t now, int64_t forget_before);
@@ -118,7 +125,8 @@ int store_session_seq_max(struct store *st, uint64_t *ret);
 /* ---- policies ---- */
 int store_policy_add(struct store *st, uint64_t rev, int64_t at, const char *text);
 /* rev 0: the newest. -ENOENT. text malloc'ed */
-int store_policy_get(struct store *st, uint64_t rev, uint64_t *ret_rev, int64_t *ret_at, char **ret_text);
+int store_policy_get(struct store *st, uint64_t rev, uint64_t *ret_rev, int64_t *ret_at,
+		     char **ret_text);
 /* the newest below rev */
 int store_policy_before(struct store *st, uint64_t rev, uint64_t *ret_rev, char **ret_text);
 
@@ -131,8 +139,10 @@ struct store_audit {
 	uint8_t prev[STORE_HASH_LEN], hash[STORE_HASH_LEN];
 };
 int store_audit_add(struct store *st, const struct store_audit *a);
-int store_audit_last(struct store *st, uint64_t *ret_seq, uint8_t ret_hash[STORE_HASH_LEN]); /* -ENOENT */
+int store_audit_last(struct store *st, uint64_t *ret_seq,
+		     uint8_t ret_hash[STORE_HASH_LEN]); /* -ENOENT */
 /* in rising seq, from `from` */
-int store_audit_each(struct store *st, uint64_t from, int (*fn)(void *arg, const struct store_audit *a), void *arg);
+int store_audit_each(struct store *st, uint64_t from,
+		     int (*fn)(void *arg, const struct store_audit *a), void *arg);
 
 #endif

@@ -7,8 +7,9 @@
 int store_device_add(struct store *st, const struct store_device *d)
 {
 	sqlite3_stmt *q = store_prepare(
-		st, "INSERT INTO devices(id, name, s_pub, psk_enc, psk_epoch, state, boot_gen, created,"
-		    " last_seen) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)");
+		st,
+		"INSERT INTO devices(id, name, s_pub, psk_enc, psk_epoch, state, boot_gen, created,"
+		" last_seen) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)");
 
 	if (!q)
 		return store_errno(st);
@@ -24,9 +25,11 @@ int store_device_add(struct store *st, const struct store_device *d)
 	return store_run(st, q);
 }
 
-int store_device_set_psk(struct store *st, const uint8_t id[16], const uint8_t psk_enc[STORE_PSK_ENC_B])
+int store_device_set_psk(struct store *st, const uint8_t id[16],
+			 const uint8_t psk_enc[STORE_PSK_ENC_B])
 {
-	sqlite3_stmt *q = store_prepare(st, "UPDATE devices SET psk_enc = ?, psk_epoch = 0 WHERE id = ?");
+	sqlite3_stmt *q =
+		store_prepare(st, "UPDATE devices SET psk_enc = ?, psk_epoch = 0 WHERE id = ?");
 
 	if (!q)
 		return store_errno(st);
@@ -80,16 +83,18 @@ int store_device_remove(struct store *st, const uint8_t id[16])
 	return store_run_one(st, q);
 }
 
-int store_device_each(struct store *st, int (*fn)(void *arg, const struct store_device *d), void *arg)
+int store_device_each(struct store *st, int (*fn)(void *arg, const struct store_device *d),
+		      void *arg)
 {
-	sqlite3_stmt *q = store_prepare(st, "SELECT id, name, s_pub, psk_enc, psk_epoch, state, boot_gen,"
-					    " created, last_seen FROM devices");
+	sqlite3_stmt *q =
+		store_prepare(st, "SELECT id, name, s_pub, psk_enc, psk_epoch, state, boot_gen,"
+				  " created, last_seen FROM devices");
 	int r;
 
 	if (!q)
 		return store_errno(st);
 	while ((r = store_step(st, q)) == 1) {
-		struct store_device d = { 0 };
+		struct store_device d = {0};
 		bool ok = column_blob(q, 0, d.id, sizeof(d.id)) &&
 			  column_blob(q, 2, d.pk, sizeof(d.pk)) &&
 			  column_blob(q, 3, d.psk_enc, sizeof(d.psk_enc));
@@ -129,8 +134,8 @@ int store_member_add(struct store *st, const uint8_t id[16], const char *group)
 	return store_run(st, q);
 }
 
-int store_member_each(struct store *st, int (*fn)(void *arg, const uint8_t id[16], const char *group),
-		      void *arg)
+int store_member_each(struct store *st,
+		      int (*fn)(void *arg, const uint8_t id[16], const char *group), void *arg)
 {
 	sqlite3_stmt *q = store_prepare(st, "SELECT device_id, name FROM members"
 					    " JOIN groups ON groups.id = group_id ORDER BY name");
@@ -178,19 +183,22 @@ static int prefix_change(struct store *st, sqlite3_stmt *q, const uint8_t id[16]
 
 int store_prefix_add(struct store *st, const uint8_t id[16], const struct mvpn_prefix *p, int kind)
 {
-	return prefix_change(st, store_prepare(st, "INSERT INTO prefixes VALUES(?, ?, ?)"), id, p, kind);
+	return prefix_change(st, store_prepare(st, "INSERT INTO prefixes VALUES(?, ?, ?)"), id, p,
+			     kind);
 }
 
 int store_prefix_del(struct store *st, const uint8_t id[16], const struct mvpn_prefix *p, int kind)
 {
 	return prefix_change(st,
-			     store_prepare(st, "DELETE FROM prefixes WHERE device_id = ? AND cidr = ?"
-					       " AND kind = ?"),
+			     store_prepare(st,
+					   "DELETE FROM prefixes WHERE device_id = ? AND cidr = ?"
+					   " AND kind = ?"),
 			     id, p, kind);
 }
 
 int store_prefix_each(struct store *st,
-		      int (*fn)(void *arg, const uint8_t id[16], const struct mvpn_prefix *p, int kind),
+		      int (*fn)(void *arg, const uint8_t id[16], const struct mvpn_prefix *p,
+				int kind),
 		      void *arg)
 {
 	sqlite3_stmt *q = store_prepare(st, "SELECT device_id, cidr, kind FROM prefixes");

@@ -39,7 +39,8 @@ static int read_policy(struct store *st, sqlite3_stmt *q, uint64_t *ret_rev, int
 	return copy ? 0 : -ENOMEM;
 }
 
-int store_policy_get(struct store *st, uint64_t rev, uint64_t *ret_rev, int64_t *ret_at, char **ret_text)
+int store_policy_get(struct store *st, uint64_t rev, uint64_t *ret_rev, int64_t *ret_at,
+		     char **ret_text)
 {
 	static const char newest[] = "SELECT rev, at, text FROM policies ORDER BY rev DESC LIMIT 1";
 	static const char exact[] = "SELECT rev, at, text FROM policies WHERE rev = ?";
@@ -81,7 +82,8 @@ int store_audit_add(struct store *st, const struct store_audit *a)
 
 int store_audit_last(struct store *st, uint64_t *ret_seq, uint8_t ret_hash[STORE_HASH_LEN])
 {
-	sqlite3_stmt *q = store_prepare(st, "SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1");
+	sqlite3_stmt *q =
+		store_prepare(st, "SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1");
 	int r;
 
 	if (!q)
@@ -95,11 +97,12 @@ int store_audit_last(struct store *st, uint64_t *ret_seq, uint8_t ret_hash[STORE
 	return r;
 }
 
-int store_audit_each(struct store *st, uint64_t from, int (*fn)(void *arg, const struct store_audit *a),
-		     void *arg)
+int store_audit_each(struct store *st, uint64_t from,
+		     int (*fn)(void *arg, const struct store_audit *a), void *arg)
 {
-	sqlite3_stmt *q = store_prepare(st, "SELECT seq, at, actor, event, json, prev, hash FROM audit"
-					    " WHERE seq >= ? ORDER BY seq");
+	sqlite3_stmt *q =
+		store_prepare(st, "SELECT seq, at, actor, event, json, prev, hash FROM audit"
+				  " WHERE seq >= ? ORDER BY seq");
 	int r;
 
 	if (!q)

@@ -29,9 +29,10 @@ int store_session_add(struct store *st, const struct store_session *s)
 
 static int read_session(sqlite3_stmt *q, struct store_session *ret)
 {
-	struct store_session s = { 0 };
+	struct store_session s = {0};
 
-	if (!column_blob(q, 0, s.id, 16) || !column_blob(q, 1, s.a, 16) || !column_blob(q, 2, s.b, 16))
+	if (!column_blob(q, 0, s.id, 16) || !column_blob(q, 1, s.a, 16) ||
+	    !column_blob(q, 2, s.b, 16))
 		return -EUCLEAN;
 	s.layer = (uint8_t)sqlite3_column_int(q, 3);
 	s.seq = (uint64_t)sqlite3_column_int64(q, 4);
@@ -77,8 +78,9 @@ int store_session_end(struct store *st, const uint8_t id[16], unsigned reason, u
 int store_session_paid(struct store *st, const uint8_t debtor[16], const uint8_t peer[16])
 {
 	sqlite3_stmt *q = store_prepare(
-		st, "UPDATE sessions SET owed = owed & CASE WHEN a = ?1 THEN ~1 ELSE ~2 END"
-		    " WHERE state = 2 AND owed > 0 AND ((a = ?1 AND b = ?2) OR (a = ?2 AND b = ?1))");
+		st,
+		"UPDATE sessions SET owed = owed & CASE WHEN a = ?1 THEN ~1 ELSE ~2 END"
+		" WHERE state = 2 AND owed > 0 AND ((a = ?1 AND b = ?2) OR (a = ?2 AND b = ?1))");
 
 	if (!q)
 		return store_errno(st);
@@ -117,8 +119,8 @@ static int each(struct store *st, sqlite3_stmt *q, store_session_fn *fn, void *a
 	return r;
 }
 
-int store_session_active(struct store *st, const uint8_t *device, unsigned max, store_session_fn *fn,
-			 void *arg)
+int store_session_active(struct store *st, const uint8_t *device, unsigned max,
+			 store_session_fn *fn, void *arg)
 {
 	static const char all[] = "SELECT " COLUMNS " FROM sessions WHERE state = 1"
 				  " ORDER BY seq DESC LIMIT ?2";

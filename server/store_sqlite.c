@@ -16,22 +16,29 @@ static const char schema_1[] =
 	"CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
 	"CREATE TABLE users(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
 	"CREATE TABLE groups(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
-	"CREATE TABLE devices(id BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, s_pub BLOB NOT NULL UNIQUE,"
-	"  s_pub_next BLOB, psk_enc BLOB NOT NULL, psk_epoch INTEGER NOT NULL, state INTEGER NOT NULL,"
+	"CREATE TABLE devices(id BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, s_pub BLOB NOT NULL "
+	"UNIQUE,"
+	"  s_pub_next BLOB, psk_enc BLOB NOT NULL, psk_epoch INTEGER NOT NULL, state INTEGER NOT "
+	"NULL,"
 	"  lockcert BLOB, role TEXT, boot_gen INTEGER NOT NULL, created INTEGER NOT NULL,"
 	"  last_seen INTEGER NOT NULL) WITHOUT ROWID;"
 	"CREATE TABLE members(group_id INTEGER NOT NULL REFERENCES groups(id),"
 	"  device_id BLOB NOT NULL REFERENCES devices(id) ON DELETE CASCADE,"
 	"  PRIMARY KEY(device_id, group_id)) WITHOUT ROWID;"
 	"CREATE TABLE prefixes(device_id BLOB NOT NULL REFERENCES devices(id) ON DELETE CASCADE,"
-	"  cidr TEXT NOT NULL, kind INTEGER NOT NULL, PRIMARY KEY(device_id, cidr, kind)) WITHOUT ROWID;"
+	"  cidr TEXT NOT NULL, kind INTEGER NOT NULL, PRIMARY KEY(device_id, cidr, kind)) WITHOUT "
+	"ROWID;"
 	"CREATE UNIQUE INDEX prefixes_owner ON prefixes(cidr) WHERE kind < 2;"
 	"CREATE TABLE policies(rev INTEGER PRIMARY KEY, at INTEGER NOT NULL, text TEXT NOT NULL);"
-	"CREATE TABLE tokens(id BLOB PRIMARY KEY, psk_enc BLOB NOT NULL, uses_left INTEGER NOT NULL,"
-	"  expires INTEGER NOT NULL, group_id INTEGER REFERENCES groups(id), approve INTEGER NOT NULL,"
+	"CREATE TABLE tokens(id BLOB PRIMARY KEY, psk_enc BLOB NOT NULL, uses_left INTEGER NOT "
+	"NULL,"
+	"  expires INTEGER NOT NULL, group_id INTEGER REFERENCES groups(id), approve INTEGER NOT "
+	"NULL,"
 	"  revoked INTEGER NOT NULL, created INTEGER NOT NULL, addresses TEXT) WITHOUT ROWID;"
-	"CREATE TABLE sessions(id BLOB PRIMARY KEY, a BLOB NOT NULL, b BLOB NOT NULL, layer INTEGER NOT NULL,"
-	"  seq INTEGER NOT NULL, policy_rev INTEGER NOT NULL, created INTEGER NOT NULL, ends INTEGER NOT NULL,"
+	"CREATE TABLE sessions(id BLOB PRIMARY KEY, a BLOB NOT NULL, b BLOB NOT NULL, layer "
+	"INTEGER NOT NULL,"
+	"  seq INTEGER NOT NULL, policy_rev INTEGER NOT NULL, created INTEGER NOT NULL, ends "
+	"INTEGER NOT NULL,"
 	"  state INTEGER NOT NULL, reason INTEGER NOT NULL, owed INTEGER NOT NULL) WITHOUT ROWID;"
 	"CREATE INDEX sessions_a ON sessions(a, state);"
 	"CREATE INDEX sessions_b ON sessions(b, state);"
@@ -44,7 +51,7 @@ static const char schema_1[] =
 	"PRAGMA user_version = 1;";
 
 /* migrations[n] takes the schema from version n to n + 1 */
-static const char *const migrations[STORE_SCHEMA_VERSION] = { schema_1 };
+static const char *const migrations[STORE_SCHEMA_VERSION] = {schema_1};
 
 static int sql_errno(int rc)
 {
@@ -114,7 +121,8 @@ static int migrate(struct store *st, char **ret_error)
 	r = read_version(st, &version);
 	if (r == 0 && version > STORE_SCHEMA_VERSION) {
 		if (asprintf(ret_error,
-			     "the store has schema version %d, this program knows up to %d: run the newer "
+			     "the store has schema version %d, this program knows up to %d: run "
+			     "the newer "
 			     "mvpn-server, or restore a backup",
 			     version, STORE_SCHEMA_VERSION) < 0)
 			*ret_error = NULL;
@@ -150,13 +158,14 @@ int store_open(const char *path, struct store **ret, char **ret_error)
 		return r;
 	}
 	close(fd);
-	r = sql_errno(sqlite3_open_v2(path, &st->db,
-				      SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL));
+	r = sql_errno(
+		sqlite3_open_v2(path, &st->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL));
 	if (r < 0)
 		goto fail;
 	sqlite3_busy_timeout(st->db, BUSY_MS);
-	r = exec(st, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
-		     "PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF;");
+	r = exec(st,
+		 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
+		 "PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF;");
 	if (r == 0)
 		r = migrate(st, ret_error);
 	if (r < 0)
@@ -329,8 +338,8 @@ int store_meta_get(struct store *st, const char *key, char **ret)
 
 int store_meta_set(struct store *st, const char *key, const char *value)
 {
-	sqlite3_stmt *q = store_prepare(
-		st, "INSERT INTO meta VALUES(?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value");
+	sqlite3_stmt *q = store_prepare(st, "INSERT INTO meta VALUES(?, ?) ON CONFLICT(key) DO "
+					    "UPDATE SET value = excluded.value");
 
 	if (!q)
 		return store_errno(st);

@@ -6,8 +6,9 @@
 
 #include "store_sqlite.h"
 
-#define COLUMNS                                                                                    \
-	"tokens.id, psk_enc, uses_left, expires, groups.name, approve, revoked, created, addresses"
+#define COLUMNS                                                                            \
+	"tokens.id, psk_enc, uses_left, expires, groups.name, approve, revoked, created, " \
+	"addresses"
 
 void store_token_clear(struct store_token *t)
 {
@@ -51,9 +52,10 @@ int store_token_add(struct store *st, const struct store_token *t)
 static int read_token(sqlite3_stmt *q, struct store_token *ret)
 {
 	const char *addresses = (const char *)sqlite3_column_text(q, 8);
-	struct store_token t = { 0 };
+	struct store_token t = {0};
 
-	if (!column_blob(q, 0, t.id, sizeof(t.id)) || !column_blob(q, 1, t.psk_enc, sizeof(t.psk_enc)))
+	if (!column_blob(q, 0, t.id, sizeof(t.id)) ||
+	    !column_blob(q, 1, t.psk_enc, sizeof(t.psk_enc)))
 		return -EUCLEAN;
 	t.uses_left = (uint64_t)sqlite3_column_int64(q, 2);
 	t.expires_at = sqlite3_column_int64(q, 3);
@@ -152,8 +154,9 @@ int store_token_count(struct store *st, uint64_t *ret)
 
 int store_token_prune(struct store *st, int64_t before)
 {
-	sqlite3_stmt *q = store_prepare(st, "DELETE FROM tokens WHERE (expires > 0 AND expires < ?1) OR"
-					    " (created < ?1 AND (uses_left = 0 OR revoked = 1))");
+	sqlite3_stmt *q =
+		store_prepare(st, "DELETE FROM tokens WHERE (expires > 0 AND expires < ?1) OR"
+				  " (created < ?1 AND (uses_left = 0 OR revoked = 1))");
 
 	if (!q)
 		return store_errno(st);

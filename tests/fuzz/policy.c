@@ -11,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void use_name(void *arg, unsigned line, const char *name)
 {
 	const struct policy *p = arg;
-	struct policy_subject a = { name, &name, 1 }, b = { "b", NULL, 0 };
+	struct policy_subject a = {name, &name, 1}, b = {"b", NULL, 0};
 
 	if (!line || policy_has_group(p, name))
 		abort();
@@ -21,7 +21,7 @@ static void use_name(void *arg, unsigned line, const char *name)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct policy_error e = { 0 };
+	struct policy_error e = {0};
 	struct policy *p;
 
 	if (policy_parse((const char *)data, size, &p, &e) < 0) {

@@ -68,7 +68,8 @@ void sim_policy(struct sim_server *s, const char *text);
 /* waits until the counter is at least n */
 void sim_wait_counter(struct sim_server *s, const char *name, json_int_t n);
 /* token text for one use, with one address (NULL: none) and a group (NULL: none) */
-void sim_token(struct sim_server *s, const char *address, const char *group, char ret[MVPN_TOKEN_MAX]);
+void sim_token(struct sim_server *s, const char *address, const char *group,
+	       char ret[MVPN_TOKEN_MAX]);
 
 int sim_connect(struct sim_server *s);
 void sim_device_init(struct sim_device *d, struct sim_server *s);
@@ -109,13 +110,15 @@ struct sim_request {
 	size_t req_len;
 };
 void sim_request(struct sim_device *a, const char *dst, struct sim_request *ret);
-void sim_rekey(struct sim_device *a, const char *dst, const uint8_t replaces[16], struct sim_request *ret);
+void sim_rekey(struct sim_device *a, const char *dst, const uint8_t replaces[16],
+	       struct sim_request *ret);
 void sim_request_send(struct sim_device *a, const struct sim_request *q);
 /* b takes the OFFER that is in its last message, and answers; keys of this end */
 void sim_accept(struct sim_device *b, uint8_t ret_session[16], struct intro_keys *ret);
 /* a takes the ANSWER in its last message: 0 or -errno of the handshake */
 int sim_finish(struct sim_device *a, struct sim_request *q, struct intro_keys *ret);
 /* all of it, and the keys are checked; returns the session */
-void sim_introduce(struct sim_device *a, struct sim_device *b, const char *dst, uint8_t ret_session[16]);
+void sim_introduce(struct sim_device *a, struct sim_device *b, const char *dst,
+		   uint8_t ret_session[16]);
 
 #endif

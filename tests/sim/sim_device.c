@@ -15,7 +15,7 @@
 
 int sim_connect(struct sim_server *s)
 {
-	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_port = htons(s->port) };
+	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_port = htons(s->port)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -71,7 +71,7 @@ static void flush(struct sim_device *d)
 /* feeds what comes: 1, 0 at the end of the connection, -ETIMEDOUT, or the channel's error */
 static int read_some(struct sim_device *d, uint64_t end_ms)
 {
-	struct pollfd pfd = { .fd = d->fd, .events = POLLIN };
+	struct pollfd pfd = {.fd = d->fd, .events = POLLIN};
 	uint8_t buf[16384];
 	uint64_t now = mono_ms();
 	ssize_t n;
@@ -105,8 +105,11 @@ bool sim_enrol_start(struct sim_device *d, const char *token)
 {
 	struct mvpn_token t;
 	uint8_t psk[32];
-	struct chan_client c = { .s = d->sk, .server_pk = d->server_pk, .psk = psk, .enrol = true,
-				 .boot_gen = d->boot_gen };
+	struct chan_client c = {.s = d->sk,
+				.server_pk = d->server_pk,
+				.psk = psk,
+				.enrol = true,
+				.boot_gen = d->boot_gen};
 
 	assert_int_equal(mvpn_token_decode(&t, token), 0);
 	memcpy(d->server_pk, t.server_pk, 32);
@@ -121,8 +124,8 @@ bool sim_enrol_start(struct sim_device *d, const char *token)
 
 bool sim_login(struct sim_device *d)
 {
-	struct chan_client c = { .s = d->sk, .server_pk = d->server_pk, .psk = d->psk,
-				 .boot_gen = d->boot_gen };
+	struct chan_client c = {
+		.s = d->sk, .server_pk = d->server_pk, .psk = d->psk, .boot_gen = d->boot_gen};
 
 	return handshake(d, &c);
 }
@@ -142,7 +145,7 @@ void sim_send_raw(struct sim_device *d, const void *data, size_t len)
 
 static void take_prefix(struct sim_device *d, const uint8_t *v)
 {
-	struct sim_prefix x = { .p.len = v[1] };
+	struct sim_prefix x = {.p.len = v[1]};
 	unsigned i = 0;
 
 	memcpy(x.p.addr.b, v + 2, 16);
@@ -213,8 +216,9 @@ static int next(struct sim_device *d, uint8_t want, uint64_t end_ms)
 				take_prefixes(d);
 			if (m.type == MVPN_MSG_WELCOME)
 				take_welcome(d);
-			if (m.type == want || (m.type != MVPN_MSG_PREFIXES && m.type != MVPN_MSG_WELCOME &&
-					       m.type != MVPN_MSG_HEARTBEAT))
+			if (m.type == want ||
+			    (m.type != MVPN_MSG_PREFIXES && m.type != MVPN_MSG_WELCOME &&
+			     m.type != MVPN_MSG_HEARTBEAT))
 				return 1;
 		}
 		if (r <= 0)
@@ -280,7 +284,7 @@ void sim_expect_nothing(struct sim_device *d, unsigned ms)
 
 void sim_register(struct sim_device *d, const char *name, const char *const *addresses, unsigned n)
 {
-	struct chan_buf b = { 0 };
+	struct chan_buf b = {0};
 
 	chan_begin(&b, MVPN_MSG_REGISTER, 0, 0);
 	if (name)
@@ -364,8 +368,12 @@ void sim_wait_rev(struct sim_device *d, uint64_t rev)
 
 static struct intro_self self_of(const struct sim_device *d, uint32_t spi)
 {
-	return (struct intro_self){ .s = d->sk, .spi = spi, .lanes = 2, .suites = 1, .udpport = 7469,
-				    .boot_gen = d->boot_gen };
+	return (struct intro_self){.s = d->sk,
+				   .spi = spi,
+				   .lanes = 2,
+				   .suites = 1,
+				   .udpport = 7469,
+				   .boot_gen = d->boot_gen};
 }
 
 void sim_request(struct sim_device *a, const char *dst, struct sim_request *ret)
@@ -375,10 +383,11 @@ void sim_request(struct sim_device *a, const char *dst, struct sim_request *ret)
 	sim_rekey(a, dst, none, ret);
 }
 
-void sim_rekey(struct sim_device *a, const char *dst, const uint8_t replaces[16], struct sim_request *ret)
+void sim_rekey(struct sim_device *a, const char *dst, const uint8_t replaces[16],
+	       struct sim_request *ret)
 {
 	struct intro_self self = self_of(a, 0x10001);
-	struct mvpn_req tmpl = { .ver = MVPN_PROTO_VER, .layer = MVPN_LAYER_NETWORK, .af = 4 };
+	struct mvpn_req tmpl = {.ver = MVPN_PROTO_VER, .layer = MVPN_LAYER_NETWORK, .af = 4};
 	struct mvpn_addr addr;
 
 	assert_int_equal(mvpn_addr_parse(&addr, dst), 0);
@@ -386,7 +395,8 @@ void sim_rekey(struct sim_device *a, const char *dst, const uint8_t replaces[16]
 	memcpy(tmpl.a_id, a->id, 16);
 	memcpy(tmpl.dst, addr.b, 16);
 	memcpy(tmpl.replaces, replaces, 16);
-	assert_int_equal(intro_a_start(&ret->a, &tmpl, &self, ret->req, &ret->req_len, ret->msg1), 0);
+	assert_int_equal(intro_a_start(&ret->a, &tmpl, &self, ret->req, &ret->req_len, ret->msg1),
+			 0);
 	memcpy(&tmpl, ret->req, sizeof(tmpl));
 	memcpy(ret->nonce, tmpl.nonce, 16);
 	sim_request_send(a, ret);
@@ -394,7 +404,7 @@ void sim_rekey(struct sim_device *a, const char *dst, const uint8_t replaces[16]
 
 void sim_request_send(struct sim_device *a, const struct sim_request *q)
 {
-	struct chan_buf b = { 0 };
+	struct chan_buf b = {0};
 
 	chan_begin(&b, MVPN_MSG_REQUEST, 0, 0);
 	chan_put(&b, MVPN_TLV_REQ, q->req, q->req_len);
@@ -411,9 +421,13 @@ void sim_accept(struct sim_device *b, uint8_t ret_session[16], struct intro_keys
 	const uint8_t *req = chan_tlv_find(&b->msg, MVPN_TLV_REQ, &req_len);
 	const uint8_t *noise1 = chan_tlv_find(&b->msg, MVPN_TLV_NOISE1, &noise_len);
 	const uint8_t *sel = chan_tlv_find(&b->msg, MVPN_TLV_SELECTORS, &sel_len);
-	struct intro_pair pair = { .session_id = ret_session, .a_id = a_id, .a_pk = a_pk, .b_id = b->id,
-				   .b_pk = b->pk, .psk = psk };
-	struct chan_buf out = { 0 };
+	struct intro_pair pair = {.session_id = ret_session,
+				  .a_id = a_id,
+				  .a_pk = a_pk,
+				  .b_id = b->id,
+				  .b_pk = b->pk,
+				  .psk = psk};
+	struct chan_buf out = {0};
 	uint64_t boot_gen = 0;
 	size_t len;
 
@@ -426,7 +440,8 @@ void sim_accept(struct sim_device *b, uint8_t ret_session[16], struct intro_keys
 	assert_int_equal(boot_gen, b->boot_gen);
 	pair.selectors = sel;
 	pair.selectors_len = sel_len;
-	assert_int_equal(intro_b_accept(req, req_len, noise1, noise_len, &pair, &self, msg2, &len, ret), 0);
+	assert_int_equal(
+		intro_b_accept(req, req_len, noise1, noise_len, &pair, &self, msg2, &len, ret), 0);
 	chan_begin(&out, MVPN_MSG_ACCEPT, 0, 0);
 	chan_put(&out, MVPN_TLV_SESSION, ret_session, 16);
 	chan_put(&out, MVPN_TLV_NOISE2, msg2, len);
@@ -440,8 +455,12 @@ int sim_finish(struct sim_device *a, struct sim_request *q, struct intro_keys *r
 	uint16_t noise_len, sel_len;
 	const uint8_t *noise2 = chan_tlv_find(&a->msg, MVPN_TLV_NOISE2, &noise_len);
 	const uint8_t *sel = chan_tlv_find(&a->msg, MVPN_TLV_SELECTORS, &sel_len);
-	struct intro_pair pair = { .session_id = session, .a_id = a->id, .a_pk = a->pk, .b_id = b_id,
-				   .b_pk = b_pk, .psk = psk };
+	struct intro_pair pair = {.session_id = session,
+				  .a_id = a->id,
+				  .a_pk = a->pk,
+				  .b_id = b_id,
+				  .b_pk = b_pk,
+				  .psk = psk};
 	int r;
 
 	assert_true(noise2 && sel);
@@ -459,7 +478,8 @@ int sim_finish(struct sim_device *a, struct sim_request *q, struct intro_keys *r
 	return r;
 }
 
-void sim_introduce(struct sim_device *a, struct sim_device *b, const char *dst, uint8_t ret_session[16])
+void sim_introduce(struct sim_device *a, struct sim_device *b, const char *dst,
+		   uint8_t ret_session[16])
 {
 	struct intro_keys ka, kb;
 	struct sim_request q;

@@ -21,7 +21,7 @@
 
 void sim_server_new(struct sim_server *s)
 {
-	*s = (struct sim_server){ .rekey_s = 3600, .handshake_s = 5 };
+	*s = (struct sim_server){.rekey_s = 3600, .handshake_s = 5};
 	assert_int_equal(mvpn_crypto_init(), 0);
 	strcpy(s->dir, "/tmp/mvpn-sim-XXXXXX");
 	assert_non_null(mkdtemp(s->dir));
@@ -165,7 +165,8 @@ json_t *sim_ok(struct sim_server *s, const char *verb, const char *format, ...)
 
 json_int_t sim_counter(struct sim_server *s, const char *name)
 {
-	json_t *o = sim_ok(s, "status", NULL), *v = json_object_get(json_object_get(o, "counters"), name);
+	json_t *o = sim_ok(s, "status", NULL),
+	       *v = json_object_get(json_object_get(o, "counters"), name);
 	json_int_t n = json_integer_value(v);
 
 	assert_non_null(v);
@@ -179,8 +180,8 @@ void sim_wait_counter(struct sim_server *s, const char *name, json_int_t n)
 
 	while (sim_counter(s, name) < n) {
 		if (mono_ms() > end)
-			fail_msg("counter %s is %lld, expected %lld", name, (long long)sim_counter(s, name),
-				 (long long)n);
+			fail_msg("counter %s is %lld, expected %lld", name,
+				 (long long)sim_counter(s, name), (long long)n);
 		poll(NULL, 0, 5);
 	}
 }
@@ -190,7 +191,8 @@ void sim_policy(struct sim_server *s, const char *text)
 	json_decref(sim_ok(s, "policy-apply", "{s:s}", "text", text));
 }
 
-void sim_token(struct sim_server *s, const char *address, const char *group, char ret[MVPN_TOKEN_MAX])
+void sim_token(struct sim_server *s, const char *address, const char *group,
+	       char ret[MVPN_TOKEN_MAX])
 {
 	json_t *o = sim_ok(s, "token-create", "{s:s*, s:o*}", "group", group, "addresses",
 			   address ? json_pack("[s]", address) : NULL);

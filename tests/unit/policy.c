@@ -10,7 +10,7 @@
 
 static struct policy *parse(const char *text)
 {
-	struct policy_error e = { 0 };
+	struct policy_error e = {0};
 	struct policy *p = NULL;
 
 	if (policy_parse(text, strlen(text), &p, &e) < 0)
@@ -20,7 +20,7 @@ static struct policy *parse(const char *text)
 
 static bool allows_in(const struct policy *p, const char *a, const char *b)
 {
-	struct policy_subject sa = { a, NULL, 0 }, sb = { b, NULL, 0 };
+	struct policy_subject sa = {a, NULL, 0}, sb = {b, NULL, 0};
 
 	return policy_allows(p, &sa, &sb) != NULL;
 }
@@ -76,9 +76,9 @@ static void groups_nest(void **state)
 
 static void groups_of_the_token_count(void **state)
 {
-	static const char *const groups[] = { "red", "blue" };
+	static const char *const groups[] = {"red", "blue"};
 	struct policy *p = parse("group colours = blue\nallow red -> x\nallow only colours -> y\n");
-	struct policy_subject s = { "dev", groups, 2 }, x = { "x", NULL, 0 }, y = { "y", NULL, 0 };
+	struct policy_subject s = {"dev", groups, 2}, x = {"x", NULL, 0}, y = {"y", NULL, 0};
 	const struct policy_rule *rule = policy_allows(p, &s, &x);
 
 	assert_non_null(rule);
@@ -92,8 +92,9 @@ static void groups_of_the_token_count(void **state)
 
 static void protect_lines_are_read(void **state)
 {
-	struct policy *p = parse("protect 10.9.0.0/24 via gw1\nprotect fd00::/8 # nobody\nprotect 0.0.0.0/0 via x\n"
-				 "protect 192.0.2.1");
+	struct policy *p = parse(
+		"protect 10.9.0.0/24 via gw1\nprotect fd00::/8 # nobody\nprotect 0.0.0.0/0 via x\n"
+		"protect 192.0.2.1");
 	const struct policy_protect *pr;
 	unsigned n, via = 0;
 
@@ -112,42 +113,43 @@ static void errors_say_where(void **state)
 		unsigned line, column;
 		const char *word;
 	} bad[] = {
-		{ "allow a b", 1, 9, "->" },
-		{ "allow a ->", 1, 11, "missing" },
-		{ "\n  allow a -> b c", 2, 16, "unexpected" },
-		{ "deny a -> b", 1, 1, "unknown statement" },
-		{ "allow a* -> b", 1, 8, "->" },
-		{ "allow *x -> b", 1, 7, "alone" },
-		{ "allow a -> !", 1, 12, "found" },
-		{ "group = a", 1, 7, "found" },
-		{ "group g", 1, 8, "=" },
-		{ "group g =", 1, 10, "missing" },
-		{ "group g = a,", 1, 13, "missing" },
-		{ "group g = a b", 1, 13, "unexpected" },
-		{ "group g = *", 1, 11, "found" },
-		{ "group g = a\ngroup g = b", 2, 0, "line 1" },
-		{ "group g = g", 1, 0, "contains itself" },
-		{ "group x = z\ngroup g = h\ngroup h = i\ngroup i = g", 0, 0, "contains itself" },
-		{ "protect", 1, 8, "missing" },
-		{ "protect 10.0.0.1/8", 1, 9, "not a prefix" },
-		{ "protect host via g", 1, 9, "not a prefix" },
-		{ "protect 10.0.0.0/8 by g", 1, 20, "via" },
-		{ "protect 10.0.0.0/8 via", 1, 23, "missing" },
-		{ "protect 10.0.0.0/8 via a b", 1, 26, "unexpected" },
-		{ "protect 127.0.0.0/8", 1, 9, "loopback" },
-		{ "protect 127.1.2.3", 1, 9, "loopback" },
-		{ "protect fe80::/10", 1, 9, "link-local" },
-		{ "protect ff02::1", 1, 9, "multicast" },
-		{ "protect ::/0", 1, 9, "IPv4 too" },
-		{ "protect 10.0.0.0/8\nprotect 10.0.0.0/8 via x", 2, 0, "line 1" },
-		{ "group g = a\nprotect 10.0.0.0/8 via g", 2, 0, "is a group" },
-		{ "allow .a -> b", 1, 7, "start" },
-		{ "allow 0123456789012345678901234567890123456789012345678901234567890123 -> b", 1, 7, "longer" },
-		{ "allow a \xe2\x86\x92 b", 1, 9, "->" },
+		{"allow a b", 1, 9, "->"},
+		{"allow a ->", 1, 11, "missing"},
+		{"\n  allow a -> b c", 2, 16, "unexpected"},
+		{"deny a -> b", 1, 1, "unknown statement"},
+		{"allow a* -> b", 1, 8, "->"},
+		{"allow *x -> b", 1, 7, "alone"},
+		{"allow a -> !", 1, 12, "found"},
+		{"group = a", 1, 7, "found"},
+		{"group g", 1, 8, "="},
+		{"group g =", 1, 10, "missing"},
+		{"group g = a,", 1, 13, "missing"},
+		{"group g = a b", 1, 13, "unexpected"},
+		{"group g = *", 1, 11, "found"},
+		{"group g = a\ngroup g = b", 2, 0, "line 1"},
+		{"group g = g", 1, 0, "contains itself"},
+		{"group x = z\ngroup g = h\ngroup h = i\ngroup i = g", 0, 0, "contains itself"},
+		{"protect", 1, 8, "missing"},
+		{"protect 10.0.0.1/8", 1, 9, "not a prefix"},
+		{"protect host via g", 1, 9, "not a prefix"},
+		{"protect 10.0.0.0/8 by g", 1, 20, "via"},
+		{"protect 10.0.0.0/8 via", 1, 23, "missing"},
+		{"protect 10.0.0.0/8 via a b", 1, 26, "unexpected"},
+		{"protect 127.0.0.0/8", 1, 9, "loopback"},
+		{"protect 127.1.2.3", 1, 9, "loopback"},
+		{"protect fe80::/10", 1, 9, "link-local"},
+		{"protect ff02::1", 1, 9, "multicast"},
+		{"protect ::/0", 1, 9, "IPv4 too"},
+		{"protect 10.0.0.0/8\nprotect 10.0.0.0/8 via x", 2, 0, "line 1"},
+		{"group g = a\nprotect 10.0.0.0/8 via g", 2, 0, "is a group"},
+		{"allow .a -> b", 1, 7, "start"},
+		{"allow 0123456789012345678901234567890123456789012345678901234567890123 -> b", 1,
+		 7, "longer"},
+		{"allow a \xe2\x86\x92 b", 1, 9, "->"},
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		struct policy_error e = { 0 };
+		struct policy_error e = {0};
 		struct policy *p = NULL;
 
 		if (policy_parse(bad[i].text, strlen(bad[i].text), &p, &e) != -EINVAL)
@@ -156,7 +158,7 @@ static void errors_say_where(void **state)
 		    !strstr(e.message, bad[i].word))
 			fail_msg("\"%s\" gave %u:%u: %s", bad[i].text, e.line, e.column, e.message);
 	}
-	struct policy_error e = { 0 };
+	struct policy_error e = {0};
 	struct policy *p = NULL;
 
 	assert_int_equal(policy_parse("allow a\0-> b", 12, &p, &e), -EINVAL);

@@ -73,7 +73,8 @@ static void two_devices_enrol_and_are_introduced(void **state)
 	assert_int_equal(sim_counter(&n.s, "answers"), 2);
 	o = sim_ok(&n.s, "device-show", "{s:s}", "device", "b");
 	assert_true(json_is_true(json_object_get(o, "online")));
-	assert_string_equal(json_string_value(json_array_get(json_object_get(o, "addresses"), 0)), B_ADDR);
+	assert_string_equal(json_string_value(json_array_get(json_object_get(o, "addresses"), 0)),
+			    B_ADDR);
 	json_decref(o);
 	net_down(&n);
 }
@@ -99,7 +100,8 @@ static void offer_and_answer_carry_what_both_need(void **state)
 	assert_true(chan_get_u32(&n.b.msg, MVPN_TLV_TTL, &ttl));
 	assert_int_equal(ttl, 3600);
 	assert_true(chan_get_bytes(&n.b.msg, MVPN_TLV_ENDPOINT, endpoint, 18));
-	assert_memory_equal(endpoint + 10, "\xff\xff\x7f\x00\x00\x01\x1d\x2d", 8); /* 127.0.0.1:7469 */
+	assert_memory_equal(endpoint + 10, "\xff\xff\x7f\x00\x00\x01\x1d\x2d",
+			    8); /* 127.0.0.1:7469 */
 	p = chan_tlv_find(&n.b.msg, MVPN_TLV_REQ, &len);
 	assert_int_equal(len, q.req_len);
 	assert_memory_equal(p, q.req, len); /* verbatim */
@@ -323,10 +325,11 @@ static void tokens_that_are_no_good(void **state)
 		size_t i;
 		bool expired = false;
 
-		json_array_foreach(json_object_get(list, "tokens"), i, v)
-			if (!strcmp(json_string_value(json_object_get(v, "id")),
-				    json_string_value(json_object_get(o, "id"))))
-				expired = !strcmp(json_string_value(json_object_get(v, "state")), "expired");
+		json_array_foreach(json_object_get(list, "tokens"), i,
+				   v) if (!strcmp(json_string_value(json_object_get(v, "id")),
+						  json_string_value(json_object_get(o, "id"))))
+			expired =
+				!strcmp(json_string_value(json_object_get(v, "state")), "expired");
 		json_decref(list);
 		if (expired)
 			break;
@@ -420,7 +423,7 @@ static void enrolling_again_keeps_the_device(void **state)
 
 static void addresses_of_others_are_refused(void **state)
 {
-	static const char *const claims[] = { B_ADDR, "198.51.100.7", "127.0.0.1", C_ADDR };
+	static const char *const claims[] = {B_ADDR, "198.51.100.7", "127.0.0.1", C_ADDR};
 	struct net n;
 	char token[MVPN_TOKEN_MAX];
 	json_t *o;
@@ -443,12 +446,14 @@ static void addresses_of_others_are_refused(void **state)
 	sim_register(&n.c, NULL, NULL, 0);
 	sim_wait_no_prefix(&n.a, C_ADDR);
 	/* given by an administrator: kept without a claim */
-	json_decref(sim_ok(&n.s, "device-address", "{s:s, s:s}", "device", "c", "add", "10.5.0.0/16"));
+	json_decref(
+		sim_ok(&n.s, "device-address", "{s:s, s:s}", "device", "c", "add", "10.5.0.0/16"));
 	sim_wait_prefix(&n.a, "10.5.0.0/16", &n.c);
 	o = sim_call(&n.s, "device-address", "{s:s, s:s}", "device", "b", "add", "10.5.0.0/16");
 	assert_true(json_is_false(json_object_get(o, "ok")));
 	json_decref(o);
-	json_decref(sim_ok(&n.s, "device-address", "{s:s, s:s}", "device", "c", "del", "10.5.0.0/16"));
+	json_decref(
+		sim_ok(&n.s, "device-address", "{s:s, s:s}", "device", "c", "del", "10.5.0.0/16"));
 	sim_wait_no_prefix(&n.a, "10.5.0.0/16");
 	net_down(&n);
 }
@@ -459,16 +464,19 @@ static void a_lost_prefix_renews_the_sessions(void **state)
 	uint8_t session[16];
 
 	net_up(&n);
-	json_decref(sim_ok(&n.s, "device-address", "{s:s, s:s}", "device", "b", "add", "10.7.0.0/16"));
+	json_decref(
+		sim_ok(&n.s, "device-address", "{s:s, s:s}", "device", "b", "add", "10.7.0.0/16"));
 	sim_wait_prefix(&n.a, "10.7.0.0/16", &n.b);
 	sim_introduce(&n.a, &n.b, "10.7.1.1", session);
 	/* what is gained does not disturb: the devices take it in by a rekey */
-	json_decref(sim_ok(&n.s, "device-address", "{s:s, s:s}", "device", "b", "add", "10.8.0.0/16"));
+	json_decref(
+		sim_ok(&n.s, "device-address", "{s:s, s:s}", "device", "b", "add", "10.8.0.0/16"));
 	sim_wait_prefix(&n.a, "10.8.0.0/16", &n.b);
 	sim_expect_nothing(&n.a, 50);
 	assert_int_equal(session_count(&n.s), 1);
 	/* the session's keys are bound to what is lost */
-	json_decref(sim_ok(&n.s, "device-address", "{s:s, s:s}", "device", "b", "del", "10.7.0.0/16"));
+	json_decref(
+		sim_ok(&n.s, "device-address", "{s:s, s:s}", "device", "b", "del", "10.7.0.0/16"));
 	sim_expect(&n.a, MVPN_MSG_PEER_RESET);
 	expect_device(&n.a, &n.b);
 	sim_expect(&n.b, MVPN_MSG_PEER_RESET);

@@ -62,7 +62,7 @@ static void garbage_before_the_handshake(void **state)
 	struct sim_device d;
 	uint8_t junk[4096], hello[256], *copy;
 	char token[MVPN_TOKEN_MAX];
-	struct chan_client c = { .s = d.sk, .server_pk = d.server_pk, .psk = d.psk, .enrol = true };
+	struct chan_client c = {.s = d.sk, .server_pk = d.server_pk, .psk = d.psk, .enrol = true};
 	struct chan *ch;
 	struct mvpn_token t;
 	size_t len;
@@ -94,7 +94,8 @@ static void garbage_before_the_handshake(void **state)
 		hello[i] ^= 0x40;
 		fd = sim_connect(&s);
 		assert_int_equal(write(fd, hello, len), len);
-		if (i == 8 || i == 9) /* a longer message is waited for: nothing to expect but the deadline */
+		if (i == 8 ||
+		    i == 9) /* a longer message is waited for: nothing to expect but the deadline */
 			close(fd);
 		else
 			expect_fd_eof(fd);
@@ -161,7 +162,7 @@ static void expect_refusal(struct net *n, struct chan_buf *b)
 static void messages_out_of_place(void **state)
 {
 	struct net n;
-	struct chan_buf b = { 0 };
+	struct chan_buf b = {0};
 	struct sim_request q;
 
 	net_up(&n);
@@ -199,8 +200,9 @@ static void messages_out_of_place(void **state)
 /* sealed well, but of random content: the parsers behind the channel */
 static void random_messages(void **state)
 {
-	static const uint8_t types[] = { MVPN_MSG_REGISTER, MVPN_MSG_REQUEST, MVPN_MSG_ACCEPT, MVPN_MSG_REJECT,
-					 MVPN_MSG_ENDED, MVPN_MSG_REVOKE, MVPN_MSG_HEARTBEAT };
+	static const uint8_t types[] = {MVPN_MSG_REGISTER, MVPN_MSG_REQUEST, MVPN_MSG_ACCEPT,
+					MVPN_MSG_REJECT,   MVPN_MSG_ENDED,   MVPN_MSG_REVOKE,
+					MVPN_MSG_HEARTBEAT};
 	struct net n;
 	struct sim_request q;
 	uint8_t session[16];
@@ -210,7 +212,7 @@ static void random_messages(void **state)
 	intro_a_free(q.a);
 	sim_hang_up(&n.a);
 	for (unsigned i = 0; i < 300; i++) {
-		struct chan_buf b = { 0 };
+		struct chan_buf b = {0};
 		uint8_t value[2000];
 
 		if (!n.a.ch || chan_state(n.a.ch) != CHAN_UP)
@@ -333,7 +335,7 @@ static void unanswered_offers_end(void **state)
 {
 	struct net n;
 	struct sim_request q;
-	struct chan_buf b = { 0 };
+	struct chan_buf b = {0};
 	uint8_t session[16], nonce[16];
 
 	net_up(&n);
@@ -509,7 +511,8 @@ static void a_bad_stored_policy_falls_back(void **state)
 	sim_server_stop(&n.s);
 	snprintf(path, sizeof(path), "%s/server.db", n.s.dir);
 	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, "INSERT INTO policies VALUES(2, 0, 'allow a ->')", NULL, NULL, NULL),
+	assert_int_equal(sqlite3_exec(db, "INSERT INTO policies VALUES(2, 0, 'allow a ->')", NULL,
+				      NULL, NULL),
 			 SQLITE_OK);
 	sqlite3_close(db);
 	sim_server_start(&n.s);
@@ -539,7 +542,8 @@ static void a_large_protected_set_comes_in_parts(void **state)
 	net_up(&n);
 	p += sprintf(p, "allow a -> b\n");
 	for (unsigned i = 0; i < 8000; i++)
-		p += sprintf(p, "protect 10.%u.%u.0/24%s\n", i / 256, i % 256, i % 2 ? " via b" : "");
+		p += sprintf(p, "protect 10.%u.%u.0/24%s\n", i / 256, i % 256,
+			     i % 2 ? " via b" : "");
 	sim_policy(&n.s, text);
 	while (n.a.nprefixes < 8002)
 		sim_expect(&n.a, MVPN_MSG_PREFIXES);
@@ -561,13 +565,14 @@ static void a_large_protected_set_comes_in_parts(void **state)
 static void who_reads_slowly_gets_the_whole_set_later(void **state)
 {
 	struct net n;
-	char *text[2] = { malloc(1 << 20), malloc(1 << 20) }, *p;
+	char *text[2] = {malloc(1 << 20), malloc(1 << 20)}, *p;
 
 	net_up(&n);
 	for (unsigned k = 0; k < 2; k++) {
 		p = text[k] + sprintf(text[k], "allow a -> b\nprotect 172.16.%u.0/24\n", k);
 		for (unsigned i = 0; i < 16000; i++)
-			p += sprintf(p, "protect 10.%u.%u.%u/31\n", i / 8000 + k * 2, i / 32 % 250, i % 32 * 2);
+			p += sprintf(p, "protect 10.%u.%u.%u/31\n", i / 8000 + k * 2, i / 32 % 250,
+				     i % 32 * 2);
 	}
 	/* about 20 deltas each: b reads nothing for more of them than are kept */
 	for (unsigned i = 0; i < 60; i++)
@@ -615,38 +620,39 @@ static void admin_mistakes_are_explained(void **state)
 	static const struct {
 		const char *verb, *args;
 	} calls[] = {
-		{ "no-such-verb", "{}" },
-		{ "token-create", "{\"tll_s\":5}" },
-		{ "token-create", "{\"uses\":0}" },
-		{ "token-create", "{\"addresses\":[\"10.0.0.1/8\"]}" },
-		{ "token-create", "{\"addresses\":[\"127.0.0.1\"]}" },
-		{ "token-create", "{\"addresses\":\"10.0.0.1\"}" },
-		{ "token-create", "{\"group\":\"a\"}" },
-		{ "token-create", "{\"group\":\"two words\"}" },
-		{ "token-create", "{\"server\":\"bad name\"}" },
-		{ "token-revoke", "{\"id\":\"zz\"}" },
-		{ "token-revoke", "{\"id\":\"zzzzzzzz\"}" },
-		{ "device-show", "{}" },
-		{ "device-show", "{\"device\":\"nobody\"}" },
-		{ "device-rename", "{\"device\":\"a\",\"name\":\"b\"}" },
-		{ "device-rename", "{\"device\":\"a\",\"name\":\"-\"}" },
-		{ "device-address", "{\"device\":\"a\",\"add\":\"" B_ADDR "\"}" },
-		{ "device-address", "{\"device\":\"a\",\"add\":\"fe80::1\"}" },
-		{ "device-address", "{\"device\":\"a\",\"del\":\"10.0.0.0/8\"}" },
-		{ "policy-apply", "{\"text\":\"allow a b\"}" },
-		{ "policy-apply", "{\"text\":\"allow a -> b\\u0000\"}" },
-		{ "policy-apply", "{}" },
-		{ "policy-show", "{\"rev\":99}" },
-		{ "policy-test", "{\"src\":\"a\"}" },
-		{ "policy-test", "{\"src\":\"a\",\"dst\":\"203.0.113.5\"}" },
-		{ "audit", "{\"limit\":0}" },
+		{"no-such-verb", "{}"},
+		{"token-create", "{\"tll_s\":5}"},
+		{"token-create", "{\"uses\":0}"},
+		{"token-create", "{\"addresses\":[\"10.0.0.1/8\"]}"},
+		{"token-create", "{\"addresses\":[\"127.0.0.1\"]}"},
+		{"token-create", "{\"addresses\":\"10.0.0.1\"}"},
+		{"token-create", "{\"group\":\"a\"}"},
+		{"token-create", "{\"group\":\"two words\"}"},
+		{"token-create", "{\"server\":\"bad name\"}"},
+		{"token-revoke", "{\"id\":\"zz\"}"},
+		{"token-revoke", "{\"id\":\"zzzzzzzz\"}"},
+		{"device-show", "{}"},
+		{"device-show", "{\"device\":\"nobody\"}"},
+		{"device-rename", "{\"device\":\"a\",\"name\":\"b\"}"},
+		{"device-rename", "{\"device\":\"a\",\"name\":\"-\"}"},
+		{"device-address", "{\"device\":\"a\",\"add\":\"" B_ADDR "\"}"},
+		{"device-address", "{\"device\":\"a\",\"add\":\"fe80::1\"}"},
+		{"device-address", "{\"device\":\"a\",\"del\":\"10.0.0.0/8\"}"},
+		{"policy-apply", "{\"text\":\"allow a b\"}"},
+		{"policy-apply", "{\"text\":\"allow a -> b\\u0000\"}"},
+		{"policy-apply", "{}"},
+		{"policy-show", "{\"rev\":99}"},
+		{"policy-test", "{\"src\":\"a\"}"},
+		{"policy-test", "{\"src\":\"a\",\"dst\":\"203.0.113.5\"}"},
+		{"audit", "{\"limit\":0}"},
 	};
 	struct net n;
 
 	net_up(&n);
 	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
 		json_t *args = json_loads(calls[i].args, JSON_ALLOW_NUL, NULL);
-		json_t *o = sim_call(&n.s, calls[i].verb, "o", args), *e = json_object_get(o, "error");
+		json_t *o = sim_call(&n.s, calls[i].verb, "o", args),
+		       *e = json_object_get(o, "error");
 
 		if (!json_is_false(json_object_get(o, "ok")))
 			fail_msg("%s %s was accepted", calls[i].verb, calls[i].args);

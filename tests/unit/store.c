@@ -25,7 +25,7 @@ static int make_dir(void **state)
 
 static int remove_dir(void **state)
 {
-	static const char *const suffixes[] = { "", "-wal", "-shm" };
+	static const char *const suffixes[] = {"", "-wal", "-shm"};
 	char name[128];
 
 	for (int i = 0; i < 3; i++) {
@@ -47,7 +47,7 @@ static struct store *open_store(void)
 
 static struct store_device device(uint8_t n, const char *name)
 {
-	struct store_device d = { .state = MVPN_DEV_ACTIVE, .boot_gen = UINT64_MAX, .created_at = 5 };
+	struct store_device d = {.state = MVPN_DEV_ACTIVE, .boot_gen = UINT64_MAX, .created_at = 5};
 
 	memset(d.id, n, sizeof(d.id));
 	memset(d.pk, n, sizeof(d.pk));
@@ -70,7 +70,7 @@ static int count_rows(void *arg, const struct store_session *s)
 static void the_file_is_private_and_kept(void **state)
 {
 	struct store *st = open_store();
-	struct store_device d = device(1, "one"), got = { 0 };
+	struct store_device d = device(1, "one"), got = {0};
 	struct stat sb;
 	char *value;
 
@@ -99,7 +99,8 @@ static void the_file_is_private_and_kept(void **state)
 static void uniqueness_is_the_stores(void **state)
 {
 	struct store *st = open_store();
-	struct store_device one = device(1, "one"), same_name = device(2, "one"), same_key = device(3, "x");
+	struct store_device one = device(1, "one"), same_name = device(2, "one"),
+			    same_key = device(3, "x");
 	struct mvpn_prefix p;
 
 	memcpy(same_key.pk, one.pk, 32);
@@ -111,7 +112,8 @@ static void uniqueness_is_the_stores(void **state)
 	assert_int_equal(store_device_add(st, &same_name), 0);
 	assert_int_equal(store_prefix_add(st, one.id, &p, PREFIX_CLAIM), 0);
 	assert_int_equal(store_prefix_add(st, same_name.id, &p, PREFIX_ADMIN), -EEXIST);
-	assert_int_equal(store_prefix_add(st, same_name.id, &p, PREFIX_SCOPE), 0); /* a scope owns nothing */
+	assert_int_equal(store_prefix_add(st, same_name.id, &p, PREFIX_SCOPE),
+			 0); /* a scope owns nothing */
 	assert_int_equal(store_device_remove(st, one.id), 0);
 	assert_int_equal(store_prefix_add(st, same_name.id, &p, PREFIX_ADMIN), 0);
 	assert_int_equal(store_device_remove(st, one.id), -ENOENT);
@@ -120,7 +122,7 @@ static void uniqueness_is_the_stores(void **state)
 
 static struct store_token token(uint8_t n, uint64_t uses, int64_t expires)
 {
-	struct store_token t = { .uses_left = uses, .expires_at = expires };
+	struct store_token t = {.uses_left = uses, .expires_at = expires};
 
 	memset(t.id, n, sizeof(t.id));
 	return t;
@@ -129,7 +131,8 @@ static struct store_token token(uint8_t n, uint64_t uses, int64_t expires)
 static void a_token_is_taken_as_often_as_it_says(void **state)
 {
 	struct store *st = open_store();
-	struct store_token two = token(1, 2, 0), brief = token(2, 9, 100), void_one = token(3, 9, 0), got;
+	struct store_token two = token(1, 2, 0), brief = token(2, 9, 100),
+			   void_one = token(3, 9, 0), got;
 
 	strcpy(two.group, "web");
 	two.addresses = "10.0.0.0/8 fd00::1";
@@ -161,7 +164,8 @@ static void *take_many(void *arg)
 	int *taken = arg;
 
 	for (int i = 0; i < 60; i++)
-		if (store_begin(st, false) == 0 && store_end(st, store_token_take(st, t.id, 1)) == 0)
+		if (store_begin(st, false) == 0 &&
+		    store_end(st, store_token_take(st, t.id, 1)) == 0)
 			++*taken;
 	store_close(st);
 	return NULL;
@@ -172,7 +176,7 @@ static void uses_are_taken_atomically(void **state)
 	struct store *st = open_store();
 	struct store_token t = token(1, 50, 0);
 	pthread_t threads[3];
-	int taken[3] = { 0 };
+	int taken[3] = {0};
 
 	assert_int_equal(store_token_add(st, &t), 0);
 	for (int i = 0; i < 3; i++)
@@ -186,8 +190,8 @@ static void uses_are_taken_atomically(void **state)
 static void sessions_end_and_are_owed(void **state)
 {
 	struct store *st = open_store();
-	struct store_session s = { .layer = 3, .state = SESSION_ACTIVE, .seq = 7, .created_at = 10,
-				   .ends_at = 1000 };
+	struct store_session s = {
+		.layer = 3, .state = SESSION_ACTIVE, .seq = 7, .created_at = 10, .ends_at = 1000};
 	uint64_t n = 0;
 	int rows = 0;
 
@@ -238,13 +242,16 @@ static void sql(const char *text)
 static void a_changed_trail_is_noticed(void **state)
 {
 	static const char *const tampering[][2] = {
-		{ "UPDATE audit SET event = 'nothing' WHERE seq = 5",
-		  "UPDATE audit SET event = 'event' WHERE seq = 5" },
-		{ "UPDATE audit SET at = at + 1 WHERE seq = 2", "UPDATE audit SET at = at - 1 WHERE seq = 2" },
-		{ "UPDATE audit SET json = '{}' WHERE seq = 9",
-		  "UPDATE audit SET json = '{\"n\":8}' WHERE seq = 9" },
-		{ "UPDATE audit SET seq = 11 WHERE seq = 10", "UPDATE audit SET seq = 10 WHERE seq = 11" },
-		{ "DELETE FROM audit WHERE seq = 10", NULL }, /* the newest: the open trail knows better */
+		{"UPDATE audit SET event = 'nothing' WHERE seq = 5",
+		 "UPDATE audit SET event = 'event' WHERE seq = 5"},
+		{"UPDATE audit SET at = at + 1 WHERE seq = 2",
+		 "UPDATE audit SET at = at - 1 WHERE seq = 2"},
+		{"UPDATE audit SET json = '{}' WHERE seq = 9",
+		 "UPDATE audit SET json = '{\"n\":8}' WHERE seq = 9"},
+		{"UPDATE audit SET seq = 11 WHERE seq = 10",
+		 "UPDATE audit SET seq = 10 WHERE seq = 11"},
+		{"DELETE FROM audit WHERE seq = 10",
+		 NULL}, /* the newest: the open trail knows better */
 	};
 	struct store *st = open_store();
 	struct audit a;

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "intro_table.h"
+#include "secmem.h"
+
+/* ---- the table of open ones ---- */
+
+struct pair_key {
+	uint8_t low[16], high[16], layer;
+} __attribute__((packed));
+
+static uint64_t pair_hash(const struct intros *in, const struct device *a, const struct device *b,
+			  uint8_t layer)
+{
+	bool swap = memcmp(a->row.id, b->row.id, 16) > 0;
+	struct pair_key key;
+
+	memcpy(key.low, swap ? b->row.id : a->row.id, 16);
+	memcpy(key.high, swap ? a->row.id : b->row.id, 16);
+	key.layer = layer;
+	return htab_hash(&in->by_pair, &key, sizeof(key));
+}
+
+struct intro *intro_find_pair(const struct intros *in, const struct device *a,
+			      const struct device *b, uint8_t layer)
+{
+	struct hnode *n = htab_first(&in->by_pair, pair_hash(in, a, b, layer));
+
+	for (; n; n = htab_next(n)) {
+		struct intro *i = container_of(n, struct intro, by_pair);
+
+		if (i->layer == layer && ((i->a == a && i->b == b) || (i->a == b && i->b == a)))
+			return i;
+	}
+	return NULL;
+}
+
+struct intro *intro_find_session(const struct intros *in, const uint8_t id[16])
+{
+	struct hnode *n = htab_first(&in->by_session, htab_hash(&in->by_session, id, 16));
+
+	for (; n; n = htab_next(n)) {
+		struct intro *i = container_of(n, struct intro, by_session);
+
+		if (!memcmp(i->session_id, id, 16))
+			return i;
+	}
+	return NULL;
+}
+
+void intro_free(struct intros *in, struct intro *i)
+{
+	htab_del(&in->by_session, &i->by_session);
+	htab_del(&in->by_pair, &i->by_pair);
+	*(i->prev ? &i->prev->next : &in->first) = i->next;
+	*(i->next ? &i->next->prev : &in->last) = i->prev;
+	in->count--;
+	secmem_free(i->psk);
+	free(i->selectors);
+	free(i);
+}
+
+void intro_link(struct intros *in, struct intro *i)
+{
+	htab_add(&in->by_session, &i->by_session,
+		 htab_hash(&in->by_session, i->session_id, sizeof(i->session_id)));
+	htab_add(&in->by_pair, &i->by_pair, pair_hash(in, i->a, i->b, i->layer));
+	i->prev = in->last;
+	*(i->prev ? &i->prev->next : &in->first) = i;
+	in->last = i;
+	in->count++;
+	i->deadline_ms = mono_ms() + MVPN_INTRO_OPEN_S * 1000;
+	if (!loop_timer_armed(in->timer))
+		loop_timer_arm(in->timer, MVPN_INTRO_OPEN_S * 1000);
+}
+
+/* ---- messages ---- */
+
+struct fail_note {
+	const struct device *a, *b;
+	enum mvpn_reason reason;
+};
+
+static int audit_fail(struct server *s, void *arg)
+{
+	const struct fail_note *n = arg;
+
+	return audit_add(&s->audit, "server", "introduction-failed",
+			 json_pack("{s:s, s:s*, s:s}", "a", n->a->row.name, "b",
+				   n->b ? n->b->row.name : NULL, "reason",
+				   mvpn_reason_name(n->reason)));
+}
+
+void intro_send_fail(struct server *s, const struct device *a, const struct device *peer,
+		     const uint8_t nonce[16], enum mvpn_reason reason, const uint8_t *session)
+{
+	struct fail_note note = {a, peer, reason};
+	struct conn *c = device_conn(a);
+	struct chan_buf *b = &s->buf;
+	const char *text = mvpn_reason_text(reason);
+
+	s->fails[reason]++;
+	if (!c)
+		return;
+	chan_begin(b, MVPN_MSG_FAIL, 0, 0);
+	chan_put(b, MVPN_TLV_NONCE, nonce, 16);
+	chan_put_u16(b, MVPN_TLV_REASON, (uint16_t)reason);
+	chan_put(b, MVPN_TLV_TEXT, text, strlen(text));
+	if (session)
+		chan_put(b, MVPN_TLV_SESSION, session, 16);
+	conn_send(c, b);
+	if (reason != MVPN_R_BUSY && conn_may_audit(c))
+		server_transact(s, false, audit_fail, &note);
+}
+
+static void send_cancel(struct server *s, const struct intro *i)
+{
+	struct conn *c = device_conn(i->b);
+
+	if (!c)
+		return;
+	count(s, cancelled);
+	chan_begin(&s->buf, MVPN_MSG_CANCEL, 0, 0);
+	chan_put(&s->buf, MVPN_TLV_SESSION, i->session_id, 16);
+	conn_send(c, &s->buf);
+}
+
+void intro_abandon(struct server *s, struct intro *i, enum mvpn_reason reason)
+{
+	send_cancel(s, i);
+	intro_send_fail(s, i->a, i->b, i->nonce, reason,
+			reason == MVPN_R_BUSY ? i->session_id : NULL);
+	intro_free(s->intros, i);
+}
+
+static void put_endpoint(struct chan_buf *b, const struct device *d)
+{
+	uint8_t v[18];
+
+	memcpy(v, d->conn->from.addr.b, 16);
+	v[16] = (uint8_t)(d->udp_port >> 8);
+	v[17] = (uint8_t)d->udp_port;
+	chan_put(b, MVPN_TLV_ENDPOINT, v, sizeof(v));
+}
+
+void intro_send_offer(struct server *s, const struct intro *i, const struct request *q)
+{
+	struct chan_buf *b = &s->buf;
+
+	chan_begin(b, MVPN_MSG_OFFER, 0, 0);
+	chan_put(b, MVPN_TLV_SESSION, i->session_id, 16);
+	chan_put_u64(b, MVPN_TLV_SEQ, i->seq);
+	chan_put(b, MVPN_TLV_REQ, q->bytes, q->len);
+	chan_put(b, MVPN_TLV_DEVICE, i->a->row.id, 16);
+	chan_put(b, MVPN_TLV_S_PUB, i->a->row.pk, 32);
+	chan_put(b, MVPN_TLV_PSK, i->psk, 32);
+	chan_put_u64(b, MVPN_TLV_BOOT_GEN, i->b->row.boot_gen);
+	chan_put(b, MVPN_TLV_SELECTORS, i->selectors, i->selectors_len);
+	chan_put_u32(b, MVPN_TLV_TTL, (uint32_t)s->conf->rekey_s);
+	put_endpoint(b, i->a);
+	chan_put(b, MVPN_TLV_NOISE1, q->noise1, sizeof(q->noise1));
+	conn_send(i->b->conn, b);
+	sodium_memzero(b->data, b->len);
+	count(s, offers);
+}
+
+void intro_send_answer(struct server *s, const struct intro *i, const uint8_t *noise2, size_t len)
+{
+	struct chan_buf *b = &s->buf;
+
+	chan_begin(b, MVPN_MSG_ANSWER, 0, 0);
+	chan_put(b, MVPN_TLV_SESSION, i->session_id, 16);
+	chan_put_u64(b, MVPN_TLV_SEQ, i->seq);
+	chan_put(b, MVPN_TLV_NONCE, i->nonce, 16);
+	chan_put(b, MVPN_TLV_DEVICE, i->b->row.id, 16);
+	chan_put(b, MVPN_TLV_S_PUB, i->b->row.pk, 32);
+	chan_put(b, MVPN_TLV_PSK, i->psk, 32);
+	chan_put(b, MVPN_TLV_SELECTORS, i->selectors, i->selectors_len);
+	chan_put_u32(b, MVPN_TLV_TTL, (uint32_t)s->conf->rekey_s);
+	put_endpoint(b, i->b);
+	chan_put(b, MVPN_TLV_NOISE2, noise2, len);
+	chan_put_u64(b, MVPN_TLV_BOOT_GEN, i->a->row.boot_gen);
+	conn_send(i->a->conn, b);
+	sodium_memzero(b->data, b->len);
+	count(s, answers);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Open introductions and the messages about them: shared by introduce.c (what happens) and intro_table.c only. */
+#ifndef SERVER_INTRO_TABLE_H
+#define SERVER_INTRO_TABLE_H
+
+#include "channel.h"
+#include "intro.h"
+
+struct intro {
+	struct hnode by_session, by_pair;
+	struct intro *prev, *next; /* by deadline: all wait equally long */
+	struct device *a, *b;
+	uint8_t session_id[16], nonce[16], replaces[16];
+	uint8_t layer;
+	uint64_t seq, deadline_ms;
+	uint8_t *psk; /* secmem cell */
+	uint8_t *selectors;
+	size_t selectors_len;
+};
+
+struct intros {
+	struct server *s;
+	struct htab by_session, by_pair;
+	struct intro *first, *last;
+	unsigned count;
+	struct loop_timer *timer;
+};
+
+/* what REQUEST said, copied: sending on the channel makes the message invalid */
+struct request {
+	uint8_t bytes[INTRO_REQ_MAX_B];
+	size_t len;
+	struct mvpn_req req; /* its head */
+	uint8_t noise1[INTRO_MSG1_B];
+};
+
+/* NULL if there is none */
+struct intro *intro_find_pair(const struct intros *in, const struct device *a,
+			      const struct device *b, uint8_t layer);
+struct intro *intro_find_session(const struct intros *in, const uint8_t id[16]);
+void intro_link(struct intros *in, struct intro *i); /* starts its time */
+void intro_free(struct intros *in, struct intro *i);
+
+/* peer and session may be NULL */
+void intro_send_fail(struct server *s, const struct device *a, const struct device *peer,
+		     const uint8_t nonce[16], enum mvpn_reason reason, const uint8_t *session);
+void intro_send_offer(struct server *s, const struct intro *i, const struct request *q);
+void intro_send_answer(struct server *s, const struct intro *i, const uint8_t *noise2, size_t len);
+/* both ends hear that it is over; i is freed */
+void intro_abandon(struct server *s, struct intro *i, enum mvpn_reason reason);
+
+#endif
