@@ -110,7 +110,7 @@ def mutants(mode, packets, rng):
             yield p
         elif mode == "flip":
             bit = rng.randrange(len(data) * 8)
-            flipped = bytearray(data)
+            flipped = bytearray(fresh(data))
             flipped[bit // 8] ^= 1 << bit % 8
             yield head + (bytes(flipped),)
         elif mode == "truncate":
