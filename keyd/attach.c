@@ -2,6 +2,7 @@
 #include "attach.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,7 +80,7 @@ int attach_kept_each(const char *state_dir, int (*fn)(void *arg, const char *nam
 	int r = path ? file_read(path, 65536, &text, &len) : -ENOMEM;
 
 	free(path);
-	for (line = r ? NULL : strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+	for (line = r ? NULL : strtok_r(text, "\n", &save); line && !r; line = strtok_r(NULL, "\n", &save)) {
 		char name[IFNAMSIZ], want[8];
 		unsigned queues, w;
 
@@ -208,11 +209,11 @@ static int bring_up(struct keyd *k, struct attachment *a, char **ret_error)
 			*ret_error = NULL;
 		return r;
 	}
-	a->ifindex = link.ifindex;
-	a->up = link.flags & IFF_RUNNING;
-	a->mtu = link.mtu;
 	r = shim_attach(k->shim, a->name, &a->shim, ret_error);
 	if (!r) {
+		a->ifindex = link.ifindex; /* from here on it counts as attached, with the UDP wire at least */
+		a->up = link.flags & IFF_RUNNING;
+		a->mtu = link.mtu;
 		r = wire_start(k, a, &link, ret_error);
 		attach_own_sockets(k);
 	}
@@ -248,6 +249,7 @@ int attach_add(struct keyd *k, const char *name, enum wire_want want, unsigned q
 		if (a->xdp) {
 			dp_xsk_del(k->dp, a->ifindex);
 			shim_detach_xdp(k->shim, name);
+			a->xdp = false;
 		}
 	} else {
 		if (k->nifaces == MVPN_IFACES_MAX || strlen(name) >= IFNAMSIZ) {
@@ -265,7 +267,8 @@ int attach_add(struct keyd *k, const char *name, enum wire_want want, unsigned q
 	a->want_queues = queues;
 	r = bring_up(k, a, ret_error);
 	if (r && !attachment_find(k, name)) {
-		if (a->ifindex)
+		/* what was on it before this call protects, and stays */
+		if (a->ifindex && a->shim.fresh)
 			shim_detach(k->shim, name, NULL);
 		free(a);
 		return r;
@@ -288,8 +291,14 @@ int attach_del(struct keyd *k, const char *name, char **ret_error)
 	if (a && a->xdp) {
 		dp_xsk_del(k->dp, a->ifindex);
 		shim_detach_xdp(k->shim, name);
+		a->xdp = false;
 	}
 	r = shim_detach(k->shim, name, ret_error);
+	if (a && r == -ENOENT) { /* the interface has gone, and its pins with it */
+		free(*ret_error);
+		*ret_error = NULL;
+		r = 0;
+	}
 	if (a && !r) {
 		forget(k, a);
 		attach_own_sockets(k);
@@ -380,12 +389,33 @@ static void iface_gone(struct keyd *k, struct attachment *a)
 	a->xdp = a->up = false;
 }
 
+/* The programs stay on an interface that is renamed, and so must the attachment: taken for gone, it would be detached. */
+static void iface_follow(struct keyd *k, struct attachment *a)
+{
+	char name[IFNAMSIZ], *text = NULL;
+
+	if (!a->ifindex || !if_indextoname(a->ifindex, name) || !strcmp(name, a->name) || attachment_find(k, name))
+		return;
+	log_info("interface %s is called %s now", a->name, name);
+	if (a->xdp) {
+		dp_xsk_del(k->dp, a->ifindex);
+		shim_detach_xdp(k->shim, a->name);
+		a->xdp = false;
+	}
+	memcpy(a->name, name, sizeof(a->name));
+	keep(k);
+	if (bring_up(k, a, &text))
+		log_err("interface %s: %s", a->name, text ? text : "?");
+	free(text);
+}
+
 static void iface_changed(struct keyd *k, struct attachment *a)
 {
 	struct nl_link link;
 	char *text = NULL;
 	bool grown;
 
+	iface_follow(k, a);
 	if (nl_link_get(k->nl, a->name, &link) || (a->ifindex && link.ifindex != a->ifindex)) {
 		if (a->ifindex)
 			iface_gone(k, a);
@@ -394,7 +424,7 @@ static void iface_changed(struct keyd *k, struct attachment *a)
 	}
 	if (!a->ifindex) {
 		if (bring_up(k, a, &text))
-			log_err("interface %s is back, but: %s", a->name, text ? text : "?");
+			log_ratelimited(LOG_L_ERR, "interface %s is there, but NOT protected: %s", a->name, text ? text : "?");
 		else
 			log_info("interface %s is back: wire %s (%s)", a->name, attach_rung(a), a->reason);
 		free(text);
@@ -442,31 +472,45 @@ static void reregister_timer(void *arg)
 	channel_register(arg);
 }
 
+/*
+ * What was attached in the last life. It is listed whatever happens: without an interface it is attached when that
+ * appears, without its AF_XDP wire it has the UDP wire. Never is the shim taken off again.
+ */
 static int attach_again(void *arg, const char *name, enum wire_want want, unsigned queues)
 {
 	struct keyd *k = arg;
-	struct attachment *a = NULL;
+	struct attachment *a;
 	char *text = NULL;
-	bool already;
 
-	if (attach_add(k, name, want, queues, &a, &already, &text)) {
-		log_err("%s, which was attached, cannot be now: %s", name, text ? text : "?");
-		/* kept: it is attached when it appears */
-		if (!attachment_find(k, name) && (a = calloc(1, sizeof(*a)))) {
-			snprintf(a->name, sizeof(a->name), "%s", name);
-			a->want = want;
-			a->want_queues = queues;
-			k->ifaces[k->nifaces++] = a;
-		}
+	if (attachment_find(k, name))
+		return 0;
+	if (k->nifaces == MVPN_IFACES_MAX) {
+		log_err("%s is not attached again: at most %u interfaces", name, MVPN_IFACES_MAX);
+		return 0;
+	}
+	a = calloc(1, sizeof(*a));
+	if (!a)
+		return -ENOMEM;
+	snprintf(a->name, sizeof(a->name), "%s", name);
+	a->want = want;
+	a->want_queues = queues;
+	k->ifaces[k->nifaces++] = a;
+	if (!bring_up(k, a, &text)) {
+		log_info("attached to %s again: wire %s (%s)", name, attach_rung(a), a->reason);
+	} else if (a->ifindex) {
+		snprintf(a->reason, sizeof(a->reason), "%s", text ? text : "AF_XDP refused");
+		log_err("%s; the UDP wire carries on", a->reason);
+	} else {
+		log_err("%s, which was attached, is NOT protected now: %s", name, text ? text : "?");
 	}
 	free(text);
-	return k->nifaces < MVPN_IFACES_MAX ? 0 : -ENOSPC;
+	return 0;
 }
 
 /* pinned, but not on the kept list: it is attached all the same, and the operator must be able to see and detach it */
 static int adopt(void *arg, const struct shim_iface *i)
 {
-	return attachment_find(arg, i->name) ? 0 : attach_again(arg, i->name, WIRE_AUTO, 0);
+	return attach_again(arg, i->name, WIRE_AUTO, 0);
 }
 
 int attach_init(struct keyd *k)
@@ -488,7 +532,8 @@ int attach_init(struct keyd *k)
 	r = attach_kept_each(k->state_dir, attach_again, k);
 	if (!r)
 		r = shim_ifaces_each(k->shim, adopt, k);
-	keep(k);
+	if (!r)
+		keep(k);
 	return r;
 }
 

@@ -112,13 +112,18 @@ static void harden(void)
 		log_warn("no CAP_IPC_LOCK: keys are locked in memory only up to `ulimit -l`, and sessions beyond that fail");
 }
 
-/* Set-up is done: what is left is what attach, AF_XDP and new sessions need. Root without these is an ordinary user who owns
- * its state directory. */
-static int privileges_drop(void)
+/*
+ * What is left is what attach, AF_XDP and new sessions need. Root without these is an ordinary user who owns its state
+ * directory. Capabilities belong to threads: this comes before the first worker, which inherits what is left.
+ */
+static int privileges_drop(const struct keyd *k)
 {
+	const capng_type_t all = CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET;
+
 	capng_clear(CAPNG_SELECT_BOTH);
-	if (capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET, CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF,
-			  CAP_PERFMON, CAP_IPC_LOCK, -1) ||
+	/* workers that are added later bind the data port again */
+	if ((k->conf.udp_port < 1024 && capng_update(CAPNG_ADD, all, CAP_NET_BIND_SERVICE)) ||
+	    capng_updatev(CAPNG_ADD, all, CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON, CAP_IPC_LOCK, -1) ||
 	    capng_apply(CAPNG_SELECT_BOTH) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return -EPERM;
 	return 0;
@@ -219,6 +224,9 @@ static int start_data_path(struct keyd *k)
 	config_tell(k, false);
 	shim_keys_clear_all(k->shim);
 	shim_spis_clear_all(k->shim);
+	r = privileges_drop(k);
+	if (r)
+		return fail("cannot drop privileges", NULL, r);
 	r = kt_new(&k->kt);
 	if (r)
 		return fail("key table", NULL, r);
@@ -258,9 +266,6 @@ static int start(struct keyd *k)
 	if (r)
 		return fail("control socket", k->conf.socket, r);
 	tick(k);
-	r = privileges_drop();
-	if (r)
-		return fail("cannot drop privileges", NULL, r);
 	channel_start(k);
 	return 0;
 }
@@ -282,8 +287,9 @@ static void stop(struct keyd *k)
 		config_tell(k, false); /* from here on the shim drops */
 	if (k->by_slot)
 		sessions_free(k);
-	if (k->shim && !k->nifaces)
-		shim_purge(k->shim); /* nothing is attached: leave nothing behind */
+	/* Nothing is attached: leave nothing behind. A start that failed does not know what is: it leaves all in place. */
+	if (k->tick && !k->nifaces)
+		shim_purge(k->shim);
 	attach_free(k);
 	channel_free(k);
 	peers_free(k);
