@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "admin.h"
+#include "channel.h"
 #include "crypto.h"
 #include "introduce.h"
 #include "listen.h"
@@ -138,6 +139,15 @@ static json_t *counters_json(const struct server *s)
 	return o;
 }
 
+static unsigned channels_ready(const struct server *s)
+{
+	unsigned n = 0;
+
+	for (const struct conn *c = s->conns; c; c = c->next)
+		n += c->phase == CONN_READY;
+	return n;
+}
+
 static void verb_status(struct server *s, struct ipc_call *call, json_t *args)
 {
 	char fp[MVPN_FINGERPRINT_LEN], store[4096];
@@ -167,7 +177,7 @@ static void verb_status(struct server *s, struct ipc_call *call, json_t *args)
 		listener_json(s->listener), "store", store, "uptime_s",
 		(json_int_t)((mono_ms() - s->started_ms) / 1000), "policy_rev",
 		(json_int_t)s->policy_rev, "devices", devices, "channels",
-		(int)(s->nconns - s->half_open), "half_open", (int)s->half_open, "sessions",
+		(int)channels_ready(s), "half_open", (int)s->half_open, "sessions",
 		(json_int_t)sessions, "introductions", (int)intros_count(s->intros), "counters",
 		counters_json(s), "problems", problems);
 	ipc_reply_ok(call, o);

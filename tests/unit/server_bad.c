@@ -615,6 +615,21 @@ static void floods_of_requests_are_limited(void **state)
 	net_down(&n);
 }
 
+static void a_device_that_never_stops_is_cut_off(void **state)
+{
+	struct net n;
+	struct chan_buf b = {0};
+
+	net_up(&n);
+	chan_begin(&b, MVPN_MSG_HEARTBEAT, 0, 0);
+	for (unsigned i = 0; i < 20000; i++)
+		sim_send(&n.a, &b);
+	sim_expect(&n.a, MVPN_MSG_CLOSE);
+	assert_int_equal(sim_counter(&n.s, "too_many_messages"), 1);
+	chan_buf_free(&b);
+	net_down(&n);
+}
+
 static void admin_mistakes_are_explained(void **state)
 {
 	static const struct {
@@ -680,6 +695,7 @@ int main(void)
 		cmocka_unit_test(a_large_protected_set_comes_in_parts),
 		cmocka_unit_test(who_reads_slowly_gets_the_whole_set_later),
 		cmocka_unit_test(floods_of_requests_are_limited),
+		cmocka_unit_test(a_device_that_never_stops_is_cut_off),
 		cmocka_unit_test(admin_mistakes_are_explained),
 	};
 
