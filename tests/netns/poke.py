@@ -76,6 +76,13 @@ def frames(path):
             yield f.read(struct.unpack(order + "IIII", rec)[2])
 
 
+def segments(data):
+    """The packets of a segmentation-offload frame: the next one begins with the same SPI and the next counter."""
+    following = data[:8] + struct.pack("!Q", struct.unpack("!Q", data[8:16].ljust(8, b"\0"))[0] + 1)
+    size = data.find(following, 16)
+    return [data[i : i + size] for i in range(0, len(data), size)] if size > 0 else [data]
+
+
 def data_packets(path):
     """(source and destination MAC, src, dst, sport, dport, payload) of the data packets, each once."""
     out = []
@@ -90,8 +97,9 @@ def data_packets(path):
         else:
             continue
         sport, dport, length = struct.unpack("!HHH", udp[:6])
-        if dport == DATA_PORT and 8 < length <= len(udp) and length < 1500:
-            out.append((frame[:6], frame[6:12], src, dst, sport, dport, udp[8:length]))
+        if dport == DATA_PORT and 8 < length <= len(udp):
+            for data in segments(udp[8:length]):
+                out.append((frame[:6], frame[6:12], src, dst, sport, dport, data))
     return list(dict.fromkeys(out))
 
 

@@ -626,6 +626,11 @@ static void a_device_that_never_stops_is_cut_off(void **state)
 		sim_send(&n.a, &b);
 	sim_expect(&n.a, MVPN_MSG_CLOSE);
 	assert_int_equal(sim_counter(&n.s, "too_many_messages"), 1);
+	/* nor one that registers all the time */
+	sim_rejoin(&n.a, A_ADDR);
+	for (unsigned i = 0; i < 30; i++)
+		sim_register(&n.a, NULL, NULL, 0);
+	sim_expect_close(&n.a, MVPN_R_LIMIT);
 	chan_buf_free(&b);
 	net_down(&n);
 }
