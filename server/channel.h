@@ -40,7 +40,9 @@ struct conn {
 	int64_t since_at;
 	uint64_t heard_ms;
 	uint64_t budget_ms;
-	int64_t budget;	   /* token bucket of messages, in 1/1000; in debt: below zero */
+	int64_t budget;	      /* token bucket of messages, in 1/1000; in debt: below zero */
+	uint64_t register_ms; /* start of the window in which `registers` are counted */
+	unsigned registers;
 	uint64_t audit_ms; /* last refusal of this channel that went to the audit trail */
 	uint8_t nonces[CONN_NONCES][16];
 	unsigned next_nonce;

@@ -81,6 +81,38 @@ static enum mvpn_reason device_state_reason(const struct device *d)
 	return MVPN_R_NONE;
 }
 
+struct refusal {
+	struct conn *c;
+	const struct device *d; /* NULL: not enrolled */
+	enum mvpn_reason reason;
+};
+
+static int audit_refusal(struct server *s, void *arg)
+{
+	const struct refusal *f = arg;
+	const struct chan_who *who = chan_who(f->c->ch);
+	char from[MVPN_ADDRSTRLEN], fp[MVPN_FINGERPRINT_LEN];
+
+	mvpn_fingerprint(fp, who->client_pk);
+	return audit_add(&s->audit, "device", who->enrol ? "enrolment-refused" : "log-in-refused",
+			 json_pack("{s:s, s:s*, s:s, s:s}", "fingerprint", fp, "name",
+				   f->d ? f->d->row.name : NULL, "from",
+				   mvpn_endpoint_str(&f->c->from, from), "reason",
+				   mvpn_reason_name(f->reason)));
+}
+
+/* a refused device comes back every few seconds: one record a second of all of them */
+static void note_refusal(struct conn *c, const struct device *d, enum mvpn_reason reason)
+{
+	struct refusal f = {c, d, reason};
+	uint64_t now = mono_ms();
+
+	if (c->s->refusal_ms && now - c->s->refusal_ms < 1000)
+		return;
+	c->s->refusal_ms = now;
+	server_transact(c->s, false, audit_refusal, &f);
+}
+
 void enrol_channel_up(struct conn *c)
 {
 	const struct chan_who *who = chan_who(c->ch);
@@ -103,6 +135,7 @@ void enrol_channel_up(struct conn *c)
 		count(s, enrol_refused);
 	else
 		count(s, login_refused);
+	note_refusal(c, d, reason);
 	log_ratelimited(LOG_L_WARN, "%s of %s refused: %s", who->enrol ? "enrolment" : "log-in",
 			d ? d->row.name : "a new device", mvpn_reason_text(reason));
 	conn_close(c, reason);
@@ -230,7 +263,8 @@ static int enrol_remember(struct enrolment *e, struct device **ret)
 	for (unsigned i = 0; i < e->nscopes; i++)
 		registry_prefix_add(s->reg, d, &e->scopes[i], PREFIX_SCOPE);
 	/* a policy line may have waited for this name */
-	registry_set_policy(s->reg, s->policy);
+	if (policy_has_gateway(s->policy, d->row.name))
+		registry_set_policy(s->reg, s->policy);
 	*ret = d;
 	return 0;
 }

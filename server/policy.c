@@ -49,6 +49,14 @@ bool policy_has_group(const struct policy *p, const char *name)
 	return p && policy_group_find(p, name);
 }
 
+bool policy_has_gateway(const struct policy *p, const char *name)
+{
+	for (unsigned i = 0; p && i < p->nprotects; i++)
+		if (p->protects[i].via && !strcmp(p->protects[i].via, name))
+			return true;
+	return false;
+}
+
 static bool flat_has(const struct policy_group *g, const char *name)
 {
 	return bsearch(&name, g->flat, g->nflat, sizeof(*g->flat), policy_name_cmp);

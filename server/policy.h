@@ -59,6 +59,8 @@ const char *policy_unprotectable(const struct mvpn_prefix *p);
 /* the declared groups that mean this subject, in the order of their names */
 void policy_each_group(const struct policy *p, const struct policy_subject *s,
 		       void (*fn)(void *arg, const char *group), void *arg);
+/* is this device named by a protect line? */
+bool policy_has_gateway(const struct policy *p, const char *name);
 bool policy_has_group(const struct policy *p, const char *name);
 /* every name that is not a declared group, where it is used, in the order of the text; for warnings */
 void policy_each_name(const struct policy *p,

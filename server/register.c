@@ -13,6 +13,8 @@
 #include "push.h"
 #include "session.h"
 
+#define REGISTERS_MAX 20 /* in one window; addresses do not change that often */
+#define REGISTER_WINDOW_MS 10000
 #define CLAIMS_READ_MAX 256 /* more than CONN_CLAIMS_MAX, so that the rest can be refused by name */
 
 struct registration {
@@ -312,6 +314,18 @@ static void attach(struct conn *c, struct device *d)
 	log_debug("device %s is on-line", d->row.name);
 }
 
+/* each change of addresses is written to the disk and told to everybody */
+static bool too_often(struct conn *c)
+{
+	uint64_t now = mono_ms();
+
+	if (now - c->register_ms >= REGISTER_WINDOW_MS) {
+		c->register_ms = now;
+		c->registers = 0;
+	}
+	return ++c->registers > REGISTERS_MAX;
+}
+
 int register_message(struct conn *c, const struct chan_msg *m)
 {
 	struct registration reg;
@@ -328,8 +342,9 @@ int register_message(struct conn *c, const struct chan_msg *m)
 			return 0;
 		}
 		attach(c, d);
-	} else if (c->budget < 0) {
+	} else if (too_often(c)) {
 		count(c->s, too_many_messages);
+		conn_close(c, MVPN_R_LIMIT);
 		return 0;
 	}
 	claims = malloc(reg.nclaims * sizeof(*claims) + 1);

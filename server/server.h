@@ -98,6 +98,7 @@ struct server {
 	uint64_t seq, seq_limit; /* of sessions; the store has promised up to seq_limit */
 	uint64_t counters[SC_MAX];
 	uint64_t fails[MVPN_R_MAX]; /* introductions failed, by reason */
+	uint64_t refusal_ms; /* last refused log-in that went to the audit trail */
 	uint64_t started_ms;
 	struct chan_buf buf; /* for messages built and sent at once */
 };
