@@ -268,7 +268,9 @@ static int welcome(struct conn *c, const struct chan_msg *m)
 	c->welcomed = true;
 	k->server_heard_ms = mono_ms();
 	k->state = state == MVPN_DEV_ACTIVE ? KEYD_ONLINE : state == MVPN_DEV_PENDING ? KEYD_PENDING : KEYD_SUSPENDED;
-	set_error(k, k->state == KEYD_PENDING ? "waiting for approval: `mvpnctl server device approve` on the server" : NULL);
+	set_error(k, k->state == KEYD_PENDING	? "waiting for approval: `mvpnctl server device approve` on the server"
+		     : k->state == KEYD_SUSPENDED ? "an administrator has suspended this device on the server"
+						  : NULL);
 	if (!was_online && k->state == KEYD_ONLINE) {
 		log_info("online as %s", id->name);
 		k->online_since_ms = mono_ms();
@@ -286,19 +288,37 @@ static int closed_by_server(struct conn *c, const struct chan_msg *m)
 {
 	struct keyd *k = c->k;
 	uint16_t why = MVPN_R_NONE;
+	enum keyd_state state;
 
 	chan_get_u16(m, MVPN_TLV_REASON, &why);
-	if (k->conn == c && (why == MVPN_R_REVOKED || why == MVPN_R_SUSPENDED)) {
+	conn_failed(c, "closed by the server: %s", mvpn_reason_text(why));
+	if (!k->id || (why != MVPN_R_REVOKED && why != MVPN_R_SUSPENDED))
+		return 0;
+	state = why == MVPN_R_REVOKED ? KEYD_REVOKED : KEYD_SUSPENDED;
+	if (k->state != state) { /* each attempt to connect is told so again */
 		log_err("this device is %s: all sessions are cut and protected traffic is dropped",
-			why == MVPN_R_REVOKED ? "REVOKED; enrol it again with a new token after `rm identity`" : "suspended");
-		sessions_drop_all(k, why);
+			why == MVPN_R_REVOKED ? "REVOKED; to enrol it again stop keyd, remove `identity` from its state "
+						"directory and use a new token"
+					      : "suspended");
 		k->counters[KC_REVOKED]++;
 	}
-	conn_failed(c, "closed by the server: %s", mvpn_reason_text(why));
-	if (why == MVPN_R_REVOKED)
-		k->state = KEYD_REVOKED;
-	else if (why == MVPN_R_SUSPENDED)
-		k->state = KEYD_SUSPENDED;
+	k->state = state;
+	sessions_drop_all(k, why);
+	return 0;
+}
+
+/* done first, then acknowledged: until it hears so the server owes it to us */
+static int revoked(struct keyd *k, const struct chan_msg *m)
+{
+	struct chan_buf b = {0};
+	uint16_t reqid = m->reqid;
+	int r = introduce_peer_gone(k, m);
+
+	if (r)
+		return r;
+	chan_begin(&b, MVPN_MSG_REVOKE, 0, reqid);
+	channel_send(k, &b);
+	chan_buf_free(&b);
 	return 0;
 }
 
@@ -329,8 +349,9 @@ static int dispatch(struct conn *c, const struct chan_msg *m)
 	case MVPN_MSG_CANCEL:
 		return introduce_cancel(k, m);
 	case MVPN_MSG_PEER_RESET:
-	case MVPN_MSG_REVOKE:
 		return introduce_peer_gone(k, m);
+	case MVPN_MSG_REVOKE:
+		return revoked(k, m);
 	}
 	return 0; /* of a later version */
 }
@@ -477,6 +498,8 @@ static void conn_next_address(struct conn *c)
 static void resolved(void *arg, const struct mvpn_endpoint *list, unsigned n, const char *error)
 {
 	struct conn *c = arg;
+	const struct conn *now = c->k->conn;
+	struct mvpn_endpoint exempt[RESOLVE_MAX + 1];
 	int r;
 
 	c->resolve = NULL;
@@ -487,29 +510,37 @@ static void resolved(void *arg, const struct mvpn_endpoint *list, unsigned n, co
 	memcpy(c->list, list, n * sizeof(*list));
 	c->nlist = n;
 	/* the channel itself must never be captured, or it could not come up */
-	r = shim_exempt_set(c->k->shim, list, n);
+	memcpy(exempt, list, n * sizeof(*list));
+	if (now && now != c && now->at) /* the channel in use too, should its address be in the answer no more */
+		exempt[n] = now->list[now->at - 1];
+	r = shim_exempt_set(c->k->shim, exempt, n + (now && now != c && now->at));
 	if (r)
 		log_err("cannot exempt the channel from protection: %s; it may be captured by itself", strerror(-r));
 	conn_next_address(c);
 }
 
-static struct conn *conn_new(struct keyd *k, const struct chan_client *cc, const char *server)
+static int conn_new(struct keyd *k, const struct chan_client *cc, const char *server, struct conn **ret)
 {
 	struct conn *c = calloc(1, sizeof(*c));
+	int r;
 
 	if (!c)
-		return NULL;
+		return -ENOMEM;
 	c->k = k;
 	c->fd = -1;
 	c->started_ms = c->heard_ms = c->said_ms = mono_ms();
-	if (chan_new_client(&c->chan, cc) || resolve_start(&c->resolve, k->loop, server, MVPN_CHAN_PORT, resolved, c)) {
+	r = chan_new_client(&c->chan, cc);
+	if (!r)
+		r = resolve_start(&c->resolve, k->loop, server, MVPN_CHAN_PORT, resolved, c);
+	if (r) {
 		conn_free(c);
-		return NULL;
+		return r;
 	}
-	return c;
+	*ret = c;
+	return 0;
 }
 
-static struct conn *conn_login(struct keyd *k)
+static int conn_login(struct keyd *k, struct conn **ret)
 {
 	struct chan_client cc = {
 		.s = k->id->sk,
@@ -519,16 +550,21 @@ static struct conn *conn_login(struct keyd *k)
 		.boot_gen = k->boot_gen,
 	};
 
-	return conn_new(k, &cc, k->id->server);
+	return conn_new(k, &cc, k->id->server, ret);
 }
 
 void channel_start(struct keyd *k)
 {
+	int r;
+
 	if (k->conn || !k->id)
 		return;
-	k->conn = conn_login(k);
-	if (!k->conn)
-		reconnect_later(k);
+	r = conn_login(k, &k->conn);
+	if (!r)
+		return;
+	log_ratelimited(LOG_L_ERR, "cannot begin a channel to %s: %s", k->id->server, strerror(-r));
+	set_error(k, strerror(-r));
+	reconnect_later(k);
 }
 
 static void reconnect_timer(void *arg)
@@ -540,6 +576,7 @@ int channel_enrol(struct keyd *k, const struct mvpn_token *t, const char *name, 
 {
 	struct identity *fresh;
 	struct chan_client cc = {.enrol = true, .boot_gen = k->boot_gen};
+	int r;
 
 	if (k->id || k->conn)
 		return -EALREADY;
@@ -556,10 +593,10 @@ int channel_enrol(struct keyd *k, const struct mvpn_token *t, const char *name, 
 	cc.server_pk = fresh->server_pk;
 	cc.psk = fresh->psk;
 	memcpy(cc.token_id, t->token_id, sizeof(cc.token_id));
-	k->conn = conn_new(k, &cc, fresh->server);
-	if (!k->conn) {
+	r = conn_new(k, &cc, fresh->server, &k->conn);
+	if (r) {
 		identity_free(fresh);
-		return -ENOMEM;
+		return r;
 	}
 	k->conn->fresh = fresh;
 	k->enrol_call = call;
@@ -588,11 +625,23 @@ void channel_free(struct keyd *k)
 
 static void conn_tick(struct conn *c, uint64_t now)
 {
+	const struct keyd *k = c->k;
 	struct chan_buf b = {0};
+	char text[MVPN_ADDRSTRLEN];
 
 	if (!c->welcomed) {
-		if (now > c->started_ms + 2 * MVPN_CHAN_HANDSHAKE_S * 1000)
-			conn_failed(c, "no answer from the server in %u s", 2 * MVPN_CHAN_HANDSHAKE_S);
+		if (now <= c->started_ms + 2 * MVPN_CHAN_HANDSHAKE_S * 1000)
+			return;
+		if (c->resolve) {
+			conn_failed(c, "the name server does not answer for %s", c->fresh ? c->fresh->server : k->id->server);
+		} else if (c->connecting && c->at < c->nlist) {
+			/* a host whose packets vanish, IPv6 without a route above all, must not hide the next one */
+			c->started_ms = now;
+			conn_next_address(c);
+		} else {
+			conn_failed(c, "no answer from the server at %s in %u s", mvpn_endpoint_str(&c->list[c->at - 1], text),
+				    2 * MVPN_CHAN_HANDSHAKE_S);
+		}
 		return;
 	}
 	if (now > c->heard_ms + MVPN_CHAN_DEAD_S * 1000) {
@@ -617,7 +666,7 @@ void channel_tick(struct keyd *k)
 		return;
 	if (k->conn->welcomed && now > k->conn->rekey_ms && !k->next_conn) {
 		k->conn->rekey_ms = now + MVPN_CHAN_HEARTBEAT_S * 1000; /* next try, should this one fail */
-		k->next_conn = conn_login(k);
+		conn_login(k, &k->next_conn);
 	}
 	conn_tick(k->conn, now);
 }

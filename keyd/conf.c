@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "channel.h"
 #include "config.h"
 #include "log.h"
 #include "mvpn/ctl.h"
@@ -78,6 +79,7 @@ int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
 	if (!r && fresh.max_prefixes != k->conf.max_prefixes) {
 		k->conf.max_prefixes = fresh.max_prefixes;
 		json_array_append_new(changed, json_string("max_prefixes"));
+		channel_register(k); /* answered by the whole set, which is then laid out anew */
 	}
 	conf_free(&fresh);
 	return r;

@@ -2,6 +2,7 @@
 #include "control.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -167,8 +168,17 @@ static void on_request(void *arg, struct ipc_call *call, const char *verb, json_
 			"keyd %s does not know the verb %s", MVPN_VERSION, verb);
 }
 
+/* requests and replies may hold a token: their memory is wiped when it is freed */
+static void json_wipe(void *p)
+{
+	if (p)
+		sodium_memzero(p, malloc_usable_size(p));
+	free(p);
+}
+
 int control_init(struct keyd *k)
 {
+	json_set_alloc_funcs(malloc, json_wipe);
 	return ipc_server_new(k->loop, k->conf.socket, on_request, k, &k->ipc);
 }
 

@@ -419,6 +419,8 @@ json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst)
 	if (!lpm_lookup(k->prefixes, dst, &owner)) {
 		problem(why, "%s is in no protected prefix of policy revision %llu: it passes untouched", mvpn_addr_str(dst, text),
 			(unsigned long long)k->policy_rev);
+		if (k->prefixes_overflow)
+			problem(why, "unless a network stands in for prefixes beyond max_prefixes there: then it is dropped, see the log");
 	} else if (owner == KEYD_SELF) {
 		problem(why, "%s belongs to this device", mvpn_addr_str(dst, text));
 	} else if (!k->nifaces) {

@@ -118,9 +118,13 @@ static void ping_timer(void *arg)
 {
 	struct ping_run *r = arg;
 
-	if (!r->sent) { /* no session came */
-		r->sent = 1;
-		ping_done(r);
+	if (!r->sent) {
+		ipc_reply_error(r->call, MVPN_EXIT_UNHEALTHY, "no-session", "`mvpnctl doctor` looks for the cause",
+				"no session with %s in %u ms: %s", peer_label(r->peer), r->timeout_ms,
+				r->k->state != KEYD_ONLINE ? "there is no channel to the server"
+				: r->peer->error	   ? mvpn_reason_text(r->peer->error)
+							   : "no answer yet");
+		ping_free(r);
 	} else if (r->sent >= r->count) {
 		ping_done(r);
 	} else {
@@ -219,7 +223,7 @@ static bool waiter_satisfied(const struct waiter *w)
 		s = session_transmitting(w->peer);
 		return s && s->state == SESSION_ACTIVE && s->epoch > w->epoch;
 	}
-	return w->k->state == KEYD_ONLINE && w->k->policy_rev && (!w->peer || session_confirmed(w->peer));
+	return w->k->state == KEYD_ONLINE && w->k->prefixes_known && (!w->peer || session_confirmed(w->peer));
 }
 
 static void waiter_answer(struct waiter *w)
@@ -237,7 +241,7 @@ static void waiter_timer(void *arg)
 	struct waiter *w = arg;
 	const char *error = w->k->server_error;
 
-	if (w->rekey || w->peer)
+	if (w->rekey || (w->peer && w->k->state == KEYD_ONLINE))
 		ipc_reply_error(w->call, MVPN_EXIT_UNHEALTHY, "timeout", "`mvpnctl peers` shows the last error",
 				"no %ssession with %s in time: %s", w->rekey ? "new " : "confirmed ", peer_label(w->peer),
 				w->peer->error ? mvpn_reason_text(w->peer->error) : "no error so far");
@@ -298,7 +302,9 @@ void control_rekey(struct keyd *k, struct ipc_call *call, json_t *args)
 		ipc_reply_error(call, MVPN_EXIT_FAILED, r == -ENOENT ? "no-session" : "offline",
 				r == -ENOENT ? "one is made by the first packet, or by `mvpnctl ping`" : "mvpnctl status",
 				"cannot rekey with %s: %s", peer_label(p),
-				r == -ENOENT ? "there is no session" : "no channel to the server");
+				r == -ENOENT	 ? "there is no session"
+				: r == -ENOTCONN ? "no channel to the server"
+						 : strerror(-r));
 		return;
 	}
 	w = waiter_new(k, call, p, REKEY_WAIT_MS);
@@ -364,7 +370,8 @@ void control_enrol_done(struct keyd *k, const char *error)
 		return;
 	if (error)
 		ipc_reply_error(call, MVPN_EXIT_FAILED, "enrolment-failed",
-				"make a new token on the server: `mvpnctl server token create`", "enrolment failed: %s", error);
+				"a token that is used up or too old is replaced by `mvpnctl server token create`",
+				"enrolment failed: %s", error);
 	else
 		ipc_reply_ok(call, json_pack("{s:o, s:s, s:s}", "device", show_device(k), "server", k->id->server, "state",
 					     keyd_state_name(k->state)));

@@ -136,8 +136,9 @@ static void run_timer(void *arg)
 	struct intro_run *run = arg;
 
 	if (++run->tries >= MVPN_INTRO_TRIES) {
-		log_warn("introduction to %s got no answer from the server after %u tries", peer_label(run->p),
-			 MVPN_INTRO_TRIES);
+		log_ratelimited(LOG_L_WARN, "introduction to %s got no answer after %u tries: %s", peer_label(run->p),
+				MVPN_INTRO_TRIES,
+				run->k->state == KEYD_ONLINE ? "the server is silent" : "there is no channel to the server");
 		run_failed(run, MVPN_R_PEER_SILENT, MVPN_INTRO_BACKOFF_S * 1000);
 		return;
 	}
@@ -500,9 +501,13 @@ int introduce_answer(struct keyd *k, const struct chan_msg *m)
 		r = intro_a_finish(run->a, &pair, im.noise, im.noise_len, keys);
 	if (r) {
 		k->counters[KC_BAD_ANSWER]++;
-		log_err("the answer for peer %s does not authenticate (%s): the server or the peer is not who it claims to be",
-			peer_label(p), strerror(-r));
-		run_failed(run, MVPN_R_BAD_MESSAGE, MVPN_INTRO_BACKOFF_S * 1000);
+		if (r == -ENOMEM)
+			log_err("no memory for the answer for peer %s", peer_label(p));
+		else
+			log_err("the answer for peer %s does not authenticate (%s): the server or the peer is not who it claims "
+				"to be",
+				peer_label(p), strerror(-r));
+		run_failed(run, r == -ENOMEM ? MVPN_R_INTERNAL : MVPN_R_BAD_MESSAGE, MVPN_INTRO_BACKOFF_S * 1000);
 		goto out;
 	}
 	pin_check(k, p, im.peer_pk);
@@ -548,6 +553,9 @@ int introduce_fail(struct keyd *k, const struct chan_msg *m)
 	case MVPN_R_PEER_OFFLINE:
 		run_failed(run, why, 1000); /* it may be reconnecting, like us */
 		break;
+	case MVPN_R_STALE_BOOT:
+		run_failed(run, why, MVPN_WANT_GAP_MS); /* overtaken by news of an end: asked anew */
+		break;
 	default:
 		log_ratelimited(LOG_L_WARN, "introduction to %s failed: %s", peer_label(p), mvpn_reason_text(why));
 		run_failed(run, why, MVPN_INTRO_BACKOFF_S * 1000);
@@ -568,12 +576,15 @@ int introduce_peer_gone(struct keyd *k, const struct chan_msg *m)
 	p = peer_by_id(k, id);
 	if (!p)
 		return 0;
-	sessions_drop_peer(k, p, MVPN_R_REVOKED, false);
+	if (m->type == MVPN_MSG_PEER_RESET)
+		why = MVPN_R_STALE_BOOT;
+	else
+		chan_get_u16(m, MVPN_TLV_REASON, &why);
+	sessions_drop_peer(k, p, why, false);
 	introduce_abort(k, p);
 	p->backoff_until_ms = 0;
 	if (m->type == MVPN_MSG_PEER_RESET)
 		return 0;
-	chan_get_u16(m, MVPN_TLV_REASON, &why);
 	k->counters[KC_REVOKED]++;
 	log_warn("sessions with %s cut by the server: %s", peer_label(p), mvpn_reason_text(why));
 	peer_deny(k, p, why);

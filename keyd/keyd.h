@@ -137,6 +137,7 @@ struct keyd {
 	struct lpm *prefixes;	/* all protected prefixes -> peer index, own ones KEYD_SELF */
 	struct lpm *incoming;	/* being received after RESET */
 	bool prefixes_overflow; /* some are covered by a wider, dropping prefix */
+	bool prefixes_known;	/* the server has told the whole set in this life */
 	uint64_t policy_rev;
 	struct mvpn_addr *addresses; /* accepted by the server */
 	unsigned naddresses, naddresses_refused;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control.h"
 #include "crypto.h"
 #include "fsutil.h"
 #include "identity.h"
@@ -90,12 +91,16 @@ const char *peer_label(const struct peer *p)
 struct peer *peer_find(struct keyd *k, const char *what)
 {
 	uint8_t id[MVPN_ID_LEN];
+	struct peer *found = NULL;
 	struct mvpn_addr a;
 	uint32_t i, index;
 
+	/* a device that was enrolled anew has the name of its dead predecessor */
 	for (i = 1; i <= k->npeers; i++)
-		if (!strcmp(k->peers[i]->name, what))
-			return k->peers[i];
+		if (!strcmp(k->peers[i]->name, what) && (!found || found->state == MVPN_DEV_REVOKED))
+			found = k->peers[i];
+	if (found)
+		return found;
 	if (!mvpn_unhex(id, sizeof(id), what))
 		return peer_by_id(k, id);
 	if (!mvpn_addr_parse(&a, what) && lpm_lookup(k->prefixes, &a, &index))
@@ -112,17 +117,24 @@ static void protect_cover(struct keyd *k, const struct mvpn_prefix *p)
 	unsigned len = mvpn_addr_is_v4(&p->addr) ? COVER_LEN_4 : COVER_LEN_6;
 	char text[MVPN_ADDRSTRLEN], wide[MVPN_ADDRSTRLEN];
 	unsigned i;
+	int r;
 
 	if (cover.len > len)
 		cover.len = len;
 	for (i = cover.len; i < 128; i++)
 		cover.addr.b[i / 8] &= ~(0x80 >> (i % 8));
-	if (shim_protect(k->shim, &cover, MVPN_PEER_NONE, 0)) {
+	r = shim_protect(k->shim, &cover, MVPN_PEER_NONE, 0);
+	if (r) {
 		memset(&cover, 0, sizeof(cover));
-		shim_protect(k->shim, &cover, MVPN_PEER_NONE, 0);
+		r = shim_protect(k->shim, &cover, MVPN_PEER_NONE, 0);
 	}
 	k->prefixes_overflow = true;
 	k->counters[KC_MAP_FULL]++;
+	if (r) {
+		log_err("%s is NOT protected, it passes in CLEAR: the BPF map `protected` takes nothing more: %s",
+			mvpn_prefix_str(p, text), strerror(-r));
+		return;
+	}
 	log_ratelimited(LOG_L_ERR,
 			"more protected prefixes than max_prefixes=%llu: %s has no entry of its own, so all of %s is "
 			"dropped; raise [limits] max_prefixes in keyd.conf or protect fewer, wider prefixes",
@@ -146,6 +158,7 @@ struct sync_ctx {
 	const struct lpm *other;
 	struct lpm *out;
 	uint32_t count;
+	bool all; /* covers may have overwritten entries: write every one */
 };
 
 static int sync_add(void *arg, const struct mvpn_prefix *p, uint32_t owner)
@@ -154,7 +167,7 @@ static int sync_add(void *arg, const struct mvpn_prefix *p, uint32_t owner)
 	uint32_t had;
 
 	c->count++;
-	if (!c->other || !lpm_get(c->other, p, &had) || had != owner || c->k->prefixes_overflow)
+	if (!c->other || !lpm_get(c->other, p, &had) || had != owner || c->all)
 		protect_one(c->k, p, owner, c->count);
 	return 0;
 }
@@ -165,6 +178,17 @@ static int sync_del(void *arg, const struct mvpn_prefix *p, uint32_t owner)
 
 	if (!lpm_get(c->other, p, &owner))
 		shim_unprotect(c->k->shim, p);
+	return 0;
+}
+
+/* an entry that is in no set: the cover of an overflow that is over */
+static int cover_del(void *arg, const struct mvpn_prefix *p, const struct mvpn_protected *v)
+{
+	struct keyd *k = arg;
+	uint32_t owner;
+
+	if (lpm_get(k->prefixes, p, &owner))
+		shim_unprotect(k->shim, p);
 	return 0;
 }
 
@@ -181,15 +205,16 @@ static int publish(struct keyd *k)
 	struct sync_ctx c = {.k = k};
 	int r = lpm_new(&c.out);
 
-	if (!r)
+	if (!r) {
 		r = lpm_each(k->prefixes, publish_one, &c);
-	if (!r)
-		r = kt_set_prefixes(k->kt, c.out);
-	if (r) {
-		lpm_free(c.out);
+		if (r)
+			lpm_free(c.out);
+		else
+			r = kt_set_prefixes(k->kt, c.out); /* takes it, or frees it */
+	}
+	if (r)
 		log_err("cannot publish %u protected prefixes to the fast path: %s; the old set stays in force",
 			lpm_count(k->prefixes), strerror(-r));
-	}
 	return r;
 }
 
@@ -346,7 +371,10 @@ int peers_init(struct keyd *k)
 	if (r)
 		return r;
 	lpm_each(k->prefixes, sync_add, &c);
-	pin_load(k->state_dir, pin_seen, k);
+	r = pin_load(k->state_dir, pin_seen, k);
+	if (r)
+		log_err("cannot read the pinned keys in %s (%s): a changed key of a peer would not be noticed now",
+			k->state_dir, strerror(-r));
 	recount(k);
 	return publish(k);
 }
@@ -372,20 +400,16 @@ void peers_free(struct keyd *k)
 static int apply_prefix(struct keyd *k, const uint8_t *v)
 {
 	static const uint8_t nobody[MVPN_ID_LEN];
-	struct lpm *target = k->incoming ? k->incoming : k->prefixes;
 	struct mvpn_prefix p = {.len = v[1]};
 	const uint8_t *owner = v + 18;
 	uint32_t index = MVPN_PEER_NONE;
 	struct peer *peer;
-	int r;
 
 	memcpy(p.addr.b, v + 2, 16);
 	if (v[0] > 1 || !mvpn_prefix_valid(&p))
 		return -EPROTO;
 	if (!v[0]) {
-		r = lpm_del(target, &p);
-		if (!r && !k->incoming)
-			shim_unprotect(k->shim, &p);
+		lpm_del(k->incoming, &p);
 		return 0;
 	}
 	if (k->id && !memcmp(owner, k->id->device_id, MVPN_ID_LEN)) {
@@ -394,10 +418,7 @@ static int apply_prefix(struct keyd *k, const uint8_t *v)
 		peer = peer_ensure(k, owner);
 		index = peer ? peer->index : MVPN_PEER_NONE;
 	}
-	r = lpm_set(target, &p, index);
-	if (!r && !k->incoming)
-		protect_one(k, &p, index, lpm_count(target));
-	return r;
+	return lpm_set(k->incoming, &p, index);
 }
 
 static int apply_peer(struct keyd *k, const uint8_t *v, size_t len)
@@ -419,23 +440,26 @@ static int apply_peer(struct keyd *k, const uint8_t *v, size_t len)
 
 static void commit(struct keyd *k)
 {
-	struct sync_ctx c = {.k = k, .other = k->prefixes};
+	struct sync_ctx c = {.k = k, .other = k->prefixes, .all = k->prefixes_overflow};
 	struct lpm *old = k->prefixes;
 
-	if (k->incoming) {
-		/* first protect what is new, then let go what is not protected any more */
-		k->prefixes_overflow = false;
-		lpm_each(k->incoming, sync_add, &c);
-		c.other = k->incoming;
-		lpm_each(old, sync_del, &c);
-		k->prefixes = k->incoming;
-		k->incoming = NULL;
-		lpm_free(old);
-	}
+	/* first protect what is new, then let go what is not protected any more */
+	k->prefixes_overflow = false;
+	lpm_each(k->incoming, sync_add, &c);
+	c.other = k->incoming;
+	lpm_each(old, sync_del, &c);
+	k->prefixes = k->incoming;
+	k->incoming = NULL;
+	lpm_free(old);
+	if (c.all && !k->prefixes_overflow)
+		shim_protected_each(k->shim, cover_del, k);
 	recount(k);
 	publish(k);
 	sessions_prefixes_changed(k);
-	loop_timer_arm(k->save_protected, SAVE_AFTER_MS);
+	if (!loop_timer_armed(k->save_protected))
+		loop_timer_arm(k->save_protected, SAVE_AFTER_MS);
+	k->prefixes_known = true;
+	control_state_changed(k);
 }
 
 int peers_message(struct keyd *k, const struct chan_msg *m)
@@ -449,6 +473,9 @@ int peers_message(struct keyd *k, const struct chan_msg *m)
 		lpm_free(k->incoming);
 		k->incoming = NULL;
 		r = lpm_new(&k->incoming);
+	} else if (!k->incoming) {
+		/* a change is made to a copy and taken over as a whole: a prefix that narrows is never without protection */
+		r = lpm_clone(k->prefixes, &k->incoming);
 	}
 	while (!r && chan_tlv_next(m, &pos, &t)) {
 		if (t.type == MVPN_TLV_PREFIX)
@@ -458,10 +485,10 @@ int peers_message(struct keyd *k, const struct chan_msg *m)
 	}
 	if (r || !(m->flags & MVPN_PFX_COMMIT))
 		return r;
-	commit(k);
 	if (chan_get_u64(m, MVPN_TLV_REV, &rev) && rev != k->policy_rev) {
 		k->policy_rev = rev;
 		sessions_policy_changed(k);
 	}
+	commit(k);
 	return 0;
 }

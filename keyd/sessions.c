@@ -5,6 +5,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "channel.h"
 #include "control.h"
@@ -15,6 +16,7 @@
 
 /* A repeats CONFIRM at these ages until B is heard (PROTOCOL §3 step 5) */
 static const unsigned confirm_at_ms[] = {0, 100, 300, 1000};
+#define SLEEP_S 2 /* whole seconds of two clocks are compared */
 #define CONFIRMS (sizeof(confirm_at_ms) / sizeof(confirm_at_ms[0]))
 
 static void session_timer(void *arg);
@@ -389,6 +391,37 @@ void sessions_dp_event(struct keyd *k, const struct dp_event *e)
 	}
 }
 
+/* CLOCK_BOOTTIME runs on while the machine sleeps, the clock of sessions does not */
+static bool has_slept(void)
+{
+	static int64_t before_s;
+	struct timespec boot;
+	int64_t asleep_s;
+	bool more;
+
+	clock_gettime(CLOCK_BOOTTIME, &boot);
+	asleep_s = boot.tv_sec - (int64_t)(mono_ms() / 1000);
+	more = before_s && asleep_s > before_s + SLEEP_S;
+	if (!before_s || more)
+		before_s = asleep_s ? asleep_s : 1;
+	return more;
+}
+
+/* Revocations were missed, and another copy of a suspended virtual machine may go on from here: no key outlives it
+ * (PROTOCOL §5). */
+static void woken(struct keyd *k)
+{
+	const struct session *s;
+	uint32_t i;
+
+	log_warn("this machine has slept: %u sessions are made anew", k->nsessions);
+	for (i = 1; i <= k->npeers; i++)
+		if ((s = session_transmitting(k->peers[i])))
+			dp_send_ctrl(k->dp, s->rx_spi, MVPN_CTRL_CLOSE, 0, 0);
+	sessions_drop_all(k, MVPN_R_EXPIRED);
+	channel_register(k); /* finds out whether the channel still lives */
+}
+
 /* The server may be cut off by whoever wants a revocation not to arrive: without its heartbeat sessions end (PROTOCOL §3). */
 void sessions_tick(struct keyd *k)
 {
@@ -398,6 +431,8 @@ void sessions_tick(struct keyd *k)
 	for (i = 1; i <= k->npeers; i++)
 		if (k->peers[i]->denied_until_ms && now >= k->peers[i]->denied_until_ms)
 			peer_undeny(k, k->peers[i]);
+	if (has_slept())
+		woken(k);
 	if (!k->nsessions || now < k->server_heard_ms + k->max_offline_s * 1000ULL)
 		return;
 	log_err("the server has not been heard for %u s: %u sessions dropped; protected traffic stops until it is reachable "
@@ -429,7 +464,8 @@ static void outgrown(struct keyd *k, struct peer *p, const struct mvpn_prefix *p
 		return;
 	have = own ? s->kt->local : s->kt->remote;
 	n = own ? s->kt->nlocal : s->kt->nremote;
-	if (!covered(have, n, prefix))
+	/* a list that is full was cut by the server, and would be again */
+	if (n < MVPN_SELECTORS_MAX && !covered(have, n, prefix))
 		session_rekey(k, p); /* once: the second call finds it under way */
 }
 
