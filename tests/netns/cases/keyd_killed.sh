@@ -6,6 +6,9 @@
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 
+DROP_KEYD_DOWN=8 # enum mvpn_counter
+
+need bpftool
 net_up
 ping4 a b -c 2 -i 0.05
 capture_start wire a
@@ -21,11 +24,17 @@ capture_stop wire
 assert_no_plaintext wire MVPNKILL
 assert_only_sealed wire a b
 
+# the redirect to a tap that is gone is the kernel's to drop; once keyd has not breathed for MVPN_ALIVE_S, the shim drops and counts
+drops_counted() {
+	bpftool -j map dump pinned "$PIN/a/counters" |
+		jq -e --argjson i "$DROP_KEYD_DOWN" '[.[].formatted | select(.key == $i) | .values[].value] | add > 0'
+}
+wait_for 15 "dropped packets counted" drops_counted
+
 host_start a
 ctl a wait --timeout 40 >/dev/null || fail "the new keyd is not online"
 [[ $(status_of a '.interfaces | length') == 1 ]] || fail "eth0 was not adopted: $(status_of a .interfaces)"
 [[ $(status_of a '.interfaces[0].wire') == "$WIRE" ]] || fail "the wire is not $WIRE any more"
 wait_for 10 "healing" ping4 a b -c 1
 ping6 b a -c 1
-assert_counter_over a shim drop_keyd_down 0
 assert_no_leak a b
