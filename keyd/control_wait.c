@@ -353,7 +353,9 @@ void control_session_failed(struct keyd *k, struct peer *p, enum mvpn_reason why
 		if (r->peer != p || r->sent)
 			continue;
 		ipc_reply_error(r->call, why == MVPN_R_DENIED ? MVPN_EXIT_DENIED : MVPN_EXIT_UNHEALTHY, mvpn_reason_name(why),
-				"`mvpnctl server policy test` on the server says which rule", "no session with %s: %s",
+				why == MVPN_R_DENIED ? "`mvpnctl server policy test` on the server says which rule"
+						     : "`mvpnctl doctor` looks for the cause here",
+				"no session with %s: %s",
 				peer_label(p), mvpn_reason_text(why));
 		ping_free(r);
 	}

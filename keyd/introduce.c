@@ -224,6 +224,7 @@ void session_want(struct keyd *k, struct peer *p, const struct mvpn_addr *dst, u
 	uint64_t now = mono_ms();
 	const struct session *newest = p->sessions;
 
+	p->wanted_ms = now;
 	if (p->denied_until_ms && now >= p->denied_until_ms)
 		peer_undeny(k, p);
 	if (k->state != KEYD_ONLINE || !k->id || p->intro || p->denied_until_ms || now < p->backoff_until_ms)
@@ -236,6 +237,21 @@ void session_want(struct keyd *k, struct peer *p, const struct mvpn_addr *dst, u
 	if (newest && newest->state == SESSION_UNCONFIRMED && now < newest->created_ms + MVPN_BUSY_WAIT_S * 1000)
 		return;
 	run_start(k, p, dst, proto, dport, NULL);
+}
+
+/* The packet that asked came while we were backing off or off-line, and no other follows it: it would never be sent. */
+void session_want_again(struct keyd *k, struct peer *p)
+{
+	uint64_t since_ms = p->wanted_ms;
+
+	if (!since_ms)
+		return;
+	if (session_transmitting(p) || mono_ms() >= since_ms + MVPN_HOLD_S * 1000) {
+		p->wanted_ms = 0;
+		return;
+	}
+	session_want(k, p, NULL, 0, 0);
+	p->wanted_ms = since_ms;
 }
 
 int session_rekey(struct keyd *k, struct peer *p)

@@ -74,6 +74,7 @@ struct peer {
 	uint32_t epoch;
 	uint64_t denied_until_ms; /* a refusal is believed until then */
 	uint64_t backoff_until_ms;
+	uint64_t wanted_ms; /* a packet last asked for a session then, and may still be held */
 	unsigned error; /* enum mvpn_reason of the last failed introduction, 0 none */
 	uint8_t pin[32];
 	bool pinned;

@@ -428,9 +428,11 @@ void sessions_tick(struct keyd *k)
 	uint64_t now = mono_ms();
 	uint32_t i;
 
-	for (i = 1; i <= k->npeers; i++)
+	for (i = 1; i <= k->npeers; i++) {
 		if (k->peers[i]->denied_until_ms && now >= k->peers[i]->denied_until_ms)
 			peer_undeny(k, k->peers[i]);
+		session_want_again(k, k->peers[i]);
+	}
 	if (has_slept())
 		woken(k);
 	if (!k->nsessions || now < k->server_heard_ms + k->max_offline_s * 1000ULL)

@@ -58,6 +58,7 @@ void sessions_prefixes_changed(struct keyd *k);
 /* ---- introduce.c ---- */
 /* a packet (or the operator) wants to reach the peer; dst NULL: any of its addresses */
 void session_want(struct keyd *k, struct peer *p, const struct mvpn_addr *dst, uint8_t proto, uint16_t dport);
+void session_want_again(struct keyd *k, struct peer *p); /* each second, while a packet may be held */
 /* make the next epoch; -EALREADY one is under way, -ENOTCONN no channel, -ENOENT no session */
 int session_rekey(struct keyd *k, struct peer *p);
 /* messages of the channel; -EPROTO: malformed, close the channel */
