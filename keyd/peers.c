@@ -187,7 +187,7 @@ static int cover_del(void *arg, const struct mvpn_prefix *p, const struct mvpn_p
 	struct keyd *k = arg;
 	uint32_t owner;
 
-	if (lpm_get(k->prefixes, p, &owner))
+	if (!lpm_get(k->prefixes, p, &owner))
 		shim_unprotect(k->shim, p);
 	return 0;
 }
