@@ -195,7 +195,7 @@ summary() {
 	note "connect() over a wire had no session: it waited for the introduction by the server and then went"
 	note "on its way, no packet lost. Figures are of this machine's virtual Ethernet, where AF_XDP has no"
 	note "driver to help it and costs the plain traffic its offloads: \`mvpnctl attach eth0\` alone would choose"
-	note "the UDP wire here. On a network card with zero-copy AF_XDP the order is the other way round."
+	note "the UDP wire here. AF_XDP is for network cards whose driver has zero-copy support."
 	printf '\n%s%sDone in %d s.%s The namespaces and everything in them are gone again.\n' \
 		"$GREEN" "$BOLD" $((SECONDS - STARTED)) "$PLAIN"
 	printf 'Next: README.md, "A first network on two machines".\n'
