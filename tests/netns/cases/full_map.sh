@@ -29,4 +29,8 @@ on a ping -n -q -c 2 -i 0.1 -W 1 10.99.40.1 >/dev/null 2>&1 || true
 capture_stop wire
 (($(packets wire "host 10.99.40.1") == 0)) || fail "a prefix beyond the limit was sent to in clear"
 ctl a doctor >/dev/null || (($? == 4)) || fail "doctor"
+policy 'allow a -> b'
+healthy() { [[ $(status_of a .healthy) == true ]]; }
+wait_for 10 "health" healthy
+ping4 a b -c 1
 assert_no_leak a b
