@@ -8,7 +8,7 @@ LIB_server := addr aead chan chan_handshake chan_msg config crypto fsutil intro 
 LIB_mvpnctl := addr fsutil ipc ipc_request ipc_socket log loop
 
 SHIM := shim shim_attach shim_clsact shim_list shim_maps shim_pin shim_xdp
-KEYD := main attach channel conf control control_doctor control_show control_wait flows guard identity introduce keytab peers resolve sessions $(SHIM)
+KEYD := main attach attach_wire channel conf conn control control_doctor control_show control_wait flows guard identity intro_msg introduce keytab offer peers resolve sessions $(SHIM)
 DP := nexthop frame wire_xdp
 DP += dp tell worker tap seal open segment coalesce hold icmp wire_udp
 SERVER := main server conf identity privileges htab listen channel dispatch enrol register introduce intro_table session push registry owners policy policy_parse audit store_sqlite store_device store_token store_session store_policy admin admin_token admin_device admin_policy

@@ -19,7 +19,6 @@
 /* netlink changes come in bursts (a flap, DHCP): act once */
 #define REFRESH_AFTER_MS 20
 #define REREGISTER_AFTER_MS 200
-#define XDP_ZEROCOPY_FEATURE (1 << 3) /* NETDEV_XDP_ACT_XSK_ZEROCOPY, <linux/netdev.h> of 6.3 */
 
 static const char *const want_names[] = {"auto", "xdp", "udp"};
 
@@ -94,108 +93,6 @@ int attach_kept_each(const char *state_dir, int (*fn)(void *arg, const char *nam
 	return r == -ENOENT ? 0 : r;
 }
 
-/* ---- the wire ---- */
-
-void attach_own_sockets(struct keyd *k)
-{
-	uint64_t cookies[MVPN_WORKERS_MAX];
-	unsigned n = dp_socket_cookies(k->dp, cookies, MVPN_WORKERS_MAX);
-	int r = shim_own_sockets_set(k->shim, cookies, n);
-
-	if (r)
-		log_err("cannot tell the shim which sockets are ours: %s; sealed packets would be taken for the host's own", strerror(-r));
-}
-
-/* which wire `auto` takes, and why, in words for `status` */
-static bool auto_xdp(struct keyd *k, const struct nl_link *link, char *why, size_t size)
-{
-	uint64_t features = 0;
-
-	if (!strcmp(link->kind, "veth")) {
-		snprintf(why, size, "auto: veth, where attaching XDP takes segmentation offload from all other traffic");
-		return false;
-	}
-	if (!link->has_mac) {
-		snprintf(why, size, "auto: %s has no Ethernet framing", link->name);
-		return false;
-	}
-	if (!nl_xdp_features(k->nl, link->ifindex, &features) && (features & XDP_ZEROCOPY_FEATURE)) {
-		snprintf(why, size, "auto: driver %s has zero-copy AF_XDP", link->driver);
-		return true;
-	}
-	snprintf(why, size, "auto: driver %s shows no zero-copy AF_XDP; copies would cost more than they save",
-		 link->driver[0] ? link->driver : "(unknown)");
-	return false;
-}
-
-/* one rung: XDP in this mode and a socket on every queue */
-static int xdp_rung(struct keyd *k, struct attachment *a, enum shim_xdp mode, char **ret_error)
-{
-	struct dp_xsk_info info;
-	struct nl_link link;
-	int map, r;
-
-	r = shim_attach_xdp(k->shim, a->name, mode, &map, ret_error);
-	if (r)
-		return r;
-	/* counted now: some drivers add queues when XDP attaches */
-	r = nl_link_get(k->nl, a->name, &link);
-	if (!r) {
-		a->queues = link.rx_queues ? link.rx_queues : 1;
-		if (a->want_queues && a->want_queues < a->queues) {
-			r = -EINVAL;
-			if (asprintf(ret_error, "%s has %u receive queues and each needs a socket, or packets are lost: reduce them with "
-						"`ethtool -L %s combined %u` first",
-				     a->name, a->queues, a->name, a->want_queues) < 0)
-				*ret_error = NULL;
-		}
-	}
-	if (!r)
-		r = dp_xsk_add(k->dp, a->ifindex, a->queues, map, &info);
-	if (r) {
-		shim_detach_xdp(k->shim, a->name);
-		if (!*ret_error && asprintf(ret_error, "AF_XDP sockets on %s: %s", a->name, strerror(-r)) < 0)
-			*ret_error = NULL;
-		return r;
-	}
-	a->shim.xdp = mode;
-	a->xdp = true;
-	a->zerocopy = info.zerocopy;
-	return 0;
-}
-
-static int wire_start(struct keyd *k, struct attachment *a, const struct nl_link *link, char **ret_error)
-{
-	char *native = NULL, *generic = NULL;
-	bool xdp = a->want == WIRE_XDP;
-	int r;
-
-	a->xdp = false;
-	a->queues = dp_workers(k->dp);
-	snprintf(a->reason, sizeof(a->reason), "asked for");
-	if (a->want == WIRE_AUTO)
-		xdp = auto_xdp(k, link, a->reason, sizeof(a->reason));
-	if (!xdp)
-		return 0;
-	r = xdp_rung(k, a, SHIM_XDP_NATIVE, &native);
-	if (r) {
-		r = xdp_rung(k, a, SHIM_XDP_GENERIC, &generic);
-		if (!r)
-			snprintf(a->reason, sizeof(a->reason), "native XDP refused: %s", native ? native : "?");
-	}
-	if (r && a->want == WIRE_AUTO) {
-		snprintf(a->reason, sizeof(a->reason), "auto: AF_XDP refused: %s", generic ? generic : "?");
-		a->xdp = false;
-		r = 0;
-	}
-	if (r && asprintf(ret_error, "no AF_XDP wire on %s: native: %s; generic: %s", a->name, native ? native : "?",
-			  generic ? generic : "?") < 0)
-		*ret_error = NULL;
-	free(native);
-	free(generic);
-	return r;
-}
-
 /* ---- attach, detach ---- */
 
 /* the shim first: from then on nothing protected leaves in clear, whatever the wire does */
@@ -214,7 +111,7 @@ static int bring_up(struct keyd *k, struct attachment *a, char **ret_error)
 		a->ifindex = link.ifindex; /* from here on it counts as attached, with the UDP wire at least */
 		a->up = link.flags & IFF_RUNNING;
 		a->mtu = link.mtu;
-		r = wire_start(k, a, &link, ret_error);
+		r = attach_wire_start(k, a, &link, ret_error);
 		attach_own_sockets(k);
 	}
 	loop_timer_arm(k->refresh, 0);

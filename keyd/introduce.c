@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The messages of an introduction (PROTOCOL §3), in the order in which they happen: want, REQUEST, OFFER, ACCEPT, ANSWER. */
+/* Introductions that we begin, as A (PROTOCOL §3), in the order in which things happen: want, REQUEST, ANSWER or FAIL. */
 #include "sessions.h"
 
 #include <endian.h>
@@ -10,9 +10,7 @@
 
 #include "channel.h"
 #include "control.h"
-#include "crypto.h"
-#include "identity.h"
-#include "intro.h"
+#include "intro_msg.h"
 #include "log.h"
 #include "peers.h"
 
@@ -27,22 +25,6 @@ struct intro_run {
 	uint32_t spi;
 	unsigned tries;
 };
-
-/* Keys of a handshake pass through here on their way into the key table. */
-static struct intro_keys *keys_new(void)
-{
-	struct intro_keys *keys = sodium_malloc(sizeof(*keys));
-
-	if (keys)
-		sodium_memzero(keys, sizeof(*keys));
-	return keys;
-}
-
-static void keys_free(struct intro_keys *keys)
-{
-	if (keys)
-		sodium_free(keys);
-}
 
 /* ---- refusals ---- */
 
@@ -82,11 +64,6 @@ void sessions_policy_changed(struct keyd *k)
 }
 
 /* ---- A: want and REQUEST ---- */
-
-bool introduce_waits(const struct peer *p)
-{
-	return p->intro != NULL;
-}
 
 static void run_free(struct intro_run *run, bool spi_too)
 {
@@ -146,26 +123,6 @@ static void run_timer(void *arg)
 	loop_timer_arm(run->timer, MVPN_INTRO_RETRY_S * 1000);
 }
 
-static void self_describe(struct keyd *k, uint32_t spi, struct mvpn_endpoint cand[MVPN_CANDIDATES_MAX],
-			  struct intro_self *ret)
-{
-	unsigned i;
-
-	memset(ret, 0, sizeof(*ret));
-	ret->s = k->id->sk;
-	ret->spi = spi;
-	ret->lanes = dp_workers(k->dp);
-	ret->suites = k->suites;
-	ret->udpport = k->conf.udp_port;
-	ret->boot_gen = k->boot_gen;
-	for (i = 0; i < k->naddresses && i < MVPN_CANDIDATES_MAX; i++) {
-		cand[i].addr = k->addresses[i];
-		cand[i].port = k->conf.udp_port;
-	}
-	ret->ncand = i;
-	ret->cand = cand;
-}
-
 static int run_start(struct keyd *k, struct peer *p, const struct mvpn_addr *dst, uint8_t proto, uint16_t dport,
 		     const struct session *replaces)
 {
@@ -199,7 +156,7 @@ static int run_start(struct keyd *k, struct peer *p, const struct mvpn_addr *dst
 	r = loop_timer_new(k->loop, run_timer, run, &run->timer);
 	if (r)
 		goto fail_spi;
-	self_describe(k, run->spi, cand, &self);
+	intro_describe(k, run->spi, cand, &self);
 	r = intro_a_start(&run->a, &tmpl, &self, run->req, &run->req_len, run->msg1);
 	if (r)
 		goto fail_timer;
@@ -276,202 +233,6 @@ void introduce_resume(struct keyd *k)
 			request_send(k->peers[i]->intro);
 }
 
-/* ---- keys of peers are pinned on first use; a change is told, loudly ---- */
-
-static void pin_check(struct keyd *k, struct peer *p, const uint8_t pk[32])
-{
-	char was[MVPN_FINGERPRINT_LEN], is[MVPN_FINGERPRINT_LEN];
-
-	if (p->pinned && !sodium_memcmp(p->pin, pk, 32))
-		return;
-	if (p->pinned) {
-		mvpn_fingerprint(was, p->pin);
-		mvpn_fingerprint(is, pk);
-		k->counters[KC_PIN_CHANGED]++;
-		log_err("the key of peer %s has CHANGED from %s to %s: if nobody re-enrolled that device, the server is "
-			"compromised; compare with `mvpnctl status` on that device",
-			peer_label(p), was, is);
-	}
-	memcpy(p->pin, pk, 32);
-	p->pinned = true;
-	if (pin_append(k->state_dir, p->id, pk))
-		log_ratelimited(LOG_L_WARN, "cannot keep the pin of peer %s in %s", peer_label(p), k->state_dir);
-}
-
-/* ---- what OFFER and ANSWER have in common ---- */
-
-struct intro_msg {
-	uint8_t session[MVPN_ID_LEN], peer_id[MVPN_ID_LEN], peer_pk[32];
-	uint8_t psk[32];
-	const uint8_t *selectors, *noise;
-	uint16_t selectors_len, noise_len;
-	struct intro_selectors sel;
-	uint64_t seq, boot_gen;
-	uint32_t ttl_s;
-	struct mvpn_endpoint seen;
-};
-
-static int intro_msg_parse(const struct chan_msg *m, uint16_t noise_tlv, struct intro_msg *ret)
-{
-	uint8_t ep[18];
-
-	ret->selectors = chan_tlv_find(m, MVPN_TLV_SELECTORS, &ret->selectors_len);
-	ret->noise = chan_tlv_find(m, noise_tlv, &ret->noise_len);
-	if (!ret->selectors || !ret->noise || !chan_get_bytes(m, MVPN_TLV_SESSION, ret->session, MVPN_ID_LEN) ||
-	    !chan_get_bytes(m, MVPN_TLV_DEVICE, ret->peer_id, MVPN_ID_LEN) ||
-	    !chan_get_bytes(m, MVPN_TLV_S_PUB, ret->peer_pk, 32) || !chan_get_u64(m, MVPN_TLV_SEQ, &ret->seq) ||
-	    !chan_get_u64(m, MVPN_TLV_BOOT_GEN, &ret->boot_gen) || !chan_get_u32(m, MVPN_TLV_TTL, &ret->ttl_s) ||
-	    !chan_get_bytes(m, MVPN_TLV_ENDPOINT, ep, sizeof(ep)) || !ret->ttl_s ||
-	    intro_selectors_decode(&ret->sel, ret->selectors, ret->selectors_len) ||
-	    !chan_get_bytes(m, MVPN_TLV_PSK, ret->psk, 32))
-		return -EPROTO;
-	memcpy(ret->seen.addr.b, ep, 16);
-	ret->seen.port = ep[16] << 8 | ep[17];
-	return 0;
-}
-
-static void intro_pair_fill(struct intro_pair *pair, const struct intro_msg *im, const struct identity *self,
-			    bool initiator)
-{
-	pair->session_id = im->session;
-	pair->a_id = initiator ? self->device_id : im->peer_id;
-	pair->a_pk = initiator ? self->pk : im->peer_pk;
-	pair->b_id = initiator ? im->peer_id : self->device_id;
-	pair->b_pk = initiator ? im->peer_pk : self->pk;
-	pair->psk = im->psk;
-	pair->selectors = im->selectors;
-	pair->selectors_len = im->selectors_len;
-}
-
-/* where the peer is: as the server sees it, with the port that the peer itself has authenticated */
-static struct mvpn_endpoint endpoint_choose(const struct intro_msg *im, const struct intro_keys *keys)
-{
-	struct mvpn_endpoint e = im->seen;
-
-	if (mvpn_addr_is_zero(&e.addr) && keys->ncand)
-		return keys->cand[0];
-	if (!e.port)
-		e.port = keys->peer_udpport;
-	return e;
-}
-
-static int install(struct keyd *k, struct peer *p, const struct intro_msg *im, const struct intro_keys *keys,
-		   uint32_t spi, bool initiator)
-{
-	struct session_spec spec = {
-		.id = im->session,
-		.seq = im->seq,
-		.initiator = initiator,
-		.rx_spi = spi,
-		.ttl_s = im->ttl_s,
-		.keys = keys,
-		.selectors = &im->sel,
-		.endpoint = endpoint_choose(im, keys),
-	};
-	struct session *s;
-	int r = session_install(k, p, &spec, &s);
-
-	if (r)
-		log_err("cannot install the session with %s: %s; is `ulimit -l` (LimitMEMLOCK=) large enough?",
-			peer_label(p), strerror(-r));
-	return r;
-}
-
-/* ---- B: OFFER, ACCEPT ---- */
-
-static void reject(struct keyd *k, const uint8_t session[MVPN_ID_LEN], enum mvpn_reason why)
-{
-	struct chan_buf b = {0};
-
-	k->counters[KC_OFFER_REFUSED]++;
-	chan_begin(&b, MVPN_MSG_REJECT, 0, 0);
-	chan_put(&b, MVPN_TLV_SESSION, session, MVPN_ID_LEN);
-	chan_put_u16(&b, MVPN_TLV_REASON, why);
-	channel_send(k, &b);
-	chan_buf_free(&b);
-}
-
-static enum mvpn_reason accept_offer(struct keyd *k, struct peer *p, const struct chan_msg *m, const struct intro_msg *im,
-				     struct intro_keys *keys)
-{
-	struct mvpn_endpoint cand[MVPN_CANDIDATES_MAX];
-	struct intro_self self;
-	struct intro_pair pair;
-	uint8_t msg2[INTRO_MSG2_MAX_B];
-	size_t msg2_len;
-	uint16_t req_len;
-	const uint8_t *req = chan_tlv_find(m, MVPN_TLV_REQ, &req_len);
-	struct chan_buf b = {0};
-	uint32_t spi = kt_spi_alloc(k->kt);
-	int r;
-
-	if (!spi)
-		return MVPN_R_LIMIT;
-	self_describe(k, spi, cand, &self);
-	intro_pair_fill(&pair, im, k->id, false);
-	r = intro_b_accept(req, req_len, im->noise, im->noise_len, &pair, &self, msg2, &msg2_len, keys);
-	if (r) {
-		kt_spi_free(k->kt, spi);
-		return r == -EPROTONOSUPPORT ? MVPN_R_NO_SUITE : MVPN_R_BAD_MESSAGE;
-	}
-	if (install(k, p, im, keys, spi, false)) {
-		kt_spi_free(k->kt, spi);
-		return MVPN_R_INTERNAL;
-	}
-	chan_begin(&b, MVPN_MSG_ACCEPT, 0, 0);
-	chan_put(&b, MVPN_TLV_SESSION, im->session, MVPN_ID_LEN);
-	chan_put(&b, MVPN_TLV_NOISE2, msg2, msg2_len);
-	channel_send(k, &b);
-	chan_buf_free(&b);
-	return MVPN_R_NONE;
-}
-
-int introduce_offer(struct keyd *k, const struct chan_msg *m)
-{
-	struct intro_msg im;
-	struct intro_keys *keys;
-	struct peer *p;
-	enum mvpn_reason why = MVPN_R_NONE;
-	uint16_t len;
-
-	if (intro_msg_parse(m, MVPN_TLV_NOISE1, &im) || !chan_tlv_find(m, MVPN_TLV_REQ, &len))
-		return -EPROTO;
-	if (session_by_id(k, im.session))
-		goto out; /* a repeated offer: our ACCEPT is on its way or A gives up */
-	p = peer_ensure(k, im.peer_id);
-	keys = keys_new();
-	if (im.boot_gen != k->boot_gen) {
-		k->counters[KC_STALE_BOOT]++;
-		why = MVPN_R_STALE_BOOT;
-	} else if (!memcmp(im.peer_id, k->id->device_id, MVPN_ID_LEN)) {
-		why = MVPN_R_BAD_MESSAGE; /* ourselves */
-	} else if (!p || !keys) {
-		why = MVPN_R_LIMIT;
-	} else {
-		pin_check(k, p, im.peer_pk);
-		why = accept_offer(k, p, m, &im, keys);
-	}
-	keys_free(keys);
-	if (why)
-		reject(k, im.session, why);
-out:
-	sodium_memzero(&im, sizeof(im));
-	return 0;
-}
-
-int introduce_cancel(struct keyd *k, const struct chan_msg *m)
-{
-	uint8_t id[MVPN_ID_LEN];
-	struct session *s;
-
-	if (!chan_get_bytes(m, MVPN_TLV_SESSION, id, sizeof(id)))
-		return -EPROTO;
-	s = session_by_id(k, id);
-	if (s && s->state == SESSION_UNCONFIRMED)
-		session_drop(s, MVPN_R_PEER_SILENT, false);
-	return 0;
-}
-
 /* ---- A: ANSWER, FAIL ---- */
 
 static struct intro_run *run_by_nonce(struct keyd *k, const struct chan_msg *m)
@@ -511,7 +272,7 @@ int introduce_answer(struct keyd *k, const struct chan_msg *m)
 	p = run->p;
 	spi = run->spi;
 	intro_pair_fill(&pair, &im, k->id, true);
-	keys = keys_new();
+	keys = intro_keys_new();
 	r = !keys ? -ENOMEM : memcmp(p->id, im.peer_id, MVPN_ID_LEN) ? -EBADMSG : 0;
 	if (!r)
 		r = intro_a_finish(run->a, &pair, im.noise, im.noise_len, keys);
@@ -526,15 +287,15 @@ int introduce_answer(struct keyd *k, const struct chan_msg *m)
 		run_failed(run, r == -ENOMEM ? MVPN_R_INTERNAL : MVPN_R_BAD_MESSAGE, MVPN_INTRO_BACKOFF_S * 1000);
 		goto out;
 	}
-	pin_check(k, p, im.peer_pk);
-	if (install(k, p, &im, keys, spi, true)) {
+	intro_pin_check(k, p, im.peer_pk);
+	if (intro_install(k, p, &im, keys, spi, true)) {
 		run_failed(run, MVPN_R_INTERNAL, MVPN_INTRO_BACKOFF_S * 1000);
 		goto out;
 	}
 	k->counters[KC_INTRO_DONE]++;
 	run_free(run, false);
 out:
-	keys_free(keys);
+	intro_keys_free(keys);
 	sodium_memzero(&im, sizeof(im));
 	return 0;
 }
@@ -576,33 +337,5 @@ int introduce_fail(struct keyd *k, const struct chan_msg *m)
 		log_ratelimited(LOG_L_WARN, "introduction to %s failed: %s", peer_label(p), mvpn_reason_text(why));
 		run_failed(run, why, MVPN_INTRO_BACKOFF_S * 1000);
 	}
-	return 0;
-}
-
-/* ---- the server ends what it began ---- */
-
-int introduce_peer_gone(struct keyd *k, const struct chan_msg *m)
-{
-	uint8_t id[MVPN_ID_LEN];
-	uint16_t why = MVPN_R_NONE;
-	struct peer *p;
-
-	if (!chan_get_bytes(m, MVPN_TLV_DEVICE, id, sizeof(id)))
-		return -EPROTO;
-	p = peer_by_id(k, id);
-	if (!p)
-		return 0;
-	if (m->type == MVPN_MSG_PEER_RESET)
-		why = MVPN_R_STALE_BOOT;
-	else
-		chan_get_u16(m, MVPN_TLV_REASON, &why);
-	sessions_drop_peer(k, p, why, false);
-	introduce_abort(k, p);
-	p->backoff_until_ms = 0;
-	if (m->type == MVPN_MSG_PEER_RESET)
-		return 0;
-	k->counters[KC_REVOKED]++;
-	log_warn("sessions with %s cut by the server: %s", peer_label(p), mvpn_reason_text(why));
-	peer_deny(k, p, why);
 	return 0;
 }

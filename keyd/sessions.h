@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Sessions and the introductions that make them, both roles (PROTOCOL §3). sessions.c keeps the sessions and their
- * life in time; introduce.c runs the messages.
+ * life in time; introduce.c (as A) and offer.c (as B) run the messages.
  */
 #ifndef MVPN_SESSIONS_H
 #define MVPN_SESSIONS_H
@@ -62,16 +62,17 @@ void session_want_again(struct keyd *k, struct peer *p); /* each second, while a
 /* make the next epoch; -EALREADY one is under way, -ENOTCONN no channel, -ENOENT no session */
 int session_rekey(struct keyd *k, struct peer *p);
 /* messages of the channel; -EPROTO: malformed, close the channel */
-int introduce_offer(struct keyd *k, const struct chan_msg *m);
 int introduce_answer(struct keyd *k, const struct chan_msg *m);
 int introduce_fail(struct keyd *k, const struct chan_msg *m);
-int introduce_cancel(struct keyd *k, const struct chan_msg *m);
-int introduce_peer_gone(struct keyd *k, const struct chan_msg *m); /* PEER_RESET and REVOKE */
 void introduce_abort(struct keyd *k, struct peer *p);		    /* ours with p, silently */
 void introduce_resume(struct keyd *k);	 /* the channel is back: requests under way are repeated */
 void sessions_policy_changed(struct keyd *k); /* refusals are forgotten */
 void peer_deny(struct keyd *k, struct peer *p, enum mvpn_reason why);
 void peer_undeny(struct keyd *k, struct peer *p);
-bool introduce_waits(const struct peer *p); /* one of ours is under way */
+
+/* ---- offer.c ---- */
+int introduce_offer(struct keyd *k, const struct chan_msg *m);
+int introduce_cancel(struct keyd *k, const struct chan_msg *m);
+int introduce_peer_gone(struct keyd *k, const struct chan_msg *m); /* PEER_RESET and REVOKE */
 
 #endif

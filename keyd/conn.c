@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "conn.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "identity.h"
+#include "log.h"
+
+#define READ_B 65536
+
+void conn_free(struct conn *c)
+{
+	if (!c)
+		return;
+	if (c->busy) {
+		c->dead = true;
+		return;
+	}
+	resolve_cancel(c->resolve);
+	loop_remove(c->source);
+	if (c->fd >= 0)
+		close(c->fd);
+	chan_free(c->chan);
+	identity_free(c->fresh);
+	free(c);
+}
+
+void conn_failed(struct conn *c, const char *fmt, ...)
+{
+	char *text = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&text, fmt, ap) < 0)
+		text = NULL;
+	va_end(ap);
+	channel_lost(c, text ? text : "failed");
+	free(text);
+	conn_free(c);
+}
+
+static const char *server_name(const struct conn *c)
+{
+	return c->fresh ? c->fresh->server : c->k->id->server;
+}
+
+void conn_flush(struct conn *c)
+{
+	const uint8_t *out;
+	size_t len;
+	ssize_t n;
+
+	while ((out = chan_output(c->chan, &len)) && len) {
+		n = send(c->fd, out, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0)
+			break; /* EAGAIN waits for EPOLLOUT; real errors come by EPOLLERR */
+		chan_sent(c->chan, n);
+		c->said_ms = mono_ms();
+	}
+	chan_output(c->chan, &len);
+	loop_modify(c->source, EPOLLIN | (len ? EPOLLOUT : 0));
+}
+
+/* ---- reading ---- */
+
+static const char *handshake_error(const struct conn *c, int r)
+{
+	if (c->fresh)
+		return "the server closed the connection during enrolment: the token is not known there (for another server, "
+		       "forged, or removed), or the server was made anew";
+	if (r == -EBADMSG)
+		return "the server did not authenticate: another machine answers at its address, or its key has changed";
+	return "the server closed the connection during log-in: it does not know this device (removed?), or is overloaded";
+}
+
+static void conn_messages(struct conn *c)
+{
+	struct chan_msg m;
+	int r;
+
+	while ((r = chan_next(c->chan, &m)) > 0) {
+		r = channel_message(c, &m);
+		if (c->dead)
+			return;
+		if (r) {
+			c->k->counters[KC_BAD_MESSAGE]++;
+			conn_failed(c, "message 0x%02x from the server: %s", m.type, strerror(-r));
+			return;
+		}
+	}
+	if (r < 0)
+		conn_failed(c, "bytes from the server: %s", strerror(-r));
+	else
+		conn_flush(c);
+}
+
+static void conn_read(struct conn *c)
+{
+	static uint8_t buf[READ_B];
+	enum chan_state before = chan_state(c->chan);
+	ssize_t n = recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT);
+	int r;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		if (before != CHAN_UP && !n)
+			conn_failed(c, "%s", handshake_error(c, 0));
+		else
+			conn_failed(c, "%s", n ? strerror(errno) : "the server closed the connection");
+		return;
+	}
+	c->heard_ms = mono_ms();
+	r = chan_feed(c->chan, buf, n);
+	if (r) {
+		conn_failed(c, "%s", before == CHAN_UP ? strerror(-r) : handshake_error(c, r));
+		return;
+	}
+	if (before != CHAN_UP && chan_state(c->chan) == CHAN_UP) {
+		conn_flush(c);
+		channel_up(c);
+	}
+	conn_messages(c);
+}
+
+/* ---- connect ---- */
+
+static void conn_next_address(struct conn *c);
+
+static void conn_ready(struct conn *c, uint32_t events)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+	char text[MVPN_ADDRSTRLEN];
+
+	if (c->connecting) {
+		getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+		if (error && c->at < c->nlist) {
+			conn_next_address(c);
+			return;
+		}
+		if (error) {
+			conn_failed(c, "cannot connect to %s: %s", mvpn_endpoint_str(&c->list[c->nlist - 1], text),
+				    strerror(error));
+			return;
+		}
+		c->connecting = false;
+		c->heard_ms = mono_ms();
+	}
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+		conn_read(c);
+	else
+		conn_flush(c);
+}
+
+static void conn_io(void *arg, uint32_t events)
+{
+	struct conn *c = arg;
+
+	c->busy = true;
+	conn_ready(c, events);
+	c->busy = false;
+	if (c->dead)
+		conn_free(c);
+}
+
+static int conn_socket(const struct mvpn_endpoint *to)
+{
+	int on = 1, timeout_ms = MVPN_CHAN_DEAD_S * 1000;
+	int fd = socket(mvpn_addr_is_v4(&to->addr) ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
+	return fd;
+}
+
+static void conn_next_address(struct conn *c)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+	int r;
+
+	loop_remove(c->source);
+	c->source = NULL;
+	if (c->fd >= 0)
+		close(c->fd);
+	c->fd = conn_socket(&c->list[c->at]);
+	r = c->fd < 0 ? c->fd : 0;
+	len = mvpn_endpoint_to_sockaddr(&c->list[c->at++], false, &ss);
+	c->connecting = true;
+	if (!r && connect(c->fd, (struct sockaddr *)&ss, len) && errno != EINPROGRESS)
+		r = -errno;
+	if (!r)
+		r = loop_add(c->k->loop, c->fd, EPOLLIN | EPOLLOUT, conn_io, c, &c->source);
+	if (!r)
+		return;
+	if (c->at < c->nlist)
+		conn_next_address(c);
+	else
+		conn_failed(c, "cannot connect to %s: %s", server_name(c), strerror(-r));
+}
+
+static void resolved(void *arg, const struct mvpn_endpoint *list, unsigned n, const char *error)
+{
+	struct conn *c = arg;
+	const struct conn *now = c->k->conn;
+	struct mvpn_endpoint exempt[RESOLVE_MAX + 1];
+	int r;
+
+	c->resolve = NULL;
+	if (!n) {
+		conn_failed(c, "cannot resolve %s: %s", server_name(c), error);
+		return;
+	}
+	memcpy(c->list, list, n * sizeof(*list));
+	c->nlist = n;
+	/* the channel itself must never be captured, or it could not come up */
+	memcpy(exempt, list, n * sizeof(*list));
+	if (now && now != c && now->at) /* the channel in use too, should its address be in the answer no more */
+		exempt[n] = now->list[now->at - 1];
+	r = shim_exempt_set(c->k->shim, exempt, n + (now && now != c && now->at));
+	if (r)
+		log_err("cannot exempt the channel from protection: %s; it may be captured by itself", strerror(-r));
+	conn_next_address(c);
+}
+
+int conn_new(struct keyd *k, const struct chan_client *cc, const char *server, struct conn **ret)
+{
+	struct conn *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return -ENOMEM;
+	c->k = k;
+	c->fd = -1;
+	c->started_ms = c->heard_ms = c->said_ms = mono_ms();
+	r = chan_new_client(&c->chan, cc);
+	if (!r)
+		r = resolve_start(&c->resolve, k->loop, server, MVPN_CHAN_PORT, resolved, c);
+	if (r) {
+		conn_free(c);
+		return r;
+	}
+	*ret = c;
+	return 0;
+}
+
+/* ---- time ---- */
+
+void conn_tick(struct conn *c, uint64_t now)
+{
+	struct chan_buf b = {0};
+	char text[MVPN_ADDRSTRLEN];
+
+	if (!c->welcomed) {
+		if (now <= c->started_ms + 2 * MVPN_CHAN_HANDSHAKE_S * 1000)
+			return;
+		if (c->resolve) {
+			conn_failed(c, "the name server does not answer for %s", server_name(c));
+		} else if (c->connecting && c->at < c->nlist) {
+			/* a host whose packets vanish, IPv6 without a route above all, must not hide the next one */
+			c->started_ms = now;
+			conn_next_address(c);
+		} else {
+			conn_failed(c, "no answer from the server at %s in %u s", mvpn_endpoint_str(&c->list[c->at - 1], text),
+				    2 * MVPN_CHAN_HANDSHAKE_S);
+		}
+		return;
+	}
+	if (now > c->heard_ms + MVPN_CHAN_DEAD_S * 1000) {
+		conn_failed(c, "the server was silent for %u s", MVPN_CHAN_DEAD_S);
+		return;
+	}
+	if (now > c->said_ms + MVPN_CHAN_HEARTBEAT_S * 1000) {
+		chan_begin(&b, MVPN_MSG_HEARTBEAT, 0, 0);
+		if (!chan_send(c->chan, &b))
+			conn_flush(c);
+		chan_buf_free(&b);
+	}
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One TCP connection to the server, from the look-up of its name to the handshake and the messages on it. What they mean is
+ * channel.c's, which conn.c calls; nobody else includes this.
+ */
+#ifndef MVPN_CONN_H
+#define MVPN_CONN_H
+
+#include "keyd.h"
+#include "resolve.h"
+
+/* One TCP connection to the server. */
+struct conn {
+	struct keyd *k;
+	struct resolve *resolve;
+	struct mvpn_endpoint list[RESOLVE_MAX];
+	unsigned nlist, at;
+	int fd;
+	struct loop_source *source;
+	struct chan *chan;
+	bool connecting, welcomed;
+	bool busy, dead; /* inside conn_io; failed there: freed on the way out */
+	uint64_t started_ms, heard_ms, said_ms, rekey_ms;
+	/* enrolment: who we shall be */
+	struct identity *fresh;
+};
+
+int conn_new(struct keyd *k, const struct chan_client *cc, const char *server, struct conn **ret);
+void conn_free(struct conn *c); /* within its own handler it lives on, dead, until that returns; NULL is fine */
+void conn_flush(struct conn *c);
+/* the connection is over: channel_lost() is told why, and it is freed */
+void conn_failed(struct conn *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void conn_tick(struct conn *c, uint64_t now); /* time-outs and heartbeat; c may be gone after it */
+
+/* ---- what conn.c tells channel.c ---- */
+void channel_up(struct conn *c);			    /* the handshake is done */
+int channel_message(struct conn *c, const struct chan_msg *m); /* 0 or -EPROTO; c may be dead after it */
+void channel_lost(struct conn *c, const char *why);
+
+#endif

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "intro_msg.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <string.h>
+
+#include "crypto.h"
+#include "identity.h"
+#include "log.h"
+#include "peers.h"
+#include "sessions.h"
+
+struct intro_keys *intro_keys_new(void)
+{
+	struct intro_keys *keys = sodium_malloc(sizeof(*keys));
+
+	if (keys)
+		sodium_memzero(keys, sizeof(*keys));
+	return keys;
+}
+
+void intro_keys_free(struct intro_keys *keys)
+{
+	if (keys)
+		sodium_free(keys);
+}
+
+int intro_msg_parse(const struct chan_msg *m, uint16_t noise_tlv, struct intro_msg *ret)
+{
+	uint8_t ep[18];
+
+	ret->selectors = chan_tlv_find(m, MVPN_TLV_SELECTORS, &ret->selectors_len);
+	ret->noise = chan_tlv_find(m, noise_tlv, &ret->noise_len);
+	if (!ret->selectors || !ret->noise || !chan_get_bytes(m, MVPN_TLV_SESSION, ret->session, MVPN_ID_LEN) ||
+	    !chan_get_bytes(m, MVPN_TLV_DEVICE, ret->peer_id, MVPN_ID_LEN) ||
+	    !chan_get_bytes(m, MVPN_TLV_S_PUB, ret->peer_pk, 32) || !chan_get_u64(m, MVPN_TLV_SEQ, &ret->seq) ||
+	    !chan_get_u64(m, MVPN_TLV_BOOT_GEN, &ret->boot_gen) || !chan_get_u32(m, MVPN_TLV_TTL, &ret->ttl_s) ||
+	    !chan_get_bytes(m, MVPN_TLV_ENDPOINT, ep, sizeof(ep)) || !ret->ttl_s ||
+	    intro_selectors_decode(&ret->sel, ret->selectors, ret->selectors_len) ||
+	    !chan_get_bytes(m, MVPN_TLV_PSK, ret->psk, 32))
+		return -EPROTO;
+	memcpy(ret->seen.addr.b, ep, 16);
+	ret->seen.port = ep[16] << 8 | ep[17];
+	return 0;
+}
+
+void intro_pair_fill(struct intro_pair *pair, const struct intro_msg *im, const struct identity *self,
+			    bool initiator)
+{
+	pair->session_id = im->session;
+	pair->a_id = initiator ? self->device_id : im->peer_id;
+	pair->a_pk = initiator ? self->pk : im->peer_pk;
+	pair->b_id = initiator ? im->peer_id : self->device_id;
+	pair->b_pk = initiator ? im->peer_pk : self->pk;
+	pair->psk = im->psk;
+	pair->selectors = im->selectors;
+	pair->selectors_len = im->selectors_len;
+}
+
+/* where the peer is: as the server sees it, with the port that the peer itself has authenticated */
+static struct mvpn_endpoint endpoint_choose(const struct intro_msg *im, const struct intro_keys *keys)
+{
+	struct mvpn_endpoint e = im->seen;
+
+	if (mvpn_addr_is_zero(&e.addr) && keys->ncand)
+		return keys->cand[0];
+	if (!e.port)
+		e.port = keys->peer_udpport;
+	return e;
+}
+
+int intro_install(struct keyd *k, struct peer *p, const struct intro_msg *im, const struct intro_keys *keys,
+		  uint32_t spi, bool initiator)
+{
+	struct session_spec spec = {
+		.id = im->session,
+		.seq = im->seq,
+		.initiator = initiator,
+		.rx_spi = spi,
+		.ttl_s = im->ttl_s,
+		.keys = keys,
+		.selectors = &im->sel,
+		.endpoint = endpoint_choose(im, keys),
+	};
+	struct session *s;
+	int r = session_install(k, p, &spec, &s);
+
+	if (r)
+		log_err("cannot install the session with %s: %s; is `ulimit -l` (LimitMEMLOCK=) large enough?",
+			peer_label(p), strerror(-r));
+	return r;
+}
+
+void intro_describe(struct keyd *k, uint32_t spi, struct mvpn_endpoint cand[MVPN_CANDIDATES_MAX],
+		    struct intro_self *ret)
+{
+	unsigned i;
+
+	memset(ret, 0, sizeof(*ret));
+	ret->s = k->id->sk;
+	ret->spi = spi;
+	ret->lanes = dp_workers(k->dp);
+	ret->suites = k->suites;
+	ret->udpport = k->conf.udp_port;
+	ret->boot_gen = k->boot_gen;
+	for (i = 0; i < k->naddresses && i < MVPN_CANDIDATES_MAX; i++) {
+		cand[i].addr = k->addresses[i];
+		cand[i].port = k->conf.udp_port;
+	}
+	ret->ncand = i;
+	ret->cand = cand;
+}
+
+void intro_pin_check(struct keyd *k, struct peer *p, const uint8_t pk[32])
+{
+	char was[MVPN_FINGERPRINT_LEN], is[MVPN_FINGERPRINT_LEN];
+
+	if (p->pinned && !sodium_memcmp(p->pin, pk, 32))
+		return;
+	if (p->pinned) {
+		mvpn_fingerprint(was, p->pin);
+		mvpn_fingerprint(is, pk);
+		k->counters[KC_PIN_CHANGED]++;
+		log_err("the key of peer %s has CHANGED from %s to %s: if nobody re-enrolled that device, the server is "
+			"compromised; compare with `mvpnctl status` on that device",
+			peer_label(p), was, is);
+	}
+	memcpy(p->pin, pk, 32);
+	p->pinned = true;
+	if (pin_append(k->state_dir, p->id, pk))
+		log_ratelimited(LOG_L_WARN, "cannot keep the pin of peer %s in %s", peer_label(p), k->state_dir);
+}

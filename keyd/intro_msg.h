@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What OFFER (offer.c) and ANSWER (introduce.c) have in common: their members, this end's description, the keys' way into a
+ * session. */
+#ifndef MVPN_INTRO_MSG_H
+#define MVPN_INTRO_MSG_H
+
+#include "intro.h"
+#include "keyd.h"
+
+struct intro_msg {
+	uint8_t session[MVPN_ID_LEN], peer_id[MVPN_ID_LEN], peer_pk[32];
+	uint8_t psk[32];
+	const uint8_t *selectors, *noise;
+	uint16_t selectors_len, noise_len;
+	struct intro_selectors sel;
+	uint64_t seq, boot_gen;
+	uint32_t ttl_s;
+	struct mvpn_endpoint seen;
+};
+
+int intro_msg_parse(const struct chan_msg *m, uint16_t noise_tlv, struct intro_msg *ret); /* -EPROTO */
+void intro_pair_fill(struct intro_pair *pair, const struct intro_msg *im, const struct identity *self, bool initiator);
+/* `cand` is filled, and borrowed by *ret */
+void intro_describe(struct keyd *k, uint32_t spi, struct mvpn_endpoint cand[MVPN_CANDIDATES_MAX], struct intro_self *ret);
+/* the session of a handshake that is done; takes over the SPI unless it fails */
+int intro_install(struct keyd *k, struct peer *p, const struct intro_msg *im, const struct intro_keys *keys, uint32_t spi,
+		  bool initiator);
+/* keys of peers are pinned on first use; a change is told, loudly */
+void intro_pin_check(struct keyd *k, struct peer *p, const uint8_t pk[32]);
+
+/* keys of a handshake, in locked memory; free wipes */
+struct intro_keys *intro_keys_new(void);
+void intro_keys_free(struct intro_keys *keys);
+
+#endif

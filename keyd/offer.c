@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the server begins with us as B: OFFER, answered by ACCEPT or REJECT; CANCEL; and what it ends: PEER_RESET, REVOKE. */
+#include "sessions.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <string.h>
+
+#include "channel.h"
+#include "intro_msg.h"
+#include "log.h"
+#include "peers.h"
+
+static void reject(struct keyd *k, const uint8_t session[MVPN_ID_LEN], enum mvpn_reason why)
+{
+	struct chan_buf b = {0};
+
+	k->counters[KC_OFFER_REFUSED]++;
+	chan_begin(&b, MVPN_MSG_REJECT, 0, 0);
+	chan_put(&b, MVPN_TLV_SESSION, session, MVPN_ID_LEN);
+	chan_put_u16(&b, MVPN_TLV_REASON, why);
+	channel_send(k, &b);
+	chan_buf_free(&b);
+}
+
+static enum mvpn_reason accept_offer(struct keyd *k, struct peer *p, const struct chan_msg *m, const struct intro_msg *im,
+				     struct intro_keys *keys)
+{
+	struct mvpn_endpoint cand[MVPN_CANDIDATES_MAX];
+	struct intro_self self;
+	struct intro_pair pair;
+	uint8_t msg2[INTRO_MSG2_MAX_B];
+	size_t msg2_len;
+	uint16_t req_len;
+	const uint8_t *req = chan_tlv_find(m, MVPN_TLV_REQ, &req_len);
+	struct chan_buf b = {0};
+	uint32_t spi = kt_spi_alloc(k->kt);
+	int r;
+
+	if (!spi)
+		return MVPN_R_LIMIT;
+	intro_describe(k, spi, cand, &self);
+	intro_pair_fill(&pair, im, k->id, false);
+	r = intro_b_accept(req, req_len, im->noise, im->noise_len, &pair, &self, msg2, &msg2_len, keys);
+	if (r) {
+		kt_spi_free(k->kt, spi);
+		return r == -EPROTONOSUPPORT ? MVPN_R_NO_SUITE : MVPN_R_BAD_MESSAGE;
+	}
+	if (intro_install(k, p, im, keys, spi, false)) {
+		kt_spi_free(k->kt, spi);
+		return MVPN_R_INTERNAL;
+	}
+	chan_begin(&b, MVPN_MSG_ACCEPT, 0, 0);
+	chan_put(&b, MVPN_TLV_SESSION, im->session, MVPN_ID_LEN);
+	chan_put(&b, MVPN_TLV_NOISE2, msg2, msg2_len);
+	channel_send(k, &b);
+	chan_buf_free(&b);
+	return MVPN_R_NONE;
+}
+
+int introduce_offer(struct keyd *k, const struct chan_msg *m)
+{
+	struct intro_msg im;
+	struct intro_keys *keys;
+	struct peer *p;
+	enum mvpn_reason why = MVPN_R_NONE;
+	uint16_t len;
+
+	if (intro_msg_parse(m, MVPN_TLV_NOISE1, &im) || !chan_tlv_find(m, MVPN_TLV_REQ, &len))
+		return -EPROTO;
+	if (session_by_id(k, im.session))
+		goto out; /* a repeated offer: our ACCEPT is on its way or A gives up */
+	p = peer_ensure(k, im.peer_id);
+	keys = intro_keys_new();
+	if (im.boot_gen != k->boot_gen) {
+		k->counters[KC_STALE_BOOT]++;
+		why = MVPN_R_STALE_BOOT;
+	} else if (!memcmp(im.peer_id, k->id->device_id, MVPN_ID_LEN)) {
+		why = MVPN_R_BAD_MESSAGE; /* ourselves */
+	} else if (!p || !keys) {
+		why = MVPN_R_LIMIT;
+	} else {
+		intro_pin_check(k, p, im.peer_pk);
+		why = accept_offer(k, p, m, &im, keys);
+	}
+	intro_keys_free(keys);
+	if (why)
+		reject(k, im.session, why);
+out:
+	sodium_memzero(&im, sizeof(im));
+	return 0;
+}
+
+int introduce_cancel(struct keyd *k, const struct chan_msg *m)
+{
+	uint8_t id[MVPN_ID_LEN];
+	struct session *s;
+
+	if (!chan_get_bytes(m, MVPN_TLV_SESSION, id, sizeof(id)))
+		return -EPROTO;
+	s = session_by_id(k, id);
+	if (s && s->state == SESSION_UNCONFIRMED)
+		session_drop(s, MVPN_R_PEER_SILENT, false);
+	return 0;
+}
+
+/* ---- the server ends what it began ---- */
+
+int introduce_peer_gone(struct keyd *k, const struct chan_msg *m)
+{
+	uint8_t id[MVPN_ID_LEN];
+	uint16_t why = MVPN_R_NONE;
+	struct peer *p;
+
+	if (!chan_get_bytes(m, MVPN_TLV_DEVICE, id, sizeof(id)))
+		return -EPROTO;
+	p = peer_by_id(k, id);
+	if (!p)
+		return 0;
+	if (m->type == MVPN_MSG_PEER_RESET)
+		why = MVPN_R_STALE_BOOT;
+	else
+		chan_get_u16(m, MVPN_TLV_REASON, &why);
+	sessions_drop_peer(k, p, why, false);
+	introduce_abort(k, p);
+	p->backoff_until_ms = 0;
+	if (m->type == MVPN_MSG_PEER_RESET)
+		return 0;
+	k->counters[KC_REVOKED]++;
+	log_warn("sessions with %s cut by the server: %s", peer_label(p), mvpn_reason_text(why));
+	peer_deny(k, p, why);
+	return 0;
+}
