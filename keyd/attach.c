@@ -66,12 +66,14 @@ static void keep(struct keyd *k)
 	if (path)
 		r = file_replace(path, text, len, 0600);
 	if (r)
-		log_err("cannot keep the list of interfaces in %s/" KEPT_FILE ": %s; after a reboot they would not be protected",
+		log_err("cannot keep the list of interfaces in %s/" KEPT_FILE
+			": %s; after a reboot they would not be protected",
 			k->state_dir, strerror(-r));
 	free(path);
 }
 
-int attach_kept_each(const char *state_dir, int (*fn)(void *arg, const char *name, enum wire_want want, unsigned queues),
+int attach_kept_each(const char *state_dir,
+		     int (*fn)(void *arg, const char *name, enum wire_want want, unsigned queues),
 		     void *arg)
 {
 	char *path = path_join(state_dir, KEPT_FILE), *text = NULL, *line, *save = NULL;
@@ -79,7 +81,8 @@ int attach_kept_each(const char *state_dir, int (*fn)(void *arg, const char *nam
 	int r = path ? file_read(path, 65536, &text, &len) : -ENOMEM;
 
 	free(path);
-	for (line = r ? NULL : strtok_r(text, "\n", &save); line && !r; line = strtok_r(NULL, "\n", &save)) {
+	for (line = r ? NULL : strtok_r(text, "\n", &save); line && !r;
+	     line = strtok_r(NULL, "\n", &save)) {
 		char name[IFNAMSIZ], want[8];
 		unsigned queues, w;
 
@@ -108,7 +111,8 @@ static int bring_up(struct keyd *k, struct attachment *a, char **ret_error)
 	}
 	r = shim_attach(k->shim, a->name, &a->shim, ret_error);
 	if (!r) {
-		a->ifindex = link.ifindex; /* from here on it counts as attached, with the UDP wire at least */
+		a->ifindex =
+			link.ifindex; /* from here on it counts as attached, with the UDP wire at least */
 		a->up = link.flags & IFF_RUNNING;
 		a->mtu = link.mtu;
 		r = attach_wire_start(k, a, &link, ret_error);
@@ -132,8 +136,8 @@ static void forget(struct keyd *k, struct attachment *a)
 	free(a);
 }
 
-int attach_add(struct keyd *k, const char *name, enum wire_want want, unsigned queues, struct attachment **ret,
-	       bool *ret_already, char **ret_error)
+int attach_add(struct keyd *k, const char *name, enum wire_want want, unsigned queues,
+	       struct attachment **ret, bool *ret_already, char **ret_error)
 {
 	struct attachment *a = attachment_find(k, name);
 	int r = 0;
@@ -151,7 +155,8 @@ int attach_add(struct keyd *k, const char *name, enum wire_want want, unsigned q
 	} else {
 		if (k->nifaces == MVPN_IFACES_MAX || strlen(name) >= IFNAMSIZ) {
 			r = k->nifaces == MVPN_IFACES_MAX ? -ENOSPC : -EINVAL;
-			if (asprintf(ret_error, "interface %s: %s (at most %u interfaces)", name, strerror(-r), MVPN_IFACES_MAX) < 0)
+			if (asprintf(ret_error, "interface %s: %s (at most %u interfaces)", name,
+				     strerror(-r), MVPN_IFACES_MAX) < 0)
 				*ret_error = NULL;
 			return r;
 		}
@@ -216,7 +221,8 @@ void attach_wire_failed(struct keyd *k, unsigned ifindex, int error)
 
 	k->counters[KC_WIRE_ERRORS]++;
 	if (!ifindex || !a || !a->xdp) {
-		log_ratelimited(LOG_L_ERR, "wire error on %s: %s", a ? a->name : "the tap or the UDP socket", strerror(-error));
+		log_ratelimited(LOG_L_ERR, "wire error on %s: %s",
+				a ? a->name : "the tap or the UDP socket", strerror(-error));
 		return;
 	}
 	log_warn("AF_XDP on %s failed: %s; attaching it anew", a->name, strerror(-error));
@@ -268,7 +274,8 @@ unsigned attach_addresses(struct keyd *k, int channel_fd, struct mvpn_addr **ret
 		log_ratelimited(LOG_L_WARN, "cannot list this host's addresses: %s", strerror(-r));
 	l.all = true;
 	if (!getsockname(channel_fd, (struct sockaddr *)&ss, &len) &&
-	    !mvpn_endpoint_from_sockaddr(&own, (struct sockaddr *)&ss) && mvpn_addr_is_ownable(&own.addr))
+	    !mvpn_endpoint_from_sockaddr(&own, (struct sockaddr *)&ss) &&
+	    mvpn_addr_is_ownable(&own.addr))
 		addr_take(&l, 0, &own.addr);
 	*ret = l.list;
 	return l.n;
@@ -291,7 +298,8 @@ static void iface_follow(struct keyd *k, struct attachment *a)
 {
 	char name[IFNAMSIZ], *text = NULL;
 
-	if (!a->ifindex || !if_indextoname(a->ifindex, name) || !strcmp(name, a->name) || attachment_find(k, name))
+	if (!a->ifindex || !if_indextoname(a->ifindex, name) || !strcmp(name, a->name) ||
+	    attachment_find(k, name))
 		return;
 	log_info("interface %s is called %s now", a->name, name);
 	if (a->xdp) {
@@ -321,9 +329,11 @@ static void iface_changed(struct keyd *k, struct attachment *a)
 	}
 	if (!a->ifindex) {
 		if (bring_up(k, a, &text))
-			log_ratelimited(LOG_L_ERR, "interface %s is there, but NOT protected: %s", a->name, text ? text : "?");
+			log_ratelimited(LOG_L_ERR, "interface %s is there, but NOT protected: %s",
+					a->name, text ? text : "?");
 		else
-			log_info("interface %s is back: wire %s (%s)", a->name, attach_rung(a), a->reason);
+			log_info("interface %s is back: wire %s (%s)", a->name, attach_rung(a),
+				 a->reason);
 		free(text);
 		return;
 	}
@@ -342,7 +352,8 @@ static void on_change(void *arg, enum nl_change what, unsigned ifindex)
 
 	if (what == NL_LINK || what == NL_LINK_GONE || what == NL_OVERRUN)
 		for (i = 0; i < k->nifaces; i++)
-			if (what == NL_OVERRUN || k->ifaces[i]->ifindex == ifindex || !k->ifaces[i]->ifindex)
+			if (what == NL_OVERRUN || k->ifaces[i]->ifindex == ifindex ||
+			    !k->ifaces[i]->ifindex)
 				iface_changed(k, k->ifaces[i]);
 	if (what == NL_ADDR || what == NL_OVERRUN)
 		loop_timer_arm(k->reregister, REREGISTER_AFTER_MS);
@@ -398,7 +409,8 @@ static int attach_again(void *arg, const char *name, enum wire_want want, unsign
 		snprintf(a->reason, sizeof(a->reason), "%s", text ? text : "AF_XDP refused");
 		log_err("%s; the UDP wire carries on", a->reason);
 	} else {
-		log_err("%s, which was attached, is NOT protected now: %s", name, text ? text : "?");
+		log_err("%s, which was attached, is NOT protected now: %s", name,
+			text ? text : "?");
 	}
 	free(text);
 	return 0;

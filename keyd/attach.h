@@ -20,22 +20,25 @@ struct attachment {
 	char reason[160]; /* why this rung */
 };
 
-int attach_init(struct keyd *k); /* netlink events; attaches again what was attached in the last life */
+int attach_init(
+	struct keyd *k); /* netlink events; attaches again what was attached in the last life */
 void attach_free(struct keyd *k); /* the shim stays where it is */
 struct attachment *attachment_find(struct keyd *k, const char *name);
 /* 0 or -errno with *ret_error (malloc'ed); *ret_already when it was attached before */
-int attach_add(struct keyd *k, const char *name, enum wire_want want, unsigned queues, struct attachment **ret,
-	       bool *ret_already, char **ret_error);
+int attach_add(struct keyd *k, const char *name, enum wire_want want, unsigned queues,
+	       struct attachment **ret, bool *ret_already, char **ret_error);
 int attach_del(struct keyd *k, const char *name, char **ret_error);
 const char *attach_rung(const struct attachment *a);
 /* addresses to claim: those of attached interfaces and the channel's own; malloc'ed, returns how many */
 unsigned attach_addresses(struct keyd *k, int channel_fd, struct mvpn_addr **ret);
 void attach_wire_failed(struct keyd *k, unsigned ifindex, int error); /* DP_EV_ERROR */
 /* attach_wire.c; -errno only when AF_XDP was asked for and cannot be had */
-int attach_wire_start(struct keyd *k, struct attachment *a, const struct nl_link *link, char **ret_error);
+int attach_wire_start(struct keyd *k, struct attachment *a, const struct nl_link *link,
+		      char **ret_error);
 void attach_own_sockets(struct keyd *k); /* tells the shim which sockets are the fast path's */
 /* names kept in the state directory; for the guard too */
-int attach_kept_each(const char *state_dir, int (*fn)(void *arg, const char *name, enum wire_want want, unsigned queues),
+int attach_kept_each(const char *state_dir,
+		     int (*fn)(void *arg, const char *name, enum wire_want want, unsigned queues),
 		     void *arg);
 
 #endif

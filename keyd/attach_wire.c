@@ -18,7 +18,9 @@ void attach_own_sockets(struct keyd *k)
 	int r = shim_own_sockets_set(k->shim, cookies, n);
 
 	if (r)
-		log_err("cannot tell the shim which sockets are ours: %s; sealed packets would be taken for the host's own", strerror(-r));
+		log_err("cannot tell the shim which sockets are ours: %s; sealed packets would be "
+			"taken for the host's own",
+			strerror(-r));
 }
 
 /* which wire `auto` takes, and why, in words for `status` */
@@ -27,18 +29,22 @@ static bool auto_xdp(struct keyd *k, const struct nl_link *link, char *why, size
 	uint64_t features = 0;
 
 	if (!strcmp(link->kind, "veth")) {
-		snprintf(why, size, "auto: veth, where attaching XDP takes segmentation offload from all other traffic");
+		snprintf(why, size,
+			 "auto: veth, where attaching XDP takes segmentation offload from all "
+			 "other traffic");
 		return false;
 	}
 	if (!link->has_mac) {
 		snprintf(why, size, "auto: %s has no Ethernet framing", link->name);
 		return false;
 	}
-	if (!nl_xdp_features(k->nl, link->ifindex, &features) && (features & XDP_ZEROCOPY_FEATURE)) {
+	if (!nl_xdp_features(k->nl, link->ifindex, &features) &&
+	    (features & XDP_ZEROCOPY_FEATURE)) {
 		snprintf(why, size, "auto: driver %s has zero-copy AF_XDP", link->driver);
 		return true;
 	}
-	snprintf(why, size, "auto: driver %s shows no zero-copy AF_XDP; copies would cost more than they save",
+	snprintf(why, size,
+		 "auto: driver %s shows no zero-copy AF_XDP; copies would cost more than they save",
 		 link->driver[0] ? link->driver : "(unknown)");
 	return false;
 }
@@ -59,8 +65,10 @@ static int xdp_rung(struct keyd *k, struct attachment *a, enum shim_xdp mode, ch
 		a->queues = link.rx_queues ? link.rx_queues : 1;
 		if (a->want_queues && a->want_queues < a->queues) {
 			r = -EINVAL;
-			if (asprintf(ret_error, "%s has %u receive queues and each needs a socket, or packets are lost: reduce them with "
-						"`ethtool -L %s combined %u` first",
+			if (asprintf(ret_error,
+				     "%s has %u receive queues and each needs a socket, or packets "
+				     "are lost: reduce them with "
+				     "`ethtool -L %s combined %u` first",
 				     a->name, a->queues, a->name, a->want_queues) < 0)
 				*ret_error = NULL;
 		}
@@ -69,7 +77,8 @@ static int xdp_rung(struct keyd *k, struct attachment *a, enum shim_xdp mode, ch
 		r = dp_xsk_add(k->dp, a->ifindex, a->queues, map, &info);
 	if (r) {
 		shim_detach_xdp(k->shim, a->name);
-		if (!*ret_error && asprintf(ret_error, "AF_XDP sockets on %s: %s", a->name, strerror(-r)) < 0)
+		if (!*ret_error &&
+		    asprintf(ret_error, "AF_XDP sockets on %s: %s", a->name, strerror(-r)) < 0)
 			*ret_error = NULL;
 		return r;
 	}
@@ -79,7 +88,8 @@ static int xdp_rung(struct keyd *k, struct attachment *a, enum shim_xdp mode, ch
 	return 0;
 }
 
-int attach_wire_start(struct keyd *k, struct attachment *a, const struct nl_link *link, char **ret_error)
+int attach_wire_start(struct keyd *k, struct attachment *a, const struct nl_link *link,
+		      char **ret_error)
 {
 	char *native = NULL, *generic = NULL;
 	bool xdp = a->want == WIRE_XDP;
@@ -96,15 +106,17 @@ int attach_wire_start(struct keyd *k, struct attachment *a, const struct nl_link
 	if (r) {
 		r = xdp_rung(k, a, SHIM_XDP_GENERIC, &generic);
 		if (!r)
-			snprintf(a->reason, sizeof(a->reason), "native XDP refused: %s", native ? native : "?");
+			snprintf(a->reason, sizeof(a->reason), "native XDP refused: %s",
+				 native ? native : "?");
 	}
 	if (r && a->want == WIRE_AUTO) {
-		snprintf(a->reason, sizeof(a->reason), "auto: AF_XDP refused: %s", generic ? generic : "?");
+		snprintf(a->reason, sizeof(a->reason), "auto: AF_XDP refused: %s",
+			 generic ? generic : "?");
 		a->xdp = false;
 		r = 0;
 	}
-	if (r && asprintf(ret_error, "no AF_XDP wire on %s: native: %s; generic: %s", a->name, native ? native : "?",
-			  generic ? generic : "?") < 0)
+	if (r && asprintf(ret_error, "no AF_XDP wire on %s: native: %s; generic: %s", a->name,
+			  native ? native : "?", generic ? generic : "?") < 0)
 		*ret_error = NULL;
 	free(native);
 	free(generic);

@@ -18,7 +18,8 @@
 
 const char *keyd_state_name(enum keyd_state s)
 {
-	static const char *const names[] = {"unenrolled", "offline", "pending", "online", "suspended", "revoked"};
+	static const char *const names[] = {"unenrolled", "offline",   "pending",
+					    "online",	  "suspended", "revoked"};
 
 	return names[s];
 }
@@ -82,7 +83,8 @@ int channel_send(struct keyd *k, const struct chan_buf *b)
 		return -ENOTCONN;
 	r = chan_send(c->chan, b);
 	if (r == -ENOBUFS) {
-		conn_failed(c, "the server does not read: more than %u bytes are waiting", MVPN_CHAN_OUT_MAX_B);
+		conn_failed(c, "the server does not read: more than %u bytes are waiting",
+			    MVPN_CHAN_OUT_MAX_B);
 		return r;
 	}
 	if (!r)
@@ -138,7 +140,8 @@ static void take_addresses(struct keyd *k, const struct chan_msg *m)
 	k->naddresses = k->naddresses_refused = 0;
 	while (chan_tlv_next(m, &pos, &t)) {
 		if (t.type == MVPN_TLV_ADDR) {
-			struct mvpn_addr *more = reallocarray(k->addresses, k->naddresses + 1, sizeof(*more));
+			struct mvpn_addr *more =
+				reallocarray(k->addresses, k->naddresses + 1, sizeof(*more));
 
 			if (!more)
 				return;
@@ -163,7 +166,9 @@ static int become(struct conn *c)
 	if (!r)
 		r = identity_save(k->state_dir, c->fresh);
 	if (r) {
-		conn_failed(c, "enrolled, but the identity could not be kept in %s: %s; the token is used up: make another",
+		conn_failed(c,
+			    "enrolled, but the identity could not be kept in %s: %s; the token is "
+			    "used up: make another",
 			    k->state_dir, strerror(-r));
 		return r;
 	}
@@ -186,7 +191,8 @@ static int welcome(struct conn *c, const struct chan_msg *m)
 	if (!name || !chan_get_u8(m, MVPN_TLV_STATE, &state) ||
 	    !chan_get_bytes(m, MVPN_TLV_DEVICE, id->device_id, MVPN_ID_LEN) ||
 	    !chan_get_bytes(m, MVPN_TLV_NET, id->net_id, MVPN_NET_ID_LEN) ||
-	    !chan_get_u32(m, MVPN_TLV_MAX_OFFLINE, &k->max_offline_s) || !chan_get_u32(m, MVPN_TLV_REKEY, &k->rekey_s))
+	    !chan_get_u32(m, MVPN_TLV_MAX_OFFLINE, &k->max_offline_s) ||
+	    !chan_get_u32(m, MVPN_TLV_REKEY, &k->rekey_s))
 		return -EPROTO;
 	memset(id->name, 0, sizeof(id->name));
 	memcpy(id->name, name, len);
@@ -200,14 +206,19 @@ static int welcome(struct conn *c, const struct chan_msg *m)
 	}
 	if (!c->welcomed) {
 		k->counters[KC_CHANNEL_UP]++;
-		c->rekey_ms = mono_ms() + MVPN_CHAN_REKEY_S * 900ULL + randombytes_uniform(MVPN_CHAN_REKEY_S * 200);
+		c->rekey_ms = mono_ms() + MVPN_CHAN_REKEY_S * 900ULL +
+			      randombytes_uniform(MVPN_CHAN_REKEY_S * 200);
 	}
 	c->welcomed = true;
 	k->server_heard_ms = mono_ms();
-	k->state = state == MVPN_DEV_ACTIVE ? KEYD_ONLINE : state == MVPN_DEV_PENDING ? KEYD_PENDING : KEYD_SUSPENDED;
-	set_error(k, k->state == KEYD_PENDING	? "waiting for approval: `mvpnctl server device approve` on the server"
-		     : k->state == KEYD_SUSPENDED ? "an administrator has suspended this device on the server"
-						  : NULL);
+	k->state = state == MVPN_DEV_ACTIVE    ? KEYD_ONLINE
+		   : state == MVPN_DEV_PENDING ? KEYD_PENDING
+					       : KEYD_SUSPENDED;
+	set_error(k, k->state == KEYD_PENDING
+			     ? "waiting for approval: `mvpnctl server device approve` on the server"
+		     : k->state == KEYD_SUSPENDED
+			     ? "an administrator has suspended this device on the server"
+			     : NULL);
 	if (!was_online && k->state == KEYD_ONLINE) {
 		log_info("online as %s", id->name);
 		k->online_since_ms = mono_ms();
@@ -234,7 +245,8 @@ static int closed_by_server(struct conn *c, const struct chan_msg *m)
 	state = why == MVPN_R_REVOKED ? KEYD_REVOKED : KEYD_SUSPENDED;
 	if (k->state != state) { /* each attempt to connect is told so again */
 		log_err("this device is %s: all sessions are cut and protected traffic is dropped",
-			why == MVPN_R_REVOKED ? "REVOKED; to enrol it again stop keyd, remove `identity` from its state "
+			why == MVPN_R_REVOKED ? "REVOKED; to enrol it again stop keyd, remove "
+						"`identity` from its state "
 						"directory and use a new token"
 					      : "suspended");
 		k->counters[KC_REVOKED]++;
@@ -326,7 +338,8 @@ static void reconnect_timer(void *arg)
 	channel_start(arg);
 }
 
-int channel_enrol(struct keyd *k, const struct mvpn_token *t, const char *name, struct ipc_call *call)
+int channel_enrol(struct keyd *k, const struct mvpn_token *t, const char *name,
+		  struct ipc_call *call)
 {
 	struct identity *fresh;
 	struct chan_client cc = {.enrol = true, .boot_gen = k->boot_gen};
@@ -384,7 +397,8 @@ void channel_tick(struct keyd *k)
 	if (!k->conn)
 		return;
 	if (k->conn->welcomed && now > k->conn->rekey_ms && !k->next_conn) {
-		k->conn->rekey_ms = now + MVPN_CHAN_HEARTBEAT_S * 1000; /* next try, should this one fail */
+		k->conn->rekey_ms =
+			now + MVPN_CHAN_HEARTBEAT_S * 1000; /* next try, should this one fail */
 		conn_login(k, &k->next_conn);
 	}
 	conn_tick(k->conn, now);

@@ -11,7 +11,8 @@ void channel_free(struct keyd *k);
 /* connect (again) with the identity in k->id, now */
 void channel_start(struct keyd *k);
 /* enrol with a token; the control call is answered when it is decided. -EALREADY: enrolled, or being so */
-int channel_enrol(struct keyd *k, const struct mvpn_token *t, const char *name, struct ipc_call *call);
+int channel_enrol(struct keyd *k, const struct mvpn_token *t, const char *name,
+		  struct ipc_call *call);
 /* -ENOTCONN, -ENOBUFS (the channel is then closed and made anew) */
 int channel_send(struct keyd *k, const struct chan_buf *b);
 /* our addresses have changed: tell the server */

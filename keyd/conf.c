@@ -25,7 +25,8 @@ static const struct config_key keys[] = {
 	{"data", "udp_port", CONFIG_UINT, AT(udp_port), 1, 65535, NULL},
 	{"data", "spin_us", CONFIG_UINT, AT(spin_us), 0, 10000, NULL},
 	{"data", "busy_poll", CONFIG_BOOL, AT(busy_poll), 0, 0, NULL},
-	{"limits", "max_prefixes", CONFIG_UINT, AT(max_prefixes), 1, MVPN_PREFIXES_MAX - MAX_PREFIXES_SPARE, NULL},
+	{"limits", "max_prefixes", CONFIG_UINT, AT(max_prefixes), 1,
+	 MVPN_PREFIXES_MAX - MAX_PREFIXES_SPARE, NULL},
 };
 #define NKEYS (sizeof(keys) / sizeof(keys[0]))
 
@@ -64,11 +65,13 @@ int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
 	int r;
 
 	conf_defaults(&fresh);
-	r = conf_load(&fresh, k->config_path ? k->config_path : k->config_default, false, ret_error);
+	r = conf_load(&fresh, k->config_path ? k->config_path : k->config_default, false,
+		      ret_error);
 	if (!r && (fresh.udp_port != k->conf.udp_port || strcmp(fresh.tap, k->conf.tap) ||
 		   fresh.spin_us != k->conf.spin_us || fresh.busy_poll != k->conf.busy_poll)) {
 		r = -EBUSY;
-		if (asprintf(ret_error, "tap, udp_port, spin_us and busy_poll change only with a restart of keyd") < 0)
+		if (asprintf(ret_error, "tap, udp_port, spin_us and busy_poll change only with a "
+					"restart of keyd") < 0)
 			*ret_error = NULL;
 	}
 	if (!r && fresh.log_level != k->conf.log_level) {

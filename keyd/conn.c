@@ -73,11 +73,14 @@ void conn_flush(struct conn *c)
 static const char *handshake_error(const struct conn *c, int r)
 {
 	if (c->fresh)
-		return "the server closed the connection during enrolment: the token is not known there (for another server, "
+		return "the server closed the connection during enrolment: the token is not known "
+		       "there (for another server, "
 		       "forged, or removed), or the server was made anew";
 	if (r == -EBADMSG)
-		return "the server did not authenticate: another machine answers at its address, or its key has changed";
-	return "the server closed the connection during log-in: it does not know this device (removed?), or is overloaded";
+		return "the server did not authenticate: another machine answers at its address, "
+		       "or its key has changed";
+	return "the server closed the connection during log-in: it does not know this device "
+	       "(removed?), or is overloaded";
 }
 
 static void conn_messages(struct conn *c)
@@ -114,7 +117,8 @@ static void conn_read(struct conn *c)
 		if (before != CHAN_UP && !n)
 			conn_failed(c, "%s", handshake_error(c, 0));
 		else
-			conn_failed(c, "%s", n ? strerror(errno) : "the server closed the connection");
+			conn_failed(c, "%s",
+				    n ? strerror(errno) : "the server closed the connection");
 		return;
 	}
 	c->heard_ms = mono_ms();
@@ -147,7 +151,8 @@ static void conn_ready(struct conn *c, uint32_t events)
 			return;
 		}
 		if (error) {
-			conn_failed(c, "cannot connect to %s: %s", mvpn_endpoint_str(&c->list[c->nlist - 1], text),
+			conn_failed(c, "cannot connect to %s: %s",
+				    mvpn_endpoint_str(&c->list[c->nlist - 1], text),
 				    strerror(error));
 			return;
 		}
@@ -174,7 +179,8 @@ static void conn_io(void *arg, uint32_t events)
 static int conn_socket(const struct mvpn_endpoint *to)
 {
 	int on = 1, timeout_ms = MVPN_CHAN_DEAD_S * 1000;
-	int fd = socket(mvpn_addr_is_v4(&to->addr) ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = socket(mvpn_addr_is_v4(&to->addr) ? AF_INET : AF_INET6,
+			SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
@@ -225,11 +231,14 @@ static void resolved(void *arg, const struct mvpn_endpoint *list, unsigned n, co
 	c->nlist = n;
 	/* the channel itself must never be captured, or it could not come up */
 	memcpy(exempt, list, n * sizeof(*list));
-	if (now && now != c && now->at) /* the channel in use too, should its address be in the answer no more */
+	if (now && now != c &&
+	    now->at) /* the channel in use too, should its address be in the answer no more */
 		exempt[n] = now->list[now->at - 1];
 	r = shim_exempt_set(c->k->shim, exempt, n + (now && now != c && now->at));
 	if (r)
-		log_err("cannot exempt the channel from protection: %s; it may be captured by itself", strerror(-r));
+		log_err("cannot exempt the channel from protection: %s; it may be captured by "
+			"itself",
+			strerror(-r));
 	conn_next_address(c);
 }
 
@@ -271,7 +280,8 @@ void conn_tick(struct conn *c, uint64_t now)
 			c->started_ms = now;
 			conn_next_address(c);
 		} else {
-			conn_failed(c, "no answer from the server at %s in %u s", mvpn_endpoint_str(&c->list[c->at - 1], text),
+			conn_failed(c, "no answer from the server at %s in %u s",
+				    mvpn_endpoint_str(&c->list[c->at - 1], text),
 				    2 * MVPN_CHAN_HANDSHAKE_S);
 		}
 		return;

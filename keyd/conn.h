@@ -26,15 +26,18 @@ struct conn {
 };
 
 int conn_new(struct keyd *k, const struct chan_client *cc, const char *server, struct conn **ret);
-void conn_free(struct conn *c); /* within its own handler it lives on, dead, until that returns; NULL is fine */
+void conn_free(
+	struct conn *
+		c); /* within its own handler it lives on, dead, until that returns; NULL is fine */
 void conn_flush(struct conn *c);
 /* the connection is over: channel_lost() is told why, and it is freed */
 void conn_failed(struct conn *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void conn_tick(struct conn *c, uint64_t now); /* time-outs and heartbeat; c may be gone after it */
 
 /* ---- what conn.c tells channel.c ---- */
-void channel_up(struct conn *c);			    /* the handshake is done */
-int channel_message(struct conn *c, const struct chan_msg *m); /* 0 or -EPROTO; c may be dead after it */
+void channel_up(struct conn *c); /* the handshake is done */
+int channel_message(struct conn *c,
+		    const struct chan_msg *m); /* 0 or -EPROTO; c may be dead after it */
 void channel_lost(struct conn *c, const char *why);
 
 #endif

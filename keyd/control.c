@@ -29,14 +29,17 @@ static void verb_attach(struct keyd *k, struct ipc_call *call, json_t *args)
 	while (wire && want < 3 && strcmp(wire, wires[want]))
 		want++;
 	if (!iface || !*iface || want == 3) {
-		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument", "mvpnctl attach eth0 --wire auto|xdp|udp",
+		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument",
+				"mvpnctl attach eth0 --wire auto|xdp|udp",
 				!iface || !*iface ? "which interface?" : "unknown wire %s", wire);
 		return;
 	}
 	r = attach_add(k, iface, want, queues, &a, &already, &error);
 	if (r) {
-		ipc_reply_error(call, MVPN_EXIT_FAILED, r == -ENODEV ? "no-such-interface" : "attach-failed",
-				r == -ENODEV ? "`ip link` lists them" : "mvpnctl attach --wire udp works on every interface",
+		ipc_reply_error(call, MVPN_EXIT_FAILED,
+				r == -ENODEV ? "no-such-interface" : "attach-failed",
+				r == -ENODEV ? "`ip link` lists them"
+					     : "mvpnctl attach --wire udp works on every interface",
 				"cannot attach to %s: %s", iface, error ? error : strerror(-r));
 	} else {
 		body = show_interface(k, a);
@@ -53,20 +56,27 @@ static void verb_detach(struct keyd *k, struct ipc_call *call, json_t *args)
 	int r;
 
 	if (!iface) {
-		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument", "mvpnctl detach eth0", "which interface?");
+		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument", "mvpnctl detach eth0",
+				"which interface?");
 		return;
 	}
-	if (k->nsessions && k->nifaces == 1 && attachment_find(k, iface) && !json_is_true(json_object_get(args, "force"))) {
-		ipc_reply_error(call, MVPN_EXIT_FAILED, "in-use", "add --force if cleartext from here on is what you want",
-				"%u session%s in use and %s is the last attached interface: protected traffic would leave it in clear",
+	if (k->nsessions && k->nifaces == 1 && attachment_find(k, iface) &&
+	    !json_is_true(json_object_get(args, "force"))) {
+		ipc_reply_error(call, MVPN_EXIT_FAILED, "in-use",
+				"add --force if cleartext from here on is what you want",
+				"%u session%s in use and %s is the last attached interface: "
+				"protected traffic would leave it in clear",
 				k->nsessions, k->nsessions == 1 ? " is" : "s are", iface);
 		return;
 	}
 	r = attach_del(k, iface, &error);
 	if (r)
-		ipc_reply_error(call, MVPN_EXIT_FAILED, r == -ENOENT ? "not-attached" : "detach-failed", "mvpnctl status",
+		ipc_reply_error(call, MVPN_EXIT_FAILED,
+				r == -ENOENT ? "not-attached" : "detach-failed", "mvpnctl status",
 				"cannot detach from %s: %s", iface,
-				r == -ENOENT ? "it is not attached" : error ? error : strerror(-r));
+				r == -ENOENT ? "it is not attached"
+				: error	     ? error
+					     : strerror(-r));
 	else
 		ipc_reply_ok(call, json_pack("{s:s}", "iface", iface));
 	free(error);
@@ -86,24 +96,29 @@ static void verb_enroll(struct keyd *k, struct ipc_call *call, json_t *args)
 
 	if (k->id) {
 		ipc_reply_error(call, MVPN_EXIT_FAILED, "already-enrolled",
-				"to enrol it anew, stop keyd and remove `identity` from its state directory",
-				"this machine is already enrolled as %s with %s", k->id->name, k->id->server);
+				"to enrol it anew, stop keyd and remove `identity` from its state "
+				"directory",
+				"this machine is already enrolled as %s with %s", k->id->name,
+				k->id->server);
 		return;
 	}
 	r = json_is_string(text) ? mvpn_token_decode(&t, json_string_value(text)) : -EINVAL;
 	if (r) {
-		ipc_reply_error(call, MVPN_EXIT_FAILED, "bad-token", "make one on the server: `mvpnctl server token create`",
-				"%s",
-				r == -EBADMSG		  ? "the token is damaged: mistyped or cut"
-				: r == -EPROTONOSUPPORT ? "the token is of a newer version than this keyd"
-							  : "that is not a token (it begins with mvpn's prefix mavp1_)");
+		ipc_reply_error(
+			call, MVPN_EXIT_FAILED, "bad-token",
+			"make one on the server: `mvpnctl server token create`", "%s",
+			r == -EBADMSG ? "the token is damaged: mistyped or cut"
+			: r == -EPROTONOSUPPORT
+				? "the token is of a newer version than this keyd"
+				: "that is not a token (it begins with mvpn's prefix mavp1_)");
 		return;
 	}
 	r = channel_enrol(k, &t, name, call);
 	sodium_memzero(&t, sizeof(t));
 	if (r)
-		ipc_reply_error(call, MVPN_EXIT_FAILED, r == -EALREADY ? "in-progress" : "enrolment-failed", "",
-				"%s", r == -EALREADY ? "an enrolment is under way" : strerror(-r));
+		ipc_reply_error(call, MVPN_EXIT_FAILED,
+				r == -EALREADY ? "in-progress" : "enrolment-failed", "", "%s",
+				r == -EALREADY ? "an enrolment is under way" : strerror(-r));
 	else
 		ipc_call_on_gone(call, enrol_gone, k);
 }
@@ -116,7 +131,8 @@ static void verb_reload(struct keyd *k, struct ipc_call *call, json_t *args)
 
 	if (r) {
 		json_decref(changed);
-		ipc_reply_error(call, MVPN_EXIT_FAILED, "bad-config", "the running configuration stays in force", "%s",
+		ipc_reply_error(call, MVPN_EXIT_FAILED, "bad-config",
+				"the running configuration stays in force", "%s",
 				error ? error : strerror(-r));
 	} else {
 		ipc_reply_ok(call, json_pack("{s:o}", "changed", changed));
@@ -132,8 +148,9 @@ static void verb_explain(struct keyd *k, struct ipc_call *call, json_t *args)
 	struct mvpn_addr dst;
 
 	if (!text || mvpn_addr_parse(&dst, text))
-		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument", "mvpnctl explain 10.0.0.5:443/tcp",
-				"%s is not an address", text ? text : "(nothing)");
+		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument",
+				"mvpnctl explain 10.0.0.5:443/tcp", "%s is not an address",
+				text ? text : "(nothing)");
 	else
 		ipc_reply_ok(call, show_explain(k, &dst));
 }
@@ -143,11 +160,14 @@ static const struct {
 	void (*fn)(struct keyd *k, struct ipc_call *call, json_t *args);
 	json_t *(*show)(struct keyd *k);
 } verbs[] = {
-	{"status", NULL, show_status},	 {"attach", verb_attach, NULL},	  {"detach", verb_detach, NULL},
-	{"enroll", verb_enroll, NULL},	 {"peers", NULL, show_peers},	  {"sessions", NULL, show_sessions},
-	{"flows", NULL, show_flows},	 {"ping", control_ping, NULL},	  {"explain", verb_explain, NULL},
-	{"wait", control_wait, NULL},	 {"rekey", control_rekey, NULL},  {"leaks", NULL, show_leaks},
-	{"doctor", NULL, show_doctor},	 {"metrics", NULL, show_metrics}, {"reload", verb_reload, NULL},
+	{"status", NULL, show_status},	 {"attach", verb_attach, NULL},
+	{"detach", verb_detach, NULL},	 {"enroll", verb_enroll, NULL},
+	{"peers", NULL, show_peers},	 {"sessions", NULL, show_sessions},
+	{"flows", NULL, show_flows},	 {"ping", control_ping, NULL},
+	{"explain", verb_explain, NULL}, {"wait", control_wait, NULL},
+	{"rekey", control_rekey, NULL},	 {"leaks", NULL, show_leaks},
+	{"doctor", NULL, show_doctor},	 {"metrics", NULL, show_metrics},
+	{"reload", verb_reload, NULL},
 };
 
 static void on_request(void *arg, struct ipc_call *call, const char *verb, json_t *args)
@@ -164,7 +184,8 @@ static void on_request(void *arg, struct ipc_call *call, const char *verb, json_
 			ipc_reply_ok(call, verbs[i].show(k));
 		return;
 	}
-	ipc_reply_error(call, MVPN_EXIT_USAGE, "unknown-verb", "mvpnctl and keyd should be of one version",
+	ipc_reply_error(call, MVPN_EXIT_USAGE, "unknown-verb",
+			"mvpnctl and keyd should be of one version",
 			"keyd %s does not know the verb %s", MVPN_VERSION, verb);
 }
 

@@ -15,16 +15,18 @@
 
 enum verdict { OK, WARN, FAIL };
 
-static bool check(json_t *list, const char *name, enum verdict v, const char *hint, const char *fmt, ...)
-	__attribute__((format(printf, 5, 6)));
-static bool check(json_t *list, const char *name, enum verdict v, const char *hint, const char *fmt, ...)
+static bool check(json_t *list, const char *name, enum verdict v, const char *hint, const char *fmt,
+		  ...) __attribute__((format(printf, 5, 6)));
+static bool check(json_t *list, const char *name, enum verdict v, const char *hint, const char *fmt,
+		  ...)
 {
 	static const char *const names[] = {"ok", "warn", "fail"};
 	va_list ap;
 
 	va_start(ap, fmt);
-	json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:s}", "name", name, "result", names[v], "detail",
-					      json_vsprintf(fmt, ap), "hint", v == OK ? "" : hint));
+	json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:s}", "name", name, "result",
+					      names[v], "detail", json_vsprintf(fmt, ap), "hint",
+					      v == OK ? "" : hint));
 	va_end(ap);
 	return v == FAIL;
 }
@@ -44,15 +46,19 @@ static long sysctl_read(const char *path)
 static bool check_server(struct keyd *k, json_t *list)
 {
 	if (!k->id)
-		return check(list, "enrolled", FAIL, "mvpnctl enroll --token-file F", "this machine is not enrolled");
+		return check(list, "enrolled", FAIL, "mvpnctl enroll --token-file F",
+			     "this machine is not enrolled");
 	check(list, "enrolled", OK, "", "as %s with %s", k->id->name, k->id->server);
 	if (k->state != KEYD_ONLINE)
-		return check(list, "server", FAIL, "is the server running, and TCP to it allowed?", "%s: %s",
-			     keyd_state_name(k->state), k->server_error ? k->server_error : "connecting");
+		return check(list, "server", FAIL, "is the server running, and TCP to it allowed?",
+			     "%s: %s", keyd_state_name(k->state),
+			     k->server_error ? k->server_error : "connecting");
 	if (mono_ms() - k->server_heard_ms > HEARD_STALE_MS)
-		return check(list, "server", WARN, "look at the server's load and the path to it", "no heartbeat for %llu s",
+		return check(list, "server", WARN, "look at the server's load and the path to it",
+			     "no heartbeat for %llu s",
 			     (unsigned long long)(mono_ms() - k->server_heard_ms) / 1000);
-	return check(list, "server", OK, "", "online, policy revision %llu", (unsigned long long)k->policy_rev);
+	return check(list, "server", OK, "", "online, policy revision %llu",
+		     (unsigned long long)k->policy_rev);
 }
 
 static bool check_interfaces(struct keyd *k, json_t *list)
@@ -62,21 +68,25 @@ static bool check_interfaces(struct keyd *k, json_t *list)
 	unsigned i;
 
 	if (!k->nifaces)
-		return check(list, "attached", FAIL, "mvpnctl attach eth0", "no interface is attached: nothing is protected");
+		return check(list, "attached", FAIL, "mvpnctl attach eth0",
+			     "no interface is attached: nothing is protected");
 	for (i = 0; i < k->nifaces; i++) {
 		struct attachment *a = k->ifaces[i];
 
 		snprintf(name, sizeof(name), "interface %s", a->name);
 		if (!a->ifindex || !a->up) {
-			bad |= check(list, name, a->ifindex ? WARN : FAIL, "ip link", "%s", a->ifindex ? "down" : "gone");
+			bad |= check(list, name, a->ifindex ? WARN : FAIL, "ip link", "%s",
+				     a->ifindex ? "down" : "gone");
 			continue;
 		}
 		if (!shim_before_us(k->shim, a->name, &before) && before && *before)
-			check(list, name, WARN, "a program that ends the chain hides ours: attach mvpn before it", "other programs run first: %s",
-			      before);
+			check(list, name, WARN,
+			      "a program that ends the chain hides ours: attach mvpn before it",
+			      "other programs run first: %s", before);
 		else
-			check(list, name, OK, "", "%s, wire %s (%s)", a->shim.hook == SHIM_CLSACT ? "clsact" : "tcx",
-			      attach_rung(a), a->reason);
+			check(list, name, OK, "", "%s, wire %s (%s)",
+			      a->shim.hook == SHIM_CLSACT ? "clsact" : "tcx", attach_rung(a),
+			      a->reason);
 		free(before);
 		before = NULL;
 	}
@@ -85,12 +95,16 @@ static bool check_interfaces(struct keyd *k, json_t *list)
 
 static bool check_leaks(json_t *list, const uint64_t *c)
 {
-	bool bad = check(list, "leaks", c[MVPN_C_LEAK] ? FAIL : OK, "another program lets packets by ours: `tc filter`, `bpftool net`",
-			 "%llu protected packets at the last hook", (unsigned long long)c[MVPN_C_LEAK]);
+	bool bad = check(list, "leaks", c[MVPN_C_LEAK] ? FAIL : OK,
+			 "another program lets packets by ours: `tc filter`, `bpftool net`",
+			 "%llu protected packets at the last hook",
+			 (unsigned long long)c[MVPN_C_LEAK]);
 
 	check(list, "cleartext in", c[MVPN_C_INGRESS_CLEAR] ? WARN : OK,
-	      "a peer whose keyd is not attached sends in clear, or somebody spoofs it; both are dropped here",
-	      "%llu packets claimed to come from a protected peer in clear", (unsigned long long)c[MVPN_C_INGRESS_CLEAR]);
+	      "a peer whose keyd is not attached sends in clear, or somebody spoofs it; both are "
+	      "dropped here",
+	      "%llu packets claimed to come from a protected peer in clear",
+	      (unsigned long long)c[MVPN_C_INGRESS_CLEAR]);
 	return bad;
 }
 
@@ -98,11 +112,17 @@ static void check_host(struct keyd *k, json_t *list)
 {
 	long rp = sysctl_read("/proc/sys/net/ipv4/conf/all/rp_filter");
 
-	check(list, "rp_filter", rp == 1 ? WARN : OK, "sysctl net.ipv4.conf.all.rp_filter=2 (loose)",
-	      rp == 1 ? "strict: the kernel drops what arrives on %s" : "does not stand in the way of %s", k->conf.tap);
-	check(list, "cipher", k->suites & (1 << (MVPN_AES256_GCM - 1)) ? OK : WARN, "a CPU with AES-NI would be faster",
-	      k->suites & (1 << (MVPN_AES256_GCM - 1)) ? "AES-256-GCM in hardware" : "ChaCha20-Poly1305 only");
-	check(list, "addresses", k->naddresses_refused ? WARN : OK, "mvpnctl server device address add NAME PREFIX",
+	check(list, "rp_filter", rp == 1 ? WARN : OK,
+	      "sysctl net.ipv4.conf.all.rp_filter=2 (loose)",
+	      rp == 1 ? "strict: the kernel drops what arrives on %s"
+		      : "does not stand in the way of %s",
+	      k->conf.tap);
+	check(list, "cipher", k->suites & (1 << (MVPN_AES256_GCM - 1)) ? OK : WARN,
+	      "a CPU with AES-NI would be faster",
+	      k->suites & (1 << (MVPN_AES256_GCM - 1)) ? "AES-256-GCM in hardware"
+						       : "ChaCha20-Poly1305 only");
+	check(list, "addresses", k->naddresses_refused ? WARN : OK,
+	      "mvpnctl server device address add NAME PREFIX",
 	      "%u accepted by the server, %u refused", k->naddresses, k->naddresses_refused);
 }
 
@@ -122,7 +142,8 @@ static bool check_sessions(struct keyd *k, json_t *list)
 		if (tx > 10 && (!heard || mono_ns() - heard > 120000000000ULL))
 			dead++;
 	}
-	return check(list, "sessions", dead ? WARN : OK, "mvpnctl ping PEER; is UDP to its data port passing?",
+	return check(list, "sessions", dead ? WARN : OK,
+		     "mvpnctl ping PEER; is UDP to its data port passing?",
 		     "%u sessions, %u of them silent for 2 min or more", k->nsessions, dead);
 }
 
@@ -144,13 +165,14 @@ json_t *show_doctor(struct keyd *k)
 	return body;
 }
 
-static void metric_group(FILE *f, const char *prefix, const char *const *names, const uint64_t *v, unsigned n)
+static void metric_group(FILE *f, const char *prefix, const char *const *names, const uint64_t *v,
+			 unsigned n)
 {
 	unsigned i;
 
 	for (i = 0; i < n; i++)
-		fprintf(f, "# TYPE mvpn_%s_%s_total counter\nmvpn_%s_%s_total %llu\n", prefix, names[i], prefix, names[i],
-			(unsigned long long)v[i]);
+		fprintf(f, "# TYPE mvpn_%s_%s_total counter\nmvpn_%s_%s_total %llu\n", prefix,
+			names[i], prefix, names[i], (unsigned long long)v[i]);
 }
 
 json_t *show_metrics(struct keyd *k)
@@ -168,7 +190,8 @@ json_t *show_metrics(struct keyd *k)
 	fprintf(f, "# TYPE mvpn_online gauge\nmvpn_online %d\n", k->state == KEYD_ONLINE);
 	fprintf(f, "# TYPE mvpn_sessions gauge\nmvpn_sessions %u\n", k->nsessions);
 	fprintf(f, "# TYPE mvpn_peers gauge\nmvpn_peers %u\n", k->npeers);
-	fprintf(f, "# TYPE mvpn_protected_prefixes gauge\nmvpn_protected_prefixes %u\n", lpm_count(k->prefixes));
+	fprintf(f, "# TYPE mvpn_protected_prefixes gauge\nmvpn_protected_prefixes %u\n",
+		lpm_count(k->prefixes));
 	metric_group(f, "shim", shim_counter_names, shim, MVPN_C_MAX);
 	metric_group(f, "dp", dp_counter_names, dp, DP_C_MAX);
 	metric_group(f, "control", keyd_counter_names, k->counters, KC_MAX);

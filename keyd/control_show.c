@@ -14,9 +14,11 @@
 #include "sessions.h"
 
 const char *const keyd_counter_names[KC_MAX] = {
-	"channel_up",	 "channel_lost",    "channel_failed", "bad_message", "intro_started", "intro_done",
-	"intro_failed",	 "intro_denied",    "offer_refused",  "stale_boot",  "bad_answer",    "sessions_dropped_offline",
-	"revoked",	 "pin_changed",	    "addr_refused",   "map_full",    "wire_errors",
+	"channel_up",	 "channel_lost", "channel_failed", "bad_message",
+	"intro_started", "intro_done",	 "intro_failed",   "intro_denied",
+	"offer_refused", "stale_boot",	 "bad_answer",	   "sessions_dropped_offline",
+	"revoked",	 "pin_changed",	 "addr_refused",   "map_full",
+	"wire_errors",
 };
 
 static double age_s(uint64_t at_ms)
@@ -93,8 +95,9 @@ json_t *show_device(struct keyd *k)
 
 	for (i = 0; i < k->naddresses; i++)
 		json_array_append_new(addresses, addr_json(&k->addresses[i]));
-	return json_pack("{s:o, s:s, s:o, s:o}", "id", hex_json(k->id->device_id, MVPN_ID_LEN), "name", k->id->name,
-			 "fingerprint", fingerprint_json(k->id->pk), "addresses", addresses);
+	return json_pack("{s:o, s:s, s:o, s:o}", "id", hex_json(k->id->device_id, MVPN_ID_LEN),
+			 "name", k->id->name, "fingerprint", fingerprint_json(k->id->pk),
+			 "addresses", addresses);
 }
 
 json_t *show_interface(struct keyd *k, const struct attachment *a)
@@ -104,24 +107,35 @@ json_t *show_interface(struct keyd *k, const struct attachment *a)
 	char *name, *save = NULL;
 
 	if (a->ifindex && !shim_before_us(k->shim, a->name, &before))
-		for (name = before ? strtok_r(before, " \n,", &save) : NULL; name; name = strtok_r(NULL, " \n,", &save))
+		for (name = before ? strtok_r(before, " \n,", &save) : NULL; name;
+		     name = strtok_r(NULL, " \n,", &save))
 			json_array_append_new(list, json_string(name));
 	free(before);
-	return json_pack("{s:s, s:i, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:o}", "name", a->name, "ifindex", a->ifindex, "hook",
-			 a->shim.hook == SHIM_CLSACT ? "clsact" : "tcx", "wire", a->xdp ? "xdp" : "udp", "rung",
-			 attach_rung(a), "queues", a->queues, "mtu", a->mtu, "reason", a->reason, "link",
-			 !a->ifindex ? "gone" : a->up ? "up" : "down", "before_us", list);
+	return json_pack("{s:s, s:i, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:o}", "name", a->name,
+			 "ifindex", a->ifindex, "hook",
+			 a->shim.hook == SHIM_CLSACT ? "clsact" : "tcx", "wire",
+			 a->xdp ? "xdp" : "udp", "rung", attach_rung(a), "queues", a->queues, "mtu",
+			 a->mtu, "reason", a->reason, "link",
+			 !a->ifindex ? "gone"
+			 : a->up     ? "up"
+				     : "down",
+			 "before_us", list);
 }
 
 static json_t *show_server(struct keyd *k)
 {
 	bool up = k->state == KEYD_ONLINE || k->state == KEYD_PENDING;
-	json_t *o = json_pack("{s:s, s:o, s:b}", "address", k->id->server, "fingerprint", fingerprint_json(k->id->server_pk),
-			      "connected", up);
+	json_t *o = json_pack("{s:s, s:o, s:b}", "address", k->id->server, "fingerprint",
+			      fingerprint_json(k->id->server_pk), "connected", up);
 
-	json_object_set_new(o, "since_at", k->online_since_ms ? json_integer(wall_at(k->online_since_ms)) : json_null());
-	json_object_set_new(o, "last_heard_s", k->server_heard_ms ? json_real(age_s(k->server_heard_ms)) : json_null());
-	json_object_set_new(o, "error", k->server_error ? json_string(k->server_error) : json_null());
+	json_object_set_new(o, "since_at",
+			    k->online_since_ms ? json_integer(wall_at(k->online_since_ms))
+					       : json_null());
+	json_object_set_new(o, "last_heard_s",
+			    k->server_heard_ms ? json_real(age_s(k->server_heard_ms))
+					       : json_null());
+	json_object_set_new(o, "error",
+			    k->server_error ? json_string(k->server_error) : json_null());
 	return o;
 }
 
@@ -141,24 +155,34 @@ static json_t *problems(struct keyd *k, const uint64_t *shim)
 	unsigned i;
 
 	if (shim[MVPN_C_LEAK])
-		problem(list, "LEAK: %llu protected packets reached the last hook in clear (and were dropped there): another program "
-			      "lets them by ours; see `mvpnctl leaks`",
+		problem(list,
+			"LEAK: %llu protected packets reached the last hook in clear (and were "
+			"dropped there): another program "
+			"lets them by ours; see `mvpnctl leaks`",
 			(unsigned long long)shim[MVPN_C_LEAK]);
 	if (!k->id)
 		problem(list, "not enrolled: `mvpnctl enroll --token-file F`");
 	else if (k->state != KEYD_ONLINE)
-		problem(list, "%s: %s", keyd_state_name(k->state), k->server_error ? k->server_error : "connecting to the server");
+		problem(list, "%s: %s", keyd_state_name(k->state),
+			k->server_error ? k->server_error : "connecting to the server");
 	if (!k->nifaces)
-		problem(list, "no interface is attached, so nothing is protected: `mvpnctl attach eth0`");
+		problem(list,
+			"no interface is attached, so nothing is protected: `mvpnctl attach eth0`");
 	for (i = 0; i < k->nifaces; i++)
 		if (!k->ifaces[i]->ifindex || !k->ifaces[i]->up)
-			problem(list, "interface %s is %s", k->ifaces[i]->name, k->ifaces[i]->ifindex ? "down" : "gone");
+			problem(list, "interface %s is %s", k->ifaces[i]->name,
+				k->ifaces[i]->ifindex ? "down" : "gone");
 	if (k->naddresses_refused)
-		problem(list, "the server refused %u of our addresses: `mvpnctl server device address` gives them", k->naddresses_refused);
+		problem(list,
+			"the server refused %u of our addresses: `mvpnctl server device address` "
+			"gives them",
+			k->naddresses_refused);
 	if (k->prefixes_overflow)
-		problem(list, "more protected prefixes than max_prefixes: whole networks are dropped");
+		problem(list,
+			"more protected prefixes than max_prefixes: whole networks are dropped");
 	if (k->counters[KC_PIN_CHANGED])
-		problem(list, "the key of a peer has changed %llu times: see the log", (unsigned long long)k->counters[KC_PIN_CHANGED]);
+		problem(list, "the key of a peer has changed %llu times: see the log",
+			(unsigned long long)k->counters[KC_PIN_CHANGED]);
 	return list;
 }
 
@@ -176,11 +200,16 @@ json_t *show_status(struct keyd *k)
 	if (k->suites & (1 << (MVPN_AES256_GCM - 1)))
 		json_array_append_new(suites, json_string("aes-256-gcm"));
 	json_array_append_new(suites, json_string("chacha20-poly1305"));
-	body = json_pack("{s:s, s:s, s:o, s:o, s:o, s:I, s:I, s:o}", "version", MVPN_VERSION, "state", keyd_state_name(k->state),
-			 "device", k->id ? show_device(k) : json_null(), "server", k->id ? show_server(k) : json_null(), "net_id",
-			 k->id ? hex_json(k->id->net_id, MVPN_NET_ID_LEN) : json_null(), "boot_gen", (json_int_t)k->boot_gen,
-			 "policy_rev", (json_int_t)k->policy_rev, "interfaces", ifaces);
-	json_object_set_new(body, "tap", json_pack("{s:s, s:i}", "name", k->conf.tap, "ifindex", dp_tap_ifindex(k->dp)));
+	body = json_pack("{s:s, s:s, s:o, s:o, s:o, s:I, s:I, s:o}", "version", MVPN_VERSION,
+			 "state", keyd_state_name(k->state), "device",
+			 k->id ? show_device(k) : json_null(), "server",
+			 k->id ? show_server(k) : json_null(), "net_id",
+			 k->id ? hex_json(k->id->net_id, MVPN_NET_ID_LEN) : json_null(), "boot_gen",
+			 (json_int_t)k->boot_gen, "policy_rev", (json_int_t)k->policy_rev,
+			 "interfaces", ifaces);
+	json_object_set_new(
+		body, "tap",
+		json_pack("{s:s, s:i}", "name", k->conf.tap, "ifindex", dp_tap_ifindex(k->dp)));
 	json_object_set_new(body, "udp_port", json_integer(k->conf.udp_port));
 	json_object_set_new(body, "workers", json_integer(dp_workers(k->dp)));
 	json_object_set_new(body, "suites", suites);
@@ -188,7 +217,8 @@ json_t *show_status(struct keyd *k)
 	json_object_set_new(body, "sessions", json_integer(k->nsessions));
 	json_object_set_new(body, "protected", json_integer(lpm_count(k->prefixes)));
 	json_object_set_new(body, "counters",
-			    json_pack("{s:o, s:o, s:o}", "shim", counters_json(shim_counter_names, shim, MVPN_C_MAX), "dp",
+			    json_pack("{s:o, s:o, s:o}", "shim",
+				      counters_json(shim_counter_names, shim, MVPN_C_MAX), "dp",
 				      counters_json(dp_counter_names, dp, DP_C_MAX), "control",
 				      counters_json(keyd_counter_names, k->counters, KC_MAX)));
 	json_object_set_new(body, "leak", json_integer(shim[MVPN_C_LEAK]));
@@ -242,10 +272,11 @@ static json_t *show_peer(const struct peer *p, json_t *prefixes)
 		tx += atomic_load_explicit(&s->kt->stats.tx_bytes, memory_order_relaxed);
 		rx += atomic_load_explicit(&s->kt->stats.rx_bytes, memory_order_relaxed);
 	}
-	return json_pack("{s:i, s:o, s:s, s:s, s:o, s:b, s:o, s:o, s:I, s:I, s:o}", "index", p->index, "id",
-			 hex_json(p->id, MVPN_ID_LEN), "name", p->name, "state", device_state_name(p->state), "prefixes", prefixes,
-			 "session", session_transmitting(p) != NULL, "endpoint", endpoint_json(&p->endpoint), "last_rx_s",
-			 last_rx_json(p), "tx_bytes", tx, "rx_bytes", rx, "error",
+	return json_pack("{s:i, s:o, s:s, s:s, s:o, s:b, s:o, s:o, s:I, s:I, s:o}", "index",
+			 p->index, "id", hex_json(p->id, MVPN_ID_LEN), "name", p->name, "state",
+			 device_state_name(p->state), "prefixes", prefixes, "session",
+			 session_transmitting(p) != NULL, "endpoint", endpoint_json(&p->endpoint),
+			 "last_rx_s", last_rx_json(p), "tx_bytes", tx, "rx_bytes", rx, "error",
 			 p->error ? json_string(mvpn_reason_text(p->error)) : json_null());
 }
 
@@ -282,23 +313,32 @@ static json_t *show_session(struct keyd *k, const struct session *s)
 {
 	static const char *const states[] = {"unconfirmed", "active", "draining"};
 	const struct kt_session *kt = s->kt;
-	const struct kt_endpoint *e = atomic_load_explicit(&kt_peer_get(k->kt, s->peer->index)->endpoint, memory_order_acquire);
-	uint64_t now = mono_ms(), heard = atomic_load_explicit(&kt->stats.rx_last_ns, memory_order_relaxed);
+	const struct kt_endpoint *e = atomic_load_explicit(
+		&kt_peer_get(k->kt, s->peer->index)->endpoint, memory_order_acquire);
+	uint64_t now = mono_ms(),
+		 heard = atomic_load_explicit(&kt->stats.rx_last_ns, memory_order_relaxed);
 	json_t *o;
 
-	o = json_pack("{s:o, s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:i}", "id", hex_json(s->id, MVPN_ID_LEN), "peer",
-		      peer_label(s->peer), "peer_id", hex_json(s->peer->id, MVPN_ID_LEN), "role",
-		      s->initiator ? "initiator" : "responder", "state", states[s->state], "layer", "network", "mode", "end-to-end",
-		      "suite", kt->suite == MVPN_AES256_GCM ? "aes-256-gcm" : "chacha20-poly1305", "epoch", s->epoch);
+	o = json_pack("{s:o, s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:i}", "id",
+		      hex_json(s->id, MVPN_ID_LEN), "peer", peer_label(s->peer), "peer_id",
+		      hex_json(s->peer->id, MVPN_ID_LEN), "role",
+		      s->initiator ? "initiator" : "responder", "state", states[s->state], "layer",
+		      "network", "mode", "end-to-end", "suite",
+		      kt->suite == MVPN_AES256_GCM ? "aes-256-gcm" : "chacha20-poly1305", "epoch",
+		      s->epoch);
 	json_object_set_new(o, "transmits", json_boolean(s->transmits));
 	json_object_set_new(o, "age_s", json_real(age_s(s->created_ms)));
-	json_object_set_new(o, "rekey_in_s", json_real(s->rekey_ms > now ? (s->rekey_ms - now) / 1000.0 : 0));
+	json_object_set_new(o, "rekey_in_s",
+			    json_real(s->rekey_ms > now ? (s->rekey_ms - now) / 1000.0 : 0));
 	json_object_set_new(o, "tx_spi", spi_json(s->tx_spi));
 	json_object_set_new(o, "rx_spi", spi_json(s->rx_spi));
 	json_object_set_new(o, "lanes", json_integer(kt->ntx));
 	json_object_set_new(o, "endpoint", endpoint_json(&s->peer->endpoint));
 	json_object_set_new(o, "mtu", json_integer(e && e->mtu ? e->mtu : 1500));
-#define STAT(name) json_object_set_new(o, #name, json_integer(atomic_load_explicit(&kt->stats.name, memory_order_relaxed)))
+#define STAT(name)           \
+	json_object_set_new( \
+		o, #name,    \
+		json_integer(atomic_load_explicit(&kt->stats.name, memory_order_relaxed)))
 	STAT(tx_packets);
 	STAT(tx_bytes);
 	STAT(rx_packets);
@@ -307,7 +347,8 @@ static json_t *show_session(struct keyd *k, const struct session *s)
 	STAT(rx_replay);
 	STAT(rx_bad_inner);
 #undef STAT
-	json_object_set_new(o, "last_rx_s", heard ? json_real((mono_ns() - heard) / 1e9) : json_null());
+	json_object_set_new(o, "last_rx_s",
+			    heard ? json_real((mono_ns() - heard) / 1e9) : json_null());
 	json_object_set_new(o, "local", prefixes_json(kt->local, kt->nlocal));
 	json_object_set_new(o, "remote", prefixes_json(kt->remote, kt->nremote));
 	return o;
@@ -332,7 +373,7 @@ struct flow_list {
 	struct flow_row {
 		struct mvpn_flow_key key;
 		struct mvpn_flow flow;
-	} *rows;
+	} * rows;
 	size_t n, size;
 };
 
@@ -355,7 +396,8 @@ static int flow_collect(void *arg, const struct mvpn_flow_key *key, const struct
 
 static int flow_newest(const void *a, const void *b)
 {
-	uint64_t x = ((const struct flow_row *)a)->flow.last_ns, y = ((const struct flow_row *)b)->flow.last_ns;
+	uint64_t x = ((const struct flow_row *)a)->flow.last_ns,
+		 y = ((const struct flow_row *)b)->flow.last_ns;
 
 	return x < y ? 1 : x > y ? -1 : 0;
 }
@@ -366,11 +408,13 @@ static json_t *show_flow(struct keyd *k, const struct flow_row *row)
 	struct peer *p = peer_by_index(k, f->peer);
 	uint64_t now = mono_ns();
 
-	return json_pack("{s:o, s:o, s:i, s:i, s:i, s:o, s:I, s:I, s:f, s:f, s:s}", "src", addr16_json(row->key.src), "dst",
-			 addr16_json(row->key.dst), "proto", row->key.proto, "sport", be16toh(row->key.sport), "dport",
-			 be16toh(row->key.dport), "peer", p ? json_string(peer_label(p)) : json_null(), "packets",
-			 (json_int_t)f->packets, "bytes", (json_int_t)f->bytes, "first_s", (now - f->first_ns) / 1e9, "last_s",
-			 (now - f->last_ns) / 1e9, "verdict",
+	return json_pack("{s:o, s:o, s:i, s:i, s:i, s:o, s:I, s:I, s:f, s:f, s:s}", "src",
+			 addr16_json(row->key.src), "dst", addr16_json(row->key.dst), "proto",
+			 row->key.proto, "sport", be16toh(row->key.sport), "dport",
+			 be16toh(row->key.dport), "peer",
+			 p ? json_string(peer_label(p)) : json_null(), "packets",
+			 (json_int_t)f->packets, "bytes", (json_int_t)f->bytes, "first_s",
+			 (now - f->first_ns) / 1e9, "last_s", (now - f->last_ns) / 1e9, "verdict",
 			 f->verdict < MVPN_C_MAX ? shim_counter_names[f->verdict] : "unknown");
 }
 
@@ -400,8 +444,8 @@ json_t *show_leaks(struct keyd *k)
 	shim_counters(k->shim, c);
 	for (i = 0; i < k->nifaces; i++)
 		json_array_append_new(list, json_pack("{s:s}", "name", k->ifaces[i]->name));
-	body = json_pack("{s:I, s:I, s:o}", "leak", (json_int_t)c[MVPN_C_LEAK], "ingress_clear", (json_int_t)c[MVPN_C_INGRESS_CLEAR],
-			 "interfaces", list);
+	body = json_pack("{s:I, s:I, s:o}", "leak", (json_int_t)c[MVPN_C_LEAK], "ingress_clear",
+			 (json_int_t)c[MVPN_C_INGRESS_CLEAR], "interfaces", list);
 	if (c[MVPN_C_LEAK])
 		json_object_set_new(body, "exit", json_integer(MVPN_EXIT_LEAK));
 	return body;
@@ -417,20 +461,25 @@ json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst)
 	uint32_t owner;
 
 	if (!lpm_lookup(k->prefixes, dst, &owner)) {
-		problem(why, "%s is in no protected prefix of policy revision %llu: it passes untouched", mvpn_addr_str(dst, text),
-			(unsigned long long)k->policy_rev);
+		problem(why,
+			"%s is in no protected prefix of policy revision %llu: it passes untouched",
+			mvpn_addr_str(dst, text), (unsigned long long)k->policy_rev);
 		if (k->prefixes_overflow)
-			problem(why, "unless a network stands in for prefixes beyond max_prefixes there: then it is dropped, see the log");
+			problem(why, "unless a network stands in for prefixes beyond max_prefixes "
+				     "there: then it is dropped, see the log");
 	} else if (owner == KEYD_SELF) {
 		problem(why, "%s belongs to this device", mvpn_addr_str(dst, text));
 	} else if (!k->nifaces) {
-		problem(why, "%s is protected, but no interface is attached: it would leave in CLEAR", mvpn_addr_str(dst, text));
+		problem(why,
+			"%s is protected, but no interface is attached: it would leave in CLEAR",
+			mvpn_addr_str(dst, text));
 	} else if (!(p = peer_by_index(k, owner))) {
 		verdict = "dropped";
 		problem(why, "%s is protected, and no device owns it", mvpn_addr_str(dst, text));
 	} else {
 		peer = json_string(peer_label(p));
-		problem(why, "%s is protected and belongs to %s", mvpn_addr_str(dst, text), peer_label(p));
+		problem(why, "%s is protected and belongs to %s", mvpn_addr_str(dst, text),
+			peer_label(p));
 		s = session_transmitting(p);
 		if (s) {
 			verdict = "sealed";
@@ -441,12 +490,16 @@ json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst)
 			problem(why, "refused: %s", mvpn_reason_text(p->error));
 		} else {
 			verdict = "held";
-			problem(why, "there is no session: the first packet is held while the server introduces both ends");
+			problem(why, "there is no session: the first packet is held while the "
+				     "server introduces both ends");
 			if (k->state != KEYD_ONLINE)
-				problem(why, "but this device is %s, so it is dropped after %u s", keyd_state_name(k->state), MVPN_HOLD_S);
+				problem(why, "but this device is %s, so it is dropped after %u s",
+					keyd_state_name(k->state), MVPN_HOLD_S);
 			else if (p->error)
-				problem(why, "the last introduction failed: %s", mvpn_reason_text(p->error));
+				problem(why, "the last introduction failed: %s",
+					mvpn_reason_text(p->error));
 		}
 	}
-	return json_pack("{s:s, s:o, s:o, s:o}", "verdict", verdict, "why", why, "peer", peer, "session", session);
+	return json_pack("{s:s, s:o, s:o, s:o}", "verdict", verdict, "why", why, "peer", peer,
+			 "session", session);
 }

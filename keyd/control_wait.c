@@ -23,7 +23,7 @@ struct ping_run {
 	struct peer *peer;
 	struct loop_timer *timer;
 	unsigned count, sent, received, interval_ms, timeout_ms;
-	uint64_t token;	 /* of the first; each next one adds 1 */
+	uint64_t token; /* of the first; each next one adds 1 */
 	uint64_t since_ms, session_ms;
 	uint64_t sent_ns;
 	bool answered; /* the last one sent */
@@ -48,10 +48,12 @@ static struct peer *peer_arg(struct keyd *k, struct ipc_call *call, json_t *args
 	struct peer *p = what ? peer_find(k, what) : NULL;
 
 	if (!what)
-		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument", "mvpnctl peers lists them", "which peer?");
+		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument", "mvpnctl peers lists them",
+				"which peer?");
 	else if (!p)
 		ipc_reply_error(call, MVPN_EXIT_FAILED, "no-such-peer",
-				"`mvpnctl peers` lists those that the server has told of", "no peer is called or owns %s", what);
+				"`mvpnctl peers` lists those that the server has told of",
+				"no peer is called or owns %s", what);
 	return p;
 }
 
@@ -86,11 +88,13 @@ static void ping_free(struct ping_run *r)
 
 static void ping_done(struct ping_run *r)
 {
-	json_t *body = json_pack("{s:s, s:i, s:i, s:I, s:O}", "peer", peer_label(r->peer), "sent", r->sent, "received",
-				 r->received, "session_ms", (json_int_t)r->session_ms, "replies", r->replies);
+	json_t *body = json_pack("{s:s, s:i, s:i, s:I, s:O}", "peer", peer_label(r->peer), "sent",
+				 r->sent, "received", r->received, "session_ms",
+				 (json_int_t)r->session_ms, "replies", r->replies);
 
 	if (r->received)
-		json_object_set_new(body, "rtt_ms", json_pack("[f,f,f]", r->min, r->sum / r->received, r->max));
+		json_object_set_new(body, "rtt_ms",
+				    json_pack("[f,f,f]", r->min, r->sum / r->received, r->max));
 	else
 		json_object_set_new(body, "exit", json_integer(MVPN_EXIT_UNHEALTHY));
 	ipc_reply_ok(r->call, body);
@@ -119,8 +123,10 @@ static void ping_timer(void *arg)
 	struct ping_run *r = arg;
 
 	if (!r->sent) {
-		ipc_reply_error(r->call, MVPN_EXIT_UNHEALTHY, "no-session", "`mvpnctl doctor` looks for the cause",
-				"no session with %s in %u ms: %s", peer_label(r->peer), r->timeout_ms,
+		ipc_reply_error(r->call, MVPN_EXIT_UNHEALTHY, "no-session",
+				"`mvpnctl doctor` looks for the cause",
+				"no session with %s in %u ms: %s", peer_label(r->peer),
+				r->timeout_ms,
 				r->k->state != KEYD_ONLINE ? "there is no channel to the server"
 				: r->peer->error	   ? mvpn_reason_text(r->peer->error)
 							   : "no answer yet");
@@ -223,7 +229,8 @@ static bool waiter_satisfied(const struct waiter *w)
 		s = session_transmitting(w->peer);
 		return s && s->state == SESSION_ACTIVE && s->epoch > w->epoch;
 	}
-	return w->k->state == KEYD_ONLINE && w->k->prefixes_known && (!w->peer || session_confirmed(w->peer));
+	return w->k->state == KEYD_ONLINE && w->k->prefixes_known &&
+	       (!w->peer || session_confirmed(w->peer));
 }
 
 static void waiter_answer(struct waiter *w)
@@ -242,16 +249,21 @@ static void waiter_timer(void *arg)
 	const char *error = w->k->server_error;
 
 	if (w->rekey || (w->peer && w->k->state == KEYD_ONLINE))
-		ipc_reply_error(w->call, MVPN_EXIT_UNHEALTHY, "timeout", "`mvpnctl peers` shows the last error",
-				"no %ssession with %s in time: %s", w->rekey ? "new " : "confirmed ", peer_label(w->peer),
-				w->peer->error ? mvpn_reason_text(w->peer->error) : "no error so far");
+		ipc_reply_error(
+			w->call, MVPN_EXIT_UNHEALTHY, "timeout",
+			"`mvpnctl peers` shows the last error", "no %ssession with %s in time: %s",
+			w->rekey ? "new " : "confirmed ", peer_label(w->peer),
+			w->peer->error ? mvpn_reason_text(w->peer->error) : "no error so far");
 	else
-		ipc_reply_error(w->call, MVPN_EXIT_UNHEALTHY, "timeout", "`mvpnctl doctor` looks for the cause",
-				"not online in time: %s%s%s", keyd_state_name(w->k->state), error ? ": " : "", error ? error : "");
+		ipc_reply_error(w->call, MVPN_EXIT_UNHEALTHY, "timeout",
+				"`mvpnctl doctor` looks for the cause",
+				"not online in time: %s%s%s", keyd_state_name(w->k->state),
+				error ? ": " : "", error ? error : "");
 	waiter_free(w);
 }
 
-static struct waiter *waiter_new(struct keyd *k, struct ipc_call *call, struct peer *p, unsigned timeout_ms)
+static struct waiter *waiter_new(struct keyd *k, struct ipc_call *call, struct peer *p,
+				 unsigned timeout_ms)
 {
 	struct waiter *w = calloc(1, sizeof(*w));
 
@@ -300,7 +312,9 @@ void control_rekey(struct keyd *k, struct ipc_call *call, json_t *args)
 	r = session_rekey(k, p);
 	if (r && r != -EALREADY) {
 		ipc_reply_error(call, MVPN_EXIT_FAILED, r == -ENOENT ? "no-session" : "offline",
-				r == -ENOENT ? "one is made by the first packet, or by `mvpnctl ping`" : "mvpnctl status",
+				r == -ENOENT
+					? "one is made by the first packet, or by `mvpnctl ping`"
+					: "mvpnctl status",
 				"cannot rekey with %s: %s", peer_label(p),
 				r == -ENOENT	 ? "there is no session"
 				: r == -ENOTCONN ? "no channel to the server"
@@ -352,11 +366,13 @@ void control_session_failed(struct keyd *k, struct peer *p, enum mvpn_reason why
 		next = r->next;
 		if (r->peer != p || r->sent)
 			continue;
-		ipc_reply_error(r->call, why == MVPN_R_DENIED ? MVPN_EXIT_DENIED : MVPN_EXIT_UNHEALTHY, mvpn_reason_name(why),
-				why == MVPN_R_DENIED ? "`mvpnctl server policy test` on the server says which rule"
-						     : "`mvpnctl doctor` looks for the cause here",
-				"no session with %s: %s",
-				peer_label(p), mvpn_reason_text(why));
+		ipc_reply_error(
+			r->call, why == MVPN_R_DENIED ? MVPN_EXIT_DENIED : MVPN_EXIT_UNHEALTHY,
+			mvpn_reason_name(why),
+			why == MVPN_R_DENIED
+				? "`mvpnctl server policy test` on the server says which rule"
+				: "`mvpnctl doctor` looks for the cause here",
+			"no session with %s: %s", peer_label(p), mvpn_reason_text(why));
 		ping_free(r);
 	}
 }
@@ -372,21 +388,24 @@ void control_enrol_done(struct keyd *k, const char *error)
 		return;
 	if (error)
 		ipc_reply_error(call, MVPN_EXIT_FAILED, "enrolment-failed",
-				"a token that is used up or too old is replaced by `mvpnctl server token create`",
+				"a token that is used up or too old is replaced by `mvpnctl server "
+				"token create`",
 				"enrolment failed: %s", error);
 	else
-		ipc_reply_ok(call, json_pack("{s:o, s:s, s:s}", "device", show_device(k), "server", k->id->server, "state",
-					     keyd_state_name(k->state)));
+		ipc_reply_ok(call, json_pack("{s:o, s:s, s:s}", "device", show_device(k), "server",
+					     k->id->server, "state", keyd_state_name(k->state)));
 }
 
 void control_wait_free(struct keyd *k)
 {
 	while (k->pings) {
-		ipc_reply_error(k->pings->call, MVPN_EXIT_UNREACHABLE, "stopping", "", "keyd is stopping");
+		ipc_reply_error(k->pings->call, MVPN_EXIT_UNREACHABLE, "stopping", "",
+				"keyd is stopping");
 		ping_free(k->pings);
 	}
 	while (k->waiters) {
-		ipc_reply_error(k->waiters->call, MVPN_EXIT_UNREACHABLE, "stopping", "", "keyd is stopping");
+		ipc_reply_error(k->waiters->call, MVPN_EXIT_UNREACHABLE, "stopping", "",
+				"keyd is stopping");
 		waiter_free(k->waiters);
 	}
 	control_enrol_done(k, "keyd is stopping");

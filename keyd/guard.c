@@ -19,7 +19,8 @@ struct guard {
 static int guard_prefix(void *arg, const struct mvpn_prefix *p, const char *owner, const char *name)
 {
 	struct guard *g = arg;
-	int r = shim_protect(g->shim, p, MVPN_PEER_NONE, strcmp(owner, "self") ? 0 : MVPN_PROT_LOCAL);
+	int r = shim_protect(g->shim, p, MVPN_PEER_NONE,
+			     strcmp(owner, "self") ? 0 : MVPN_PROT_LOCAL);
 
 	if (!r)
 		g->prefixes++;
@@ -57,10 +58,12 @@ int guard_run(const char *state_dir, const char *pin_dir)
 	shim_config(g.shim, &down);
 	r = peers_kept_each(state_dir, guard_prefix, &g);
 	if (r && r != -ENOENT)
-		log_err("guard: the kept set in %s is damaged or does not fit after %u prefixes: %s", state_dir, g.prefixes,
-			strerror(-r));
+		log_err("guard: the kept set in %s is damaged or does not fit after %u prefixes: "
+			"%s",
+			state_dir, g.prefixes, strerror(-r));
 	attach_kept_each(state_dir, guard_iface, &g);
 	shim_close(g.shim);
-	log_info("guard: %u prefixes protected on %u interfaces until keyd is up", g.prefixes, g.attached);
+	log_info("guard: %u prefixes protected on %u interfaces until keyd is up", g.prefixes,
+		 g.attached);
 	return (r && r != -ENOENT) || g.failed ? MVPN_EXIT_UNHEALTHY : MVPN_EXIT_OK;
 }

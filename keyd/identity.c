@@ -85,7 +85,8 @@ int identity_load(const char *dir, struct identity **ret)
 	if (path && id)
 		r = file_read_secret(path, sizeof(struct identity_file) + 1, &data, &len);
 	if (!r)
-		r = len == sizeof(struct identity_file) ? identity_decode((void *)data, id) : -EBADMSG;
+		r = len == sizeof(struct identity_file) ? identity_decode((void *)data, id)
+							: -EBADMSG;
 	if (data) {
 		sodium_memzero(data, len);
 		free(data);

@@ -32,10 +32,13 @@ int intro_msg_parse(const struct chan_msg *m, uint16_t noise_tlv, struct intro_m
 
 	ret->selectors = chan_tlv_find(m, MVPN_TLV_SELECTORS, &ret->selectors_len);
 	ret->noise = chan_tlv_find(m, noise_tlv, &ret->noise_len);
-	if (!ret->selectors || !ret->noise || !chan_get_bytes(m, MVPN_TLV_SESSION, ret->session, MVPN_ID_LEN) ||
+	if (!ret->selectors || !ret->noise ||
+	    !chan_get_bytes(m, MVPN_TLV_SESSION, ret->session, MVPN_ID_LEN) ||
 	    !chan_get_bytes(m, MVPN_TLV_DEVICE, ret->peer_id, MVPN_ID_LEN) ||
-	    !chan_get_bytes(m, MVPN_TLV_S_PUB, ret->peer_pk, 32) || !chan_get_u64(m, MVPN_TLV_SEQ, &ret->seq) ||
-	    !chan_get_u64(m, MVPN_TLV_BOOT_GEN, &ret->boot_gen) || !chan_get_u32(m, MVPN_TLV_TTL, &ret->ttl_s) ||
+	    !chan_get_bytes(m, MVPN_TLV_S_PUB, ret->peer_pk, 32) ||
+	    !chan_get_u64(m, MVPN_TLV_SEQ, &ret->seq) ||
+	    !chan_get_u64(m, MVPN_TLV_BOOT_GEN, &ret->boot_gen) ||
+	    !chan_get_u32(m, MVPN_TLV_TTL, &ret->ttl_s) ||
 	    !chan_get_bytes(m, MVPN_TLV_ENDPOINT, ep, sizeof(ep)) || !ret->ttl_s ||
 	    intro_selectors_decode(&ret->sel, ret->selectors, ret->selectors_len) ||
 	    !chan_get_bytes(m, MVPN_TLV_PSK, ret->psk, 32))
@@ -45,8 +48,8 @@ int intro_msg_parse(const struct chan_msg *m, uint16_t noise_tlv, struct intro_m
 	return 0;
 }
 
-void intro_pair_fill(struct intro_pair *pair, const struct intro_msg *im, const struct identity *self,
-			    bool initiator)
+void intro_pair_fill(struct intro_pair *pair, const struct intro_msg *im,
+		     const struct identity *self, bool initiator)
 {
 	pair->session_id = im->session;
 	pair->a_id = initiator ? self->device_id : im->peer_id;
@@ -59,7 +62,8 @@ void intro_pair_fill(struct intro_pair *pair, const struct intro_msg *im, const 
 }
 
 /* where the peer is: as the server sees it, with the port that the peer itself has authenticated */
-static struct mvpn_endpoint endpoint_choose(const struct intro_msg *im, const struct intro_keys *keys)
+static struct mvpn_endpoint endpoint_choose(const struct intro_msg *im,
+					    const struct intro_keys *keys)
 {
 	struct mvpn_endpoint e = im->seen;
 
@@ -70,8 +74,8 @@ static struct mvpn_endpoint endpoint_choose(const struct intro_msg *im, const st
 	return e;
 }
 
-int intro_install(struct keyd *k, struct peer *p, const struct intro_msg *im, const struct intro_keys *keys,
-		  uint32_t spi, bool initiator)
+int intro_install(struct keyd *k, struct peer *p, const struct intro_msg *im,
+		  const struct intro_keys *keys, uint32_t spi, bool initiator)
 {
 	struct session_spec spec = {
 		.id = im->session,
@@ -87,7 +91,8 @@ int intro_install(struct keyd *k, struct peer *p, const struct intro_msg *im, co
 	int r = session_install(k, p, &spec, &s);
 
 	if (r)
-		log_err("cannot install the session with %s: %s; is `ulimit -l` (LimitMEMLOCK=) large enough?",
+		log_err("cannot install the session with %s: %s; is `ulimit -l` (LimitMEMLOCK=) "
+			"large enough?",
 			peer_label(p), strerror(-r));
 	return r;
 }
@@ -122,12 +127,14 @@ void intro_pin_check(struct keyd *k, struct peer *p, const uint8_t pk[32])
 		mvpn_fingerprint(was, p->pin);
 		mvpn_fingerprint(is, pk);
 		k->counters[KC_PIN_CHANGED]++;
-		log_err("the key of peer %s has CHANGED from %s to %s: if nobody re-enrolled that device, the server is "
+		log_err("the key of peer %s has CHANGED from %s to %s: if nobody re-enrolled that "
+			"device, the server is "
 			"compromised; compare with `mvpnctl status` on that device",
 			peer_label(p), was, is);
 	}
 	memcpy(p->pin, pk, 32);
 	p->pinned = true;
 	if (pin_append(k->state_dir, p->id, pk))
-		log_ratelimited(LOG_L_WARN, "cannot keep the pin of peer %s in %s", peer_label(p), k->state_dir);
+		log_ratelimited(LOG_L_WARN, "cannot keep the pin of peer %s in %s", peer_label(p),
+				k->state_dir);
 }

@@ -18,13 +18,16 @@ struct intro_msg {
 	struct mvpn_endpoint seen;
 };
 
-int intro_msg_parse(const struct chan_msg *m, uint16_t noise_tlv, struct intro_msg *ret); /* -EPROTO */
-void intro_pair_fill(struct intro_pair *pair, const struct intro_msg *im, const struct identity *self, bool initiator);
+int intro_msg_parse(const struct chan_msg *m, uint16_t noise_tlv,
+		    struct intro_msg *ret); /* -EPROTO */
+void intro_pair_fill(struct intro_pair *pair, const struct intro_msg *im,
+		     const struct identity *self, bool initiator);
 /* `cand` is filled, and borrowed by *ret */
-void intro_describe(struct keyd *k, uint32_t spi, struct mvpn_endpoint cand[MVPN_CANDIDATES_MAX], struct intro_self *ret);
+void intro_describe(struct keyd *k, uint32_t spi, struct mvpn_endpoint cand[MVPN_CANDIDATES_MAX],
+		    struct intro_self *ret);
 /* the session of a handshake that is done; takes over the SPI unless it fails */
-int intro_install(struct keyd *k, struct peer *p, const struct intro_msg *im, const struct intro_keys *keys, uint32_t spi,
-		  bool initiator);
+int intro_install(struct keyd *k, struct peer *p, const struct intro_msg *im,
+		  const struct intro_keys *keys, uint32_t spi, bool initiator);
 /* keys of peers are pinned on first use; a change is told, loudly */
 void intro_pin_check(struct keyd *k, struct peer *p, const uint8_t pk[32]);
 

@@ -113,9 +113,10 @@ static void run_timer(void *arg)
 	struct intro_run *run = arg;
 
 	if (++run->tries >= MVPN_INTRO_TRIES) {
-		log_ratelimited(LOG_L_WARN, "introduction to %s got no answer after %u tries: %s", peer_label(run->p),
-				MVPN_INTRO_TRIES,
-				run->k->state == KEYD_ONLINE ? "the server is silent" : "there is no channel to the server");
+		log_ratelimited(LOG_L_WARN, "introduction to %s got no answer after %u tries: %s",
+				peer_label(run->p), MVPN_INTRO_TRIES,
+				run->k->state == KEYD_ONLINE ? "the server is silent"
+							     : "there is no channel to the server");
 		run_failed(run, MVPN_R_PEER_SILENT, MVPN_INTRO_BACKOFF_S * 1000);
 		return;
 	}
@@ -123,8 +124,8 @@ static void run_timer(void *arg)
 	loop_timer_arm(run->timer, MVPN_INTRO_RETRY_S * 1000);
 }
 
-static int run_start(struct keyd *k, struct peer *p, const struct mvpn_addr *dst, uint8_t proto, uint16_t dport,
-		     const struct session *replaces)
+static int run_start(struct keyd *k, struct peer *p, const struct mvpn_addr *dst, uint8_t proto,
+		     uint16_t dport, const struct session *replaces)
 {
 	struct intro_run *run = k->nintros < MVPN_INTRO_OPEN_MAX ? calloc(1, sizeof(*run)) : NULL;
 	struct mvpn_endpoint cand[MVPN_CANDIDATES_MAX];
@@ -149,8 +150,8 @@ static int run_start(struct keyd *k, struct peer *p, const struct mvpn_addr *dst
 
 	run->spi = kt_spi_alloc(k->kt);
 	if (!run->spi) {
-		log_ratelimited(LOG_L_ERR, "no free SPI: %u sessions; introduction to %s refused", k->nsessions,
-				peer_label(p));
+		log_ratelimited(LOG_L_ERR, "no free SPI: %u sessions; introduction to %s refused",
+				k->nsessions, peer_label(p));
 		goto fail_free;
 	}
 	r = loop_timer_new(k->loop, run_timer, run, &run->timer);
@@ -176,7 +177,8 @@ fail_free:
 	return r;
 }
 
-void session_want(struct keyd *k, struct peer *p, const struct mvpn_addr *dst, uint8_t proto, uint16_t dport)
+void session_want(struct keyd *k, struct peer *p, const struct mvpn_addr *dst, uint8_t proto,
+		  uint16_t dport)
 {
 	uint64_t now = mono_ms();
 	const struct session *newest = p->sessions;
@@ -184,14 +186,17 @@ void session_want(struct keyd *k, struct peer *p, const struct mvpn_addr *dst, u
 	p->wanted_ms = now;
 	if (p->denied_until_ms && now >= p->denied_until_ms)
 		peer_undeny(k, p);
-	if (k->state != KEYD_ONLINE || !k->id || p->intro || p->denied_until_ms || now < p->backoff_until_ms)
+	if (k->state != KEYD_ONLINE || !k->id || p->intro || p->denied_until_ms ||
+	    now < p->backoff_until_ms)
 		return;
 	if (session_transmitting(p)) {
-		dp_flush_held(k->dp, p->index); /* the packet was held just before the session came */
+		dp_flush_held(k->dp,
+			      p->index); /* the packet was held just before the session came */
 		return;
 	}
 	/* the peer has just introduced itself: its first packet lets us transmit */
-	if (newest && newest->state == SESSION_UNCONFIRMED && now < newest->created_ms + MVPN_BUSY_WAIT_S * 1000)
+	if (newest && newest->state == SESSION_UNCONFIRMED &&
+	    now < newest->created_ms + MVPN_BUSY_WAIT_S * 1000)
 		return;
 	run_start(k, p, dst, proto, dport, NULL);
 }
@@ -281,10 +286,12 @@ int introduce_answer(struct keyd *k, const struct chan_msg *m)
 		if (r == -ENOMEM)
 			log_err("no memory for the answer for peer %s", peer_label(p));
 		else
-			log_err("the answer for peer %s does not authenticate (%s): the server or the peer is not who it claims "
+			log_err("the answer for peer %s does not authenticate (%s): the server or "
+				"the peer is not who it claims "
 				"to be",
 				peer_label(p), strerror(-r));
-		run_failed(run, r == -ENOMEM ? MVPN_R_INTERNAL : MVPN_R_BAD_MESSAGE, MVPN_INTRO_BACKOFF_S * 1000);
+		run_failed(run, r == -ENOMEM ? MVPN_R_INTERNAL : MVPN_R_BAD_MESSAGE,
+			   MVPN_INTRO_BACKOFF_S * 1000);
 		goto out;
 	}
 	intro_pin_check(k, p, im.peer_pk);
@@ -331,10 +338,12 @@ int introduce_fail(struct keyd *k, const struct chan_msg *m)
 		run_failed(run, why, 1000); /* it may be reconnecting, like us */
 		break;
 	case MVPN_R_STALE_BOOT:
-		run_failed(run, why, MVPN_WANT_GAP_MS); /* overtaken by news of an end: asked anew */
+		run_failed(run, why,
+			   MVPN_WANT_GAP_MS); /* overtaken by news of an end: asked anew */
 		break;
 	default:
-		log_ratelimited(LOG_L_WARN, "introduction to %s failed: %s", peer_label(p), mvpn_reason_text(why));
+		log_ratelimited(LOG_L_WARN, "introduction to %s failed: %s", peer_label(p),
+				mvpn_reason_text(why));
 		run_failed(run, why, MVPN_INTRO_BACKOFF_S * 1000);
 	}
 	return 0;

@@ -66,7 +66,8 @@ struct peer {
 	char name[MVPN_NAME_MAX_B + 1];
 	uint8_t state; /* enum mvpn_device_state as the server says; 0 unknown */
 	unsigned prefixes;
-	struct mvpn_addr any; /* an address inside one of its prefixes: REQ's destination when no packet names one */
+	struct mvpn_addr
+		any; /* an address inside one of its prefixes: REQ's destination when no packet names one */
 	/* sessions.c */
 	struct session *sessions; /* newest first */
 	struct intro_run *intro;  /* ours, under way */
@@ -75,7 +76,7 @@ struct peer {
 	uint64_t denied_until_ms; /* a refusal is believed until then */
 	uint64_t backoff_until_ms;
 	uint64_t wanted_ms; /* a packet last asked for a session then, and may still be held */
-	unsigned error; /* enum mvpn_reason of the last failed introduction, 0 none */
+	unsigned error;	    /* enum mvpn_reason of the last failed introduction, 0 none */
 	uint8_t pin[32];
 	bool pinned;
 };

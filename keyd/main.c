@@ -41,7 +41,8 @@ struct options {
 };
 
 static const char usage[] =
-	"usage: keyd --state DIR [--config F] [--socket PATH] [--pin DIR] [--check-config] [--guard]\n"
+	"usage: keyd --state DIR [--config F] [--socket PATH] [--pin DIR] [--check-config] "
+	"[--guard]\n"
 	"  --state DIR     identity and what must outlive keyd (default /var/lib/mvpn)\n"
 	"  --config F      configuration (default " CONFIG_DEFAULT ", and keyd.conf.d/*.conf)\n"
 	"  --socket PATH   control socket for mvpnctl (default " MVPN_KEYD_SOCKET ")\n"
@@ -53,10 +54,14 @@ static const char usage[] =
 static int parse(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
-		{"state", required_argument, NULL, 's'}, {"config", required_argument, NULL, 'c'},
-		{"socket", required_argument, NULL, 'S'}, {"pin", required_argument, NULL, 'p'},
-		{"check-config", no_argument, NULL, 'C'}, {"guard", no_argument, NULL, 'g'},
-		{"version", no_argument, NULL, 'V'},	 {"help", no_argument, NULL, 'h'},
+		{"state", required_argument, NULL, 's'},
+		{"config", required_argument, NULL, 'c'},
+		{"socket", required_argument, NULL, 'S'},
+		{"pin", required_argument, NULL, 'p'},
+		{"check-config", no_argument, NULL, 'C'},
+		{"guard", no_argument, NULL, 'g'},
+		{"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
 	int c;
@@ -109,7 +114,8 @@ static void harden(void)
 	prctl(PR_SET_DUMPABLE, 0);
 	umask(077);
 	if (!capng_have_capability(CAPNG_EFFECTIVE, CAP_IPC_LOCK))
-		log_warn("no CAP_IPC_LOCK: keys are locked in memory only up to `ulimit -l`, and sessions beyond that fail");
+		log_warn("no CAP_IPC_LOCK: keys are locked in memory only up to `ulimit -l`, and "
+			 "sessions beyond that fail");
 }
 
 /*
@@ -123,7 +129,8 @@ static int privileges_drop(const struct keyd *k)
 	capng_clear(CAPNG_SELECT_BOTH);
 	/* workers that are added later bind the data port again */
 	if ((k->conf.udp_port < 1024 && capng_update(CAPNG_ADD, all, CAP_NET_BIND_SERVICE)) ||
-	    capng_updatev(CAPNG_ADD, all, CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON, CAP_IPC_LOCK, -1) ||
+	    capng_updatev(CAPNG_ADD, all, CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON,
+			  CAP_IPC_LOCK, -1) ||
 	    capng_apply(CAPNG_SELECT_BOTH) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return -EPERM;
 	return 0;
@@ -156,7 +163,10 @@ static void config_tell(struct keyd *k, bool running)
 	int r = shim_config(k->shim, &c);
 
 	if (r)
-		log_ratelimited(LOG_L_ERR, "cannot write the BPF map `config`: %s; protected traffic will stop", strerror(-r));
+		log_ratelimited(
+			LOG_L_ERR,
+			"cannot write the BPF map `config`: %s; protected traffic will stop",
+			strerror(-r));
 }
 
 static void tick(void *arg)
@@ -195,9 +205,13 @@ static int start_identity(struct keyd *k)
 	int r = identity_load(k->state_dir, &k->id);
 
 	if (r == -EBADMSG)
-		return fail("the identity is damaged; restore it from a backup, or remove it and enrol again:", k->state_dir, r);
+		return fail("the identity is damaged; restore it from a backup, or remove it and "
+			    "enrol again:",
+			    k->state_dir, r);
 	if (r == -EPERM)
-		return fail("the identity must be a file of root's that nobody else may read (chmod 600):", k->state_dir, r);
+		return fail("the identity must be a file of root's that nobody else may read "
+			    "(chmod 600):",
+			    k->state_dir, r);
 	if (r && r != -ENOENT)
 		return fail("cannot read the identity in", k->state_dir, r);
 	r = boot_gen_next(k->state_dir, &k->boot_gen);
@@ -232,8 +246,9 @@ static int start_data_path(struct keyd *k)
 		return fail("key table", NULL, r);
 	r = dp_new(&k->dp, k->kt, &dc);
 	if (r)
-		return fail("cannot start the fast path (tap, UDP port); is another keyd running in this network namespace?", k->conf.tap,
-			    r);
+		return fail("cannot start the fast path (tap, UDP port); is another keyd running "
+			    "in this network namespace?",
+			    k->conf.tap, r);
 	return loop_add(k->loop, dp_event_fd(k->dp), EPOLLIN, dp_ready, k, NULL);
 }
 
@@ -307,7 +322,8 @@ static void on_signal(void *arg, int signo)
 	json_t *changed = json_array();
 
 	if (signo == SIGHUP && conf_reload(arg, changed, &error))
-		log_err("reload: %s; the running configuration stays in force", error ? error : "?");
+		log_err("reload: %s; the running configuration stays in force",
+			error ? error : "?");
 	json_decref(changed);
 	free(error);
 }
@@ -335,7 +351,8 @@ static int prepare(struct keyd *k, const struct options *o)
 		k->conf.pin_dir = strdup(o->pin);
 	}
 	k->state_dir = o->state;
-	log_init("keyd", (const enum log_level[]){LOG_L_ERR, LOG_L_WARN, LOG_L_INFO, LOG_L_DEBUG}[k->conf.log_level]);
+	log_init("keyd", (const enum log_level[]){LOG_L_ERR, LOG_L_WARN, LOG_L_INFO,
+						  LOG_L_DEBUG}[k->conf.log_level]);
 	return 0;
 }
 
@@ -365,7 +382,9 @@ int main(int argc, char **argv)
 	if (!r)
 		r = state_lock(o.state);
 	if (r < 0) {
-		fail(r == -EBUSY ? "another keyd runs with the state directory" : "cannot use the state directory", o.state, r);
+		fail(r == -EBUSY ? "another keyd runs with the state directory"
+				 : "cannot use the state directory",
+		     o.state, r);
 		goto out_conf;
 	}
 	if (o.guard) {
@@ -379,8 +398,8 @@ int main(int argc, char **argv)
 		r = start(&k);
 	if (!r) {
 		sd_notify(0, "READY=1");
-		log_info("keyd %s: %s, boot generation %llu", MVPN_VERSION, k.id ? k.id->name : "not enrolled",
-			 (unsigned long long)k.boot_gen);
+		log_info("keyd %s: %s, boot generation %llu", MVPN_VERSION,
+			 k.id ? k.id->name : "not enrolled", (unsigned long long)k.boot_gen);
 		r = loop_run(k.loop);
 	}
 	stop(&k);

@@ -23,8 +23,8 @@ static void reject(struct keyd *k, const uint8_t session[MVPN_ID_LEN], enum mvpn
 	chan_buf_free(&b);
 }
 
-static enum mvpn_reason accept_offer(struct keyd *k, struct peer *p, const struct chan_msg *m, const struct intro_msg *im,
-				     struct intro_keys *keys)
+static enum mvpn_reason accept_offer(struct keyd *k, struct peer *p, const struct chan_msg *m,
+				     const struct intro_msg *im, struct intro_keys *keys)
 {
 	struct mvpn_endpoint cand[MVPN_CANDIDATES_MAX];
 	struct intro_self self;
@@ -41,7 +41,8 @@ static enum mvpn_reason accept_offer(struct keyd *k, struct peer *p, const struc
 		return MVPN_R_LIMIT;
 	intro_describe(k, spi, cand, &self);
 	intro_pair_fill(&pair, im, k->id, false);
-	r = intro_b_accept(req, req_len, im->noise, im->noise_len, &pair, &self, msg2, &msg2_len, keys);
+	r = intro_b_accept(req, req_len, im->noise, im->noise_len, &pair, &self, msg2, &msg2_len,
+			   keys);
 	if (r) {
 		kt_spi_free(k->kt, spi);
 		return r == -EPROTONOSUPPORT ? MVPN_R_NO_SUITE : MVPN_R_BAD_MESSAGE;

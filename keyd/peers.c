@@ -70,7 +70,8 @@ struct peer *peer_ensure(struct keyd *k, const uint8_t id[MVPN_ID_LEN])
 	if (!p)
 		goto fail;
 	memcpy(p->id, id, MVPN_ID_LEN);
-	p->index = k->npeers + 1; /* peers are never forgotten in one life of keyd: indices are dense */
+	p->index = k->npeers +
+		   1; /* peers are never forgotten in one life of keyd: indices are dense */
 	if (!kt_peer_get(k->kt, p->index) || !tsearch(p, &k->peers_by_id, by_id))
 		goto fail;
 	k->peers[p->index] = p;
@@ -78,8 +79,10 @@ struct peer *peer_ensure(struct keyd *k, const uint8_t id[MVPN_ID_LEN])
 	return p;
 fail:
 	free(p);
-	log_ratelimited(LOG_L_ERR, "cannot take up another peer (%u known, limit %u): its prefixes are dropped",
-			k->npeers, MVPN_PEERS_MAX - 1);
+	log_ratelimited(
+		LOG_L_ERR,
+		"cannot take up another peer (%u known, limit %u): its prefixes are dropped",
+		k->npeers, MVPN_PEERS_MAX - 1);
 	return NULL;
 }
 
@@ -97,7 +100,8 @@ struct peer *peer_find(struct keyd *k, const char *what)
 
 	/* a device that was enrolled anew has the name of its dead predecessor */
 	for (i = 1; i <= k->npeers; i++)
-		if (!strcmp(k->peers[i]->name, what) && (!found || found->state == MVPN_DEV_REVOKED))
+		if (!strcmp(k->peers[i]->name, what) &&
+		    (!found || found->state == MVPN_DEV_REVOKED))
 			found = k->peers[i];
 	if (found)
 		return found;
@@ -131,13 +135,16 @@ static void protect_cover(struct keyd *k, const struct mvpn_prefix *p)
 	k->prefixes_overflow = true;
 	k->counters[KC_MAP_FULL]++;
 	if (r) {
-		log_err("%s is NOT protected, it passes in CLEAR: the BPF map `protected` takes nothing more: %s",
+		log_err("%s is NOT protected, it passes in CLEAR: the BPF map `protected` takes "
+			"nothing more: %s",
 			mvpn_prefix_str(p, text), strerror(-r));
 		return;
 	}
 	log_ratelimited(LOG_L_ERR,
-			"more protected prefixes than max_prefixes=%llu: %s has no entry of its own, so all of %s is "
-			"dropped; raise [limits] max_prefixes in keyd.conf or protect fewer, wider prefixes",
+			"more protected prefixes than max_prefixes=%llu: %s has no entry of its "
+			"own, so all of %s is "
+			"dropped; raise [limits] max_prefixes in keyd.conf or protect fewer, wider "
+			"prefixes",
 			(unsigned long long)k->conf.max_prefixes, mvpn_prefix_str(p, text),
 			mvpn_prefix_str(&cover, wide));
 }
@@ -148,7 +155,8 @@ static void protect_one(struct keyd *k, const struct mvpn_prefix *p, uint32_t ow
 	int r = -ENOSPC;
 
 	if (count <= k->conf.max_prefixes)
-		r = shim_protect(k->shim, p, self ? MVPN_PEER_NONE : owner, self ? MVPN_PROT_LOCAL : 0);
+		r = shim_protect(k->shim, p, self ? MVPN_PEER_NONE : owner,
+				 self ? MVPN_PROT_LOCAL : 0);
 	if (r)
 		protect_cover(k, p);
 }
@@ -213,7 +221,8 @@ static int publish(struct keyd *k)
 			r = kt_set_prefixes(k->kt, c.out); /* takes it, or frees it */
 	}
 	if (r)
-		log_err("cannot publish %u protected prefixes to the fast path: %s; the old set stays in force",
+		log_err("cannot publish %u protected prefixes to the fast path: %s; the old set "
+			"stays in force",
 			lpm_count(k->prefixes), strerror(-r));
 	return r;
 }
@@ -256,7 +265,8 @@ static int kept_line(void *arg, const struct mvpn_prefix *p, uint32_t owner)
 		strcpy(id, "self");
 	else if (peer)
 		mvpn_hex(id, peer->id, MVPN_ID_LEN);
-	return fprintf(c->f, "%s %s %s\n", mvpn_prefix_str(p, text), id, peer ? peer_label(peer) : "-") < 0;
+	return fprintf(c->f, "%s %s %s\n", mvpn_prefix_str(p, text), id,
+		       peer ? peer_label(peer) : "-") < 0;
 }
 
 void peers_save(struct keyd *k)
@@ -274,7 +284,8 @@ void peers_save(struct keyd *k)
 	if (!r)
 		r = file_replace(path, text, len, 0600);
 	if (r)
-		log_err("cannot keep the protected prefixes in %s/" KEPT_FILE ": %s; after a reboot the guard would protect an "
+		log_err("cannot keep the protected prefixes in %s/" KEPT_FILE
+			": %s; after a reboot the guard would protect an "
 			"older set until keyd is connected",
 			k->state_dir, strerror(-r));
 	free(text);
@@ -287,7 +298,8 @@ static void save_timer(void *arg)
 }
 
 int peers_kept_each(const char *state_dir,
-		    int (*fn)(void *arg, const struct mvpn_prefix *p, const char *owner, const char *name),
+		    int (*fn)(void *arg, const struct mvpn_prefix *p, const char *owner,
+			      const char *name),
 		    void *arg)
 {
 	char *path = path_join(state_dir, KEPT_FILE), *text = NULL, *line, *save = NULL, *field;
@@ -299,7 +311,8 @@ int peers_kept_each(const char *state_dir,
 		return -ENOMEM;
 	r = file_read(path, KEPT_MAX, &text, &len);
 	free(path);
-	for (line = r ? NULL : strtok_r(text, "\n", &save); line && !r; line = strtok_r(NULL, "\n", &save)) {
+	for (line = r ? NULL : strtok_r(text, "\n", &save); line && !r;
+	     line = strtok_r(NULL, "\n", &save)) {
 		char *prefix = strtok_r(line, " ", &field), *owner = strtok_r(NULL, " ", &field);
 		char *name = strtok_r(NULL, " ", &field);
 
@@ -364,7 +377,8 @@ int peers_init(struct keyd *k)
 		return r;
 	r = peers_kept_each(k->state_dir, kept_load, k);
 	if (r && r != -ENOENT)
-		log_err("%s/" KEPT_FILE " is damaged (%s): what the pinned maps protect stays protected, the rest when the "
+		log_err("%s/" KEPT_FILE " is damaged (%s): what the pinned maps protect stays "
+					"protected, the rest when the "
 			"server is reached",
 			k->state_dir, strerror(-r));
 	r = shim_protected_each(k->shim, orphan, k);
@@ -373,7 +387,8 @@ int peers_init(struct keyd *k)
 	lpm_each(k->prefixes, sync_add, &c);
 	r = pin_load(k->state_dir, pin_seen, k);
 	if (r)
-		log_err("cannot read the pinned keys in %s (%s): a changed key of a peer would not be noticed now",
+		log_err("cannot read the pinned keys in %s (%s): a changed key of a peer would not "
+			"be noticed now",
 			k->state_dir, strerror(-r));
 	recount(k);
 	return publish(k);

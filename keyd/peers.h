@@ -19,7 +19,8 @@ const char *peer_label(const struct peer *p); /* its name, or "?" */
 int peers_message(struct keyd *k, const struct chan_msg *m);
 /* the set as it was last kept, for `--guard`: calls fn for each; -ENOENT when nothing was kept */
 int peers_kept_each(const char *state_dir,
-		    int (*fn)(void *arg, const struct mvpn_prefix *p, const char *owner, const char *name),
+		    int (*fn)(void *arg, const struct mvpn_prefix *p, const char *owner,
+			      const char *name),
 		    void *arg);
 void peers_save(struct keyd *k); /* now */
 

@@ -36,7 +36,8 @@ static void unref(struct resolve *r)
 static void *look_up(void *arg)
 {
 	struct resolve *r = arg;
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG}, *list = NULL, *ai;
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG},
+			*list = NULL, *ai;
 
 	r->error = getaddrinfo(r->host, r->port, &hints, &list);
 	for (ai = list; ai && r->n < RESOLVE_MAX; ai = ai->ai_next)
@@ -75,7 +76,8 @@ static int split(struct resolve *r, const char *where, uint16_t default_port)
 	return 0;
 }
 
-int resolve_start(struct resolve **ret, struct loop *l, const char *where, uint16_t default_port, resolve_fn *fn, void *arg)
+int resolve_start(struct resolve **ret, struct loop *l, const char *where, uint16_t default_port,
+		  resolve_fn *fn, void *arg)
 {
 	struct resolve *r = calloc(1, sizeof(*r));
 	pthread_attr_t attr;

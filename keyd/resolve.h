@@ -12,7 +12,8 @@
 typedef void resolve_fn(void *arg, const struct mvpn_endpoint *list, unsigned n, const char *error);
 
 struct resolve;
-int resolve_start(struct resolve **ret, struct loop *l, const char *where, uint16_t default_port, resolve_fn *fn, void *arg);
+int resolve_start(struct resolve **ret, struct loop *l, const char *where, uint16_t default_port,
+		  resolve_fn *fn, void *arg);
 void resolve_cancel(struct resolve *r); /* NULL is fine; fn will not be called */
 
 #endif

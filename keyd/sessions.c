@@ -78,8 +78,8 @@ static void set_endpoint(struct keyd *k, struct peer *p, const struct mvpn_endpo
 	if (r) {
 		/* no route now: the UDP wire will say so packet by packet, and a route change resolves it anew */
 		e.to = *to;
-		log_ratelimited(LOG_L_WARN, "no route to %s of peer %s: %s", mvpn_endpoint_str(to, text),
-				peer_label(p), strerror(-r));
+		log_ratelimited(LOG_L_WARN, "no route to %s of peer %s: %s",
+				mvpn_endpoint_str(to, text), peer_label(p), strerror(-r));
 	}
 	r = kt_peer_set_endpoint(k->kt, p->index, &e);
 	if (r)
@@ -137,14 +137,16 @@ static void session_timer(void *arg)
 	}
 	if (s->state == SESSION_UNCONFIRMED) {
 		if (now >= s->created_ms + MVPN_UNCONFIRMED_S * 1000) {
-			log_warn("session with %s was never used by the peer in %u s: dropped; are UDP packets to %s's data "
+			log_warn("session with %s was never used by the peer in %u s: dropped; are "
+				 "UDP packets to %s's data "
 				 "port passing?",
 				 peer_label(s->peer), MVPN_UNCONFIRMED_S, peer_label(s->peer));
 			s->peer->error = MVPN_R_PEER_SILENT;
 			session_drop(s, MVPN_R_PEER_SILENT, true);
 			return;
 		}
-		if (s->initiator && s->confirms < CONFIRMS && now >= s->created_ms + confirm_at_ms[s->confirms]) {
+		if (s->initiator && s->confirms < CONFIRMS &&
+		    now >= s->created_ms + confirm_at_ms[s->confirms]) {
 			s->confirms++;
 			dp_send_ctrl(k->dp, s->rx_spi, MVPN_CTRL_CONFIRM, 0, 0);
 		}
@@ -152,7 +154,8 @@ static void session_timer(void *arg)
 	if (s->state == SESSION_ACTIVE && now >= s->rekey_ms) {
 		/* without a channel or while the peer is away, try again shortly; end_ms is the limit */
 		session_rekey(k, s->peer);
-		s->rekey_ms = now + MVPN_INTRO_TRIES * MVPN_INTRO_RETRY_S * 1000 + MVPN_INTRO_BACKOFF_S * 1000;
+		s->rekey_ms = now + MVPN_INTRO_TRIES * MVPN_INTRO_RETRY_S * 1000 +
+			      MVPN_INTRO_BACKOFF_S * 1000;
 	}
 	arm(s);
 }
@@ -239,7 +242,8 @@ static void confirmed(struct session *s)
 
 /* ---- install and drop ---- */
 
-int session_install(struct keyd *k, struct peer *p, const struct session_spec *spec, struct session **ret)
+int session_install(struct keyd *k, struct peer *p, const struct session_spec *spec,
+		    struct session **ret)
 {
 	const struct intro_selectors *sel = spec->selectors;
 	const struct mvpn_prefix *local = spec->initiator ? sel->a : sel->b;
@@ -251,8 +255,8 @@ int session_install(struct keyd *k, struct peer *p, const struct session_spec *s
 		return r;
 	r = loop_timer_new(k->loop, session_timer, s, &s->timer);
 	if (!r)
-		r = kt_session_new(k->kt, &s->kt, spec->id, p->index, spec->rx_spi, spec->keys, local,
-				   spec->initiator ? sel->na : sel->nb, remote,
+		r = kt_session_new(k->kt, &s->kt, spec->id, p->index, spec->rx_spi, spec->keys,
+				   local, spec->initiator ? sel->na : sel->nb, remote,
 				   spec->initiator ? sel->nb : sel->na);
 	if (r) {
 		loop_timer_free(s->timer);
@@ -370,7 +374,8 @@ void sessions_dp_event(struct keyd *k, const struct dp_event *e)
 		break;
 	case DP_EV_ENDPOINT:
 		if (s && s == session_transmitting(s->peer)) {
-			log_info("peer %s has moved to %s", peer_label(s->peer), mvpn_endpoint_str(&e->from, text));
+			log_info("peer %s has moved to %s", peer_label(s->peer),
+				 mvpn_endpoint_str(&e->from, text));
 			set_endpoint(k, s->peer, &e->from);
 		}
 		break;
@@ -437,7 +442,8 @@ void sessions_tick(struct keyd *k)
 		woken(k);
 	if (!k->nsessions || now < k->server_heard_ms + k->max_offline_s * 1000ULL)
 		return;
-	log_err("the server has not been heard for %u s: %u sessions dropped; protected traffic stops until it is reachable "
+	log_err("the server has not been heard for %u s: %u sessions dropped; protected traffic "
+		"stops until it is reachable "
 		"again",
 		k->max_offline_s, k->nsessions);
 	k->counters[KC_SESSIONS_DROPPED_OFFLINE] += k->nsessions;

@@ -42,7 +42,8 @@ struct session_spec {
 	const struct intro_selectors *selectors;
 	struct mvpn_endpoint endpoint;
 };
-int session_install(struct keyd *k, struct peer *p, const struct session_spec *spec, struct session **ret);
+int session_install(struct keyd *k, struct peer *p, const struct session_spec *spec,
+		    struct session **ret);
 /* taken out at both tables; `tell` says so to the server */
 void session_drop(struct session *s, enum mvpn_reason why, bool tell);
 void sessions_drop_peer(struct keyd *k, struct peer *p, enum mvpn_reason why, bool tell);
@@ -57,15 +58,17 @@ void sessions_prefixes_changed(struct keyd *k);
 
 /* ---- introduce.c ---- */
 /* a packet (or the operator) wants to reach the peer; dst NULL: any of its addresses */
-void session_want(struct keyd *k, struct peer *p, const struct mvpn_addr *dst, uint8_t proto, uint16_t dport);
-void session_want_again(struct keyd *k, struct peer *p); /* each second, while a packet may be held */
+void session_want(struct keyd *k, struct peer *p, const struct mvpn_addr *dst, uint8_t proto,
+		  uint16_t dport);
+void session_want_again(struct keyd *k,
+			struct peer *p); /* each second, while a packet may be held */
 /* make the next epoch; -EALREADY one is under way, -ENOTCONN no channel, -ENOENT no session */
 int session_rekey(struct keyd *k, struct peer *p);
 /* messages of the channel; -EPROTO: malformed, close the channel */
 int introduce_answer(struct keyd *k, const struct chan_msg *m);
 int introduce_fail(struct keyd *k, const struct chan_msg *m);
-void introduce_abort(struct keyd *k, struct peer *p);		    /* ours with p, silently */
-void introduce_resume(struct keyd *k);	 /* the channel is back: requests under way are repeated */
+void introduce_abort(struct keyd *k, struct peer *p); /* ours with p, silently */
+void introduce_resume(struct keyd *k); /* the channel is back: requests under way are repeated */
 void sessions_policy_changed(struct keyd *k); /* refusals are forgotten */
 void peer_deny(struct keyd *k, struct peer *p, enum mvpn_reason why);
 void peer_undeny(struct keyd *k, struct peer *p);
