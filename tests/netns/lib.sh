@@ -34,6 +34,7 @@ TMP=
 PIN=/sys/fs/bpf/$P
 CHAN_PORT=7468
 DATA_PORT=7469
+QUEUES=1 # of each eth0
 WIRE=${1:-udp} # the runner's argument: which wire a case is about
 export PATH=$PATH:/usr/sbin:/sbin LC_ALL=C
 # Leak checking needs ptrace, which a process without core dumps refuses: the unit tests do that part.
@@ -189,7 +190,8 @@ host_add() {
 	on "$h" sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 \
 		net.ipv6.conf.all.accept_ra=0 net.ipv6.conf.default.accept_ra=0
 	ip -n "$ns" link set lo up
-	ip -n "$ns" link add eth0 type veth peer name "$h" netns "$P-sw"
+	ip -n "$ns" link add eth0 numrxqueues "$QUEUES" numtxqueues "$QUEUES" type veth \
+		peer name "$h" numrxqueues "$QUEUES" numtxqueues "$QUEUES" netns "$P-sw"
 	ip -n "$P-sw" link set dev "$h" master br0 up
 	ip -n "$ns" addr add "${ADDR4[$h]}/24" dev eth0
 	ip -n "$ns" addr add "${ADDR6[$h]}/64" dev eth0 nodad

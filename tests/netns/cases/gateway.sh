@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash
+# A prefix behind b: "protect ... via b" makes b its gateway. a reaches the host behind it sealed as far as b, and what claims to
+# come from there in clear is dropped.
+# wires: udp xdp
+# shellcheck source=tests/netns/lib.sh
+source "$(dirname "$0")/../lib.sh"
+
+net_up
+ip netns add "$P-d"
+HOSTS+=(d)
+ip -n "$P-d" link set lo up
+ip -n "$P-d" link add eth0 type veth peer name eth1 netns "$P-b"
+ip -n "$P-d" addr add 10.9.0.2/24 dev eth0
+ip -n "$P-d" link set eth0 up
+ip -n "$P-b" addr add 10.9.0.1/24 dev eth1
+ip -n "$P-b" link set eth1 up
+on b sysctl -qw net.ipv4.ip_forward=1
+ip -n "$P-d" route add default via 10.9.0.1
+ip -n "$P-a" route add 10.9.0.0/24 via "${ADDR4[b]}"
+ADDR4[d]=10.9.0.2
+policy 'allow a -> b
+protect 10.9.0.0/24 via b'
+for h in a b; do
+	wait_for 10 "the prefix on $h" protects $h 5
+	wait_for 10 "new policy on $h" same_rev $h
+done
+capture_start wire a
+ping4 a d -c 2 -i 0.1 || fail "a does not reach d"
+ping4 d a -c 2 -i 0.1 || fail "d does not reach a"
+copy a d tcp 4 1000000
+copy d a tcp 4 1000000
+ping4 a b -c 1
+capture_stop wire
+assert_no_plaintext wire "${CANARY:0:12}"
+(($(packets wire "net 10.9.0.0/24 and not arp") == 0)) || fail "packets of d are on the wire in clear"
+mac=$(ip -n "$P-a" -j link show eth0 | jq -r '.[0].address')
+before=$(counter a shim ingress_clear)
+on sw "$POKE" spoof a "$mac" 10.9.0.2 "${ADDR4[a]}" 3 SPOOFED
+dropped() { (($(counter a shim ingress_clear) == before + 3)); }
+wait_for 5 "counted spoofs" dropped
+assert_no_leak a b

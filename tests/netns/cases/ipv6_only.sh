@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash
+# A network that has IPv6 only: channel, sealed packets and what is in them.
+# wires: udp xdp
+# shellcheck source=tests/netns/lib.sh
+source "$(dirname "$0")/../lib.sh"
+
+topo_up server a b c
+for h in server a b c; do
+	ip -n "$P-$h" addr del "${ADDR4[$h]}/24" dev eth0
+done
+server_start
+for h in a b; do
+	host_start $h
+	srvj token create --address "${ADDR6[$h]}" --server "[${ADDR6[server]}]:$CHAN_PORT" | jq -r .token >"$TMP/token"
+	ctl $h enroll --token-file "$TMP/token" --name $h >/dev/null || fail "enrolment of $h over IPv6"
+	attach $h
+done
+policy 'allow a -> b'
+for h in a b; do
+	wait_for 10 "both addresses on $h" protects $h 2
+	wait_for 10 "new policy on $h" same_rev $h
+done
+capture_start wire a
+ping6 a b -c 2 -i 0.1
+copy a b tcp 6 2000000
+copy b a tcp 6 2000000
+copy a b udp 6 60000
+# the first ones tell each end what fits
+ping6 a b -c 4 -i 0.1 -s 4000
+ping6 a c -c 1
+capture_stop wire
+assert_no_plaintext wire "${CANARY:0:12}"
+(($(packets wire "ip6 and udp port $DATA_PORT") > 50)) || fail "nothing sealed over IPv6"
+assert_no_leak a b
