@@ -145,7 +145,8 @@ main() {
 
 	title "1  A network"
 	setup
-	trap 'printf "%s\n  interrupted: cleaning up\n" "$PLAIN"; exit 130' INT
+	exec {SCREEN}>&1
+	trap 'printf "%s\n  interrupted: cleaning up\n" "$PLAIN" >&"$SCREEN"; exit 130' INT
 	step "switch and four hosts"
 	topo_up server a b c
 	done_

@@ -140,7 +140,7 @@ show_logs() {
 	done
 } >&2
 
-wait_tick() { read -r -t 0.02 <> <(:) || true; }
+wait_tick() { sleep 0.02; }
 
 # wait_for SECONDS WHAT COMMAND…: until the command succeeds
 wait_for() {

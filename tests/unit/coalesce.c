@@ -300,6 +300,28 @@ static void full(void **state)
 	assert_int_equal(total, 138800);
 }
 
+/*
+ * Little payload, so the next packet's room begins inside the headers of the first. Its ports are
+ * what an IPv4 header begins with: were they compared with what lies there now, they would match.
+ */
+static void headers_are_compared_as_they_came(void **state)
+{
+	struct inner first = {INNER_UDP, .payload = 20}, i = first;
+
+	i.sport = 0x4500;
+	i.dport = 20 + 8 + 20;
+	i.id++;
+	feed(&first, true);
+	feed(&i, true);
+	coalesce_flush(&c);
+	assert_int_equal(nout, 2);
+	for (unsigned n = 0; n < 2; n++) {
+		assert_int_equal(out[n].len, 48);
+		assert_null(inner_fault(out[n].data, 48, true));
+	}
+	assert_int_equal(get16(out[0].data + 20) + get16(out[1].data + 20), first.sport + i.sport);
+}
+
 static void udp_without_kernel_support(void **state)
 {
 	struct inner i = {INNER_UDP, .payload = 1000};
@@ -321,6 +343,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(ipv4_identification, setup, teardown),
 		cmocka_unit_test_setup_teardown(many_flows, setup, teardown),
 		cmocka_unit_test_setup_teardown(full, setup, teardown),
+		cmocka_unit_test_setup_teardown(headers_are_compared_as_they_came, setup, teardown),
 		cmocka_unit_test_setup_teardown(udp_without_kernel_support, setup, teardown),
 	};
 

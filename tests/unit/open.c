@@ -30,6 +30,23 @@ static void tampered_and_replayed_are_refused(void **state)
 	assert_int_equal(counter(&b, DP_C_RX_SHORT), 1);
 }
 
+/* bits that a later version may give a meaning */
+static void lane_bits_that_must_be_zero(void **state)
+{
+	struct virtio_net_hdr h;
+
+	send_small(&a);
+	for (unsigned bit = 0x10; bit <= 0x40; bit <<= 1) {
+		a.wire.data[0][1] ^= bit;
+		deliver_one(&a, &b, 0);
+		a.wire.data[0][1] ^= bit;
+	}
+	assert_int_equal(counter(&b, DP_C_RX_BAD_TYPE), 3);
+	assert_int_equal(counter(&b, DP_C_RX_AUTH_FAIL), 0);
+	deliver(&a, &b);
+	assert_true(stack(&b, &h));
+}
+
 /* a peer that sends from an address that is not its own, or to one that is not ours */
 static void crypto_routing(void **state)
 {
@@ -168,6 +185,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(tampered_and_replayed_are_refused),
+		T(lane_bits_that_must_be_zero),
 		T(crypto_routing),
 		T(generations),
 		T(lost_generations),

@@ -80,6 +80,22 @@ static void held_until_there_is_a_session(void **state)
 	assert_true(stack(&b, &h));
 }
 
+/* what waits for one peer is not sent to it when the prefix has become another's */
+static void held_for_the_owner_alone(void **state)
+{
+	struct lpm *lpm;
+
+	kt_session_disarm_tx(a.kt, a.s);
+	send_small(&a);
+	assert_int_equal(lpm_new(&lpm), 0);
+	assert_int_equal(kt_set_prefixes(a.kt, lpm), 0);
+	kt_session_arm_tx(a.kt, a.s);
+	seal_flush_held(a.w, PEER_B);
+	assert_int_equal(a.wire.n, 0);
+	assert_int_equal(hold_count(a.w->hold), 0);
+	assert_int_equal(counter(&a, DP_C_DROP_NO_PEER), 1);
+}
+
 /* a worker without a lane of its own must not use another's */
 static void no_lane_no_packet(void **state)
 {
@@ -141,6 +157,42 @@ static void too_big_is_answered(void **state)
 	assert_int_equal(counter(&a, DP_C_DROP_TOO_BIG), 2);
 }
 
+/* RFC 4443 §2.4(e): never about an error, a redirect or a multicast, also behind extension headers */
+static void icmp_is_not_answered_to_all(void **state)
+{
+	static const struct {
+		uint8_t next, ext_next, type, dst;
+		uint16_t frag;
+		bool answered;
+	} t[] = {
+		{IPPROTO_UDP, 0, 1, 0xfd, 0, true},
+		{IPPROTO_UDP, 0, 1, 0xff, 0, false},
+		{IPPROTO_ICMPV6, 0, 128, 0xfd, 0, true},
+		{IPPROTO_ICMPV6, 0, 1, 0xfd, 0, false},
+		{IPPROTO_ICMPV6, 0, 137, 0xfd, 0, false},
+		{IPPROTO_DSTOPTS, IPPROTO_ICMPV6, 128, 0xfd, 0, true},
+		{IPPROTO_DSTOPTS, IPPROTO_ICMPV6, 2, 0xfd, 0, false},
+		{IPPROTO_FRAGMENT, IPPROTO_UDP, 0, 0xfd, 1, true},
+		{IPPROTO_FRAGMENT, IPPROTO_UDP, 0, 0xfd, 8, false},
+		{IPPROTO_FRAGMENT, IPPROTO_ICMPV6, 1, 0xfd, 1, false},
+	};
+	static uint8_t out[ICMP_ERROR_MAX_B];
+
+	for (unsigned i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		uint8_t d[80] = {0x60, [IP6_NEXT] = t[i].next, [IP6_SRC] = 0xfd};
+		bool ext = t[i].next == IPPROTO_DSTOPTS || t[i].next == IPPROTO_FRAGMENT;
+		struct packet p;
+
+		put16(d + IP6_LEN, 40);
+		d[IP6_DST] = t[i].dst;
+		d[40] = ext ? t[i].ext_next : t[i].type;
+		put16(d + 42, t[i].frag);
+		d[48] = t[i].type;
+		assert_int_equal(packet_parse(&p, d, sizeof(d)), 0);
+		assert_int_equal(icmp_error(out, &p, ICMP_E_TOO_BIG, 1400) > 0, t[i].answered);
+	}
+}
+
 static void nobodys_and_malformed(void **state)
 {
 	struct virtio_net_hdr h = {0};
@@ -166,9 +218,11 @@ int main(void)
 		T(nothing_of_it_is_readable),
 		T(generation_by_packets_and_its_end),
 		T(held_until_there_is_a_session),
+		T(held_for_the_owner_alone),
 		T(no_lane_no_packet),
 		T(refused_is_answered),
 		T(too_big_is_answered),
+		T(icmp_is_not_answered_to_all),
 		T(nobodys_and_malformed),
 	};
 

@@ -120,6 +120,38 @@ static void what_may_not_be_cut_is_refused(void **state)
 	assert_int_equal(segment_start(&s, &p, &h, 1440), -EMSGSIZE);
 }
 
+/*
+ * Cutting makes new checksums: it must neither heal a damaged segment nor break a signed one.
+ * Without DF such a one goes in fragments.
+ */
+static void tcp_that_cutting_would_change(void **state)
+{
+	struct inner i = {INNER_TCP, .payload = 1448};
+	struct virtio_net_hdr none = {0}, h;
+	struct segmenter s;
+	struct packet p;
+
+	prepare(&i, false, &p);
+	super[p.headers + 700] ^= 1;
+	assert_int_equal(segment_start(&s, &p, &none, 1440), -EMSGSIZE);
+	i.frag = 0;
+	prepare(&i, false, &p);
+	super[p.headers + 700] ^= 1;
+	assert_int_equal(segment_start(&s, &p, &none, 1440), 0);
+	assert_int_equal(s.mode, SEGMENT_FRAGMENTS);
+
+	i.frag = IP4_DF;
+	i.tcp_options = 20;
+	h = inner_vnet(&i, VIRTIO_NET_HDR_GSO_NONE, 0);
+	for (unsigned kind = 18; kind < 21; kind++) {
+		prepare(&i, true, &p);
+		memset(super + 40, 1, 20);
+		super[42] = (uint8_t)kind;
+		super[43] = 18;
+		assert_int_equal(segment_start(&s, &p, &h, 1440), kind == 19 ? -EMSGSIZE : 0);
+	}
+}
+
 static void udp_super_packets_keep_their_boundaries(void **state)
 {
 	for (unsigned v6 = 0; v6 < 2; v6++) {
@@ -183,6 +215,12 @@ static void odd_partial_checksum_is_finished(void **state)
 	assert_true(segment_next(&s, &g));
 	assert_false(g.partial);
 	assert_int_equal(inner_sum(super + 24, len - 24, 0), 0xffff);
+
+	/* UDP behind an IPv6 extension header looks the same, and a zero means none there */
+	memset(super + 24, 0, len - 24);
+	super[30] = super[31] = 0xff;
+	assert_int_equal(segment_start(&s, &p, &h, 1440), 0);
+	assert_int_equal(get16(super + 32), 0xffff);
 
 	h.csum_start = (uint16_t)len;
 	assert_int_equal(segment_start(&s, &p, &h, 1440), -EINVAL);
@@ -275,6 +313,7 @@ int main(void)
 		cmocka_unit_test(tcp_with_ip_options_and_ecn_type),
 		cmocka_unit_test(tcp_too_big_without_gso),
 		cmocka_unit_test(what_may_not_be_cut_is_refused),
+		cmocka_unit_test(tcp_that_cutting_would_change),
 		cmocka_unit_test(udp_super_packets_keep_their_boundaries),
 		cmocka_unit_test(whole_packets_pass),
 		cmocka_unit_test(odd_partial_checksum_is_finished),
