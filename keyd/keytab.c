@@ -347,7 +347,7 @@ int kt_session_new(struct keytab *kt, struct kt_session **ret, const uint8_t id[
 	    k->rx_lanes > MVPN_LANES_MAX || nlocal > MVPN_SELECTORS_MAX ||
 	    nremote > MVPN_SELECTORS_MAX)
 		return -EINVAL;
-	if (k->suite != MVPN_CHACHA20_POLY1305 && !(aead_suites() & 1 << (k->suite - 1)))
+	if (k->suite < 1 || k->suite > 16 || !(aead_suites() & 1u << (k->suite - 1)))
 		return -ENOTSUP;
 	p = kt_peer_get(kt, peer);
 	b = calloc(1, sizeof(*b));

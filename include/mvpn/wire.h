@@ -39,6 +39,7 @@ enum mvpn_type {
  * left the rest to its NIC). AEAD has protected the bytes; the receiver hands it on as VIRTIO_NET_HDR_F_NEEDS_CSUM.
  */
 #define MVPN_F_CSUM_PARTIAL 0x80
+#define MVPN_LANE_ZERO 0x70 /* kept for later versions: refused when set */
 
 struct mvpn_hdr {
 	mvpn_u8 type;

@@ -99,7 +99,12 @@ uint8_t *coalesce_room(struct coalescer *c, size_t len)
 {
 	struct coalesce_slot *s = c->last;
 
-	if (s && len > s->headers && s->len + len - s->headers <= PACKET_MAX_B) {
+	/*
+	 * with less payload than headers, these would lie over the flow's own, which they are
+	 * compared with
+	 */
+	if (s && s->len >= 2u * s->headers && len > s->headers &&
+	    s->len + len - s->headers <= PACKET_MAX_B) {
 		c->where = s;
 		memcpy(c->saved, s->data + s->len - s->headers, s->headers);
 		return s->data + s->len - s->headers;

@@ -4,6 +4,26 @@
 #define ICMP4_QUOTE_MAX 548  /* RFC 1812 §4.3.2.3: the whole error in 576 bytes */
 #define ICMP6_QUOTE_MAX 1232 /* RFC 4443 §2.4(c): in 1280 */
 #define ICMP_TTL 64
+#define ICMP6_REDIRECT 137
+
+/* an error itself, or a redirect; also when that cannot be known */
+static bool icmp6_error(const struct packet *p)
+{
+	unsigned next = p->proto, at = p->l4;
+
+	while (next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS ||
+	       next == IPPROTO_FRAGMENT) {
+		const uint8_t *ext = p->data + at;
+
+		if (at + 8 > p->len || (next == IPPROTO_FRAGMENT && get16(ext + 2) & ~7u))
+			return true;
+		at += next == IPPROTO_FRAGMENT ? 8 : (ext[1] + 1) * 8u;
+		next = ext[0];
+	}
+	if (next != IPPROTO_ICMPV6)
+		return false;
+	return at >= p->len || p->data[at] < 128 || p->data[at] == ICMP6_REDIRECT;
+}
 
 static bool answerable(const struct packet *p)
 {
@@ -17,9 +37,9 @@ static bool answerable(const struct packet *p)
 		/* queries may be answered: echo, timestamp */
 		return p->proto != IPPROTO_ICMP || l4[0] == 8 || l4[0] == 0 || l4[0] == 13;
 	}
-	if (p->src.b[0] == 0xff || mvpn_addr_is_zero(&p->src))
+	if (p->src.b[0] == 0xff || p->dst.b[0] == 0xff || mvpn_addr_is_zero(&p->src))
 		return false;
-	return p->proto != IPPROTO_ICMPV6 || l4[0] >= 128;
+	return !icmp6_error(p);
 }
 
 static size_t icmp4(uint8_t *out, const struct packet *p, enum icmp_error what, unsigned mtu)

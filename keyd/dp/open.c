@@ -247,7 +247,7 @@ void open_datagram(void *arg, uint8_t *data, size_t len, const struct mvpn_endpo
 		return;
 	}
 	memcpy(&h, data, sizeof(h));
-	if (h.type != MVPN_TUNNEL && h.type != MVPN_CTRL) {
+	if ((h.type != MVPN_TUNNEL && h.type != MVPN_CTRL) || h.lane & MVPN_LANE_ZERO) {
 		count(w, DP_C_RX_BAD_TYPE, 1);
 		return;
 	}

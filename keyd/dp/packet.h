@@ -66,6 +66,8 @@ enum {
 #define IP4_DF 0x4000
 #define IP4_MF 0x2000
 #define IP4_OFFSET 0x1fff
+#define TCP_OPT_MD5 19
+#define TCP_OPT_AO 29
 #define TCP_F_FIN 0x01
 #define TCP_F_SYN 0x02
 #define TCP_F_RST 0x04

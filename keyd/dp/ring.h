@@ -44,15 +44,22 @@ struct event_ring {
 		}                                                                           \
 		ok_;                                                                        \
 	})
-#define RING_GET(r, e)                                                                      \
+/* as RING_GET, but the producer sees it gone only after RING_DONE */
+#define RING_PEEK(r, e)                                                                     \
 	({                                                                                  \
 		unsigned head_ = atomic_load_explicit(&(r)->head, memory_order_relaxed);    \
 		bool ok_ = head_ != atomic_load_explicit(&(r)->tail, memory_order_acquire); \
-		if (ok_) {                                                                  \
+		if (ok_)                                                                    \
 			*(e) = (r)->entry[head_ % RING_ENTRIES];                            \
-			atomic_store_explicit(&(r)->head, head_ + 1, memory_order_release); \
-		}                                                                           \
 		ok_;                                                                        \
+	})
+#define RING_DONE(r) atomic_fetch_add_explicit(&(r)->head, 1, memory_order_release)
+#define RING_GET(r, e)                       \
+	({                                   \
+		bool got_ = RING_PEEK(r, e); \
+		if (got_)                    \
+			RING_DONE(r);        \
+		got_;                        \
 	})
 
 #endif

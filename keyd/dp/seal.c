@@ -203,6 +203,11 @@ void seal_flush_held(struct worker *w, uint32_t index)
 	while (peer && (len = hold_take(w->hold, index, &cursor, w->packet, &h))) {
 		if (packet_parse(&p, w->packet, len) < 0)
 			continue;
+		/* the prefix may have gone to another since */
+		if (kt_lookup_dst(w->kt, &p.dst) != peer) {
+			count(w, DP_C_DROP_NO_PEER, 1);
+			continue;
+		}
 		count(w, DP_C_HELD_SENT, 1);
 		seal_packet(w, peer, &p, &h);
 	}

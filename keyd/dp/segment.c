@@ -14,8 +14,8 @@ int segment_finish_checksum(const struct packet *p, const struct virtio_net_hdr 
 	if (start < p->l4 || start >= p->len || field + 2 > p->len)
 		return -EINVAL;
 	sum = (uint16_t)~sum_fold(sum_bytes(0, p->data + start, p->len - start));
-	if (!sum && p->proto == IPPROTO_UDP)
-		sum = 0xffff; /* RFC 768: zero means that there is none */
+	if (!sum)
+		sum = 0xffff; /* RFC 768: zero means that there is none; elsewhere both are the same */
 	sum_store(p->data + field, sum);
 	return 0;
 }
@@ -55,6 +55,37 @@ static void template(struct segmenter *s, enum segment_mode mode, uint16_t nhead
 		s->partial = true;
 		s->pseudo_sum = sum_pseudo(t, p->v4, p->proto);
 	}
+}
+
+/* RFC 2385, RFC 5925: covers the segment as it was sent */
+static bool is_signed(const struct packet *p)
+{
+	unsigned i = p->l4 + 20u;
+
+	while (i + 1 < p->headers && p->data[i] != 0) {
+		if (p->data[i] == TCP_OPT_MD5 || p->data[i] == TCP_OPT_AO)
+			return true;
+		if (p->data[i] != 1 && p->data[i + 1] < 2)
+			return false;
+		i += p->data[i] == 1 ? 1 : p->data[i + 1];
+	}
+	return false;
+}
+
+/*
+ * Each piece gets a checksum of its own: a packet that was damaged before it came here must not
+ * become a good one thereby.
+ */
+static bool may_cut(const struct packet *p, bool partial)
+{
+	uint64_t sum;
+
+	if (!p->headers || p->proto != IPPROTO_TCP || is_signed(p))
+		return false;
+	if (partial)
+		return true;
+	sum = sum_add16(sum_pseudo(p->data, p->v4, p->proto), p->len - p->l4);
+	return sum_fold(sum_bytes(sum, p->data + p->l4, p->len - p->l4)) == 0xffff;
 }
 
 static int start_tcp(struct segmenter *s, uint32_t gso_size, uint32_t max)
@@ -117,7 +148,7 @@ int segment_start(struct segmenter *s, const struct packet *p, const struct virt
 		return -EINVAL;
 
 	partial = h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM;
-	if (p->len > max && p->headers && p->proto == IPPROTO_TCP)
+	if (p->len > max && may_cut(p, partial))
 		return start_tcp(s, 0, max);
 	if (p->len > max && p->dont_fragment)
 		return -EMSGSIZE;

@@ -105,8 +105,7 @@ static bool receive(struct worker *w)
 		}
 		work |= n > 0;
 	}
-	if (work)
-		open_finish(w);
+	open_finish(w); /* also when a wire failed after it had delivered */
 	return work;
 }
 
@@ -149,7 +148,8 @@ static bool commands(struct worker *w)
 	struct dp_cmd c;
 	bool any = false;
 
-	while (RING_GET(&w->cmds, &c)) {
+	/* dp_send_ctrl() waits for the ring to be empty: so a command leaves it when it is done */
+	for (; RING_PEEK(&w->cmds, &c); RING_DONE(&w->cmds)) {
 		any = true;
 		switch (c.type) {
 		case DP_CMD_CTRL:
