@@ -6,7 +6,13 @@ source "$(dirname "$0")/../lib.sh"
 
 setup
 mkdir -p "$TMP/a"
-"$BUILD/keyd" --state "$TMP/a" --config "$ROOT/dist/keyd.conf" --check-config >/dev/null || fail "the example keyd.conf is refused"
+# the example shows the defaults, commented out: with or without the comment signs it is good
+for sed in '' 's/^#([a-z_]+ = )/\1/'; do
+	sed -E "$sed" "$ROOT/dist/keyd.conf" >"$TMP/example.conf"
+	"$BUILD/keyd" --state "$TMP/a" --config "$TMP/example.conf" --check-config >/dev/null || fail "the example keyd.conf is refused"
+	sed -E "$sed" "$ROOT/dist/server.conf" >"$TMP/example.conf"
+	"$BUILD/mvpn-server" --check-config --config "$TMP/example.conf" >/dev/null || fail "the example server.conf is refused"
+done
 
 rejects() { # WORD TEXT: both by --check-config and by a start
 	local out status=0
