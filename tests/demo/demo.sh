@@ -57,8 +57,12 @@ www_start() { # HOST
 # exchange TO LABEL: everything that a does with a host; results in R[LABEL,…]
 exchange() {
 	local to=$1 label=$2 out bytes
-	step "first connection, nothing prepared"
-	R[$label,first]=$(on a "$PINGPONG" first "${ADDR4[$to]}" 7000) || fail "no connection to $to"
+	step "first connection with no session, five times"
+	for _ in 1 2 3 4 5; do
+		[[ $to == c ]] || drop_sessions
+		on a "$PINGPONG" first "${ADDR4[$to]}" 7000 || fail "no connection to $to"
+	done >"$TMP/first"
+	R[$label,first]=$(sort -g "$TMP/first" | sed -n 3p)
 	done_ "$(ms "${R[$label,first]}") ms to the first byte"
 
 	step "web page: curl http://${ADDR4[$to]}/"
@@ -117,7 +121,6 @@ over_wire() { # WIRE NUMBER NAME
 		attach $h "$1"
 		done_ "$(status_of $h '.interfaces[0] | "\(.hook), \(.rung)"')"
 	done
-	drop_sessions
 	capture_start "$1" a
 	exchange b "$1"
 	capture_stop "$1"
