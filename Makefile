@@ -106,7 +106,7 @@ ifneq ($(filter-out deps demo check bench profile clean uninstall,$(or $(MAKECMD
 ifneq ($(shell $(PKG_CONFIG) --exists $(PKGS) 2>/dev/null && command -v $(CLANG) >/dev/null && \
 	command -v $(BPFTOOL) >/dev/null && echo found),found)
 $(error Building needs packages that are not installed. As root: make deps, or \
-	apt-get install --no-install-recommends $(shell tests/deps --list --build | tr '\n' ' '))
+	apt-get install --no-install-recommends $(strip $(shell tests/deps --list --build)))
 endif
 endif
 
@@ -114,7 +114,7 @@ deps:
 	@tests/deps
 demo:
 	@tests/deps
-	@$(MAKE) --no-print-directory all helpers
+	@$(MAKE) -s all helpers
 	@MVPN_BUILD=$(BUILD) tests/demo/demo.sh
 T ?=
 check:
