@@ -25,6 +25,14 @@ static void want(struct worker *w, struct kt_peer *p, enum dp_event_type type, u
 		atomic_store_explicit(&p->want_ns, 0, memory_order_relaxed);
 }
 
+static void want_rekey(struct worker *w, const struct kt_session *s)
+{
+	struct kt_peer *p = kt_lookup_peer(w->kt, s->peer);
+
+	if (p)
+		want(w, p, DP_EV_REKEY, s->rx_spi);
+}
+
 /* The sender's generation ratchet (PROTOCOL §3). false: the lane is used up. */
 static bool lane_ready(struct worker *w, struct kt_session *s, struct kt_tx_lane *l, unsigned mtu)
 {
@@ -82,10 +90,7 @@ static void send_segments(struct worker *w, struct kt_session *s, const struct k
 	struct segment g;
 
 	if (!lane_ready(w, s, l, ep->mtu)) {
-		struct kt_peer *p = kt_lookup_peer(w->kt, s->peer);
-
-		if (p)
-			want(w, p, DP_EV_REKEY, s->rx_spi);
+		want_rekey(w, s);
 		return;
 	}
 	while (segment_next(seg, &g)) {
@@ -237,9 +242,12 @@ bool seal_ctrl(struct worker *w, struct kt_session *s, const struct kt_endpoint 
 	struct wire *wire = worker_wire(w, ep, len + MVPN_OVERHEAD);
 	uint8_t *room;
 
-	if (w->index >= s->ntx || len + MVPN_OVERHEAD > WIRE_PAYLOAD_MAX ||
-	    !lane_ready(w, s, l, ep->mtu))
+	if (len + MVPN_OVERHEAD > WIRE_PAYLOAD_MAX)
 		return false;
+	if (w->index >= s->ntx || !lane_ready(w, s, l, ep->mtu)) {
+		want_rekey(w, s); /* a PING has come to a worker that cannot answer it */
+		return false;
+	}
 	room = wire->ops->reserve(wire, ep, len + MVPN_OVERHEAD);
 	if (!room) {
 		count(w, DP_C_DROP_WIRE_FULL, 1);

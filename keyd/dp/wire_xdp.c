@@ -81,7 +81,7 @@ struct wire_xdp {
 		uint8_t *payload;
 		size_t head_len, max;
 	} now;
-	uint64_t refused; /* too long for a frame or the path, or not for this device */
+	_Atomic uint64_t refused; /* too long for a frame or the path, or not for this device */
 };
 
 static struct wire_xdp *of(struct wire *w)
@@ -149,6 +149,12 @@ static void kick(struct wire_xdp *x)
 	}
 }
 
+/* counted by the worker, read by the main thread */
+static void refuse(struct wire_xdp *x)
+{
+	atomic_fetch_add_explicit(&x->refused, 1, memory_order_relaxed);
+}
+
 static uint8_t *xdp_reserve(struct wire *w, const struct kt_endpoint *ep, size_t len)
 {
 	struct wire_xdp *x = of(w);
@@ -157,7 +163,7 @@ static uint8_t *xdp_reserve(struct wire *w, const struct kt_endpoint *ep, size_t
 	x->now.payload = NULL;
 	if (!ep->has_hop || ep->ifindex != x->ifindex ||
 	    len + ip_head > (ep->mtu ? ep->mtu : MTU_DEFAULT)) {
-		x->refused++;
+		refuse(x);
 		return NULL;
 	}
 	if (len > x->frame_b - PAYLOAD_OFFSET_B) {
@@ -165,7 +171,7 @@ static uint8_t *xdp_reserve(struct wire *w, const struct kt_endpoint *ep, size_t
 		 * the device's MTU has grown since: a new wire will have larger frames, or be
 		 * refused
 		 */
-		x->refused++;
+		refuse(x);
 		x->broken = -EMSGSIZE;
 		return NULL;
 	}
@@ -315,7 +321,7 @@ static void xdp_stats(struct wire *w, uint64_t *c)
 	struct xdp_statistics s = {};
 	socklen_t len = sizeof(s);
 
-	c[DP_C_XSK_TX_INVALID] += x->refused;
+	c[DP_C_XSK_TX_INVALID] += atomic_load_explicit(&x->refused, memory_order_relaxed);
 	/* older kernels give only the first three */
 	if (getsockopt(x->fd, SOL_XDP, XDP_STATISTICS, &s, &len) < 0)
 		return;

@@ -181,6 +181,20 @@ static void control(void **state)
 	assert_int_equal(counter(&b, DP_C_RX_BAD_INNER), 0);
 }
 
+/* workers that came after the session have no lane of it: a PING that reaches one makes it anew */
+static void ping_without_a_lane(void **state)
+{
+	struct kt_endpoint ep = {.to = ep_b};
+	struct dp_event e;
+
+	b.w->index = 1;
+	assert_true(seal_ctrl(a.w, a.s, &ep, MVPN_CTRL_PING, 1, 0));
+	deliver(&a, &b);
+	assert_int_equal(b.wire.n, 0);
+	assert_true(event(&b, DP_EV_REKEY, &e));
+	assert_int_equal(e.peer, PEER_A);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -191,6 +205,7 @@ int main(void)
 		T(lost_generations),
 		T(events_of_authentic_packets),
 		T(control),
+		T(ping_without_a_lane),
 	};
 
 	return MVPN_RUN(tests);
