@@ -14,6 +14,8 @@
 #define MAX_PREFIXES_SPARE 4096 /* entries kept for the networks that cover an overflow */
 
 static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
+/* in the order of enum mvpn_suite */
+static const char *const ciphers[] = {"auto", "chacha20-poly1305", "aes-256-gcm", NULL};
 static const enum log_level log_level_of[] = {LOG_L_ERR, LOG_L_WARN, LOG_L_INFO, LOG_L_DEBUG};
 
 #define AT(member) offsetof(struct settings, member)
@@ -25,6 +27,7 @@ static const struct config_key keys[] = {
 	{"data", "udp_port", CONFIG_UINT, AT(udp_port), 1, 65535, NULL},
 	{"data", "spin_us", CONFIG_UINT, AT(spin_us), 0, 10000, NULL},
 	{"data", "busy_poll", CONFIG_BOOL, AT(busy_poll), 0, 0, NULL},
+	{"data", "cipher", CONFIG_ENUM, AT(cipher), 0, 0, ciphers},
 	{"limits", "max_prefixes", CONFIG_UINT, AT(max_prefixes), 1,
 	 MVPN_PREFIXES_MAX - MAX_PREFIXES_SPARE, NULL},
 };
@@ -68,10 +71,12 @@ int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
 	r = conf_load(&fresh, k->config_path ? k->config_path : k->config_default, false,
 		      ret_error);
 	if (!r && (fresh.udp_port != k->conf.udp_port || strcmp(fresh.tap, k->conf.tap) ||
-		   fresh.spin_us != k->conf.spin_us || fresh.busy_poll != k->conf.busy_poll)) {
+		   fresh.spin_us != k->conf.spin_us || fresh.busy_poll != k->conf.busy_poll ||
+		   fresh.cipher != k->conf.cipher)) {
 		r = -EBUSY;
-		if (asprintf(ret_error, "tap, udp_port, spin_us and busy_poll change only with a "
-					"restart of keyd") < 0)
+		if (asprintf(ret_error,
+			     "tap, udp_port, spin_us, busy_poll and cipher change only with a "
+			     "restart of keyd") < 0)
 			*ret_error = NULL;
 	}
 	if (!r && fresh.log_level != k->conf.log_level) {

@@ -199,7 +199,8 @@ json_t *show_status(struct keyd *k)
 		json_array_append_new(ifaces, show_interface(k, k->ifaces[i]));
 	if (k->suites & (1 << (MVPN_AES256_GCM - 1)))
 		json_array_append_new(suites, json_string("aes-256-gcm"));
-	json_array_append_new(suites, json_string("chacha20-poly1305"));
+	if (k->suites & (1 << (MVPN_CHACHA20_POLY1305 - 1)))
+		json_array_append_new(suites, json_string("chacha20-poly1305"));
 	body = json_pack("{s:s, s:s, s:o, s:o, s:o, s:I, s:I, s:o}", "version", MVPN_VERSION,
 			 "state", keyd_state_name(k->state), "device",
 			 k->id ? show_device(k) : json_null(), "server",

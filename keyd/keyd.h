@@ -35,6 +35,7 @@ struct settings {
 	char *socket, *pin_dir, *tap;
 	uint64_t udp_port, spin_us, max_prefixes;
 	bool busy_poll;
+	int cipher; /* 0 both, as the peers agree; else enum mvpn_suite: that one alone */
 	int log_level; /* index into the choices: error warning info debug */
 };
 

@@ -136,6 +136,20 @@ static int privileges_drop(const struct keyd *k)
 	return 0;
 }
 
+static int suites_choose(struct keyd *k)
+{
+	k->suites = aead_suites();
+	if (!k->conf.cipher)
+		return 0;
+	k->suites &= 1 << (k->conf.cipher - 1);
+	if (k->suites)
+		return 0;
+	log_err("keyd.conf asks for cipher = aes-256-gcm, and this CPU has no AES instructions: "
+		"use auto or "
+		"chacha20-poly1305");
+	return -ENOTSUP;
+}
+
 static int state_lock(const char *dir)
 {
 	char *path = path_join(dir, "lock");
@@ -377,7 +391,8 @@ int main(int argc, char **argv)
 		log_err("the cryptographic library does not start");
 		goto out_conf;
 	}
-	k.suites = aead_suites();
+	if (suites_choose(&k))
+		goto out_conf;
 	r = dir_make(o.state, 0700);
 	if (!r)
 		r = state_lock(o.state);
