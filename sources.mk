@@ -33,11 +33,12 @@ OBJS_unit_coalesce = $(call objs,keyd/dp,coalesce segment)
 OBJS_unit_hold = $(call objs,keyd/dp,hold)
 OBJS_unit_keytab = $(call objs,keyd,keytab)
 OBJS_unit_segment = $(call objs,keyd/dp,segment)
-UNIT += server server_bad policy store
+UNIT += server server_bad server_trust policy store
 OBJS_unit_policy = $(call objs,server,policy policy_parse)
 OBJS_unit_store = $(call objs,server,store_sqlite store_device store_token store_session store_policy audit)
 OBJS_unit_server = $(call objs,server,$(filter-out main privileges,$(SERVER))) $(call objs,tests/sim,sim_server sim_device)
 OBJS_unit_server_bad = $(OBJS_unit_server)
+OBJS_unit_server_trust = $(OBJS_unit_server)
 # tests/bpf/NAME.c, cmocka programs that need root: linked with keyd/shim
 BPFTEST :=
 SHIM_TESTS := attach egress exempt guard ifaces maps traffic wire

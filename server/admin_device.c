@@ -377,14 +377,14 @@ static int address_transaction(struct server *s, void *arg)
 /* false after an error was sent */
 static bool check_add(struct server *s, struct ipc_call *call, struct address *a)
 {
-	struct device *owner = registry_prefix_owner(s->reg, a->add);
+	struct device *owner = registry_prefix_other(s->reg, a->add, a->d);
 	const char *why = policy_unprotectable(a->add);
 	char text[MVPN_ADDRSTRLEN];
 
 	mvpn_prefix_str(a->add, text);
 	if (why)
 		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-address", NULL, "%s: %s", text, why);
-	else if (owner && owner != a->d)
+	else if (owner)
 		ipc_reply_error(call, MVPN_EXIT_FAILED, "address-taken",
 				"take it from that device first: mvpnctl server device address "
 				"DEVICE --del",

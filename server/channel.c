@@ -30,13 +30,13 @@ struct conn *device_conn(const struct device *d)
 	return d->conn && !d->conn->doomed && d->conn->phase == CONN_READY ? d->conn : NULL;
 }
 
-bool conn_may_audit(struct conn *c)
+bool device_may_audit(struct device *d)
 {
 	uint64_t now = mono_ms();
 
-	if (c->audit_ms && now - c->audit_ms < 1000)
+	if (d->audit_ms && now - d->audit_ms < 1000)
 		return false;
-	c->audit_ms = now;
+	d->audit_ms = now;
 	return true;
 }
 

@@ -43,7 +43,6 @@ struct conn {
 	int64_t budget;	      /* token bucket of messages, in 1/1000; in debt: below zero */
 	uint64_t register_ms; /* start of the window in which `registers` are counted */
 	unsigned registers;
-	uint64_t audit_ms; /* last refusal of this channel that went to the audit trail */
 	uint8_t nonces[CONN_NONCES][16];
 	unsigned next_nonce;
 	struct mvpn_addr *claims;
@@ -75,7 +74,7 @@ void conn_reaper(void *arg); /* timer of struct server */
 
 /* device's connection, ready to be written to, or NULL */
 struct conn *device_conn(const struct device *d);
-/* may this refusal go into the audit trail? At most one a second of a channel */
-bool conn_may_audit(struct conn *c);
+/* may this refusal go into the audit trail? At most one a second of a device, however often it comes anew */
+bool device_may_audit(struct device *d);
 
 #endif

@@ -33,7 +33,7 @@ static int device_message(struct conn *c, const struct chan_msg *m)
 	case MVPN_MSG_ENDED:
 		return session_ended(c, m);
 	case MVPN_MSG_REVOKE:
-		session_revoke_heard(c); /* an ack */
+		session_revoke_heard(c, m->reqid); /* an ack */
 		return 0;
 	default:
 		log_ratelimited(LOG_L_WARN, "device %s sent a message of unknown type %u: closed",

@@ -39,7 +39,7 @@ bool name_is_free(const struct server *s, const char *name, const struct device 
 
 	/* a device that bears a group's name would be taken for the group by a reader of the policy */
 	return (!d || d == self) && !policy_has_group(s->policy, name) &&
-	       !registry_group_used(s->reg, name);
+	       !registry_group_used(s->reg, name) && store_token_group(s->store, name) == -ENOENT;
 }
 
 /* ---- handshake ---- */
@@ -159,7 +159,8 @@ static void parse_scopes(struct enrolment *e)
 	char *save = NULL;
 
 	for (char *p = e->token.addresses ? strtok_r(e->token.addresses, " ", &save) : NULL;
-	     p && e->nscopes < sizeof(e->scopes) / sizeof(e->scopes[0]);
+	     p && e->nscopes < sizeof(e->scopes) / sizeof(e->scopes[0]) &&
+	     e->nscopes + (e->old ? e->old->nprefixes : 0) < DEVICE_PREFIXES_MAX;
 	     p = strtok_r(NULL, " ", &save)) {
 		struct mvpn_prefix *prefix = &e->scopes[e->nscopes];
 

@@ -112,7 +112,7 @@ void intro_send_fail(struct server *s, const struct device *a, const struct devi
 	if (session)
 		chan_put(b, MVPN_TLV_SESSION, session, 16);
 	conn_send(c, b);
-	if (reason != MVPN_R_BUSY && conn_may_audit(c))
+	if (reason != MVPN_R_BUSY && device_may_audit(c->dev))
 		server_transact(s, false, audit_fail, &note);
 }
 

@@ -128,14 +128,18 @@ void registry_prefix_del(struct registry *r, struct device *d, const struct mvpn
 	refresh(r, p);
 }
 
-struct device *registry_prefix_owner(const struct registry *r, const struct mvpn_prefix *p)
+struct device *registry_prefix_other(const struct registry *r, const struct mvpn_prefix *p,
+				     const struct device *self)
 {
-	uint32_t v = 0;
+	const struct lpm *tables[] = {r->policy, r->given};
 
-	if (lpm_get(r->policy, p, &v) && v)
-		return device_of(r, v);
-	if (lpm_get(r->given, p, &v) && v)
-		return device_of(r, v);
+	for (unsigned i = 0; i < 2; i++) {
+		uint32_t v = 0;
+		struct device *d = lpm_get(tables[i], p, &v) ? device_of(r, v) : NULL;
+
+		if (d && d != self)
+			return d;
+	}
 	return NULL;
 }
 

@@ -92,21 +92,31 @@ static bool may_have(const struct conn *c, const struct mvpn_addr *a)
 static enum mvpn_reason judge(const struct conn *c, const struct mvpn_addr *a)
 {
 	struct mvpn_prefix host = mvpn_prefix_host(a);
-	struct device *owner;
 
 	if (!mvpn_addr_is_ownable(a) || !may_have(c, a))
 		return MVPN_R_ADDR_NOT_OWNED;
-	owner = registry_prefix_owner(c->s->reg, &host);
-	return owner && owner != c->dev ? MVPN_R_ADDR_TAKEN : MVPN_R_NONE;
+	return registry_prefix_other(c->s->reg, &host, c->dev) ? MVPN_R_ADDR_TAKEN : MVPN_R_NONE;
+}
+
+/* claims for which the device has room besides what it was given */
+static unsigned claims_max(const struct device *d)
+{
+	unsigned room = DEVICE_PREFIXES_MAX;
+
+	for (unsigned i = 0; i < d->nprefixes; i++)
+		room -= d->prefixes[i].kind != PREFIX_CLAIM;
+	return room < CONN_CLAIMS_MAX ? room : CONN_CLAIMS_MAX;
 }
 
 static void judge_all(const struct conn *c, struct verdict *v)
 {
+	unsigned max = claims_max(c->dev);
+
 	v->naccepted = v->nrefused = 0;
 	for (unsigned i = 0; i < c->nclaims; i++) {
 		enum mvpn_reason reason = judge(c, &c->claims[i]);
 
-		if (reason == MVPN_R_NONE && v->naccepted == CONN_CLAIMS_MAX)
+		if (reason == MVPN_R_NONE && v->naccepted == max)
 			reason = MVPN_R_LIMIT;
 		if (reason == MVPN_R_NONE) {
 			v->accepted[v->naccepted++] = c->claims[i];
@@ -180,8 +190,6 @@ static int take_claims(struct conn *c, const struct verdict *v)
 	compare(c->dev, v, &ch);
 	if (!ch.nadd && !ch.ndel)
 		return 0;
-	if (c->dev->nprefixes + ch.nadd > DEVICE_PREFIXES_MAX + ch.ndel)
-		return -ENOSPC;
 	r = server_transact(s, true, store_change, &ch);
 	if (r < 0)
 		return r;
@@ -227,7 +235,7 @@ static void note_refusals(struct conn *c, const struct verdict *v)
 			mvpn_addr_str(&v->refused[0].addr, text),
 			v->nrefused > 1 ? " and others" : "",
 			mvpn_reason_text(v->refused[0].reason));
-	if (conn_may_audit(c))
+	if (device_may_audit(c->dev))
 		server_transact(c->s, false, audit_refusals, &n);
 }
 

@@ -253,15 +253,17 @@ static int load_device(void *arg, const struct store_device *row)
 static int load_member(void *arg, const uint8_t id[16], const char *group)
 {
 	struct device *d = registry_by_id(arg, id);
+	int e = d ? registry_join(d, group) : 0;
 
-	return d ? registry_join(d, group) : 0;
+	return e == -ENOSPC ? 0 : e; /* without effect, as when it joined; no reason not to start */
 }
 
 static int load_prefix(void *arg, const uint8_t id[16], const struct mvpn_prefix *p, int kind)
 {
 	struct device *d = registry_by_id(arg, id);
+	int e = d ? registry_prefix_add(arg, d, p, kind) : 0;
 
-	return d ? registry_prefix_add(arg, d, p, kind) : 0;
+	return e == -ENOSPC ? 0 : e;
 }
 
 int registry_load(struct registry *r, struct store *st)

@@ -41,7 +41,8 @@ struct device {
 	/* of the present channel; NULL: offline */
 	struct conn *conn;
 	uint16_t udp_port;
-	bool renew; /* it has lost a prefix that its sessions name */
+	uint64_t audit_ms; /* last refusal that went to the audit trail */
+	bool renew;	   /* it has lost a prefix that its sessions name */
 	struct hnode by_id, by_pk, by_name;
 };
 
@@ -87,8 +88,9 @@ int registry_prefix_add(struct registry *r, struct device *d, const struct mvpn_
 void registry_prefix_del(struct registry *r, struct device *d, const struct mvpn_prefix *p,
 			 int kind);
 bool registry_prefix_has(const struct device *d, const struct mvpn_prefix *p, int kind);
-/* the device that has exactly this prefix: by the policy, by registration or given */
-struct device *registry_prefix_owner(const struct registry *r, const struct mvpn_prefix *p);
+/* another device that has exactly this prefix, by the policy, by registration or given; or NULL */
+struct device *registry_prefix_other(const struct registry *r, const struct mvpn_prefix *p,
+				     const struct device *self);
 
 /* what the policy gave this device is nobody's from now on: its index may come to mean another device */
 void registry_disown(struct registry *r, struct device *d);

@@ -233,6 +233,8 @@ static void chores(void *arg)
 	}
 	if (r < 0)
 		count(s, store_errors);
+	if (s->cut_failed)
+		session_cut_forbidden(s);
 	loop_timer_arm(s->chores, CHORES_MS);
 }
 
@@ -279,6 +281,8 @@ int server_new(const struct server_settings *conf, struct loop *l, struct server
 	}
 	s->reg->changed = owner_changed;
 	s->reg->changed_arg = s;
+	/* a crash may have come between a revocation or a policy and what it cuts */
+	session_cut_forbidden(s);
 	loop_timer_arm(s->chores, 1000);
 	*ret = s;
 	return 0;

@@ -88,6 +88,7 @@ struct server {
 	struct push *push;
 	struct admin *admin;
 	bool renew;		   /* some device is marked */
+	bool cut_failed;	   /* sessions that should be cut are on record as active still */
 	struct loop_timer *chores; /* expiry of sessions and tokens */
 
 	struct conn *conns; /* all, newest first */

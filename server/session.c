@@ -8,8 +8,6 @@
 #include "log.h"
 #include "session.h"
 
-#define CUT_MAX 10000000
-
 struct list {
 	struct store_session *rows;
 	unsigned n, size;
@@ -52,7 +50,8 @@ int session_record(struct server *s, const struct store_session *row, const uint
 		return r;
 	r = store_session_get(s->store, replaces, &old);
 	if (r == 0 && old.state == SESSION_ACTIVE && same_pair(&old, row))
-		r = store_session_end(s->store, replaces, MVPN_R_REPLACED, 0);
+		/* until both say that they are through with it: the new one may never be confirmed */
+		r = store_session_leave(s->store, replaces, MVPN_R_REPLACED, OWED_A | OWED_B);
 	return r == -ENOENT ? 0 : r;
 }
 
@@ -86,18 +85,24 @@ static struct conn *conn_of(struct server *s, const uint8_t id[16])
 	return d && d->row.state == MVPN_DEV_ACTIVE ? device_conn(d) : NULL;
 }
 
-/* why a session was cut may be over by now: then it is only to be forgotten, not refused */
-static enum mvpn_reason still_true(struct server *s, const struct device *d, const uint8_t peer[16],
-				   enum mvpn_reason reason)
+static bool forbidden(struct server *s, const struct store_session *row)
 {
-	struct device *p = registry_by_id(s->reg, peer);
-	struct policy_subject sd, sp;
+	struct device *a = registry_by_id(s->reg, row->a), *b = registry_by_id(s->reg, row->b);
+	struct policy_subject sa, sb;
 
-	if (is_reset(reason) || !p || p->row.state != MVPN_DEV_ACTIVE)
-		return reason;
-	sd = registry_subject(d);
-	sp = registry_subject(p);
-	return policy_allows(s->policy, &sd, &sp) ? MVPN_R_STALE_BOOT : reason;
+	if (!a || !b || a->row.state != MVPN_DEV_ACTIVE || b->row.state != MVPN_DEV_ACTIVE)
+		return true;
+	sa = registry_subject(a);
+	sb = registry_subject(b);
+	return !policy_allows(s->policy, &sa, &sb);
+}
+
+/* why a session was cut may be over by now: then it is only to be forgotten, not refused */
+static enum mvpn_reason still_true(struct server *s, const struct store_session *row)
+{
+	if (is_reset(row->reason) || forbidden(s, row))
+		return row->reason;
+	return MVPN_R_STALE_BOOT;
 }
 
 void session_tell_owed(struct conn *c)
@@ -111,8 +116,7 @@ void session_tell_owed(struct conn *c)
 		count(s, store_errors);
 	for (unsigned i = 0; i < l.n; i++) {
 		const uint8_t *peer = memcmp(l.rows[i].a, id, 16) ? l.rows[i].a : l.rows[i].b;
-
-		enum mvpn_reason reason = still_true(s, c->dev, peer, l.rows[i].reason);
+		enum mvpn_reason reason = still_true(s, &l.rows[i]);
 
 		tell(s, c, peer, reason);
 		waits |= !is_reset(reason);
@@ -124,10 +128,12 @@ void session_tell_owed(struct conn *c)
 	free(l.rows);
 }
 
-void session_revoke_heard(struct conn *c)
+void session_revoke_heard(struct conn *c, uint16_t reqid)
 {
 	struct server *s = c->s;
 
+	if (reqid != c->reqid)
+		return; /* a later one is on its way */
 	c->revoke_beats = 0;
 	if (store_begin(s->store, false) == 0 &&
 	    store_end(s->store, store_session_paid_all(s->store, c->dev->row.id)) < 0)
@@ -137,7 +143,7 @@ void session_revoke_heard(struct conn *c)
 void session_heartbeat(struct conn *c)
 {
 	if (c->dev && c->revoke_beats && !--c->revoke_beats)
-		session_revoke_heard(c);
+		session_revoke_heard(c, c->reqid);
 }
 
 /* ---- cutting ---- */
@@ -184,28 +190,34 @@ static int cut_transaction(struct server *s, void *arg)
 static int run_cut(struct server *s, struct cut *cut)
 {
 	int r = cut->list.n ? server_transact(s, !is_reset(cut->reason), cut_transaction, cut) : 0;
+	int active = 0;
 
+	s->cut_failed |= r < 0;
 	/* even if the store failed: peers must not go on because of a full disk */
 	for (unsigned i = 0; i < cut->list.n; i++) {
 		const struct store_session *row = &cut->list.rows[i];
 		struct conn *a = conn_of(s, row->a), *b = conn_of(s, row->b);
 
+		active += row->state == SESSION_ACTIVE;
+		/* the message is about the peer, not about one session */
+		if (i && !memcmp(row->a, row[-1].a, 16) && !memcmp(row->b, row[-1].b, 16))
+			continue;
 		if (a && !(cut->cause && !memcmp(row->a, cut->cause, 16)))
 			tell(s, a, row->b, cut->reason);
 		if (b && !(cut->cause && !memcmp(row->b, cut->cause, 16)))
 			tell(s, b, row->a, cut->reason);
 	}
-	r = r < 0 ? r : (int)cut->list.n;
 	free(cut->list.rows);
-	return r;
+	return r < 0 ? r : active;
 }
 
 int session_cut_device(struct server *s, const struct device *d, enum mvpn_reason reason)
 {
 	struct cut cut = {.cause = d->row.id, .reason = reason};
-	int r = store_session_active(s->store, d->row.id, CUT_MAX, collect, &cut.list);
+	int r = store_session_held(s->store, d->row.id, collect, &cut.list);
 
 	if (r < 0) {
+		s->cut_failed = true;
 		count(s, store_errors);
 		log_err("sessions of %s could not be read: %s", d->row.name, store_error(s->store));
 	}
@@ -231,30 +243,19 @@ void session_renew_marked(struct server *s)
 			continue;
 		d->renew = false;
 		introduce_device_gone(s, d, MVPN_R_STALE_BOOT); /* tried again at once */
-		if (store_session_active(s->store, d->row.id, CUT_MAX, collect, &cut.list) < 0)
+		if (store_session_held(s->store, d->row.id, collect, &cut.list) < 0)
 			count(s, store_errors);
 		run_cut(s, &cut);
 	}
-}
-
-static bool forbidden(struct server *s, const struct store_session *row)
-{
-	struct device *a = registry_by_id(s->reg, row->a), *b = registry_by_id(s->reg, row->b);
-	struct policy_subject sa, sb;
-
-	if (!a || !b)
-		return true;
-	sa = registry_subject(a);
-	sb = registry_subject(b);
-	return !policy_allows(s->policy, &sa, &sb);
 }
 
 int session_cut_forbidden(struct server *s)
 {
 	struct cut cut = {.reason = MVPN_R_POLICY_CHANGED};
 	unsigned n = 0;
-	int r = store_session_active(s->store, NULL, CUT_MAX, collect, &cut.list);
+	int r = store_session_held(s->store, NULL, collect, &cut.list);
 
+	s->cut_failed = r < 0;
 	if (r < 0)
 		count(s, store_errors);
 	for (unsigned i = 0; i < cut.list.n; i++)
@@ -272,17 +273,24 @@ int session_ended(struct conn *c, const struct chan_msg *m)
 	struct store_session row;
 	uint8_t id[16];
 	uint16_t reason = MVPN_R_NONE;
+	unsigned self = 0, held;
 	int r;
 
 	if (!chan_get_bytes(m, MVPN_TLV_SESSION, id, sizeof(id)))
 		return -EPROTO;
 	chan_get_u16(m, MVPN_TLV_REASON, &reason);
 	r = store_session_get(s->store, id, &row);
-	if (r < 0 || row.state != SESSION_ACTIVE ||
-	    (memcmp(row.a, c->dev->row.id, 16) && memcmp(row.b, c->dev->row.id, 16)))
+	if (r < 0 || row.state == SESSION_ENDED)
 		return 0;
+	self |= memcmp(row.a, c->dev->row.id, 16) ? 0 : OWED_A;
+	self |= memcmp(row.b, c->dev->row.id, 16) ? 0 : OWED_B;
+	held = (row.state == SESSION_LEFT ? row.owed : OWED_A | OWED_B) & ~self;
+	if (!self)
+		return 0;
+	/* one end's word is not enough: it would keep the other from hearing of a revocation */
 	if (store_begin(s->store, false) == 0 &&
-	    store_end(s->store, store_session_end(s->store, id, reason, 0)) < 0)
+	    store_end(s->store, held ? store_session_leave(s->store, id, reason, held)
+				     : store_session_end(s->store, id, reason, 0)) < 0)
 		count(s, store_errors);
 	return 0;
 }

@@ -15,7 +15,7 @@ int session_record(struct server *s, const struct store_session *row, const uint
  * or -errno.
  */
 int session_cut_device(struct server *s, const struct device *d, enum mvpn_reason reason);
-/* end the sessions that the policy forbids now, and tell both ends */
+/* end the sessions that the policy or a device's state forbids now, and tell both ends */
 int session_cut_forbidden(struct server *s);
 /*
  * A device has lost a prefix, and the sessions' selectors are bound into their keys: mark it; when the change has been
@@ -26,7 +26,8 @@ void session_mark(struct server *s, struct device *d); /* NULL is fine */
 void session_renew_marked(struct server *s);
 /* after WELCOME: what this device missed */
 void session_tell_owed(struct conn *c);
-void session_revoke_heard(struct conn *c);
+/* an acknowledged REVOKE: of the last one it stands for all before */
+void session_revoke_heard(struct conn *c, uint16_t reqid);
 /* the second heartbeat after a REVOKE was sent after it was heard: channels are ordered */
 void session_heartbeat(struct conn *c);
 /* ENDED from a device: 0 or -EPROTO */

@@ -93,12 +93,19 @@ int store_token_revoke(struct store *st, const uint8_t id[16]);
 int store_token_each(struct store *st, int (*fn)(void *arg, const struct store_token *t),
 		     void *arg);
 int store_token_count(struct store *st, uint64_t *ret);
+/* 0 if some token puts its devices into this group; -ENOENT */
+int store_token_group(struct store *st, const char *group);
 int store_token_prune(struct store *st,
 		      int64_t before); /* used up, revoked or expired before then */
 
 /* ---- sessions: no key material ---- */
-enum session_state { SESSION_ACTIVE = 1, SESSION_ENDED = 2 };
-enum session_owed { OWED_A = 1, OWED_B = 2 }; /* ends that have not heard of the end yet */
+enum session_state {
+	SESSION_ACTIVE = 1,
+	SESSION_ENDED = 2,
+	SESSION_LEFT = 3, /* replaced, or over as one end says: the other may hold its keys still */
+};
+/* of an ended one: ends that have not heard of it; of a left one: ends that have not said that it is over */
+enum session_owed { OWED_A = 1, OWED_B = 2 };
 struct store_session {
 	uint8_t id[MVPN_ID_LEN], a[MVPN_ID_LEN], b[MVPN_ID_LEN];
 	uint8_t layer, state, owed;
@@ -110,12 +117,15 @@ typedef int store_session_fn(void *arg, const struct store_session *s);
 int store_session_add(struct store *st, const struct store_session *s);
 int store_session_get(struct store *st, const uint8_t id[16], struct store_session *ret);
 int store_session_end(struct store *st, const uint8_t id[16], unsigned reason, unsigned owed);
+int store_session_leave(struct store *st, const uint8_t id[16], unsigned reason, unsigned held);
 /* a debt of this pair is void: they have a newer session, or the end has heard */
 int store_session_paid(struct store *st, const uint8_t debtor[16], const uint8_t peer[16]);
 int store_session_paid_all(struct store *st, const uint8_t debtor[16]);
 /* active ones of a device (NULL: all), newest first, at most max */
 int store_session_active(struct store *st, const uint8_t *device, unsigned max,
 			 store_session_fn *fn, void *arg);
+/* active and left ones of a device (NULL: all), by pair */
+int store_session_held(struct store *st, const uint8_t *device, store_session_fn *fn, void *arg);
 /* ended ones of which the device has not heard */
 int store_session_owed(struct store *st, const uint8_t device[16], store_session_fn *fn, void *arg);
 int store_session_prune(struct store *st, int64_t now, int64_t forget_before);

@@ -62,17 +62,31 @@ int store_session_get(struct store *st, const uint8_t id[16], struct store_sessi
 	return r;
 }
 
-int store_session_end(struct store *st, const uint8_t id[16], unsigned reason, unsigned owed)
+static int change_state(struct store *st, sqlite3_stmt *q, const uint8_t id[16], unsigned reason,
+			unsigned owed)
 {
-	sqlite3_stmt *q = store_prepare(st, "UPDATE sessions SET state = 2, reason = ?, owed = ?"
-					    " WHERE id = ? AND state = 1");
-
 	if (!q)
 		return store_errno(st);
 	bind_int(q, 1, reason);
 	bind_int(q, 2, owed);
 	bind_blob(q, 3, id, 16);
 	return store_run_one(st, q);
+}
+
+int store_session_end(struct store *st, const uint8_t id[16], unsigned reason, unsigned owed)
+{
+	return change_state(st,
+			    store_prepare(st, "UPDATE sessions SET state = 2, reason = ?, owed = ?"
+					      " WHERE id = ? AND state <> 2"),
+			    id, reason, owed);
+}
+
+int store_session_leave(struct store *st, const uint8_t id[16], unsigned reason, unsigned held)
+{
+	return change_state(st,
+			    store_prepare(st, "UPDATE sessions SET state = 3, reason = ?, owed = ?"
+					      " WHERE id = ? AND state <> 2"),
+			    id, reason, held);
 }
 
 int store_session_paid(struct store *st, const uint8_t debtor[16], const uint8_t peer[16])
@@ -136,6 +150,22 @@ int store_session_active(struct store *st, const uint8_t *device, unsigned max,
 	return each(st, q, fn, arg);
 }
 
+int store_session_held(struct store *st, const uint8_t *device, store_session_fn *fn, void *arg)
+{
+	static const char all[] = "SELECT " COLUMNS " FROM sessions WHERE state IN (1, 3)"
+				  " ORDER BY a, b";
+	static const char one[] = "SELECT " COLUMNS " FROM sessions WHERE"
+				  " (a = ?1 AND state IN (1, 3)) OR (b = ?1 AND state IN (1, 3))"
+				  " ORDER BY a, b";
+	sqlite3_stmt *q = store_prepare(st, device ? one : all);
+
+	if (!q)
+		return store_errno(st);
+	if (device)
+		bind_blob(q, 1, device, 16);
+	return each(st, q, fn, arg);
+}
+
 int store_session_owed(struct store *st, const uint8_t device[16], store_session_fn *fn, void *arg)
 {
 	sqlite3_stmt *q = store_prepare(
@@ -151,7 +181,7 @@ int store_session_owed(struct store *st, const uint8_t device[16], store_session
 int store_session_prune(struct store *st, int64_t now, int64_t forget_before)
 {
 	sqlite3_stmt *q = store_prepare(st, "UPDATE sessions SET state = 2, reason = ?, owed = 0"
-					    " WHERE state = 1 AND ends < ?");
+					    " WHERE state IN (1, 3) AND ends < ?");
 	int r;
 
 	if (!q)

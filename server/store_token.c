@@ -152,6 +152,23 @@ int store_token_count(struct store *st, uint64_t *ret)
 	return 0;
 }
 
+int store_token_group(struct store *st, const char *group)
+{
+	sqlite3_stmt *q =
+		store_prepare(st, "SELECT 1 FROM tokens JOIN groups"
+				  " ON groups.id = group_id WHERE groups.name = ? LIMIT 1");
+	int r;
+
+	if (!q)
+		return store_errno(st);
+	bind_text(q, 1, group);
+	r = store_step(st, q);
+	if (r <= 0)
+		return r < 0 ? r : -ENOENT;
+	sqlite3_reset(q);
+	return 0;
+}
+
 int store_token_prune(struct store *st, int64_t before)
 {
 	sqlite3_stmt *q =
