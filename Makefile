@@ -105,8 +105,8 @@ $(FUZZ_BIN): $(BUILD)/fuzz/%: tests/fuzz/%.c $$(SRCS_fuzz_$$*)
 ifneq ($(filter-out deps demo check bench profile clean uninstall,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(PKGS) 2>/dev/null && command -v $(CLANG) >/dev/null && \
 	command -v $(BPFTOOL) >/dev/null && echo found),found)
-$(error Building needs packages that are not installed. As root: make deps, or \
-	apt-get install --no-install-recommends $(strip $(shell tests/deps --list --build)))
+$(error Building needs packages that are not installed. As root: make deps (or only: \
+	apt-get install --no-install-recommends $(strip $(shell tests/deps --list --build))))
 endif
 endif
 
