@@ -16,7 +16,8 @@
 # P is mvpn<pid>: unique a run. Every daemon has its own state, socket and pin directory; all of them, the namespaces and
 # the files go when the script ends, however it ends. A capture on a port of the switch sees the wire, not the host.
 #
-# Environment: MVPN_BUILD (directory with keyd, mvpn-server, mvpnctl), MVPN_KEEP=1 (keep the logs), V=1 (say what happens).
+# Environment: MVPN_BUILD (directory with keyd, mvpn-server, mvpnctl), MVPN_KEEP=1 (keep the logs), V=1 (say what happens),
+# OFFLOADS=off (no super-packets on the virtual Ethernet, as on a physical wire).
 
 set -Eeuo pipefail
 shopt -s inherit_errexit
@@ -193,6 +194,10 @@ host_add() {
 	ip -n "$ns" link add eth0 numrxqueues "$QUEUES" numtxqueues "$QUEUES" type veth \
 		peer name "$h" numrxqueues "$QUEUES" numtxqueues "$QUEUES" netns "$P-sw"
 	ip -n "$P-sw" link set dev "$h" master br0 up
+	if [[ ${OFFLOADS:-on} == off ]]; then # checksums stay offloaded, as a network card does
+		on "$h" ethtool -K eth0 tso off gso off gro off tx-udp-segmentation off >/dev/null
+		on sw ethtool -K "$h" tso off gso off gro off tx-udp-segmentation off >/dev/null
+	fi
 	ip -n "$ns" addr add "${ADDR4[$h]}/24" dev eth0
 	ip -n "$ns" addr add "${ADDR6[$h]}/64" dev eth0 nodad
 	ip -n "$ns" link set eth0 up
