@@ -101,8 +101,8 @@ $(FUZZ_BIN): $(BUILD)/fuzz/%: tests/fuzz/%.c $$(SRCS_fuzz_$$*)
 
 # ---- what a person types ----
 # `make` only builds, and says what is missing; demo, check and bench install it first.
-.PHONY: deps demo check bench profile fuzz-run helpers install uninstall clean
-ifneq ($(filter-out deps demo check bench profile clean uninstall,$(or $(MAKECMDGOALS),all)),)
+.PHONY: deps demo check bench bench-deps profile fuzz-run helpers install uninstall clean
+ifneq ($(filter-out deps demo check bench bench-deps profile clean uninstall,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(PKGS) 2>/dev/null && command -v $(CLANG) >/dev/null && \
 	command -v $(BPFTOOL) >/dev/null && echo found),found)
 $(error Building needs packages that are not installed. As root: make deps (or only: \
@@ -123,10 +123,14 @@ check:
 ROUNDS ?= 3
 SECS ?= 3
 PEERS ?=
+OFFLOADS ?= on
 bench:
 	@tests/deps
 	@$(MAKE) -s all helpers
-	@MVPN_BUILD=$(BUILD) tests/bench/bench -r $(ROUNDS) -s $(SECS) $(PEERS)
+	@OFFLOADS=$(OFFLOADS) MVPN_BUILD=$(BUILD) tests/bench/bench -r $(ROUNDS) -s $(SECS) $(PEERS)
+# the peers' packages; nothing else installs them
+bench-deps:
+	@tests/deps --peers $(or $(PEERS),all)
 # where the time goes, for one wire: make profile WIRE=udp
 WIRE ?= udp
 profile:
