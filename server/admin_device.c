@@ -277,10 +277,16 @@ void admin_device_remove(struct server *s, struct ipc_call *call, json_t *args)
 		return;
 	if (d->row.state != MVPN_DEV_REVOKED)
 		r = shut_out(s, &ch, MVPN_R_REVOKED);
-	if (r >= 0)
-		r = server_transact(s, true, remove_transaction, &ch);
 	if (r < 0) {
 		reply_store_error(s, call, r);
+		return;
+	}
+	r = server_transact(s, true, remove_transaction, &ch);
+	if (r < 0) {
+		ipc_reply_error(call, MVPN_EXIT_FAILED, "store",
+				"make room on the disk if it is full, and try again",
+				"%s is revoked, but the store refused to remove it: %s (%s)",
+				d->row.name, strerror(-r), store_error(s->store));
 		return;
 	}
 	o = json_pack("{s:o, s:s, s:s}", "id", json_hex(d->row.id, 16), "name", d->row.name,

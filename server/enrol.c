@@ -249,7 +249,10 @@ static int enrol_remember(struct enrolment *e, struct device **ret)
 	int r = 0;
 
 	if (d) {
-		registry_set_state(s->reg, d, e->row.state);
+		if (d->row.state != e->row.state) {
+			registry_set_state(s->reg, d, e->row.state);
+			push_peer(s, d, false);
+		}
 		memcpy(d->row.psk_enc, e->row.psk_enc, sizeof(d->row.psk_enc));
 		count(s, reenrolled);
 	} else {

@@ -15,6 +15,9 @@
 
 #define REGISTERS_MAX 20 /* in one window; addresses do not change that often */
 #define REGISTER_WINDOW_MS 10000
+/* changes of one device's addresses, over however many channels: each goes to the disk and to every other channel */
+#define CHANGES_MAX 200
+#define CHANGES_WINDOW_MS 60000
 #define CLAIMS_READ_MAX 256 /* more than CONN_CLAIMS_MAX, so that the rest can be refused by name */
 
 struct registration {
@@ -181,6 +184,18 @@ static int store_change(struct server *s, void *arg)
 				   "added", added, "released", released));
 }
 
+static bool changes_too_often(struct device *d)
+{
+	uint64_t now = mono_ms();
+
+	if (now - d->changes_ms >= CHANGES_WINDOW_MS) {
+		d->changes_ms = now;
+		d->changes = 0;
+	}
+	return ++d->changes > CHANGES_MAX;
+}
+
+/* -EAGAIN: its addresses change too often, and stay as they are */
 static int take_claims(struct conn *c, const struct verdict *v)
 {
 	struct server *s = c->s;
@@ -190,6 +205,8 @@ static int take_claims(struct conn *c, const struct verdict *v)
 	compare(c->dev, v, &ch);
 	if (!ch.nadd && !ch.ndel)
 		return 0;
+	if (changes_too_often(c->dev))
+		return -EAGAIN;
 	r = server_transact(s, true, store_change, &ch);
 	if (r < 0)
 		return r;
@@ -270,6 +287,7 @@ static void send_welcome(struct conn *c, const struct verdict *v)
 void register_welcome(struct conn *c)
 {
 	struct verdict v;
+	int r;
 
 	v.naccepted = v.nrefused = 0;
 	if (c->dev->row.state != MVPN_DEV_ACTIVE) {
@@ -277,9 +295,16 @@ void register_welcome(struct conn *c)
 		return;
 	}
 	judge_all(c, &v);
-	if (take_claims(c, &v) < 0) {
+	r = take_claims(c, &v);
+	if (r == -EAGAIN) {
+		count(c->s, too_many_messages);
+		log_ratelimited(LOG_L_WARN, "device %s changes its addresses too often: closed",
+				c->dev->row.name);
+	} else if (r < 0) {
 		log_err("addresses of %s could not be recorded", c->dev->row.name);
-		conn_close(c, MVPN_R_INTERNAL);
+	}
+	if (r < 0) {
+		conn_close(c, r == -EAGAIN ? MVPN_R_LIMIT : MVPN_R_INTERNAL);
 		return;
 	}
 	note_refusals(c, &v);

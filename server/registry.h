@@ -41,8 +41,10 @@ struct device {
 	/* of the present channel; NULL: offline */
 	struct conn *conn;
 	uint16_t udp_port;
-	uint64_t audit_ms; /* last refusal that went to the audit trail */
-	bool renew;	   /* it has lost a prefix that its sessions name */
+	uint64_t audit_ms;   /* last refusal that went to the audit trail */
+	uint64_t changes_ms; /* start of the window in which `changes` of its claims are counted */
+	unsigned changes;
+	bool renew; /* it has lost a prefix that its sessions name */
 	struct hnode by_id, by_pk, by_name;
 };
 

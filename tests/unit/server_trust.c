@@ -204,6 +204,24 @@ static void a_gateway_claims_what_another_has(void **state)
 	net_down(&n);
 }
 
+/* Each change goes to the disk and to everybody: new channels are no way round the limit. */
+static void flapping_addresses_are_limited(void **state)
+{
+	struct net n;
+
+	net_up(&n);
+	for (unsigned i = 0; i < 199; i++) { /* the first was made when it joined */
+		sim_hang_up(&n.a);
+		sim_rejoin(&n.a, i % 2 ? A_ADDR : NULL);
+	}
+	sim_hang_up(&n.a);
+	assert_true(sim_login(&n.a));
+	sim_register(&n.a, NULL, (const char *const[]){A_ADDR}, 1);
+	sim_expect_close(&n.a, MVPN_R_LIMIT);
+	sim_rejoin(&n.a, NULL); /* no change: welcome */
+	net_down(&n);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -214,6 +232,7 @@ int main(void)
 		cmocka_unit_test(too_many_groups_do_no_harm),
 		cmocka_unit_test(a_group_to_come_keeps_its_name),
 		cmocka_unit_test(a_gateway_claims_what_another_has),
+		cmocka_unit_test(flapping_addresses_are_limited),
 	};
 
 	return MVPN_RUN(tests);
