@@ -17,6 +17,8 @@
 /* A repeats CONFIRM at these ages until B is heard (PROTOCOL §3 step 5) */
 static const unsigned confirm_at_ms[] = {0, 100, 300, 1000};
 #define SLEEP_S 2 /* whole seconds of two clocks are compared */
+/* sessions_tick comes first, ends all of them at once and says why */
+#define OFFLINE_SLACK_MS 2000
 #define CONFIRMS (sizeof(confirm_at_ms) / sizeof(confirm_at_ms[0]))
 
 static void session_timer(void *arg);
@@ -121,6 +123,12 @@ static void arm(struct session *s)
 	loop_timer_arm(s->timer, at > now ? at - now : 0);
 }
 
+/* without its heartbeat the server's word is believed until then */
+static uint64_t offline_end_ms(const struct keyd *k)
+{
+	return k->server_heard_ms + k->max_offline_s * 1000ULL;
+}
+
 static void session_timer(void *arg)
 {
 	struct session *s = arg;
@@ -128,8 +136,12 @@ static void session_timer(void *arg)
 	uint64_t now = mono_ms();
 
 	if (now >= s->end_ms) {
-		session_drop(s, MVPN_R_EXPIRED, true);
-		return;
+		/* nobody could make the next one: as long as the server's word is believed (PROTOCOL §3) */
+		s->end_ms = offline_end_ms(k) + OFFLINE_SLACK_MS;
+		if (now >= s->end_ms || k->state == KEYD_ONLINE) {
+			session_drop(s, MVPN_R_EXPIRED, true);
+			return;
+		}
 	}
 	if (s->state == SESSION_DRAINING && now >= s->drain_ms) {
 		session_drop(s, MVPN_R_REPLACED, true);
@@ -440,7 +452,7 @@ void sessions_tick(struct keyd *k)
 	}
 	if (has_slept())
 		woken(k);
-	if (!k->nsessions || now < k->server_heard_ms + k->max_offline_s * 1000ULL)
+	if (!k->nsessions || now < offline_end_ms(k))
 		return;
 	log_err("the server has not been heard for %u s: %u sessions dropped; protected traffic "
 		"stops until it is reachable "
