@@ -81,21 +81,30 @@ static int sql_errno(int rc)
 	}
 }
 
+static int keep_error(struct store *st, int rc)
+{
+	int r = sql_errno(rc);
+
+	if (r < 0)
+		snprintf(st->error, sizeof(st->error), "%s", sqlite3_errmsg(st->db));
+	return r;
+}
+
 int store_errno(struct store *st)
 {
-	int r = sql_errno(sqlite3_errcode(st->db));
+	int r = keep_error(st, sqlite3_errcode(st->db));
 
 	return r ? r : -EIO;
 }
 
 const char *store_error(const struct store *st)
 {
-	return sqlite3_errmsg(st->db);
+	return st->error[0] ? st->error : sqlite3_errmsg(st->db);
 }
 
 static int exec(struct store *st, const char *sql)
 {
-	return sql_errno(sqlite3_exec(st->db, sql, NULL, NULL, NULL));
+	return keep_error(st, sqlite3_exec(st->db, sql, NULL, NULL, NULL));
 }
 
 static int read_version(struct store *st, int *ret)
@@ -217,8 +226,9 @@ int store_step(struct store *st, sqlite3_stmt *q)
 
 	if (rc == SQLITE_ROW)
 		return 1;
+	rc = keep_error(st, rc);
 	sqlite3_reset(q);
-	return sql_errno(rc);
+	return rc;
 }
 
 int store_run(struct store *st, sqlite3_stmt *q)
@@ -282,6 +292,7 @@ int store_begin(struct store *st, bool durable)
 
 	if (st->in_transaction)
 		return -EINVAL;
+	st->error[0] = '\0';
 	if (durable != st->durable) {
 		r = exec(st, durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
 		if (r < 0)

@@ -12,6 +12,7 @@
 struct store {
 	sqlite3 *db;
 	bool in_transaction, durable;
+	char error[200]; /* words of the last failure: a rollback makes the database forget them */
 	/* prepared once, found by the address of their text */
 	struct {
 		const char *sql;

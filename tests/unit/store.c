@@ -299,6 +299,19 @@ static void what_is_no_store_of_ours_is_refused(void **state)
 	free(error);
 }
 
+/* the operator reads it after the transaction was rolled back */
+static void the_reason_of_a_failure_outlives_the_rollback(void **state)
+{
+	struct store *st = open_store();
+	struct store_device d = device(1, "one");
+
+	assert_int_equal(store_begin(st, true), 0);
+	assert_int_equal(store_device_add(st, &d), 0);
+	assert_int_equal(store_end(st, store_device_add(st, &d)), -EEXIST);
+	assert_non_null(strstr(store_error(st), "UNIQUE"));
+	store_close(st);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, make_dir, remove_dir)
@@ -310,6 +323,7 @@ int main(void)
 		T(sessions_end_and_are_owed),
 		T(a_changed_trail_is_noticed),
 		T(what_is_no_store_of_ours_is_refused),
+		T(the_reason_of_a_failure_outlives_the_rollback),
 	};
 
 	return MVPN_RUN(tests);
