@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck shell=bash
 # make deps: silent when nothing is missing; otherwise installs exactly that, starts no service, leaves no policy file; without
-# root it says what to type. apt-get and dpkg-query are stand-ins here.
+# root it says what to type. The benchmark's peers are packages for those who ask. apt-get and dpkg-query are stand-ins here.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 D=$(mktemp -d)
@@ -22,6 +22,12 @@ touch "$D/all"
 out=$(PATH=$D:$PATH tests/deps 2>&1) || fail "fails though nothing is missing"
 [[ -z $out && ! -e $D/apt ]] || fail "speaks or acts though nothing is missing: $out"
 rm "$D/all"
+
+peers=$(tests/deps --peers all --list)
+[[ $(tests/deps --peers tinc fastd --list) == fastd$'\n'tinc && $peers == *openvpn*wireguard-go* ]] || fail "peers' packages: $peers"
+unasked=$(tests/deps --list | grep -Fx "$(grep -v '^openssl$' <<<"$peers")" || true)
+[[ -z $unasked ]] || fail "installs the benchmark's peers unasked: $unasked"
+tests/deps --peers nobody --list >/dev/null 2>&1 && fail "knows a peer that there is not"
 
 echo 1000 >"$D/uid"
 out=$(PATH=$D:$PATH tests/deps 2>&1) && fail "succeeds without root though packages are missing"
