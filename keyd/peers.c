@@ -450,6 +450,11 @@ static int apply_peer(struct keyd *k, const uint8_t *v, size_t len)
 	p->state = v[MVPN_ID_LEN];
 	memset(p->name, 0, sizeof(p->name));
 	memcpy(p->name, v + MVPN_ID_LEN + 1, len - MVPN_ID_LEN - 1);
+	/* REVOKE has cut them already; should it ever be missing, this says the same */
+	if (p->state == MVPN_DEV_REVOKED || p->state == MVPN_DEV_SUSPENDED) {
+		sessions_drop_peer(k, p, p->state == MVPN_DEV_REVOKED ? MVPN_R_REVOKED : MVPN_R_SUSPENDED, true);
+		introduce_abort(k, p);
+	}
 	return 0;
 }
 

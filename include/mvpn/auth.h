@@ -46,7 +46,9 @@ enum mvpn_msg {
 	MVPN_MSG_CANCEL = 0x16,	    /* S→C: TLV_SESSION: the offer is void */
 	MVPN_MSG_PEER_RESET = 0x17, /* S→C: TLV_DEVICE has restarted: drop its sessions */
 	MVPN_MSG_REVOKE = 0x18,	    /* S→C: TLV_DEVICE, TLV_REASON: drop its sessions, answered by an empty ack */
-	MVPN_MSG_ENDED = 0x19,	    /* C→S: TLV_SESSION, TLV_REASON: this end has dropped the session */
+	/* C→S: TLV_SESSION, TLV_REASON: this end has dropped the session. The server forgets it, and what it may have to
+	 * revoke, only when both ends have said so. */
+	MVPN_MSG_ENDED = 0x19,
 };
 
 enum mvpn_prefixes_flags { MVPN_PFX_RESET = 1, MVPN_PFX_COMMIT = 2 };
