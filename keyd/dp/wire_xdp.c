@@ -44,7 +44,8 @@
 #define RX_BATCH 64
 #define SNDBUF_B (16 << 20)   /* copy mode charges an skb for every descriptor: never the limit */
 #define KICKS_MAX 256	      /* one flush: 1024 descriptors at 32 a call, eight times over */
-#define KICKS_IDLE_MAX 4      /* of them, in a row, that moved nothing */
+#define KICK_DESCS 32	      /* that one call sends; TX_BATCH_SIZE of net/xdp/xsk.c */
+#define KICKS_IDLE_MAX 4      /* of them, in a row, that moved nothing and should have */
 #define SLEEPS_REFUSED_MAX 64 /* before_sleep gives up waiting for a TX ring that does not move */
 #define BUSY_POLL_US 20
 #define BUSY_POLL_BUDGET 64
@@ -125,17 +126,19 @@ static uint32_t tx_queued(const struct wire_xdp *x)
  * Show the kernel what was written and make it send. In copy mode it sends only inside sendto,
  * 32 descriptors a call unless the budget could be raised, and EAGAIN, EBUSY (the driver or the
  * far end of a veth took no more) and ENOBUFS mean "again": so until the ring is empty or has
- * stopped moving. A zero-copy driver needs at most a nudge.
+ * stopped moving; Linux 6.1 shows what it took only when that was all it had seen.
+ * A zero-copy driver needs at most a nudge.
  */
 static void kick(struct wire_xdp *x)
 {
-	unsigned idle = 0;
+	unsigned idle = 0, idle_max;
 
 	if (x->written) {
 		xsk_ring_prod__submit(&x->tx, x->written);
 		x->written = 0;
 	}
-	for (int i = 0; i < KICKS_MAX && idle < KICKS_IDLE_MAX && !x->broken; i++) {
+	idle_max = KICKS_IDLE_MAX + tx_queued(x) / KICK_DESCS;
+	for (int i = 0; i < KICKS_MAX && idle < idle_max && !x->broken; i++) {
 		uint32_t before = tx_queued(x);
 		ssize_t r;
 
