@@ -71,7 +71,7 @@ $(O)/bpf/%.bpf.o: bpf/%.bpf.c
 $(BUILD)/gen/%.skel.h: $(O)/bpf/%.bpf.o
 	$(Q)mkdir -p $(@D)
 	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf >$@.tmp && mv $@.tmp $@
-$(call objs,keyd,$(KEYD)) $(call objs,tests/bpf,$(BPFTEST)): | $(SKEL)
+$(call objs,keyd,$(KEYD)) $(call objs,tests/bpf,$(BPFTEST) shimtest): | $(SKEL)
 
 # ---- tests ----
 UNIT_BIN := $(patsubst %,$(BUILD)/tests/unit/%,$(UNIT))
@@ -101,8 +101,8 @@ $(FUZZ_BIN): $(BUILD)/fuzz/%: tests/fuzz/%.c $$(SRCS_fuzz_$$*)
 
 # ---- what a person types ----
 # `make` only builds, and says what is missing; demo, check and bench install it first.
-.PHONY: deps demo check bench bench-deps profile fuzz-run helpers install uninstall clean
-ifneq ($(filter-out deps demo check bench bench-deps profile clean uninstall,$(or $(MAKECMDGOALS),all)),)
+.PHONY: deps demo check vmcheck bench bench-deps profile fuzz-run helpers install uninstall clean
+ifneq ($(filter-out deps demo check vmcheck bench bench-deps profile clean uninstall,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(PKGS) 2>/dev/null && command -v $(CLANG) >/dev/null && \
 	command -v $(BPFTOOL) >/dev/null && echo found),found)
 $(error Building needs packages that are not installed. As root: make deps (or only: \
@@ -120,6 +120,12 @@ T ?=
 check:
 	@tests/deps
 	@BUILD=$(BUILD) tests/run "$(T)"
+# the tests that depend on the kernel, on one of Debian's in a virtual machine: docs/testing.md
+KERNEL ?= linux-image-amd64
+vmcheck:
+	@tests/deps
+	@$(MAKE) -s all helpers bpftest
+	@kernel=$$(tests/vm/kernel build/vm $(KERNEL)) && BUILD=$(BUILD) tests/vm/check build/vm/$$kernel "$(T)"
 ROUNDS ?= 3
 SECS ?= 3
 PEERS ?=

@@ -15,13 +15,25 @@
 #include <string.h>
 #include <unistd.h>
 
-#define STREAM_B (24u << 20)
 #define CHUNK_B 65536
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
 #endif
 
 /* ---- TCP ---- */
+/* how many times slower than native the machine is (tests/vm) */
+static uint32_t slow(void)
+{
+	const char *s = getenv("MVPN_SLOW");
+
+	return s && atoi(s) > 0 ? (uint32_t)atoi(s) : 1;
+}
+
+static uint32_t stream_b(void)
+{
+	return (24u << 20) / slow();
+}
+
 static uint8_t stream_byte(uint32_t at)
 {
 	return (uint8_t)((at * 2654435761u) >> 23);
@@ -110,8 +122,12 @@ static void tcp_both_ways(uint32_t bytes)
 		tcp_transfer(&A, &B, v6, bytes);
 		tcp_transfer(&B, &A, v6, bytes);
 	}
-	/* super-packets at both sides of the tap, or it would be slow */
-	assert_true(dp_count(&B, DP_C_RX_PACKETS) > 4 * dp_count(&B, DP_C_TAP_TX));
+	/*
+	 * super-packets at both sides of the tap, or it would be slow; smaller ones where
+	 * fewer packets wait for each other
+	 */
+	assert_true(dp_count(&B, DP_C_RX_PACKETS) >
+		    (slow() > 1 ? 1 : 4) * dp_count(&B, DP_C_TAP_TX));
 	assert_int_equal(dp_count(&A, DP_C_RX_BAD_INNER) + dp_count(&B, DP_C_RX_BAD_INNER), 0);
 	assert_int_equal(dp_count(&A, DP_C_RX_AUTH_FAIL) + dp_count(&B, DP_C_RX_AUTH_FAIL), 0);
 	assert_int_equal(dp_count(&A, DP_C_DROP_TAP_FULL) + dp_count(&B, DP_C_DROP_TAP_FULL), 0);
@@ -124,10 +140,10 @@ static void tcp_over_udp_wire(void **state)
 	 * the tap's MTU is 1500 and nobody told TCP of the overhead: segments are cut smaller
 	 * on the way
 	 */
-	tcp_both_ways(STREAM_B);
+	tcp_both_ways(stream_b());
 	set_endpoint(&A, true, 0);
 	set_endpoint(&B, true, 1400);
-	tcp_both_ways(STREAM_B);
+	tcp_both_ways(stream_b());
 	net_remove();
 }
 
@@ -137,18 +153,18 @@ static void tcp_over_xdp_wire(void **state)
 
 	net_make("numrxqueues 2 numtxqueues 2");
 	net_wires_xdp(2);
-	tcp_both_ways(STREAM_B / 4);
+	tcp_both_ways(stream_b() / 4);
 	assert_int_equal(shim_counters(B.shim, shim), 0);
-	assert_true(shim[MVPN_C_WIRE_REDIRECT] >= STREAM_B / 4 / 1400); /* it went by AF_XDP */
+	assert_true(shim[MVPN_C_WIRE_REDIRECT] >= stream_b() / 4 / 1400); /* it went by AF_XDP */
 	set_endpoint(&A, true, 0);
 	set_endpoint(&B, true, 0);
-	tcp_both_ways(STREAM_B / 4);
+	tcp_both_ways(stream_b() / 4);
 	assert_int_equal(dp_count(&A, DP_C_XSK_TX_INVALID) + dp_count(&B, DP_C_XSK_RX_INVALID), 0);
 	/* taken away under way, the UDP socket goes on, with the workers that there are */
 	enter(&A);
 	dp_xsk_del(A.dp, if_nametoindex(A.link));
 	leave();
-	tcp_both_ways(STREAM_B / 4);
+	tcp_both_ways(stream_b() / 4);
 	net_remove();
 }
 

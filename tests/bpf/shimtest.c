@@ -385,7 +385,7 @@ bool st_has_tcx(void)
 void st_need_tcx(void)
 {
 	if (!st_has_tcx()) {
-		print_message("skipped: this kernel has no TCX (6.6 and later have)\n");
+		print_message("skipped: kernel: no TCX (6.6 and later have)\n");
 		skip();
 	}
 }

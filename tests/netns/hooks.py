@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """hooks.py IFACE…: the BPF programs on the TCX hooks of interfaces, one line each. Debian 12's bpftool does not know TCX."""
 import ctypes
+import errno
 import os
 import platform
 import socket
@@ -22,6 +23,8 @@ for iface in sys.argv[1:]:
             struct.pack("=IIIIQI", socket.if_nametoindex(iface), kind, 0, 0, ctypes.addressof(ids), MAX), 128
         )
         if libc.syscall(SYS_BPF, BPF_PROG_QUERY, attr, 64) < 0:
+            if ctypes.get_errno() == errno.EINVAL:
+                break  # before Linux 6.6: no TCX, so nothing is on it
             sys.exit("hooks.py: %s %s: %s" % (iface, hook, os.strerror(ctypes.get_errno())))
         for i in range(struct.unpack_from("=I", attr.raw, 24)[0]):
             print(iface, hook, ids[i])

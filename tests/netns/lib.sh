@@ -17,7 +17,7 @@
 # the files go when the script ends, however it ends. A capture on a port of the switch sees the wire, not the host.
 #
 # Environment: MVPN_BUILD (directory with keyd, mvpn-server, mvpnctl), MVPN_KEEP=1 (keep the logs), V=1 (say what happens),
-# OFFLOADS=off (no super-packets on the virtual Ethernet, as on a physical wire).
+# OFFLOADS=off (no super-packets on the virtual Ethernet, as on a physical wire), MVPN_SLOW=10 (wait so many times longer).
 
 set -Eeuo pipefail
 shopt -s inherit_errexit
@@ -145,7 +145,7 @@ wait_tick() { sleep 0.02; }
 
 # wait_for SECONDS WHAT COMMAND…: until the command succeeds
 wait_for() {
-	local secs=$1 what=$2 deadline
+	local secs=$(($1 * ${MVPN_SLOW:-1})) what=$2 deadline
 	shift 2
 	deadline=$((${EPOCHREALTIME/./} + secs * 1000000))
 	until "$@" >/dev/null 2>&1; do
@@ -268,7 +268,7 @@ enrol() {
 	f=$(token "$h")
 	ctl "$h" enroll --token-file "$f" --name "$h" >"$TMP/log/enrol-$h.log" 2>&1 ||
 		fail "enrolment of $h: $(cat "$TMP/log/enrol-$h.log")"
-	ctl "$h" wait --timeout 10 >/dev/null || fail "$h is not online: $(ctlj "$h" status)"
+	ctl "$h" wait --timeout $((10 * ${MVPN_SLOW:-1})) >/dev/null || fail "$h is not online: $(ctlj "$h" status)"
 }
 attach() { # HOST [WIRE] [IFACE]
 	ctl "$1" attach "${3:-eth0}" --wire "${2:-$WIRE}" >"$TMP/log/attach-$1.log" 2>&1 ||
