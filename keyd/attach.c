@@ -240,8 +240,18 @@ struct addr_list {
 	struct keyd *k;
 	struct mvpn_addr *list;
 	unsigned n;
-	bool all;
+	struct mvpn_addr own; /* the channel's */
+	unsigned own_ifindex; /* and its interface's, 0 if not found */
 };
+
+static int addr_locate(void *arg, unsigned ifindex, const struct mvpn_addr *addr)
+{
+	struct addr_list *l = arg;
+
+	if (!memcmp(&l->own, addr, sizeof(*addr)))
+		l->own_ifindex = ifindex;
+	return 0;
+}
 
 static int addr_take(void *arg, unsigned ifindex, const struct mvpn_addr *addr)
 {
@@ -249,7 +259,7 @@ static int addr_take(void *arg, unsigned ifindex, const struct mvpn_addr *addr)
 	struct mvpn_addr *more;
 	unsigned i;
 
-	if (!l->all && !by_ifindex(l->k, ifindex))
+	if (ifindex != l->own_ifindex && !by_ifindex(l->k, ifindex))
 		return 0;
 	for (i = 0; i < l->n; i++)
 		if (!memcmp(&l->list[i], addr, sizeof(*addr)))
@@ -268,15 +278,17 @@ unsigned attach_addresses(struct keyd *k, int channel_fd, struct mvpn_addr **ret
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
 	struct mvpn_endpoint own;
-	int r = nl_addr_list(k->nl, addr_take, &l);
+	int r;
 
-	if (r)
-		log_ratelimited(LOG_L_WARN, "cannot list this host's addresses: %s", strerror(-r));
-	l.all = true;
 	if (!getsockname(channel_fd, (struct sockaddr *)&ss, &len) &&
 	    !mvpn_endpoint_from_sockaddr(&own, (struct sockaddr *)&ss) &&
 	    mvpn_addr_is_ownable(&own.addr))
-		addr_take(&l, 0, &own.addr);
+		l.own = own.addr;
+	r = nl_addr_list(k->nl, addr_locate, &l);
+	if (!r)
+		r = nl_addr_list(k->nl, addr_take, &l);
+	if (r)
+		log_ratelimited(LOG_L_WARN, "cannot list this host's addresses: %s", strerror(-r));
 	*ret = l.list;
 	return l.n;
 }

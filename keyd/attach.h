@@ -29,7 +29,8 @@ int attach_add(struct keyd *k, const char *name, enum wire_want want, unsigned q
 	       struct attachment **ret, bool *ret_already, char **ret_error);
 int attach_del(struct keyd *k, const char *name, char **ret_error);
 const char *attach_rung(const struct attachment *a);
-/* addresses to claim: those of attached interfaces and the channel's own; malloc'ed, returns how many */
+/* addresses to claim: those of attached interfaces and of the channel's, so that peers protect them from enrolment on, before
+ * the interface is attached; malloc'ed, returns how many */
 unsigned attach_addresses(struct keyd *k, int channel_fd, struct mvpn_addr **ret);
 void attach_wire_failed(struct keyd *k, unsigned ifindex, int error); /* DP_EV_ERROR */
 /* attach_wire.c; -errno only when AF_XDP was asked for and cannot be had */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dp/frame.h"
 #include "log.h"
 
 #define XDP_ZEROCOPY_FEATURE (1 << 3) /* NETDEV_XDP_ACT_XSK_ZEROCOPY, <linux/netdev.h> of 6.3 */
@@ -49,6 +50,18 @@ static bool auto_xdp(struct keyd *k, const struct nl_link *link, char *why, size
 	return false;
 }
 
+static void xsk_error(const char *name, unsigned mtu, int r, char **ret_error)
+{
+	int n = r == -EMSGSIZE
+			? asprintf(ret_error,
+				   "the MTU of %s, %u, is beyond what an AF_XDP frame holds, %u",
+				   name, mtu, (unsigned)FRAME_MTU_MAX)
+			: asprintf(ret_error, "AF_XDP sockets on %s: %s", name, strerror(-r));
+
+	if (n < 0)
+		*ret_error = NULL;
+}
+
 /* one rung: XDP in this mode and a socket on every queue */
 static int xdp_rung(struct keyd *k, struct attachment *a, enum shim_xdp mode, char **ret_error)
 {
@@ -77,9 +90,8 @@ static int xdp_rung(struct keyd *k, struct attachment *a, enum shim_xdp mode, ch
 		r = dp_xsk_add(k->dp, a->ifindex, a->queues, map, &info);
 	if (r) {
 		shim_detach_xdp(k->shim, a->name);
-		if (!*ret_error &&
-		    asprintf(ret_error, "AF_XDP sockets on %s: %s", a->name, strerror(-r)) < 0)
-			*ret_error = NULL;
+		if (!*ret_error)
+			xsk_error(a->name, link.mtu, r, ret_error);
 		return r;
 	}
 	a->shim.xdp = mode;

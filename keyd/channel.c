@@ -186,14 +186,20 @@ static int welcome(struct conn *c, const struct chan_msg *m)
 	bool was_online = k->state == KEYD_ONLINE, enrolled = c->fresh != NULL;
 	uint8_t state;
 	uint16_t len;
+	uint8_t net[MVPN_NET_ID_LEN];
 	const uint8_t *name = chan_tlv_find(m, MVPN_TLV_NAME, &len);
 
 	if (!name || !chan_get_u8(m, MVPN_TLV_STATE, &state) ||
 	    !chan_get_bytes(m, MVPN_TLV_DEVICE, id->device_id, MVPN_ID_LEN) ||
-	    !chan_get_bytes(m, MVPN_TLV_NET, id->net_id, MVPN_NET_ID_LEN) ||
+	    !chan_get_bytes(m, MVPN_TLV_NET, net, sizeof(net)) ||
 	    !chan_get_u32(m, MVPN_TLV_MAX_OFFLINE, &k->max_offline_s) ||
 	    !chan_get_u32(m, MVPN_TLV_REKEY, &k->rekey_s))
 		return -EPROTO;
+	if (memcmp(net, id->net_id, sizeof(net))) {
+		conn_failed(c, "the server is of another network than the %s names",
+			    enrolled ? "token" : "identity");
+		return 0; /* dead */
+	}
 	memset(id->name, 0, sizeof(id->name));
 	memcpy(id->name, name, len);
 	if (enrolled && become(c))

@@ -378,7 +378,7 @@ int peers_init(struct keyd *k)
 	r = peers_kept_each(k->state_dir, kept_load, k);
 	if (r && r != -ENOENT)
 		log_err("%s/" KEPT_FILE " is damaged (%s): what the pinned maps protect stays "
-					"protected, the rest when the "
+			"protected, the rest when the "
 			"server is reached",
 			k->state_dir, strerror(-r));
 	r = shim_protected_each(k->shim, orphan, k);
@@ -447,12 +447,17 @@ static int apply_peer(struct keyd *k, const uint8_t *v, size_t len)
 	p = peer_ensure(k, v);
 	if (!p)
 		return 0;
+	if (v[MVPN_ID_LEN] == MVPN_DEV_ACTIVE && p->state != MVPN_DEV_ACTIVE)
+		peer_undeny(k,
+			    p); /* approved, or no longer suspended: a refusal of before is void */
 	p->state = v[MVPN_ID_LEN];
 	memset(p->name, 0, sizeof(p->name));
 	memcpy(p->name, v + MVPN_ID_LEN + 1, len - MVPN_ID_LEN - 1);
 	/* REVOKE has cut them already; should it ever be missing, this says the same */
 	if (p->state == MVPN_DEV_REVOKED || p->state == MVPN_DEV_SUSPENDED) {
-		sessions_drop_peer(k, p, p->state == MVPN_DEV_REVOKED ? MVPN_R_REVOKED : MVPN_R_SUSPENDED, true);
+		sessions_drop_peer(k, p,
+				   p->state == MVPN_DEV_REVOKED ? MVPN_R_REVOKED : MVPN_R_SUSPENDED,
+				   true);
 		introduce_abort(k, p);
 	}
 	return 0;
