@@ -9,19 +9,27 @@ source "$(dirname "$0")/../lib.sh"
 [[ -n ${VM_NICS:-} ]] || skip "needs the interfaces of a test's virtual machine (make vmcheck)"
 read -r nic_a nic_b uplink tap _ <<<"$VM_NICS"
 
+# by address: a namespace that ends gives an interface back, a moment later and under another name
+named() { ip -o link | grep -i "link/ether $1" | sed 's/^[0-9]*: \([^:@]*\).*/\1/'; }
+move() { # ADDRESS HOST NAME
+	wait_for 10 "interface $1" test_named "$1"
+	ip link set "$(named "$1")" netns "$P-$2" name "$3"
+}
+test_named() { named "$1" | grep -q .; }
+
 # a and b get theirs in place of the pair to the switch
-host_on_virtio() { # HOST NIC
+host_on_virtio() { # HOST ADDRESS
 	ip -n "$P-$1" link del eth0
-	ip link set "$2" netns "$P-$1" name eth0
+	move "$2" "$1" eth0
 	ip -n "$P-$1" addr add "${ADDR4[$1]}/24" dev eth0
 	ip -n "$P-$1" addr add "${ADDR6[$1]}/64" dev eth0 nodad
 	ip -n "$P-$1" link set eth0 up
 }
 
 topo_up server a b c
-ip link set "$uplink" netns "$P-sw" name up
+move "$uplink" sw up
 ip -n "$P-sw" link set dev up master br0 up
-ip link set "$tap" netns "$P-sw" name watch
+move "$tap" sw watch
 ip -n "$P-sw" link set watch up
 host_on_virtio a "$nic_a"
 host_on_virtio b "$nic_b"
