@@ -256,7 +256,7 @@ static void test_tag_in_metadata(void **state)
 	st_need_root();
 	link = push_tag();
 	if (link < 0) {
-		print_message("skipped: this kernel has no TCX\n");
+		print_message("skipped: kernel: no TCX\n");
 		skip();
 	}
 	expect_tap("10.1.0.1", 3020, 37);
