@@ -235,6 +235,14 @@ bool mvpn_prefix_contains(const struct mvpn_prefix *p, const struct mvpn_addr *a
 	return bits_equal(p->addr.b, a->b, p->len);
 }
 
+bool mvpn_prefixes_contain(const struct mvpn_prefix *p, unsigned n, const struct mvpn_addr *a)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (mvpn_prefix_contains(&p[i], a))
+			return true;
+	return false;
+}
+
 bool mvpn_prefix_overlaps(const struct mvpn_prefix *a, const struct mvpn_prefix *b)
 {
 	return bits_equal(a->addr.b, b->addr.b, a->len < b->len ? a->len : b->len);

@@ -43,6 +43,8 @@ const char *mvpn_prefix_str(const struct mvpn_prefix *p, char buf[static MVPN_AD
 const char *mvpn_endpoint_str(const struct mvpn_endpoint *e, char buf[static MVPN_ADDRSTRLEN]);
 
 bool mvpn_prefix_contains(const struct mvpn_prefix *p, const struct mvpn_addr *a);
+/* one of n does; linear, for the few prefixes of a session (crypto-routing) */
+bool mvpn_prefixes_contain(const struct mvpn_prefix *p, unsigned n, const struct mvpn_addr *a);
 bool mvpn_prefix_overlaps(const struct mvpn_prefix *a, const struct mvpn_prefix *b);
 bool mvpn_prefix_valid(const struct mvpn_prefix *p); /* len <= 128, host bits zero */
 /* the prefix of exactly this address */

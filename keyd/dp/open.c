@@ -161,21 +161,13 @@ static void authentic(struct worker *w, struct kt_session *s, const struct mvpn_
 }
 
 /* ---- what was in it ---- */
-static bool owned(const struct mvpn_prefix *p, unsigned n, const struct mvpn_addr *a)
-{
-	for (unsigned i = 0; i < n; i++)
-		if (mvpn_prefix_contains(&p[i], a))
-			return true;
-	return false;
-}
-
 static void open_tunnel(struct worker *w, struct kt_session *s, uint8_t *data, size_t len,
 			bool partial)
 {
 	struct packet p;
 
 	if (packet_parse(&p, data, len) < 0 || (partial && !p.headers) ||
-	    !owned(s->remote, s->nremote, &p.src) || !owned(s->local, s->nlocal, &p.dst)) {
+	    !mvpn_prefixes_contain(s->remote, s->nremote, &p.src) || !mvpn_prefixes_contain(s->local, s->nlocal, &p.dst)) {
 		coalesce_cancel(&w->coalescer);
 		count(w, DP_C_RX_BAD_INNER, 1);
 		atomic_fetch_add_explicit(&s->stats.rx_bad_inner, 1, memory_order_relaxed);

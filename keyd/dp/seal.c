@@ -113,14 +113,6 @@ static void send_segments(struct worker *w, struct kt_session *s, const struct k
 }
 
 /* ---- one super-packet ---- */
-static bool owned(const struct mvpn_prefix *p, unsigned n, const struct mvpn_addr *a)
-{
-	for (unsigned i = 0; i < n; i++)
-		if (mvpn_prefix_contains(&p[i], a))
-			return true;
-	return false;
-}
-
 static void hold_packet(struct worker *w, uint32_t peer, const struct packet *p,
 			const struct virtio_net_hdr *h)
 {
@@ -162,7 +154,7 @@ static void seal_packet(struct worker *w, struct kt_peer *peer, const struct pac
 	s = ready(w, peer, p, h, &ep);
 	if (!s)
 		return;
-	if (!owned(s->local, s->nlocal, &p->src)) {
+	if (!mvpn_prefixes_contain(s->local, s->nlocal, &p->src)) {
 		count(w, DP_C_DROP_BAD_SRC, 1);
 		return;
 	}

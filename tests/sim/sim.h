@@ -121,4 +121,14 @@ int sim_finish(struct sim_device *a, struct sim_request *q, struct intro_keys *r
 void sim_introduce(struct sim_device *a, struct sim_device *b, const char *dst,
 		   uint8_t ret_session[16]);
 
+/* a server, two devices that may talk, and a third that has not joined and that nobody named */
+#define A_ADDR "192.0.2.1"
+#define B_ADDR "192.0.2.2"
+struct sim_net {
+	struct sim_server s;
+	struct sim_device a, b, c;
+};
+void sim_net_up(struct sim_net *n);
+void sim_net_down(struct sim_net *n);
+
 #endif

@@ -495,3 +495,25 @@ void sim_introduce(struct sim_device *a, struct sim_device *b, const char *dst,
 	assert_memory_equal(ka.rx, kb.tx, 32);
 	assert_memory_not_equal(ka.tx, ka.rx, 32);
 }
+
+/* ---- the usual three ---- */
+
+void sim_net_up(struct sim_net *n)
+{
+	sim_server_new(&n->s);
+	sim_policy(&n->s, "allow a -> b\n");
+	sim_device_init(&n->a, &n->s);
+	sim_device_init(&n->b, &n->s);
+	sim_device_init(&n->c, &n->s);
+	sim_join(&n->a, "a", A_ADDR);
+	sim_join(&n->b, "b", B_ADDR);
+	sim_wait_prefix(&n->a, B_ADDR, &n->b);
+}
+
+void sim_net_down(struct sim_net *n)
+{
+	sim_device_free(&n->a);
+	sim_device_free(&n->b);
+	sim_device_free(&n->c);
+	sim_server_free(&n->s);
+}

@@ -6,35 +6,7 @@
 
 #include "crypto.h"
 
-#define A_ADDR "192.0.2.1"
-#define B_ADDR "192.0.2.2"
 #define C_ADDR "192.0.2.3"
-
-/* a server, two devices that may talk, and a third that nobody named */
-struct net {
-	struct sim_server s;
-	struct sim_device a, b, c;
-};
-
-static void net_up(struct net *n)
-{
-	sim_server_new(&n->s);
-	sim_policy(&n->s, "allow a -> b\n");
-	sim_device_init(&n->a, &n->s);
-	sim_device_init(&n->b, &n->s);
-	sim_device_init(&n->c, &n->s);
-	sim_join(&n->a, "a", A_ADDR);
-	sim_join(&n->b, "b", B_ADDR);
-	sim_wait_prefix(&n->a, B_ADDR, &n->b);
-}
-
-static void net_down(struct net *n)
-{
-	sim_device_free(&n->a);
-	sim_device_free(&n->b);
-	sim_device_free(&n->c);
-	sim_server_free(&n->s);
-}
 
 static void expect_device(struct sim_device *d, const struct sim_device *about)
 {
@@ -57,11 +29,11 @@ static json_int_t session_count(struct sim_server *s)
 
 static void two_devices_enrol_and_are_introduced(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	uint8_t session[16], other[16];
 	json_t *o;
 
-	net_up(&n);
+	sim_net_up(&n);
 	assert_string_equal(n.a.name, "a");
 	assert_true(sim_has_prefix(&n.a, A_ADDR, &n.a));
 	assert_true(sim_has_prefix(&n.b, A_ADDR, &n.a));
@@ -76,12 +48,12 @@ static void two_devices_enrol_and_are_introduced(void **state)
 	assert_string_equal(json_string_value(json_array_get(json_object_get(o, "addresses"), 0)),
 			    B_ADDR);
 	json_decref(o);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 static void offer_and_answer_carry_what_both_need(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	struct sim_request q;
 	struct intro_keys keys;
 	struct intro_selectors sel;
@@ -91,7 +63,7 @@ static void offer_and_answer_carry_what_both_need(void **state)
 	uint32_t ttl = 0;
 	const uint8_t *p;
 
-	net_up(&n);
+	sim_net_up(&n);
 	sim_policy(&n.s, "allow a -> b\nprotect 10.9.0.0/24 via b\n");
 	sim_wait_prefix(&n.a, "10.9.0.0/24", &n.b);
 	sim_request(&n.a, "10.9.0.77", &q);
@@ -115,19 +87,19 @@ static void offer_and_answer_carry_what_both_need(void **state)
 	assert_true(chan_get_u64(&n.a.msg, MVPN_TLV_SEQ, &later));
 	assert_int_equal(seq, later);
 	assert_int_equal(sim_finish(&n.a, &q, &keys), 0);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 static void rekey_ends_the_session_that_it_replaces(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	struct sim_request q;
 	struct intro_keys keys;
 	uint8_t first[16], second[16];
 	json_t *o, *list;
 	char hex[33];
 
-	net_up(&n);
+	sim_net_up(&n);
 	sim_introduce(&n.a, &n.b, B_ADDR, first);
 	sim_rekey(&n.a, B_ADDR, first, &q);
 	sim_expect(&n.b, MVPN_MSG_OFFER);
@@ -141,19 +113,19 @@ static void rekey_ends_the_session_that_it_replaces(void **state)
 	mvpn_hex(hex, second, 16);
 	assert_string_equal(json_string_value(json_object_get(json_array_get(list, 0), "id")), hex);
 	json_decref(o);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 /* ---- refusals ---- */
 
 static void policy_decides(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	struct sim_request q;
 	uint8_t session[16];
 	json_t *o;
 
-	net_up(&n);
+	sim_net_up(&n);
 	sim_join(&n.c, "c", C_ADDR);
 	sim_wait_prefix(&n.a, C_ADDR, &n.c);
 	sim_request(&n.a, C_ADDR, &q);
@@ -174,17 +146,17 @@ static void policy_decides(void **state)
 	sim_request(&n.c, A_ADDR, &q);
 	sim_expect_fail(&n.c, MVPN_R_DENIED);
 	intro_a_free(q.a);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 static void new_policy_cuts_what_it_forbids(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	uint8_t session[16];
 	json_t *o;
 	uint16_t reason;
 
-	net_up(&n);
+	sim_net_up(&n);
 	sim_introduce(&n.a, &n.b, B_ADDR, session);
 	o = sim_ok(&n.s, "policy-apply", "{s:s}", "text", "allow a -> nobody\n");
 	assert_int_equal(json_integer_value(json_object_get(o, "sessions_cut")), 1);
@@ -201,17 +173,17 @@ static void new_policy_cuts_what_it_forbids(void **state)
 	o = sim_ok(&n.s, "policy-apply", "{s:s}", "text", "allow a -> nobody\n");
 	assert_true(json_is_false(json_object_get(o, "changed")));
 	json_decref(o);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 static void revocation_reaches_peers_and_stays(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	struct sim_request q;
 	uint8_t session[16];
 	json_t *o;
 
-	net_up(&n);
+	sim_net_up(&n);
 	sim_introduce(&n.a, &n.b, B_ADDR, session);
 	o = sim_ok(&n.s, "device-revoke", "{s:s}", "device", "b");
 	assert_int_equal(json_integer_value(json_object_get(o, "sessions_cut")), 1);
@@ -231,15 +203,15 @@ static void revocation_reaches_peers_and_stays(void **state)
 	json_decref(sim_ok(&n.s, "device-remove", "{s:s}", "device", "b"));
 	sim_wait_no_prefix(&n.a, B_ADDR);
 	assert_false(sim_login(&n.b) && (sim_expect_eof(&n.b), false));
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 static void who_missed_the_news_hears_it_on_return(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	uint8_t session[16];
 
-	net_up(&n);
+	sim_net_up(&n);
 	sim_introduce(&n.a, &n.b, B_ADDR, session);
 	sim_hang_up(&n.a);
 	sim_wait_counter(&n.s, "closed_by_peer", 1);
@@ -249,15 +221,15 @@ static void who_missed_the_news_hears_it_on_return(void **state)
 	sim_rejoin(&n.a, A_ADDR);
 	sim_expect(&n.a, MVPN_MSG_REVOKE);
 	expect_device(&n.a, &n.b);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 static void suspended_device_comes_back(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	uint8_t session[16];
 
-	net_up(&n);
+	sim_net_up(&n);
 	json_decref(sim_ok(&n.s, "device-suspend", "{s:s}", "device", "b"));
 	sim_expect_close(&n.b, MVPN_R_SUSPENDED);
 	assert_true(sim_login(&n.b));
@@ -266,17 +238,17 @@ static void suspended_device_comes_back(void **state)
 	sim_rejoin(&n.b, B_ADDR);
 	assert_int_equal(n.b.state, MVPN_DEV_ACTIVE);
 	sim_introduce(&n.a, &n.b, B_ADDR, session);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 static void approval_is_waited_for(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	struct sim_request q;
 	const char *address = C_ADDR;
 	json_t *o;
 
-	net_up(&n);
+	sim_net_up(&n);
 	o = sim_ok(&n.s, "token-create", "{s:b, s:[s]}", "approve", 1, "addresses", C_ADDR);
 	assert_true(sim_enrol_start(&n.c, json_string_value(json_object_get(o, "token"))));
 	json_decref(o);
@@ -295,19 +267,19 @@ static void approval_is_waited_for(void **state)
 	assert_int_equal(n.c.naccepted, 1);
 	sim_wait_prefix(&n.c, A_ADDR, &n.a);
 	sim_wait_prefix(&n.a, C_ADDR, &n.c);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 /* ---- tokens ---- */
 
 static void tokens_that_are_no_good(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	struct mvpn_token t;
 	char token[MVPN_TOKEN_MAX], forged[MVPN_TOKEN_MAX];
 	json_t *o;
 
-	net_up(&n);
+	sim_net_up(&n);
 	/* used */
 	sim_token(&n.s, NULL, NULL, token);
 	assert_true(sim_enrol_start(&n.c, token));
@@ -370,15 +342,15 @@ static void tokens_that_are_no_good(void **state)
 	assert_true(sim_enrol_start(&n.c, token));
 	sim_register(&n.c, "c", NULL, 0);
 	sim_expect(&n.c, MVPN_MSG_WELCOME);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 static void names_are_unique(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	char token[MVPN_TOKEN_MAX];
 
-	net_up(&n);
+	sim_net_up(&n);
 	sim_policy(&n.s, "group web = a\nallow web -> b\n");
 	sim_token(&n.s, NULL, NULL, token);
 	assert_true(sim_enrol_start(&n.c, token));
@@ -391,17 +363,17 @@ static void names_are_unique(void **state)
 	sim_register(&n.c, NULL, NULL, 0);
 	sim_expect(&n.c, MVPN_MSG_WELCOME);
 	assert_memory_equal(n.c.name, "device-", 7);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 static void enrolling_again_keeps_the_device(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	char token[MVPN_TOKEN_MAX];
 	uint8_t before[16], old_psk[32];
 	const char *address = A_ADDR;
 
-	net_up(&n);
+	sim_net_up(&n);
 	memcpy(before, n.a.id, 16);
 	memcpy(old_psk, n.a.psk, 32);
 	sim_token(&n.s, NULL, "blue", token);
@@ -416,7 +388,7 @@ static void enrolling_again_keeps_the_device(void **state)
 	memcpy(n.a.psk, old_psk, 32);
 	sim_login(&n.a);
 	sim_expect_eof(&n.a); /* the old PSK is void */
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 /* ---- addresses ---- */
@@ -424,11 +396,11 @@ static void enrolling_again_keeps_the_device(void **state)
 static void addresses_of_others_are_refused(void **state)
 {
 	static const char *const claims[] = {B_ADDR, "198.51.100.7", "127.0.0.1", C_ADDR};
-	struct net n;
+	struct sim_net n;
 	char token[MVPN_TOKEN_MAX];
 	json_t *o;
 
-	net_up(&n);
+	sim_net_up(&n);
 	sim_token(&n.s, "192.0.2.0/24", NULL, token);
 	assert_true(sim_enrol_start(&n.c, token));
 	sim_register(&n.c, "c", claims, 1);
@@ -455,15 +427,15 @@ static void addresses_of_others_are_refused(void **state)
 	json_decref(
 		sim_ok(&n.s, "device-address", "{s:s, s:s}", "device", "c", "del", "10.5.0.0/16"));
 	sim_wait_no_prefix(&n.a, "10.5.0.0/16");
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 static void a_lost_prefix_renews_the_sessions(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	uint8_t session[16];
 
-	net_up(&n);
+	sim_net_up(&n);
 	json_decref(
 		sim_ok(&n.s, "device-address", "{s:s, s:s}", "device", "b", "add", "10.7.0.0/16"));
 	sim_wait_prefix(&n.a, "10.7.0.0/16", &n.b);
@@ -483,7 +455,7 @@ static void a_lost_prefix_renews_the_sessions(void **state)
 	expect_device(&n.b, &n.a);
 	assert_int_equal(session_count(&n.s), 0);
 	sim_introduce(&n.a, &n.b, B_ADDR, session);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 int main(void)

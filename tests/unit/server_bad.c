@@ -10,32 +10,6 @@
 
 #include "crypto.h"
 
-#define A_ADDR "192.0.2.1"
-#define B_ADDR "192.0.2.2"
-
-struct net {
-	struct sim_server s;
-	struct sim_device a, b;
-};
-
-static void net_up(struct net *n)
-{
-	sim_server_new(&n->s);
-	sim_policy(&n->s, "allow a -> b\n");
-	sim_device_init(&n->a, &n->s);
-	sim_device_init(&n->b, &n->s);
-	sim_join(&n->a, "a", A_ADDR);
-	sim_join(&n->b, "b", B_ADDR);
-	sim_wait_prefix(&n->a, B_ADDR, &n->b);
-}
-
-static void net_down(struct net *n)
-{
-	sim_device_free(&n->a);
-	sim_device_free(&n->b);
-	sim_server_free(&n->s);
-}
-
 static void expect_session(const struct sim_device *d, const uint8_t session[16])
 {
 	uint8_t id[16];
@@ -124,11 +98,11 @@ static void garbage_before_the_handshake(void **state)
 
 static void garbage_in_the_channel(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	uint8_t junk[70000];
 	json_int_t before;
 
-	net_up(&n);
+	sim_net_up(&n);
 	randombytes_buf(junk, sizeof(junk));
 	junk[0] = junk[1] = 0xff; /* the longest frame */
 	sim_send_raw(&n.a, junk, sizeof(junk));
@@ -144,11 +118,11 @@ static void garbage_in_the_channel(void **state)
 	assert_int_equal(before, 1);
 	sim_rejoin(&n.a, A_ADDR);
 	sim_introduce(&n.a, &n.b, B_ADDR, junk);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 /* sends b, and the channel must be closed for it */
-static void expect_refusal(struct net *n, struct chan_buf *b)
+static void expect_refusal(struct sim_net *n, struct chan_buf *b)
 {
 	json_int_t before = sim_counter(&n->s, "bad_message");
 
@@ -161,11 +135,11 @@ static void expect_refusal(struct net *n, struct chan_buf *b)
 
 static void messages_out_of_place(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	struct chan_buf b = {0};
 	struct sim_request q;
 
-	net_up(&n);
+	sim_net_up(&n);
 	chan_begin(&b, 0x7f, 0, 0); /* unknown */
 	expect_refusal(&n, &b);
 	chan_begin(&b, MVPN_MSG_OFFER, 0, 0); /* the server's own */
@@ -194,7 +168,7 @@ static void messages_out_of_place(void **state)
 	assert_true(sim_login(&n.a));
 	chan_begin(&b, MVPN_MSG_ENDED, 0, 0);
 	expect_refusal(&n, &b);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 /* sealed well, but of random content: the parsers behind the channel */
@@ -203,11 +177,11 @@ static void random_messages(void **state)
 	static const uint8_t types[] = {MVPN_MSG_REGISTER, MVPN_MSG_REQUEST, MVPN_MSG_ACCEPT,
 					MVPN_MSG_REJECT,   MVPN_MSG_ENDED,   MVPN_MSG_REVOKE,
 					MVPN_MSG_HEARTBEAT};
-	struct net n;
+	struct sim_net n;
 	struct sim_request q;
 	uint8_t session[16];
 
-	net_up(&n);
+	sim_net_up(&n);
 	sim_request(&n.b, A_ADDR, &q);
 	intro_a_free(q.a);
 	sim_hang_up(&n.a);
@@ -247,7 +221,7 @@ static void random_messages(void **state)
 	sim_rejoin(&n.b, B_ADDR);
 	sim_wait_prefix(&n.a, B_ADDR, &n.b);
 	sim_introduce(&n.a, &n.b, B_ADDR, session);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 static void slow_handshakes_are_ended(void **state)
@@ -298,12 +272,12 @@ static void slow_handshakes_are_ended(void **state)
 
 static void crossing_requests_make_one_session(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	struct sim_request qa, qb;
 	struct intro_keys keys;
 	uint8_t session[16];
 
-	net_up(&n);
+	sim_net_up(&n);
 	sim_request(&n.a, B_ADDR, &qa);
 	sim_expect(&n.b, MVPN_MSG_OFFER);
 	assert_true(chan_get_bytes(&n.b.msg, MVPN_TLV_SESSION, session, 16));
@@ -328,17 +302,17 @@ static void crossing_requests_make_one_session(void **state)
 	sim_request_send(&n.a, &qa);
 	sim_wait_counter(&n.s, "duplicates", 2);
 	sim_expect_nothing(&n.b, 50);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 static void unanswered_offers_end(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	struct sim_request q;
 	struct chan_buf b = {0};
 	uint8_t session[16], nonce[16];
 
-	net_up(&n);
+	sim_net_up(&n);
 	/* silent */
 	sim_request(&n.a, B_ADDR, &q);
 	sim_expect(&n.b, MVPN_MSG_OFFER);
@@ -384,16 +358,16 @@ static void unanswered_offers_end(void **state)
 	sim_expect(&n.b, MVPN_MSG_CANCEL);
 	intro_a_free(q.a);
 	chan_buf_free(&b);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 static void one_use_is_one_device(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	struct sim_device c, d;
 	char token[MVPN_TOKEN_MAX];
 
-	net_up(&n);
+	sim_net_up(&n);
 	sim_device_init(&c, &n.s);
 	sim_device_init(&d, &n.s);
 	sim_token(&n.s, NULL, NULL, token);
@@ -406,18 +380,18 @@ static void one_use_is_one_device(void **state)
 	assert_int_equal(sim_counter(&n.s, "enrolled"), 3);
 	sim_device_free(&c);
 	sim_device_free(&d);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 static void a_new_channel_replaces_the_old(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	struct sim_device twin;
 	struct sim_request q;
 	struct intro_keys keys;
 	uint8_t session[16];
 
-	net_up(&n);
+	sim_net_up(&n);
 	sim_request(&n.a, B_ADDR, &q);
 	sim_expect(&n.b, MVPN_MSG_OFFER);
 	/* the same life of the same device: what is under way goes on over the new channel */
@@ -445,21 +419,21 @@ static void a_new_channel_replaces_the_old(void **state)
 	n.a.boot_gen = 2;
 	sim_expect_fail(&n.a, MVPN_R_STALE_BOOT);
 	intro_a_free(q.a);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 /* ---- restarts ---- */
 
 static void restart_keeps_everything(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	struct sim_request q;
 	struct intro_keys keys;
 	uint8_t session[16], again[16];
 	uint64_t before = 0, after = 0;
 	json_t *o;
 
-	net_up(&n);
+	sim_net_up(&n);
 	sim_request(&n.a, B_ADDR, &q);
 	sim_expect(&n.b, MVPN_MSG_OFFER);
 	chan_get_u64(&n.b.msg, MVPN_TLV_SEQ, &before);
@@ -496,18 +470,18 @@ static void restart_keeps_everything(void **state)
 	o = sim_ok(&n.s, "audit", "{s:b}", "verify", 1);
 	assert_true(json_is_true(json_object_get(o, "verified")));
 	json_decref(o);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 static void a_bad_stored_policy_falls_back(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	char path[128];
 	uint8_t session[16];
 	sqlite3 *db;
 	json_t *o;
 
-	net_up(&n);
+	sim_net_up(&n);
 	sim_server_stop(&n.s);
 	snprintf(path, sizeof(path), "%s/server.db", n.s.dir);
 	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
@@ -529,17 +503,17 @@ static void a_bad_stored_policy_falls_back(void **state)
 	o = sim_ok(&n.s, "status", NULL);
 	assert_int_equal(json_array_size(json_object_get(o, "problems")), 0);
 	json_decref(o);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 /* ---- many ---- */
 
 static void a_large_protected_set_comes_in_parts(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	char *text = malloc(1 << 20), *p = text;
 
-	net_up(&n);
+	sim_net_up(&n);
 	p += sprintf(p, "allow a -> b\n");
 	for (unsigned i = 0; i < 8000; i++)
 		p += sprintf(p, "protect 10.%u.%u.0/24%s\n", i / 256, i % 256,
@@ -559,15 +533,15 @@ static void a_large_protected_set_comes_in_parts(void **state)
 	while (n.a.nprefixes > 2)
 		sim_expect(&n.a, MVPN_MSG_PREFIXES);
 	free(text);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 static void who_reads_slowly_gets_the_whole_set_later(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	char *text[2] = {malloc(1 << 20), malloc(1 << 20)}, *p;
 
-	net_up(&n);
+	sim_net_up(&n);
 	for (unsigned k = 0; k < 2; k++) {
 		p = text[k] + sprintf(text[k], "allow a -> b\nprotect 172.16.%u.0/24\n", k);
 		for (unsigned i = 0; i < 16000; i++)
@@ -585,16 +559,16 @@ static void who_reads_slowly_gets_the_whole_set_later(void **state)
 	assert_int_equal(n.b.nprefixes, 16003);
 	free(text[0]);
 	free(text[1]);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 static void floods_of_requests_are_limited(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	struct sim_request q;
 	uint8_t session[16];
 
-	net_up(&n);
+	sim_net_up(&n);
 	sim_request(&n.a, "203.0.113.1", &q);
 	sim_expect_fail(&n.a, MVPN_R_UNKNOWN_DST);
 	intro_a_free(q.a);
@@ -612,15 +586,15 @@ static void floods_of_requests_are_limited(void **state)
 	assert_true(json_array_size(json_object_get(o, "events")) < 50);
 	json_decref(o);
 	sim_introduce(&n.b, &n.a, A_ADDR, session);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 static void a_device_that_never_stops_is_cut_off(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	struct chan_buf b = {0};
 
-	net_up(&n);
+	sim_net_up(&n);
 	chan_begin(&b, MVPN_MSG_HEARTBEAT, 0, 0);
 	for (unsigned i = 0; i < 20000; i++)
 		sim_send(&n.a, &b);
@@ -632,7 +606,7 @@ static void a_device_that_never_stops_is_cut_off(void **state)
 		sim_register(&n.a, NULL, NULL, 0);
 	sim_expect_close(&n.a, MVPN_R_LIMIT);
 	chan_buf_free(&b);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 static void admin_mistakes_are_explained(void **state)
@@ -666,9 +640,9 @@ static void admin_mistakes_are_explained(void **state)
 		{"policy-test", "{\"src\":\"a\",\"dst\":\"203.0.113.5\"}"},
 		{"audit", "{\"limit\":0}"},
 	};
-	struct net n;
+	struct sim_net n;
 
-	net_up(&n);
+	sim_net_up(&n);
 	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
 		json_t *args = json_loads(calls[i].args, JSON_ALLOW_NUL, NULL);
 		json_t *o = sim_call(&n.s, calls[i].verb, "o", args),
@@ -680,7 +654,7 @@ static void admin_mistakes_are_explained(void **state)
 		assert_true(json_integer_value(json_object_get(o, "exit")) > 0);
 		json_decref(o);
 	}
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 int main(void)

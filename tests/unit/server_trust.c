@@ -6,32 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define A_ADDR "192.0.2.1"
-#define B_ADDR "192.0.2.2"
-
-struct net {
-	struct sim_server s;
-	struct sim_device a, b;
-};
-
-static void net_up(struct net *n)
-{
-	sim_server_new(&n->s);
-	sim_policy(&n->s, "allow a -> b\n");
-	sim_device_init(&n->a, &n->s);
-	sim_device_init(&n->b, &n->s);
-	sim_join(&n->a, "a", A_ADDR);
-	sim_join(&n->b, "b", B_ADDR);
-	sim_wait_prefix(&n->a, B_ADDR, &n->b);
-}
-
-static void net_down(struct net *n)
-{
-	sim_device_free(&n->a);
-	sim_device_free(&n->b);
-	sim_server_free(&n->s);
-}
-
 static void say_ended(struct sim_device *d, const uint8_t session[16])
 {
 	struct chan_buf b = {0};
@@ -56,7 +30,7 @@ static void expect_revoke(struct sim_device *d, const struct sim_device *peer)
 	assert_memory_equal(id, peer->id, 16);
 }
 
-static void expect_no_session(struct net *n)
+static void expect_no_session(struct sim_net *n)
 {
 	json_t *o = sim_ok(&n->s, "sessions", NULL);
 
@@ -67,10 +41,10 @@ static void expect_no_session(struct net *n)
 /* A says that all is over and goes on sending: B must still hear that A was revoked. */
 static void ending_a_session_does_not_hide_it(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	uint8_t session[16];
 
-	net_up(&n);
+	sim_net_up(&n);
 	sim_introduce(&n.a, &n.b, B_ADDR, session);
 	say_ended(&n.a, session);
 	expect_no_session(&n);
@@ -78,18 +52,18 @@ static void ending_a_session_does_not_hide_it(void **state)
 	expect_no_session(&n);
 	json_decref(sim_ok(&n.s, "device-revoke", "{s:s}", "device", "a"));
 	expect_revoke(&n.b, &n.a);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 /* The same by a rekey that A never confirms: B drops the new session and keeps the old. */
 static void replacing_a_session_does_not_hide_it(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	struct sim_request q;
 	struct intro_keys keys;
 	uint8_t first[16], second[16];
 
-	net_up(&n);
+	sim_net_up(&n);
 	sim_introduce(&n.a, &n.b, B_ADDR, first);
 	sim_rekey(&n.a, B_ADDR, first, &q);
 	sim_expect(&n.b, MVPN_MSG_OFFER);
@@ -101,33 +75,33 @@ static void replacing_a_session_does_not_hide_it(void **state)
 	expect_no_session(&n);
 	sim_policy(&n.s, "allow a -> nobody\n");
 	expect_revoke(&n.b, &n.a);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 static void what_both_ended_is_over(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	uint8_t session[16];
 
-	net_up(&n);
+	sim_net_up(&n);
 	sim_introduce(&n.a, &n.b, B_ADDR, session);
 	say_ended(&n.b, session);
 	say_ended(&n.a, session);
 	expect_no_session(&n);
 	json_decref(sim_ok(&n.s, "device-revoke", "{s:s}", "device", "a"));
 	sim_expect_nothing(&n.b, 200);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 /* The revocation is on disk, the server died before it cut the sessions. */
 static void revocation_survives_a_crash_in_its_middle(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	uint8_t session[16];
 	char path[96];
 	sqlite3 *db;
 
-	net_up(&n);
+	sim_net_up(&n);
 	sim_introduce(&n.a, &n.b, B_ADDR, session);
 	sim_server_crash(&n.s);
 	snprintf(path, sizeof(path), "%s/server.db", n.s.dir);
@@ -140,15 +114,15 @@ static void revocation_survives_a_crash_in_its_middle(void **state)
 	sim_hang_up(&n.a);
 	sim_rejoin(&n.a, A_ADDR);
 	expect_revoke(&n.a, &n.b);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 /* An enrolment again joins another group: too many must not keep the server from starting. */
 static void too_many_groups_do_no_harm(void **state)
 {
-	struct net n;
+	struct sim_net n;
 
-	net_up(&n);
+	sim_net_up(&n);
 	for (unsigned i = 0; i < 18; i++) {
 		char token[MVPN_TOKEN_MAX], group[16];
 
@@ -163,17 +137,17 @@ static void too_many_groups_do_no_harm(void **state)
 	sim_server_start(&n.s);
 	sim_hang_up(&n.a);
 	sim_rejoin(&n.a, A_ADDR);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 /* who bore the name of a group would have the group's rights */
 static void a_group_to_come_keeps_its_name(void **state)
 {
-	struct net n;
+	struct sim_net n;
 	struct sim_device c;
 	char token[MVPN_TOKEN_MAX];
 
-	net_up(&n);
+	sim_net_up(&n);
 	sim_token(&n.s, NULL, "operators", token);
 	sim_device_init(&c, &n.s);
 	sim_token(&n.s, NULL, NULL, token);
@@ -181,17 +155,17 @@ static void a_group_to_come_keeps_its_name(void **state)
 	sim_register(&c, "operators", NULL, 0);
 	sim_expect_close(&c, MVPN_R_NAME_TAKEN);
 	sim_device_free(&c);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 /* The policy gives a gateway what another device has: its claim is refused, not its channel. */
 static void a_gateway_claims_what_another_has(void **state)
 {
 	static const char *const claim[] = {B_ADDR};
-	struct net n;
+	struct sim_net n;
 	char token[MVPN_TOKEN_MAX];
 
-	net_up(&n);
+	sim_net_up(&n);
 	sim_policy(&n.s, "allow a -> b\nprotect " B_ADDR " via a\n");
 	sim_token(&n.s, B_ADDR, NULL, token);
 	sim_hang_up(&n.a);
@@ -201,15 +175,15 @@ static void a_gateway_claims_what_another_has(void **state)
 	assert_int_equal(n.a.naccepted, 0);
 	assert_int_equal(n.a.refused_reason, MVPN_R_ADDR_TAKEN);
 	sim_wait_prefix(&n.a, B_ADDR, &n.a);
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 /* Each change goes to the disk and to everybody: new channels are no way round the limit. */
 static void flapping_addresses_are_limited(void **state)
 {
-	struct net n;
+	struct sim_net n;
 
-	net_up(&n);
+	sim_net_up(&n);
 	for (unsigned i = 0; i < 199; i++) { /* the first was made when it joined */
 		sim_hang_up(&n.a);
 		sim_rejoin(&n.a, i % 2 ? A_ADDR : NULL);
@@ -219,7 +193,7 @@ static void flapping_addresses_are_limited(void **state)
 	sim_register(&n.a, NULL, (const char *const[]){A_ADDR}, 1);
 	sim_expect_close(&n.a, MVPN_R_LIMIT);
 	sim_rejoin(&n.a, NULL); /* no change: welcome */
-	net_down(&n);
+	sim_net_down(&n);
 }
 
 int main(void)
