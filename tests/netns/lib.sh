@@ -73,6 +73,8 @@ setup() {
 	[[ $(id -u) == 0 ]] || skip "needs root (network namespaces, BPF)"
 	TMP=$(mktemp -d "${TMPDIR:-/tmp}/$P.XXXXXX")
 	mkdir -p "$TMP/log" "$TMP/pid"
+	# keyd mounts it for its own default path; ours is made before any keyd runs
+	mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf
 	trap 'teardown $?' EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
