@@ -43,7 +43,7 @@ static uint16_t sum_fold(uint64_t sum)
 	return (uint16_t)~sum;
 }
 
-size_t frame_start(uint8_t *payload, const struct kt_endpoint *ep, uint16_t sport)
+size_t frame_start(uint8_t *payload, const struct kt_endpoint *ep, uint16_t sport, uint8_t tos)
 {
 	struct udphdr udp = {.source = htons(sport), .dest = htons(ep->to.port)};
 	struct ethhdr eth;
@@ -59,6 +59,7 @@ size_t frame_start(uint8_t *payload, const struct kt_endpoint *ep, uint16_t spor
 		 */
 		struct iphdr ip = {.version = 4,
 				   .ihl = 5,
+				   .tos = tos,
 				   .frag_off = htons(IP4_DF),
 				   .ttl = TTL,
 				   .protocol = IPPROTO_UDP};
@@ -69,8 +70,9 @@ size_t frame_start(uint8_t *payload, const struct kt_endpoint *ep, uint16_t spor
 		memcpy(p, &ip, sizeof(ip));
 		eth.h_proto = htons(ETH_P_IP);
 	} else {
-		struct ip6_hdr ip = {
-			.ip6_flow = htonl(6u << 28), .ip6_nxt = IPPROTO_UDP, .ip6_hlim = TTL};
+		struct ip6_hdr ip = {.ip6_flow = htonl(6u << 28 | (uint32_t)tos << 20),
+				     .ip6_nxt = IPPROTO_UDP,
+				     .ip6_hlim = TTL};
 
 		memcpy(&ip.ip6_src, ep->src.b, 16);
 		memcpy(&ip.ip6_dst, ep->to.addr.b, 16);
@@ -136,7 +138,7 @@ static uint16_t be16_at(const uint8_t *p)
 }
 
 /* Returns where UDP begins and cuts *len to what IP says is there; NULL: not for us. */
-static uint8_t *parse_ip4(uint8_t *p, size_t *len, struct mvpn_addr *ret_src)
+static uint8_t *parse_ip4(uint8_t *p, size_t *len, struct wire_from *ret)
 {
 	size_t total;
 
@@ -148,12 +150,13 @@ static uint8_t *parse_ip4(uint8_t *p, size_t *len, struct mvpn_addr *ret_src)
 	    be16_at(p + offsetof(struct iphdr, frag_off)) & IP4_MORE_OR_OFFSET ||
 	    sum_fold(sum_words(0, p, sizeof(struct iphdr))))
 		return NULL;
-	mvpn_addr_from_v4(ret_src, p + offsetof(struct iphdr, saddr));
+	mvpn_addr_from_v4(&ret->ep.addr, p + offsetof(struct iphdr, saddr));
+	ret->tos = p[offsetof(struct iphdr, tos)];
 	*len = total - sizeof(struct iphdr);
 	return p + sizeof(struct iphdr);
 }
 
-static uint8_t *parse_ip6(uint8_t *p, size_t *len, struct mvpn_addr *ret_src)
+static uint8_t *parse_ip6(uint8_t *p, size_t *len, struct wire_from *ret)
 {
 	size_t plen;
 
@@ -163,18 +166,19 @@ static uint8_t *parse_ip6(uint8_t *p, size_t *len, struct mvpn_addr *ret_src)
 	if (plen > *len - sizeof(struct ip6_hdr) ||
 	    p[offsetof(struct ip6_hdr, ip6_nxt)] != IPPROTO_UDP)
 		return NULL;
-	memcpy(ret_src->b, p + offsetof(struct ip6_hdr, ip6_src), 16);
+	memcpy(ret->ep.addr.b, p + offsetof(struct ip6_hdr, ip6_src), 16);
+	ret->tos = (uint8_t)(p[0] << 4 | p[1] >> 4);
 	/* a v4-mapped source on the wire is forged: it would pass for the IPv4 host */
-	if (mvpn_addr_is_v4(ret_src))
+	if (mvpn_addr_is_v4(&ret->ep.addr))
 		return NULL;
 	*len = plen;
 	return p + sizeof(struct ip6_hdr);
 }
 
-bool frame_parse(uint8_t *frame, size_t len, uint16_t dport, struct mvpn_endpoint *ret_from,
+bool frame_parse(uint8_t *frame, size_t len, uint16_t dport, struct wire_from *ret_from,
 		 uint8_t **ret_payload, size_t *ret_len)
 {
-	struct mvpn_endpoint from;
+	struct wire_from from;
 	uint8_t *p = frame;
 	uint16_t proto;
 	size_t udp_len;
@@ -192,9 +196,9 @@ bool frame_parse(uint8_t *frame, size_t len, uint16_t dport, struct mvpn_endpoin
 		len -= 4;
 	}
 	if (proto == ETH_P_IP)
-		p = parse_ip4(p, &len, &from.addr);
+		p = parse_ip4(p, &len, &from);
 	else if (proto == ETH_P_IPV6)
-		p = parse_ip6(p, &len, &from.addr);
+		p = parse_ip6(p, &len, &from);
 	else
 		return false;
 	if (!p || len < sizeof(struct udphdr) ||
@@ -203,7 +207,7 @@ bool frame_parse(uint8_t *frame, size_t len, uint16_t dport, struct mvpn_endpoin
 	udp_len = be16_at(p + offsetof(struct udphdr, len));
 	if (udp_len < sizeof(struct udphdr) || udp_len > len)
 		return false;
-	from.port = be16_at(p + offsetof(struct udphdr, source));
+	from.ep.port = be16_at(p + offsetof(struct udphdr, source));
 	*ret_from = from;
 	*ret_payload = p + sizeof(struct udphdr);
 	*ret_len = udp_len - sizeof(struct udphdr);

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../keytab.h"
+#include "wire.h"
 
 #define FRAME_HEAD_IP4 (14 + 20 + 8)
 #define FRAME_HEAD_IP6 (14 + 40 + 8)
@@ -29,7 +29,7 @@
  * FRAME_HEAD_MAX bytes of room there; lengths and checksums are left to frame_finish. Returns
  * how long the headers are: the frame begins at payload - that.
  */
-size_t frame_start(uint8_t *payload, const struct kt_endpoint *ep, uint16_t sport);
+size_t frame_start(uint8_t *payload, const struct kt_endpoint *ep, uint16_t sport, uint8_t tos);
 /* the payload has been written and is `len` bytes; head_len is what frame_start said */
 void frame_finish(uint8_t *payload, size_t len, size_t head_len);
 
@@ -39,7 +39,7 @@ void frame_finish(uint8_t *payload, size_t len, size_t head_len);
  * socket). IPv4's header sum is checked, because the source address may become the peer's
  * endpoint; UDP's is not: on veth and virtio it may be only begun, and AEAD covers the payload.
  */
-bool frame_parse(uint8_t *frame, size_t len, uint16_t dport, struct mvpn_endpoint *ret_from,
+bool frame_parse(uint8_t *frame, size_t len, uint16_t dport, struct wire_from *ret_from,
 		 uint8_t **ret_payload, size_t *ret_len);
 
 #endif

@@ -167,7 +167,8 @@ static void open_tunnel(struct worker *w, struct kt_session *s, uint8_t *data, s
 	struct packet p;
 
 	if (packet_parse(&p, data, len) < 0 || (partial && !p.headers) ||
-	    !mvpn_prefixes_contain(s->remote, s->nremote, &p.src) || !mvpn_prefixes_contain(s->local, s->nlocal, &p.dst)) {
+	    !mvpn_prefixes_contain(s->remote, s->nremote, &p.src) ||
+	    !mvpn_prefixes_contain(s->local, s->nlocal, &p.dst)) {
 		coalesce_cancel(&w->coalescer);
 		count(w, DP_C_RX_BAD_INNER, 1);
 		atomic_fetch_add_explicit(&s->stats.rx_bad_inner, 1, memory_order_relaxed);
@@ -224,7 +225,7 @@ bad:
 	count(w, DP_C_RX_BAD_INNER, 1);
 }
 
-void open_datagram(void *arg, uint8_t *data, size_t len, const struct mvpn_endpoint *from)
+void open_datagram(void *arg, uint8_t *data, size_t len, const struct wire_from *from)
 {
 	struct worker *w = arg;
 	struct kt_session *s;
@@ -269,9 +270,9 @@ void open_datagram(void *arg, uint8_t *data, size_t len, const struct mvpn_endpo
 		return;
 	}
 	replay_update(&l->replay, counter);
-	authentic(w, s, from, newest);
+	authentic(w, s, &from->ep, newest);
 	if (h.type == MVPN_TUNNEL)
 		open_tunnel(w, s, pt, len, h.lane & MVPN_F_CSUM_PARTIAL);
 	else
-		open_ctrl(w, s, pt, len, from);
+		open_ctrl(w, s, pt, len, &from->ep);
 }

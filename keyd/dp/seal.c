@@ -94,7 +94,7 @@ static void send_segments(struct worker *w, struct kt_session *s, const struct k
 		return;
 	}
 	while (segment_next(seg, &g)) {
-		uint8_t *room = wire->ops->reserve(wire, ep, g.len + MVPN_OVERHEAD);
+		uint8_t *room = wire->ops->reserve(wire, ep, g.len + MVPN_OVERHEAD, 0);
 
 		if (!room) {
 			count(w, DP_C_DROP_WIRE_FULL, 1);
@@ -240,7 +240,7 @@ bool seal_ctrl(struct worker *w, struct kt_session *s, const struct kt_endpoint 
 		want_rekey(w, s); /* a PING has come to a worker that cannot answer it */
 		return false;
 	}
-	room = wire->ops->reserve(wire, ep, len + MVPN_OVERHEAD);
+	room = wire->ops->reserve(wire, ep, len + MVPN_OVERHEAD, 0);
 	if (!room) {
 		count(w, DP_C_DROP_WIRE_FULL, 1);
 		return false;

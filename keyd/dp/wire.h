@@ -14,16 +14,23 @@
 
 struct wire;
 
+/* whence a payload came, and its outer TOS or traffic class: DSCP and ECN. Nothing here is authenticated. */
+struct wire_from {
+	struct mvpn_endpoint ep;
+	uint8_t tos;
+};
+
 /* one received UDP payload; `data` may be overwritten */
-typedef void wire_rx_fn(void *arg, uint8_t *data, size_t len, const struct mvpn_endpoint *from);
+typedef void wire_rx_fn(void *arg, uint8_t *data, size_t len, const struct wire_from *from);
 
 struct wire_ops {
 	const char *name;
 	/*
 	 * Room for one UDP payload of at most `len` bytes to `ep`; NULL when there is none even after a kick. The payload is
-	 * written there and committed with its true length, or simply not committed. One reservation at a time.
+	 * written there and committed with its true length, or simply not committed. One reservation at a time. `tos` becomes
+	 * the outer TOS or traffic class.
 	 */
-	uint8_t *(*reserve)(struct wire *w, const struct kt_endpoint *ep, size_t len);
+	uint8_t *(*reserve)(struct wire *w, const struct kt_endpoint *ep, size_t len, uint8_t tos);
 	void (*commit)(struct wire *w, size_t len);
 	void (*flush)(struct wire *w); /* everything committed is on its way */
 	/* calls fn for up to `budget` payloads; returns how many, or -errno when the wire is broken */

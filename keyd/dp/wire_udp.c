@@ -48,6 +48,7 @@ struct wire_udp {
 	struct mvpn_endpoint to_ep;
 	size_t size, fill;
 	unsigned count;
+	uint8_t tos;
 	bool ended;
 	_Atomic uint64_t dropped;
 	/* reception */
@@ -55,7 +56,8 @@ struct wire_udp {
 	struct mmsghdr msgs[RX_BUFS];
 	struct iovec iov[RX_BUFS];
 	union address from[RX_BUFS];
-	char control[RX_BUFS][CMSG_SPACE(sizeof(int))] __attribute__((aligned(8)));
+	char control[RX_BUFS][2 * CMSG_SPACE(sizeof(int))]
+		__attribute__((aligned(8))); /* TOS, segment size */
 };
 
 #define self(wire) ((struct wire_udp *)(wire))
@@ -67,24 +69,40 @@ static void address_of(const struct wire_udp *u, const struct mvpn_endpoint *e, 
 	*ret_len = mvpn_endpoint_to_sockaddr(e, !u->v4_only, &ret->ss);
 }
 
+static void put_cmsg(struct msghdr *m, int level, int type, const void *value, size_t len)
+{
+	struct cmsghdr *c = (struct cmsghdr *)((char *)m->msg_control + m->msg_controllen);
+
+	c->cmsg_level = level;
+	c->cmsg_type = type;
+	c->cmsg_len = CMSG_LEN(len);
+	memcpy(CMSG_DATA(c), value, len);
+	m->msg_controllen += CMSG_SPACE(len);
+}
+
 static int send_once(struct wire_udp *u, const uint8_t *data, size_t len, size_t segment)
 {
-	char control[CMSG_SPACE(sizeof(uint16_t))] __attribute__((aligned(8))) = {0};
+	char control[CMSG_SPACE(sizeof(uint16_t)) + CMSG_SPACE(sizeof(int))]
+		__attribute__((aligned(8)));
 	struct iovec iov = {.iov_base = (void *)data, .iov_len = len};
-	struct msghdr m = {
-		.msg_name = &u->to, .msg_namelen = u->to_len, .msg_iov = &iov, .msg_iovlen = 1};
+	struct msghdr m = {.msg_name = &u->to,
+			   .msg_namelen = u->to_len,
+			   .msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = control};
 	struct pollfd p = {.fd = u->fd, .events = POLLOUT};
 
 	if (segment && segment < len) {
 		uint16_t gso = (uint16_t)segment;
-		struct cmsghdr *c = (struct cmsghdr *)control;
 
-		m.msg_control = control;
-		m.msg_controllen = sizeof(control);
-		c->cmsg_level = SOL_UDP_;
-		c->cmsg_type = UDP_SEGMENT;
-		c->cmsg_len = CMSG_LEN(sizeof(gso));
-		memcpy(CMSG_DATA(c), &gso, sizeof(gso));
+		put_cmsg(&m, SOL_UDP_, UDP_SEGMENT, &gso, sizeof(gso));
+	}
+	if (u->tos) {
+		bool v4 = mvpn_addr_is_v4(&u->to_ep.addr);
+		int tos = u->tos;
+
+		put_cmsg(&m, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TOS : IPV6_TCLASS, &tos,
+			 sizeof(tos));
 	}
 	if (sendmsg(u->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
 		return 0;
@@ -126,20 +144,21 @@ static void udp_flush(struct wire *w)
 	u->ended = false;
 }
 
-static uint8_t *udp_reserve(struct wire *w, const struct kt_endpoint *ep, size_t len)
+static uint8_t *udp_reserve(struct wire *w, const struct kt_endpoint *ep, size_t len, uint8_t tos)
 {
 	struct wire_udp *u = self(w);
 	bool same = u->to_ep.port == ep->to.port && !memcmp(&u->to_ep.addr, &ep->to.addr, 16);
 
 	if (len > WIRE_PAYLOAD_MAX)
 		return NULL;
-	if (u->count && (!same || u->ended || len > u->size || u->count == SEGMENTS_MAX ||
-			 u->fill + len > BATCH_MAX_B))
+	if (u->count && (!same || tos != u->tos || u->ended || len > u->size ||
+			 u->count == SEGMENTS_MAX || u->fill + len > BATCH_MAX_B))
 		udp_flush(w);
 	if (!same) {
 		u->to_ep = ep->to;
 		address_of(u, &ep->to, &u->to, &u->to_len);
 	}
+	u->tos = tos;
 	return u->tx + u->fill;
 }
 
@@ -156,28 +175,36 @@ static void udp_commit(struct wire *w, size_t len)
 }
 
 /* ---- in ---- */
-static size_t gro_size(struct msghdr *m)
+/* the size of the datagrams in a run, 0 when it is none, and the TOS that they share: GRO joins no others */
+static size_t read_cmsgs(struct msghdr *m, uint8_t *ret_tos)
 {
-	int size;
+	int size = 0, class;
 
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c))
+	*ret_tos = 0;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
 		if (c->cmsg_level == SOL_UDP_ && c->cmsg_type == UDP_GRO) {
 			memcpy(&size, CMSG_DATA(c), sizeof(size));
-			return size > 0 ? (size_t)size : 0;
+		} else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) {
+			*ret_tos = *CMSG_DATA(c);
+		} else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS) {
+			memcpy(&class, CMSG_DATA(c), sizeof(class));
+			*ret_tos = (uint8_t) class;
 		}
-	return 0;
+	}
+	return size > 0 ? (size_t)size : 0;
 }
 
 static unsigned deliver(struct wire_udp *u, unsigned i, wire_rx_fn *fn, void *arg)
 {
 	struct msghdr *m = &u->msgs[i].msg_hdr;
-	size_t len = u->msgs[i].msg_len, size = gro_size(m);
+	size_t len = u->msgs[i].msg_len, size;
 	uint8_t *data = u->iov[i].iov_base;
-	struct mvpn_endpoint from;
+	struct wire_from from;
 	unsigned n = 0;
 
-	if (m->msg_flags & MSG_TRUNC || mvpn_endpoint_from_sockaddr(&from, &u->from[i].sa) < 0)
+	if (m->msg_flags & MSG_TRUNC || mvpn_endpoint_from_sockaddr(&from.ep, &u->from[i].sa) < 0)
 		return 1;
+	size = read_cmsgs(m, &from.tos);
 	if (!size || size > len)
 		size = len;
 	if (!len) {
@@ -285,6 +312,16 @@ static int probe_mtu(const struct wire_udp *u)
 	return r;
 }
 
+/* ECN needs it; without, what the path says is not heard */
+static int see_tos(const struct wire_udp *u)
+{
+	int r = set_int(u->fd, IPPROTO_IP, IP_RECVTOS, 1);
+
+	if (!r && !u->v4_only)
+		r = set_int(u->fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
+	return r;
+}
+
 static int open_socket(struct wire_udp *u)
 {
 	u->fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -350,6 +387,8 @@ int wire_udp_new(struct wire **ret, uint16_t port, bool join, uint64_t *ret_cook
 	big_buffers(u->fd);
 	set_int(u->fd, SOL_UDP_, UDP_GRO, 1); /* without it datagrams come one by one */
 	r = probe_mtu(u);
+	if (!r)
+		r = see_tos(u);
 	/*
 	 * set after the bind, SO_REUSEPORT lets our own workers join without letting us join a
 	 * stranger

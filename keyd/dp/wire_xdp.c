@@ -158,7 +158,7 @@ static void refuse(struct wire_xdp *x)
 	atomic_fetch_add_explicit(&x->refused, 1, memory_order_relaxed);
 }
 
-static uint8_t *xdp_reserve(struct wire *w, const struct kt_endpoint *ep, size_t len)
+static uint8_t *xdp_reserve(struct wire *w, const struct kt_endpoint *ep, size_t len, uint8_t tos)
 {
 	struct wire_xdp *x = of(w);
 	size_t ip_head = (mvpn_addr_is_v4(&ep->to.addr) ? FRAME_HEAD_IP4 : FRAME_HEAD_IP6) - 14;
@@ -189,7 +189,7 @@ static uint8_t *xdp_reserve(struct wire *w, const struct kt_endpoint *ep, size_t
 	/* taken off the stack only by commit: a reservation may be forgotten */
 	x->now.payload = x->area + x->free[x->nfree - 1] + PAYLOAD_OFFSET_B;
 	x->now.max = len;
-	x->now.head_len = frame_start(x->now.payload, ep, x->udp_port);
+	x->now.head_len = frame_start(x->now.payload, ep, x->udp_port, tos);
 	return x->now.payload;
 }
 
@@ -262,7 +262,7 @@ static int xdp_receive(struct wire *w, wire_rx_fn *fn, void *arg, unsigned budge
 		n = xsk_ring_cons__peek(&x->rx, n, &idx);
 		for (unsigned i = 0; i < n; i++) {
 			const struct xdp_desc *d = xsk_ring_cons__rx_desc(&x->rx, idx + i);
-			struct mvpn_endpoint from;
+			struct wire_from from;
 			uint8_t *payload;
 			size_t len;
 

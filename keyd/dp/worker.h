@@ -102,7 +102,7 @@ bool seal_ctrl(struct worker *w, struct kt_session *s, const struct kt_endpoint 
 
 /* ---- open.c: in ---- */
 void open_datagram(void *arg, uint8_t *data, size_t len,
-		   const struct mvpn_endpoint *from); /* wire_rx_fn */
+		   const struct wire_from *from); /* wire_rx_fn */
 void open_finish(struct worker *w); /* after a batch: publish statistics, let go of the lane, flush
 				       the coalescer */
 

@@ -221,10 +221,10 @@ void fill(uint8_t *p, size_t len, unsigned seq)
 		p[i] = (uint8_t)(seq * 7 + i);
 }
 
-void on_rx(void *arg, uint8_t *data, size_t len, const struct mvpn_endpoint *from)
+void on_rx(void *arg, uint8_t *data, size_t len, const struct wire_from *from)
 {
 	struct got *g = arg;
-	bool ok = true;
+	bool ok = from->tos == TOS(g->expected);
 
 	for (size_t i = 0; i < len && ok; i++)
 		ok = data[i] == (uint8_t)(g->expected * 7 + i);
@@ -238,7 +238,8 @@ void on_rx(void *arg, uint8_t *data, size_t len, const struct mvpn_endpoint *fro
 
 bool send_one(struct side *s, const struct kt_endpoint *e, size_t len, unsigned seq)
 {
-	uint8_t *p = s->wire->ops->reserve(s->wire, e, len + 5); /* promises more than it writes */
+	/* promises more than it writes */
+	uint8_t *p = s->wire->ops->reserve(s->wire, e, len + 5, TOS(seq));
 
 	if (!p)
 		return false;

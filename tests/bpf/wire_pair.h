@@ -50,12 +50,13 @@ struct kt_endpoint endpoint(const struct side *from, bool v6);	      /* the othe
 struct got {
 	unsigned n;	   /* good ones, all told */
 	unsigned expected; /* sequence number of the next */
-	struct mvpn_endpoint from;
+	struct wire_from from;
 	size_t len;
 };
 void fill(uint8_t *p, size_t len, unsigned seq);
 bool send_one(struct side *s, const struct kt_endpoint *e, size_t len, unsigned seq);
-void on_rx(void *arg /* struct got */, uint8_t *data, size_t len, const struct mvpn_endpoint *from);
+#define TOS(seq) ((uint8_t)((seq)*29)) /* that packet's */
+void on_rx(void *arg /* struct got */, uint8_t *data, size_t len, const struct wire_from *from);
 /* until n more have come, or nothing came for ms; returns how many did */
 unsigned receive(struct side *s, struct got *g, unsigned n, int ms);
 

@@ -31,14 +31,14 @@ static void exchange_sizes(size_t max, const size_t *sizes, size_t n)
 			assert_int_equal(receive(&B, &g, 1, WAIT_MS), 1);
 			assert_int_equal(g.n, 1);
 			assert_int_equal(g.len, len);
-			assert_true(mvpn_addr_eq(&g.from.addr, &to_b.src));
-			assert_int_equal(g.from.port, PORT);
+			assert_true(mvpn_addr_eq(&g.from.ep.addr, &to_b.src));
+			assert_int_equal(g.from.ep.port, PORT);
 			g = (struct got){.expected = 99};
 			assert_true(send_one(&B, &to_a, len, 99));
 			B.wire->ops->flush(B.wire);
 			assert_int_equal(receive(&A, &g, 1, WAIT_MS), 1);
 			assert_int_equal(g.n, 1);
-			assert_true(mvpn_addr_eq(&g.from.addr, &to_a.src));
+			assert_true(mvpn_addr_eq(&g.from.ep.addr, &to_a.src));
 		}
 	}
 }
@@ -203,14 +203,14 @@ static void mtu_that_grows(void **state)
 	both_open("", XDP_FLAGS_DRV_MODE, false);
 	e = endpoint(&A, false);
 	e.mtu = 3000;
-	assert_null(A.wire->ops->reserve(A.wire, &e, 2900));
+	assert_null(A.wire->ops->reserve(A.wire, &e, 2900, 0));
 	assert_int_equal(A.wire->ops->receive(A.wire, on_rx, &g, 1), -EMSGSIZE);
 	A.wire->ops->free(A.wire);
 	A.wire = NULL;
 	enter(&A);
 	sh("ip link set w0 mtu 3000");
 	wire_open(&A, false);
-	assert_non_null(A.wire->ops->reserve(A.wire, &e, 2900));
+	assert_non_null(A.wire->ops->reserve(A.wire, &e, 2900, 0));
 }
 
 static void forgotten_reservations_cost_nothing(void **state)
@@ -222,7 +222,7 @@ static void forgotten_reservations_cost_nothing(void **state)
 	both_open("", XDP_FLAGS_DRV_MODE, false);
 	to_b = endpoint(&A, true);
 	for (int i = 0; i < 10000; i++)
-		assert_non_null(A.wire->ops->reserve(A.wire, &to_b, 1000));
+		assert_non_null(A.wire->ops->reserve(A.wire, &to_b, 1000, 0));
 	A.wire->ops->flush(A.wire);
 	assert_true(send_one(&A, &to_b, 1000, 0));
 	A.wire->ops->commit(A.wire, 1000); /* a second time: there is nothing to commit */
@@ -240,27 +240,46 @@ static void refuses_what_does_not_fit(void **state)
 	both_open("", XDP_FLAGS_DRV_MODE, false);
 	e = endpoint(&A, false);
 	e.mtu = 1500;
-	assert_non_null(A.wire->ops->reserve(A.wire, &e, 1472));
-	assert_null(A.wire->ops->reserve(A.wire, &e, 1473));
+	assert_non_null(A.wire->ops->reserve(A.wire, &e, 1472, 0));
+	assert_null(A.wire->ops->reserve(A.wire, &e, 1473, 0));
 	e.mtu = 0; /* unknown: 1500 */
-	assert_null(A.wire->ops->reserve(A.wire, &e, 1473));
+	assert_null(A.wire->ops->reserve(A.wire, &e, 1473, 0));
 	e.ifindex++;
-	assert_null(A.wire->ops->reserve(A.wire, &e, 100));
+	assert_null(A.wire->ops->reserve(A.wire, &e, 100, 0));
 	e.ifindex--;
 	e.has_hop = false;
-	assert_null(A.wire->ops->reserve(A.wire, &e, 100));
+	assert_null(A.wire->ops->reserve(A.wire, &e, 100, 0));
 	e = endpoint(&A, true);
 	e.mtu = 1500;
-	assert_non_null(A.wire->ops->reserve(A.wire, &e, 1452));
-	assert_null(A.wire->ops->reserve(A.wire, &e, 1453));
+	assert_non_null(A.wire->ops->reserve(A.wire, &e, 1452, 0));
+	assert_null(A.wire->ops->reserve(A.wire, &e, 1453, 0));
 	A.wire->ops->stats(A.wire, c);
 	assert_int_equal(c[DP_C_XSK_TX_INVALID], 5);
 }
 
 /* ---- against the kernel's stack: it checks our headers and sums, and we read its ---- */
 
+/* one datagram as the stack delivers it; *ret_tos is what its header said */
+static ssize_t stack_receive(int fd, uint8_t *buf, size_t size, int *ret_tos)
+{
+	char control[64] __attribute__((aligned(8)));
+	struct iovec iov = {.iov_base = buf, .iov_len = size};
+	struct msghdr m = {.msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = control,
+			   .msg_controllen = sizeof(control)};
+	ssize_t n = recvmsg(fd, &m, 0);
+
+	*ret_tos = 0;
+	if (n >= 0 && CMSG_FIRSTHDR(&m))
+		memcpy(ret_tos, CMSG_DATA(CMSG_FIRSTHDR(&m)),
+		       CMSG_FIRSTHDR(&m)->cmsg_len - CMSG_LEN(0));
+	return n;
+}
+
 static void with_the_stack(bool v6)
 {
+	int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP, tos = TOS(5), one = 1;
 	struct kt_endpoint to_b = endpoint(&A, v6);
 	struct sockaddr_storage sa;
 	struct mvpn_endpoint any = {addr(v6 ? "fd66::2" : "10.66.0.2"), PORT},
@@ -274,10 +293,13 @@ static void with_the_stack(bool v6)
 	fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(bind(fd, (void *)&sa, mvpn_endpoint_to_sockaddr(&any, false, &sa)), 0);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+	setsockopt(fd, level, v6 ? IPV6_RECVTCLASS : IP_RECVTOS, &one, sizeof(one));
+	setsockopt(fd, level, v6 ? IPV6_TCLASS : IP_TOS, &tos, sizeof(tos));
 	for (size_t len = 1; len <= 1447; len += 241) {
 		assert_true(send_one(&A, &to_b, len, (unsigned)len));
 		A.wire->ops->flush(A.wire);
-		assert_int_equal(recv(fd, buf, sizeof(buf), 0), len);
+		assert_int_equal(stack_receive(fd, buf, sizeof(buf), &tos), len);
+		assert_int_equal(tos, TOS(len));
 		assert_int_equal(buf[len - 1], (uint8_t)(len * 7 + len - 1));
 	}
 	fill(buf, 1200, 5);
@@ -287,7 +309,7 @@ static void with_the_stack(bool v6)
 	assert_int_equal(receive(&A, &g, 1, WAIT_MS), 1);
 	assert_int_equal(g.n, 1);
 	assert_int_equal(g.len, 1200);
-	assert_true(mvpn_addr_eq(&g.from.addr, &any.addr));
+	assert_true(mvpn_addr_eq(&g.from.ep.addr, &any.addr));
 	close(fd);
 }
 
@@ -387,7 +409,7 @@ static void device_that_vanishes(void **state)
 	assert_false(B.wire->ops->before_sleep(B.wire));
 	assert_int_equal(error_of(&A, &e), -ENXIO);
 	assert_int_equal(error_of(&B, &e), -ENXIO);
-	assert_null(A.wire->ops->reserve(A.wire, &e, 100));
+	assert_null(A.wire->ops->reserve(A.wire, &e, 100, 0));
 	A.wire->ops->stats(A.wire, c);
 }
 
@@ -405,7 +427,7 @@ static void device_that_goes_down_and_up(void **state)
 	sh("ip link set w0 down");
 	for (int i = 0; i < 2000; i++) /* more than there are frames: refused, not stuck */
 		send_one(&A, &e, 100, 7);
-	assert_null(A.wire->ops->reserve(A.wire, &e, 100));
+	assert_null(A.wire->ops->reserve(A.wire, &e, 100, 0));
 	A.wire->ops->flush(A.wire);
 	assert_int_equal(A.wire->ops->receive(A.wire, on_rx, &g, 64), 0);
 	while (!A.wire->ops->before_sleep(A.wire))

@@ -15,6 +15,7 @@
 #include "../../keyd/dp/frame.h"
 
 #define PORT 7469
+#define TOS 0xb9 /* EF, ECT(1) */
 
 static struct kt_endpoint endpoint(const char *src, const char *dst)
 {
@@ -34,7 +35,7 @@ static struct kt_endpoint endpoint(const char *src, const char *dst)
 static uint8_t *make(const struct kt_endpoint *e, const void *payload, size_t len, size_t *ret_len)
 {
 	uint8_t room[FRAME_HEAD_MAX + 2048], *p = room + FRAME_HEAD_MAX, *f;
-	size_t head = frame_start(p, e, PORT);
+	size_t head = frame_start(p, e, PORT, TOS);
 
 	memset(p, 0xaa, sizeof(room) - FRAME_HEAD_MAX);
 	memcpy(p, payload, len);
@@ -47,7 +48,7 @@ static uint8_t *make(const struct kt_endpoint *e, const void *payload, size_t le
 
 static bool parse(uint8_t *f, size_t len)
 {
-	struct mvpn_endpoint from;
+	struct wire_from from;
 	uint8_t *p;
 	size_t n;
 
@@ -70,7 +71,7 @@ static void ipv4_bytes(void **state)
 		{
 			2,    0,    0,	  0,	  0, 2,	 2,    0, 0,	0,
 			0,    1,    0x08, 0x00, /* Ethernet */
-			0x45, 0,    0,	  28 + 4, 0, 0,	 0x40, 0, 64,	17,
+			0x45, TOS,  0,	  28 + 4, 0, 0,	 0x40, 0, 64,	17,
 			0x66, 0x4a, 10,	  0,	  0, 1,	 10,   0, 0x40, 0x7f, /* IPv4 */
 			0x1d, 0x2d, 0x1d, 0x2d,	  0, 12, 0,    0,	      /* UDP */
 			'm',  'v',  'p',  'n',
@@ -100,7 +101,8 @@ static void ipv6_bytes_and_sum(void **state)
 
 		assert_int_equal(len, FRAME_HEAD_IP6 + n);
 		assert_int_equal(f[12] << 8 | f[13], 0x86dd);
-		assert_int_equal(f[14], 0x60);
+		assert_int_equal(f[14], 0x60 | TOS >> 4);
+		assert_int_equal(f[15], (TOS & 15) << 4);
 		assert_int_equal(f[18] << 8 | f[19], 8 + n);
 		assert_int_equal(f[20], 17);
 		assert_int_equal(f[21], 64);
@@ -135,16 +137,18 @@ static void reads_what_it_writes(void **state)
 
 	for (int i = 0; i < 2; i++) {
 		struct kt_endpoint e = endpoint(pairs[i][0], pairs[i][1]);
-		struct mvpn_endpoint from;
+		struct wire_from from;
 		uint8_t *p, *f;
 		size_t len, n;
 
 		f = make(&e, "some payload", 12, &len);
+		memset(&from, 0, sizeof(from));
 		assert_true(frame_parse(f, len, PORT, &from, &p, &n));
 		assert_int_equal(n, 12);
 		assert_memory_equal(p, "some payload", 12);
-		assert_true(mvpn_addr_eq(&from.addr, &e.src));
-		assert_int_equal(from.port, PORT);
+		assert_true(mvpn_addr_eq(&from.ep.addr, &e.src));
+		assert_int_equal(from.ep.port, PORT);
+		assert_int_equal(from.tos, TOS);
 		assert_false(frame_parse(f, len, PORT + 1, &from, &p, &n));
 		for (size_t cut = 0; cut < len; cut++) { /* exactly sized, as above */
 			uint8_t *c = malloc(cut ? cut : 1);
@@ -160,7 +164,7 @@ static void reads_what_it_writes(void **state)
 static void trailing_padding_is_cut(void **state)
 {
 	struct kt_endpoint e = endpoint("192.0.2.1", "192.0.2.2");
-	struct mvpn_endpoint from;
+	struct wire_from from;
 	uint8_t padded[60] = {}, *p, *f;
 	size_t len, n;
 
@@ -275,7 +279,7 @@ static void survives_noise(void **state)
 
 	srandom(1);
 	for (int i = 0; i < 200000; i++) {
-		struct mvpn_endpoint from;
+		struct wire_from from;
 		size_t len, n;
 		uint8_t *p, *f = make(&e[i & 1], "payload", 7, &len);
 

@@ -133,7 +133,7 @@ static void lost_generations(void **state)
 
 static void events_of_authentic_packets(void **state)
 {
-	struct mvpn_endpoint elsewhere = ep_a;
+	struct wire_from elsewhere = {.ep = ep_a};
 	struct dp_event e;
 
 	send_small(&a);
@@ -145,14 +145,14 @@ static void events_of_authentic_packets(void **state)
 	send_small(&a);
 	deliver_one(&a, &b, 2);
 	assert_false(event(&b, DP_EV_ENDPOINT, &e));
-	elsewhere.port++;
+	elsewhere.ep.port++;
 	open_datagram(b.w, a.wire.data[1], a.wire.len[1],
 		      &elsewhere); /* authentic, but an older one */
 	assert_false(event(&b, DP_EV_ENDPOINT, &e));
 	send_small(&a);
 	open_datagram(b.w, a.wire.data[3], a.wire.len[3], &elsewhere);
 	assert_true(event(&b, DP_EV_ENDPOINT, &e));
-	assert_int_equal(e.from.port, elsewhere.port);
+	assert_int_equal(e.from.port, elsewhere.ep.port);
 	send_small(&a);
 	open_datagram(b.w, a.wire.data[4], a.wire.len[4], &elsewhere);
 	assert_false(event(&b, DP_EV_ENDPOINT, &e)); /* once a second */

@@ -28,6 +28,7 @@ struct fake_wire {
 	size_t len[WIRE_MAX];
 	uint8_t data[WIRE_MAX][WIRE_PAYLOAD_MAX];
 	struct mvpn_endpoint to[WIRE_MAX];
+	uint8_t tos[WIRE_MAX];
 };
 
 struct side {
@@ -41,13 +42,15 @@ static struct side a, b;
 static struct mvpn_endpoint ep_a, ep_b;
 static uint8_t got[70000], built[70000];
 
-static inline uint8_t *fake_reserve(struct wire *w, const struct kt_endpoint *ep, size_t len)
+static inline uint8_t *fake_reserve(struct wire *w, const struct kt_endpoint *ep, size_t len,
+				    uint8_t tos)
 {
 	struct fake_wire *f = (struct fake_wire *)w;
 
 	if (f->n == WIRE_MAX || len > WIRE_PAYLOAD_MAX)
 		return NULL;
 	f->to[f->n] = ep->to;
+	f->tos[f->n] = tos;
 	return f->data[f->n];
 }
 static inline void fake_commit(struct wire *w, size_t len)
@@ -162,10 +165,11 @@ static inline uint32_t send_super(struct side *me, const struct inner *i,
 
 static inline void deliver_one(struct side *from, struct side *to, unsigned n)
 {
+	struct wire_from whence = {.ep = to == &b ? ep_a : ep_b, .tos = from->wire.tos[n]};
 	uint8_t copy[WIRE_PAYLOAD_MAX];
 
 	memcpy(copy, from->wire.data[n], from->wire.len[n]);
-	open_datagram(to->w, copy, from->wire.len[n], to == &b ? &ep_a : &ep_b);
+	open_datagram(to->w, copy, from->wire.len[n], &whence);
 }
 
 static inline void deliver(struct side *from, struct side *to)

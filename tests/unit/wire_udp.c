@@ -39,27 +39,35 @@ static struct kt_endpoint to(const struct wire *w, const char *addr)
 struct got {
 	unsigned n;
 	size_t len[300];
-	struct mvpn_endpoint from;
+	struct wire_from from;
+	uint8_t tos[300];
 };
 
-static void on_rx(void *arg, uint8_t *data, size_t len, const struct mvpn_endpoint *from)
+static void on_rx(void *arg, uint8_t *data, size_t len, const struct wire_from *from)
 {
 	struct got *g = arg;
 
 	for (size_t i = 0; i < len; i++)
 		assert_int_equal(data[i], (uint8_t)(g->n + i));
+	g->tos[g->n] = from->tos;
 	g->len[g->n++] = len;
 	g->from = *from;
 }
 
-static void put(struct wire *w, const struct kt_endpoint *ep, size_t len, unsigned seq)
+static void put_tos(struct wire *w, const struct kt_endpoint *ep, size_t len, unsigned seq,
+		    uint8_t tos)
 {
-	uint8_t *room = w->ops->reserve(w, ep, len);
+	uint8_t *room = w->ops->reserve(w, ep, len, tos);
 
 	assert_non_null(room);
 	for (size_t i = 0; i < len; i++)
 		room[i] = (uint8_t)(seq + i);
 	w->ops->commit(w, len);
+}
+
+static void put(struct wire *w, const struct kt_endpoint *ep, size_t len, unsigned seq)
+{
+	put_tos(w, ep, len, seq, 0);
 }
 
 static void get(struct wire *w, struct got *g, unsigned n)
@@ -98,8 +106,26 @@ static void datagrams_keep_their_boundaries(void **state)
 		get(a, &own, 1);
 		for (unsigned i = 0; i < 250; i++)
 			assert_int_equal(g.len[i], i % 10 == 9 ? 700 : i % 50 < 30 ? 1472 : 1400);
-		assert_int_equal(g.from.port, wire_udp_port(a));
-		assert_true(mvpn_addr_eq(&g.from.addr, &self.to.addr));
+		assert_int_equal(g.from.ep.port, wire_udp_port(a));
+		assert_true(mvpn_addr_eq(&g.from.ep.addr, &self.to.addr));
+	}
+}
+
+/* every packet with its own, whatever batches they make; IPv4 goes through the IPv6 socket */
+static void tos_arrives_with_its_packet(void **state)
+{
+	static const char *const addrs[] = {"127.0.0.1", "::1"};
+
+	for (unsigned f = 0; f < 2; f++) {
+		struct kt_endpoint ep = to(b, addrs[f]);
+		struct got g = {0};
+
+		for (unsigned i = 0; i < 256; i++)
+			put_tos(a, &ep, 1000, i, (uint8_t)(i / 7 * 7));
+		a->ops->flush(a);
+		get(b, &g, 256);
+		for (unsigned i = 0; i < 256; i++)
+			assert_int_equal(g.tos[i], i / 7 * 7);
 	}
 }
 
@@ -109,9 +135,9 @@ static void what_is_not_committed_is_not_sent(void **state)
 	struct got g = {0};
 
 	put(a, &ep, 100, 0);
-	assert_non_null(a->ops->reserve(a, &ep, 100));
+	assert_non_null(a->ops->reserve(a, &ep, 100, 0));
 	put(a, &ep, 100, 1);
-	assert_null(a->ops->reserve(a, &ep, WIRE_PAYLOAD_MAX + 1));
+	assert_null(a->ops->reserve(a, &ep, WIRE_PAYLOAD_MAX + 1, 0));
 	a->ops->flush(a);
 	a->ops->flush(a);
 	get(b, &g, 2);
@@ -148,6 +174,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(datagrams_keep_their_boundaries, setup, teardown),
+		cmocka_unit_test_setup_teardown(tos_arrives_with_its_packet, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_not_committed_is_not_sent, setup, teardown),
 		cmocka_unit_test_setup_teardown(unreachable_is_counted_and_forgotten, setup,
 						teardown),
