@@ -26,6 +26,7 @@ static const struct config_key keys[] = {
 	{"data", "tap", CONFIG_STRING, AT(tap), 0, 0, NULL},
 	{"data", "udp_port", CONFIG_UINT, AT(udp_port), 1, 65535, NULL},
 	{"data", "spin_us", CONFIG_UINT, AT(spin_us), 0, 10000, NULL},
+	{"data", "latency", CONFIG_BOOL, AT(latency), 0, 0, NULL},
 	{"data", "busy_poll", CONFIG_BOOL, AT(busy_poll), 0, 0, NULL},
 	{"data", "cipher", CONFIG_ENUM, AT(cipher), 0, 0, ciphers},
 	{"limits", "max_prefixes", CONFIG_UINT, AT(max_prefixes), 1,
@@ -40,7 +41,7 @@ void conf_defaults(struct settings *s)
 	s->pin_dir = strdup(PIN_DIR);
 	s->tap = strdup("mvpn0");
 	s->udp_port = MVPN_DATA_PORT;
-	s->spin_us = 50;
+	s->spin_us = MVPN_SPIN_US;
 	s->max_prefixes = MVPN_PREFIXES_MAX - MAX_PREFIXES_SPARE;
 	s->log_level = 2;
 }
@@ -71,12 +72,12 @@ int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
 	r = conf_load(&fresh, k->config_path ? k->config_path : k->config_default, false,
 		      ret_error);
 	if (!r && (fresh.udp_port != k->conf.udp_port || strcmp(fresh.tap, k->conf.tap) ||
-		   fresh.spin_us != k->conf.spin_us || fresh.busy_poll != k->conf.busy_poll ||
-		   fresh.cipher != k->conf.cipher)) {
+		   fresh.spin_us != k->conf.spin_us || fresh.latency != k->conf.latency ||
+		   fresh.busy_poll != k->conf.busy_poll || fresh.cipher != k->conf.cipher)) {
 		r = -EBUSY;
-		if (asprintf(ret_error,
-			     "tap, udp_port, spin_us, busy_poll and cipher change only with a "
-			     "restart of keyd") < 0)
+		if (asprintf(ret_error, "tap, udp_port, spin_us, latency, busy_poll and cipher "
+					"change only with a "
+					"restart of keyd") < 0)
 			*ret_error = NULL;
 	}
 	if (!r && fresh.log_level != k->conf.log_level) {

@@ -34,7 +34,7 @@ struct waiter;
 struct settings {
 	char *socket, *pin_dir, *tap;
 	uint64_t udp_port, spin_us, max_prefixes;
-	bool busy_poll;
+	bool busy_poll, latency;
 	int cipher; /* 0 both, as the peers agree; else enum mvpn_suite: that one alone */
 	int log_level; /* index into the choices: error warning info debug */
 };
@@ -110,6 +110,7 @@ struct keyd {
 	struct settings conf;
 	const char *state_dir, *config_path;
 	char config_default[64];
+	bool latency_asked; /* --latency */
 	struct nl *nl;
 	struct shim *shim;
 	struct keytab *kt;

@@ -37,16 +37,18 @@
 
 struct options {
 	const char *state, *config, *socket, *pin;
-	bool check, guard;
+	bool check, guard, latency;
 };
 
 static const char usage[] =
-	"usage: keyd --state DIR [--config F] [--socket PATH] [--pin DIR] [--check-config] "
-	"[--guard]\n"
+	"usage: keyd --state DIR [--config F] [--socket PATH] [--pin DIR] [--latency] "
+	"[--check-config | --guard]\n"
 	"  --state DIR     identity and what must outlive keyd (default /var/lib/mvpn)\n"
 	"  --config F      configuration (default " CONFIG_DEFAULT ", and keyd.conf.d/*.conf)\n"
 	"  --socket PATH   control socket for mvpnctl (default " MVPN_KEYD_SOCKET ")\n"
 	"  --pin DIR       where BPF maps and links are pinned (default /sys/fs/bpf/mvpn/v1)\n"
+	"  --latency       workers look longer for packets before they sleep: less delay, more CPU "
+	"time\n"
 	"  --check-config  read the configuration, say what is wrong, exit\n"
 	"  --guard         protect with the last known prefixes, then exit (for boot)\n"
 	"  --version, --help\n";
@@ -54,15 +56,11 @@ static const char usage[] =
 static int parse(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
-		{"state", required_argument, NULL, 's'},
-		{"config", required_argument, NULL, 'c'},
-		{"socket", required_argument, NULL, 'S'},
-		{"pin", required_argument, NULL, 'p'},
-		{"check-config", no_argument, NULL, 'C'},
-		{"guard", no_argument, NULL, 'g'},
-		{"version", no_argument, NULL, 'V'},
-		{"help", no_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0},
+		{"state", required_argument, NULL, 's'},  {"config", required_argument, NULL, 'c'},
+		{"socket", required_argument, NULL, 'S'}, {"pin", required_argument, NULL, 'p'},
+		{"latency", no_argument, NULL, 'l'},	  {"check-config", no_argument, NULL, 'C'},
+		{"guard", no_argument, NULL, 'g'},	  {"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},	  {NULL, 0, NULL, 0},
 	};
 	int c;
 
@@ -79,6 +77,9 @@ static int parse(int argc, char **argv, struct options *o)
 			break;
 		case 'p':
 			o->pin = optarg;
+			break;
+		case 'l':
+			o->latency = true;
 			break;
 		case 'C':
 			o->check = true;
@@ -239,6 +240,7 @@ static int start_data_path(struct keyd *k)
 		.udp_port = k->conf.udp_port,
 		.busy_poll = k->conf.busy_poll,
 		.spin_us = k->conf.spin_us,
+		.latency = k->conf.latency || k->latency_asked,
 	};
 	char *error = NULL;
 	int r = shim_open(&k->shim, k->conf.pin_dir, &error);
@@ -356,6 +358,7 @@ static int prepare(struct keyd *k, const struct options *o)
 		free(error);
 		return r;
 	}
+	k->latency_asked = o->latency;
 	if (o->socket) {
 		free(k->conf.socket);
 		k->conf.socket = strdup(o->socket);

@@ -56,6 +56,8 @@
 #define MVPN_GEN_SKIP_MS 100		/* ... at most so often, since it costs key derivations */
 #define MVPN_SELECTORS_MAX 64		/* prefixes a side of one session */
 #define MVPN_WORKERS_MAX MVPN_LANES_MAX
+#define MVPN_SPIN_US 50 /* a worker looks so long for more work at most: what a wake-up costs, more or less */
+#define MVPN_LATENCY_SPIN_US 1000 /* ... in latency mode: longer than the answer of a peer nearby takes */
 #define MVPN_DATA_PORT 7469		/* default UDP port of the data path */
 
 /* ---- keyd and BPF ---- */

@@ -42,6 +42,12 @@ static uint8_t *packet_buffer(size_t size)
 	return p ? p + TAP_HEADROOM : NULL;
 }
 
+static unsigned spin_most_us(const struct dp *dp)
+{
+	return dp->latency && dp->spin_us < MVPN_LATENCY_SPIN_US ? MVPN_LATENCY_SPIN_US
+								 : dp->spin_us;
+}
+
 static int worker_new(struct dp *dp, struct worker **ret)
 {
 	struct worker *w = aligned_alloc(64, (sizeof(*w) + 63) & ~(size_t)63);
@@ -54,7 +60,7 @@ static int worker_new(struct dp *dp, struct worker **ret)
 	w->index = dp->nworkers;
 	w->kt = dp->kt;
 	w->event_fd = dp->event_fd;
-	w->spin_us = dp->spin_us;
+	spin_init(&w->spin, spin_most_us(dp) * 1000ULL, dp->latency);
 	w->tap.fd = -1;
 	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = -errno;
@@ -135,6 +141,7 @@ int dp_new(struct dp **ret, struct keytab *kt, const struct dp_config *c)
 	dp->udp_port = c->udp_port;
 	dp->busy_poll = c->busy_poll;
 	dp->spin_us = c->spin_us;
+	dp->latency = c->latency;
 	snprintf(dp->tap_name, sizeof(dp->tap_name), "%s", c->tap_name);
 	dp->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (dp->event_fd < 0) {

@@ -18,7 +18,8 @@ struct dp_config {
 	const char *tap_name; /* "mvpn0" */
 	uint16_t udp_port;
 	bool busy_poll; /* AF_XDP preferred busy polling */
-	unsigned spin_us; /* a worker that had work looks so long for more before it sleeps; 0: never spins */
+	unsigned spin_us; /* a worker that had work looks at most so long for more before it sleeps; 0: never */
+	bool latency;	  /* always that long, and MVPN_LATENCY_SPIN_US at least, whether it pays or not */
 };
 
 /* makes the tap and the UDP sockets, with one worker, which runs at once. */

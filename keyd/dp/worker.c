@@ -234,35 +234,17 @@ static void sleep_until_work(struct worker *w)
 	kt_worker_online(w->kt, w->index);
 }
 
-/*
- * Looking for more before sleeping saves the wake-up, at the price of CPU time: how long is adapted
- * to whether it paid. The yield lets whoever makes the work run on the same core.
- */
-static bool spin(struct worker *w)
-{
-	uint64_t from = w->now, most = w->spin_us * 1000ULL;
-
-	if (!most)
-		return false;
-	do {
-		sched_yield();
-		if (turn(w)) {
-			w->spin_ns = w->spin_ns * 2 < most ? w->spin_ns * 2 : most;
-			return true;
-		}
-	} while (w->now - from < w->spin_ns);
-	w->spin_ns = w->spin_ns / 2 > most / 8 ? w->spin_ns / 2 : most / 8;
-	return false;
-}
-
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 
-	w->spin_ns = w->spin_us * 1000ULL;
 	kt_worker_online(w->kt, w->index);
 	while (!atomic_load_explicit(&w->stop, memory_order_relaxed))
-		if (!turn(w) && !spin(w))
+		if (turn(w))
+			spin_work(&w->spin, w->now);
+		else if (spin_again(&w->spin, w->now))
+			sched_yield(); /* to whoever makes the work, if on the same core */
+		else
 			sleep_until_work(w);
 	kt_worker_offline(w->kt, w->index);
 	return NULL;

@@ -16,6 +16,7 @@
 #include "icmp.h"
 #include "ring.h"
 #include "segment.h"
+#include "spin.h"
 #include "tap.h"
 #include "wire.h"
 
@@ -42,7 +43,6 @@ struct worker {
 	struct keytab *kt;
 	int event_fd; /* all workers' */
 	int wake_fd;  /* own: a command, or the end */
-	unsigned spin_us;
 	struct tap_queue tap;
 	struct wire *udp;
 	uint64_t cookie;
@@ -55,7 +55,7 @@ struct worker {
 	/* the thread's own */
 	uint64_t now;		     /* CLOCK_MONOTONIC of this turn */
 	bool udp_broken, tap_broken; /* as worker_xsk.broken */
-	uint64_t spin_ns; /* how long this worker now looks for more work before it sleeps */
+	struct spin spin;
 	struct coalescer coalescer;
 	struct hold *hold;
 	struct rx_run run;
@@ -112,7 +112,7 @@ struct dp {
 	char tap_name[16];
 	unsigned tap_ifindex;
 	uint16_t udp_port;
-	bool busy_poll;
+	bool busy_poll, latency;
 	unsigned spin_us;
 	int event_fd;
 	unsigned nworkers,
