@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # What is built from what, one line a room; a new source file is named here.
 
-LIB := addr aead chan chan_handshake chan_msg config crypto fsutil intro intro_keys ipc ipc_request ipc_socket log loop lpm netlink netlink_link netlink_route noise reason replay secmem token
+LIB := addr aead chan chan_handshake chan_msg config crypto fsutil intro intro_keys ipc ipc_request ipc_socket log loop lpm netlink netlink_link netlink_route noise reason replay secmem secslab spi token
 # the part of lib/ that each program links
 LIB_keyd := $(LIB)
 LIB_server := addr aead chan chan_handshake chan_msg config crypto fsutil intro intro_keys ipc ipc_request ipc_socket log loop lpm noise reason secmem token
@@ -17,7 +17,7 @@ BPF := shim wire
 
 # tests/unit/NAME.c, cmocka programs; objects that each links besides lib/: OBJS_unit_NAME
 UNIT :=
-UNIT += addr config ctl fsutil ipc loop lpm
+UNIT += addr config ctl fsutil ipc loop lpm secslab spi
 OBJS_unit_ctl = $(call objs,ctl,$(filter-out main,$(CTL)))
 UNIT += aead chan chan_frames chan_msg crypto intro intro_keys noise replay token
 UNIT += netlink frame nexthop

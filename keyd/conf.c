@@ -10,7 +10,7 @@
 #include "log.h"
 #include "mvpn/ctl.h"
 
-#define PIN_DIR "/sys/fs/bpf/mvpn/v1"
+#define PIN_DIR "/sys/fs/bpf/mvpn/v2"
 #define MAX_PREFIXES_SPARE 4096 /* entries kept for the networks that cover an overflow */
 
 static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};

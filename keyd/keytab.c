@@ -3,7 +3,6 @@
 #include "keytab.h"
 
 #include <errno.h>
-#include <sodium.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,11 +10,12 @@
 
 #include "loop.h"
 #include "mvpn/maps.h"
+#include "secslab.h"
+#include "spi.h"
 
 /* peers a chunk: the directory of chunks never moves, so readers need no lock */
 #define PEER_CHUNK 1024
 #define PEER_CHUNKS (MVPN_PEERS_MAX / PEER_CHUNK + 1)
-#define SPI_TRIES 64 /* random slots before the table is scanned */
 
 #define box_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
@@ -32,8 +32,9 @@ struct retired {
 struct session_box {
 	struct retired retired;
 	struct session_box *next, **prev; /* of one peer */
-	void *lanes;			  /* the sodium_malloc'ed block */
+	struct secslab *slab;		  /* of the lanes */
 	struct kt_session s;
+	struct mvpn_prefix selectors[]; /* s.local, then s.remote */
 };
 struct endpoint_box {
 	struct retired retired;
@@ -63,9 +64,10 @@ struct keytab {
 	_Atomic uint64_t epoch;
 	struct reader reader[MVPN_WORKERS_MAX];
 	/* writer only */
-	struct retired *retired;
-	bool spi_used[MVPN_SPI_SLOTS];
-	uint32_t spi_free_s[MVPN_SPI_SLOTS]; /* end of the quarantine, monotonic seconds */
+	struct retired *retired, **retired_end; /* oldest first */
+	unsigned nretired;
+	struct spi_table *spis;
+	struct secslab *lanes;
 };
 
 /* ---- retiring ---- */
@@ -73,15 +75,17 @@ static void retire(struct keytab *kt, struct retired *r, void (*fn)(struct retir
 {
 	r->free = fn;
 	r->epoch = atomic_fetch_add_explicit(&kt->epoch, 1, memory_order_seq_cst) + 1;
-	r->next = kt->retired;
-	kt->retired = r;
+	r->next = NULL;
+	*kt->retired_end = r;
+	kt->retired_end = &r->next;
+	kt->nretired++;
 }
 
 static void session_free(struct retired *r)
 {
 	struct session_box *b = box_of(r, struct session_box, retired);
 
-	sodium_free(b->lanes);
+	secslab_put(b->slab, b->s.tx);
 	free(b);
 }
 
@@ -106,8 +110,7 @@ static void lpm_box_free(struct retired *r)
 unsigned kt_reclaim(struct keytab *kt)
 {
 	uint64_t min = UINT64_MAX;
-	struct retired **p = &kt->retired, *r;
-	unsigned waiting = 0;
+	struct retired *r;
 
 	atomic_thread_fence(memory_order_seq_cst);
 	for (unsigned i = 0; i < MVPN_WORKERS_MAX; i++) {
@@ -116,28 +119,36 @@ unsigned kt_reclaim(struct keytab *kt)
 		if (seen && seen < min)
 			min = seen;
 	}
-	while ((r = *p)) {
-		if (r->epoch <= min) {
-			*p = r->next;
-			r->free(r);
-		} else {
-			waiting++;
-			p = &r->next;
-		}
+	while ((r = kt->retired) && r->epoch <= min) {
+		kt->retired = r->next;
+		if (!kt->retired)
+			kt->retired_end = &kt->retired;
+		kt->nretired--;
+		r->free(r);
 	}
-	return waiting;
+	return kt->nretired;
 }
 
 /* ---- the table ---- */
 int kt_new(struct keytab **ret)
 {
-	struct keytab *kt;
+	/* megabytes, of which a table with few sessions touches a few pages */
+	struct keytab *kt =
+		mmap(NULL, sizeof(*kt), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int r;
 
-	kt = aligned_alloc(64, sizeof(*kt));
-	if (!kt)
+	if (kt == MAP_FAILED)
 		return -ENOMEM;
-	memset(kt, 0, sizeof(*kt));
+	r = spi_table_new(&kt->spis);
+	if (!r)
+		r = secslab_new(&kt->lanes);
+	if (r) {
+		spi_table_free(kt->spis);
+		munmap(kt, sizeof(*kt));
+		return r;
+	}
 	atomic_store(&kt->epoch, 1);
+	kt->retired_end = &kt->retired;
 	*ret = kt;
 	return 0;
 }
@@ -162,7 +173,9 @@ void kt_free(struct keytab *kt)
 	for (unsigned i = 0; i < MVPN_WORKERS_MAX; i++)
 		kt_worker_offline(kt, i);
 	kt_reclaim(kt);
-	free(kt);
+	secslab_free(kt->lanes);
+	spi_table_free(kt->spis);
+	munmap(kt, sizeof(*kt));
 }
 
 int kt_set_prefixes(struct keytab *kt, struct lpm *lpm)
@@ -254,42 +267,19 @@ int kt_peer_set_endpoint(struct keytab *kt, uint32_t index, const struct kt_endp
 }
 
 /* ---- SPIs ---- */
-static bool spi_slot_take(struct keytab *kt, unsigned slot, uint32_t now_s)
+static uint32_t now_s(void)
 {
-	if (kt->spi_used[slot] || kt->spi_free_s[slot] > now_s)
-		return false;
-	kt->spi_used[slot] = true;
-	return true;
+	return (uint32_t)(mono_ns() / 1000000000);
 }
 
 uint32_t kt_spi_alloc(struct keytab *kt)
 {
-	uint32_t now_s = (uint32_t)(mono_ns() / 1000000000);
-	uint32_t high = 1 + randombytes_uniform(0xffff);
-	uint32_t first = randombytes_uniform(MVPN_SPI_SLOTS);
-
-	for (unsigned i = 0; i < SPI_TRIES; i++) {
-		if (spi_slot_take(kt, first, now_s))
-			return high << 16 | first;
-		first = randombytes_uniform(MVPN_SPI_SLOTS);
-	}
-	for (unsigned i = 0; i < MVPN_SPI_SLOTS; i++) {
-		unsigned slot = (first + i) % MVPN_SPI_SLOTS;
-
-		if (spi_slot_take(kt, slot, now_s))
-			return high << 16 | slot;
-	}
-	return 0;
+	return spi_alloc(kt->spis, now_s());
 }
 
 void kt_spi_free(struct keytab *kt, uint32_t spi)
 {
-	unsigned slot = spi % MVPN_SPI_SLOTS;
-
-	if (!kt->spi_used[slot])
-		return;
-	kt->spi_used[slot] = false;
-	kt->spi_free_s[slot] = (uint32_t)(mono_ns() / 1000000000) + MVPN_SPI_QUARANTINE_S;
+	spi_free(kt->spis, spi, now_s());
 }
 
 /* ---- sessions ---- */
@@ -311,25 +301,38 @@ static void rx_lane_init(struct kt_rx_lane *r, unsigned suite, const uint8_t k[3
 	replay_reset(&r->replay);
 }
 
-/*
- * Both halves in one guarded block. sodium_malloc() does not say when its mlock() was refused, so
- * that is asked again: keys that could be swapped out are no keys.
- */
-static int lanes_alloc(struct session_box *b)
+/* both halves in one cell of locked memory, the sending half first */
+static int lanes_get(struct keytab *kt, struct session_box *b)
 {
 	size_t tx = b->s.ntx * sizeof(struct kt_tx_lane), rx = b->s.nrx * sizeof(struct kt_rx_lane);
+	void *cell;
+	int r = secslab_get(kt->lanes, tx + rx, &cell);
 
-	b->lanes = sodium_malloc(tx + rx);
-	if (!b->lanes)
-		return -ENOMEM;
-	if (mlock(b->lanes, tx + rx)) {
-		sodium_free(b->lanes);
-		return -ENOMEM;
-	}
-	memset(b->lanes, 0, tx + rx);
-	b->s.tx = b->lanes;
-	b->s.rx = (struct kt_rx_lane *)((char *)b->lanes + tx);
+	if (r < 0)
+		return r;
+	b->slab = kt->lanes;
+	b->s.tx = cell;
+	b->s.rx = (struct kt_rx_lane *)((char *)cell + tx);
 	return 0;
+}
+
+static struct session_box *session_box_new(const struct mvpn_prefix *local, unsigned nlocal,
+					   const struct mvpn_prefix *remote, unsigned nremote)
+{
+	struct session_box *b =
+		calloc(1, sizeof(*b) + (nlocal + nremote) * sizeof(b->selectors[0]));
+
+	if (!b)
+		return NULL;
+	b->s.nlocal = nlocal;
+	b->s.nremote = nremote;
+	b->s.local = b->selectors;
+	b->s.remote = b->selectors + nlocal;
+	if (nlocal)
+		memcpy(b->s.local, local, nlocal * sizeof(*local));
+	if (nremote)
+		memcpy(b->s.remote, remote, nremote * sizeof(*remote));
+	return b;
 }
 
 int kt_session_new(struct keytab *kt, struct kt_session **ret, const uint8_t id[MVPN_ID_LEN],
@@ -350,7 +353,7 @@ int kt_session_new(struct keytab *kt, struct kt_session **ret, const uint8_t id[
 	if (k->suite < 1 || k->suite > 16 || !(aead_suites() & 1u << (k->suite - 1)))
 		return -ENOTSUP;
 	p = kt_peer_get(kt, peer);
-	b = calloc(1, sizeof(*b));
+	b = session_box_new(local, nlocal, remote, nremote);
 	if (!p || !b) {
 		free(b);
 		return -ENOMEM;
@@ -362,13 +365,7 @@ int kt_session_new(struct keytab *kt, struct kt_session **ret, const uint8_t id[
 	b->s.suite = k->suite;
 	b->s.ntx = k->tx_lanes;
 	b->s.nrx = k->rx_lanes;
-	b->s.nlocal = nlocal;
-	b->s.nremote = nremote;
-	if (nlocal)
-		memcpy(b->s.local, local, nlocal * sizeof(*local));
-	if (nremote)
-		memcpy(b->s.remote, remote, nremote * sizeof(*remote));
-	r = lanes_alloc(b);
+	r = lanes_get(kt, b);
 	if (r < 0) {
 		free(b);
 		return r;
@@ -390,7 +387,7 @@ int kt_session_new(struct keytab *kt, struct kt_session **ret, const uint8_t id[
 
 void kt_session_arm_rx(struct keytab *kt, struct kt_session *s)
 {
-	atomic_store_explicit(&kt->rx[s->rx_spi % MVPN_SPI_SLOTS], s, memory_order_release);
+	atomic_store_explicit(&kt->rx[spi_slot(s->rx_spi)], s, memory_order_release);
 }
 
 void kt_session_arm_tx(struct keytab *kt, struct kt_session *s)
@@ -412,7 +409,7 @@ void kt_session_disarm_tx(struct keytab *kt, struct kt_session *s)
 void kt_session_remove(struct keytab *kt, struct kt_session *s)
 {
 	struct session_box *b = box_of(s, struct session_box, s);
-	unsigned slot = s->rx_spi % MVPN_SPI_SLOTS;
+	unsigned slot = spi_slot(s->rx_spi);
 
 	kt_session_disarm_tx(kt, s);
 	if (atomic_load(&kt->rx[slot]) == s)
@@ -460,8 +457,7 @@ struct kt_peer *kt_lookup_dst(struct keytab *kt, const struct mvpn_addr *dst)
 
 struct kt_session *kt_lookup_spi(struct keytab *kt, uint32_t spi)
 {
-	struct kt_session *s =
-		atomic_load_explicit(&kt->rx[spi % MVPN_SPI_SLOTS], memory_order_acquire);
+	struct kt_session *s = atomic_load_explicit(&kt->rx[spi_slot(spi)], memory_order_acquire);
 
 	return s && s->rx_spi == spi ? s : NULL;
 }

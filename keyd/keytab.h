@@ -70,9 +70,9 @@ struct kt_session {
 	uint32_t rx_spi, tx_spi;
 	uint8_t suite, ntx, nrx;
 	unsigned nlocal, nremote;
-	struct mvpn_prefix local[MVPN_SELECTORS_MAX];  /* inner destinations we accept, sources we send from */
-	struct mvpn_prefix remote[MVPN_SELECTORS_MAX]; /* inner sources we accept */
-	struct kt_tx_lane *tx; /* ntx of them, sodium_malloc'ed with rx */
+	struct mvpn_prefix *local;  /* inner destinations we accept, sources we send from */
+	struct mvpn_prefix *remote; /* inner sources we accept */
+	struct kt_tx_lane *tx; /* ntx of them, in locked memory (secslab.h) with rx */
 	struct kt_rx_lane *rx; /* nrx */
 	_Atomic bool confirmed; /* [worker] an authenticated packet has come: set once, and DP_EV_CONFIRMED given */
 	struct kt_stats stats;
@@ -95,7 +95,7 @@ int kt_set_prefixes(struct keytab *kt, struct lpm *lpm);
 struct kt_peer *kt_peer_get(struct keytab *kt, uint32_t index); /* creates; NULL only without memory */
 void kt_peer_drop(struct keytab *kt, uint32_t index); /* and its sessions */
 
-/* An SPI whose slot is free and not in quarantine, high half random and non-zero; 0 when the table is full. */
+/* An SPI whose slot is free and not in quarantine (spi.h); 0 when the table is full. */
 uint32_t kt_spi_alloc(struct keytab *kt);
 void kt_spi_free(struct keytab *kt, uint32_t spi); /* quarantined */
 

@@ -13,6 +13,7 @@
 #include "dp/nexthop.h"
 #include "log.h"
 #include "peers.h"
+#include "spi.h"
 
 /* A repeats CONFIRM at these ages until B is heard (PROTOCOL §3 step 5) */
 static const unsigned confirm_at_ms[] = {0, 100, 300, 1000};
@@ -41,7 +42,7 @@ void sessions_free(struct keyd *k)
 
 static struct session *by_spi(struct keyd *k, uint32_t rx_spi)
 {
-	struct session *s = k->by_slot[rx_spi % MVPN_SPI_SLOTS];
+	struct session *s = k->by_slot[spi_slot(rx_spi)];
 
 	return s && s->rx_spi == rx_spi ? s : NULL;
 }
@@ -287,7 +288,7 @@ int session_install(struct keyd *k, struct peer *p, const struct session_spec *s
 	s->end_ms = s->created_ms + 2000ULL * spec->ttl_s;
 	s->next = p->sessions;
 	p->sessions = s;
-	k->by_slot[s->rx_spi % MVPN_SPI_SLOTS] = s;
+	k->by_slot[spi_slot(s->rx_spi)] = s;
 	k->nsessions++;
 
 	/* receivers before senders, and the end point before either can be used */
@@ -334,7 +335,7 @@ void session_drop(struct session *s, enum mvpn_reason why, bool tell)
 	if (transmitted)
 		shim_key_clear(k->shim, p->index);
 	shim_spi_clear(k->shim, s->rx_spi);
-	k->by_slot[s->rx_spi % MVPN_SPI_SLOTS] = NULL;
+	k->by_slot[spi_slot(s->rx_spi)] = NULL;
 	kt_session_remove(k->kt, s->kt);
 	loop_timer_free(s->timer);
 	k->nsessions--;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "shim_priv.h"
+#include "spi.h"
 
 #define FD(s, map) bpf_map__fd((s)->bpf->maps.map)
 
@@ -207,14 +208,14 @@ int shim_own_sockets_set(struct shim *s, const uint64_t *cookies, unsigned n)
 
 int shim_spi_set(struct shim *s, uint32_t spi)
 {
-	__u32 slot = spi % MVPN_SPI_SLOTS;
+	__u32 slot = spi_slot(spi);
 
 	return spi ? set(FD(s, spis), &slot, &spi) : -EINVAL;
 }
 
 int shim_spi_clear(struct shim *s, uint32_t spi)
 {
-	__u32 slot = spi % MVPN_SPI_SLOTS, now, none = 0;
+	__u32 slot = spi_slot(spi), now, none = 0;
 
 	if (bpf_map_lookup_elem(FD(s, spis), &slot, &now) < 0)
 		return -errno;

@@ -36,7 +36,8 @@
 #define MVPN_BUSY_WAIT_S 3		/* after BUSY the peer's own introduction is awaited so long */
 
 /* ---- data path (PROTOCOL §4) ---- */
-#define MVPN_SPI_SLOTS 65536		/* low 16 bits of an SPI */
+#define MVPN_SPI_SLOT_BITS 18		/* low bits of an SPI: two epochs of each of MVPN_PEERS_MAX peers */
+#define MVPN_SPI_SLOTS (1 << MVPN_SPI_SLOT_BITS)
 #define MVPN_LANES_MAX 16
 #define MVPN_REPLAY_BITS 8192		/* window of one lane, RFC 6479 */
 #define MVPN_GEN_PACKETS (1ULL << 26)	/* generation ratchet of the sender, by packets ... */

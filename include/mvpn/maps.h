@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Structs shared by the BPF programs and user space: the values of the pinned, BTF-typed maps under
- * /sys/fs/bpf/mvpn/v1/. They hold references and counters, never key bytes. Host byte order unless the type says __be.
+ * /sys/fs/bpf/mvpn/v2/. They hold references and counters, never key bytes. Host byte order unless the type says __be.
  * An address is always 16 bytes, IPv4 as ::ffff:a.b.c.d (RFC 4291 §2.5.5.2), so one trie serves both families.
  * A change of any layout here is a new pin directory version.
  */
@@ -91,7 +91,7 @@ struct mvpn_event {
 	__u32 len;
 };
 
-/* spis: BPF_MAP_TYPE_ARRAY of MVPN_SPI_SLOTS u32: slot (low 16 bits of an SPI) -> the whole SPI, 0 none */
+/* spis: BPF_MAP_TYPE_ARRAY of MVPN_SPI_SLOTS u32: slot (low MVPN_SPI_SLOT_BITS of an SPI) -> the whole SPI, 0 none */
 
 /* ifaces: BPF_MAP_TYPE_HASH, for user space alone: what attaching has done, so that detaching undoes just that */
 struct mvpn_iface_key {

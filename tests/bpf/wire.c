@@ -136,7 +136,7 @@ static void test_known_spi(void **state)
 		sealed(&p, family, 7470, 0x41, SPI);
 		st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_PASS);
 		/* same slot, another SPI; a free slot; no SPI */
-		sealed(&p, family, 7469, 0x41, SPI ^ 0x10000);
+		sealed(&p, family, 7469, 0x41, SPI ^ (1U << MVPN_SPI_SLOT_BITS));
 		st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_UNKNOWN_SPI);
 		sealed(&p, family, 7469, 0x41, SPI ^ 1);
 		st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_UNKNOWN_SPI);
@@ -155,7 +155,7 @@ static void test_spis(void **state)
 	sealed(&p, 4, 7469, 0x41, SPI);
 	st_expect(s, bpf_program__fd(wire->progs.wire_frags), &p, XDP_REDIRECTED,
 		  MVPN_C_WIRE_REDIRECT);
-	assert_int_equal(shim_spi_clear(s, SPI ^ 0x10000), -ENOENT);
+	assert_int_equal(shim_spi_clear(s, SPI ^ (1U << MVPN_SPI_SLOT_BITS)), -ENOENT);
 	st_expect(s, prog, &p, XDP_REDIRECTED, MVPN_C_WIRE_REDIRECT);
 	assert_int_equal(shim_spi_clear(s, SPI), 0);
 	st_expect(s, prog, &p, XDP_PASSED, MVPN_C_WIRE_UNKNOWN_SPI);
