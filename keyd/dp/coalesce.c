@@ -133,8 +133,10 @@ static bool joinable(const struct coalescer *c, const struct packet *p, bool par
 
 	if (!partial || p->len == p->headers || (p->v4 && p->l4 != 20))
 		return false;
+	/* CWR means the one packet that carries it; ECE goes on for a window (RFC 3168 §6.1) */
 	if (p->proto == IPPROTO_TCP)
-		return (l4[TCP_FLAGS] & ~TCP_F_PSH) == TCP_F_ACK && !(l4[TCP_DOFF] & 0x0f);
+		return (l4[TCP_FLAGS] & ~(TCP_F_PSH | TCP_F_ECE)) == TCP_F_ACK &&
+		       !(l4[TCP_DOFF] & 0x0f);
 	return c->uso && p->proto == IPPROTO_UDP && get16(l4 + UDP_LEN) == p->len - p->l4;
 }
 
@@ -167,7 +169,8 @@ static bool same_tcp(const struct coalesce_slot *s, const struct packet *p)
 	const uint8_t *a = s->data + s->l4, *b = p->data + p->l4;
 
 	return get32(b + TCP_SEQ) == s->next_seq && !memcmp(a + TCP_ACK, b + TCP_ACK, 4) &&
-	       a[TCP_DOFF] == b[TCP_DOFF] && !memcmp(a + TCP_WINDOW, b + TCP_WINDOW, 2) &&
+	       a[TCP_DOFF] == b[TCP_DOFF] && !((a[TCP_FLAGS] ^ b[TCP_FLAGS]) & TCP_F_ECE) &&
+	       !memcmp(a + TCP_WINDOW, b + TCP_WINDOW, 2) &&
 	       !memcmp(a + TCP_URG, b + TCP_URG, s->headers - s->l4 - TCP_URG);
 }
 

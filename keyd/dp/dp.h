@@ -101,6 +101,9 @@ enum dp_counter {
 	DP_C_RX_AUTH_FAIL,
 	DP_C_RX_REPLAY,
 	DP_C_RX_BAD_INNER,  /* authentic, but inner source or destination is outside the selectors, or not IP */
+	DP_C_RX_ECN_CE,	    /* in: marked on the way, the mark was handed to the inner packet (RFC 6040) */
+	DP_C_RX_ECN_DROP,   /* in: marked on the way, inner packet not capable of ECN: dropped */
+	DP_C_RX_ECN_ODD,    /* in: inner and outer ECN that no peer sends together */
 	DP_C_ICMP_SENT,	    /* synthetic too-big and prohibited */
 	DP_C_EVENT_LOST,
 	DP_C_XSK_RX_DROPPED, /* XDP_STATISTICS, summed */

@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <sodium.h>
 
+#include "ecn.h"
 #include "worker.h"
 
 /* ---- runs: statistics and the lane are taken once for many packets ---- */
@@ -161,8 +162,30 @@ static void authentic(struct worker *w, struct kt_session *s, const struct mvpn_
 }
 
 /* ---- what was in it ---- */
+/*
+ * What the path did to the outer ECN field becomes the inner packet's. The outer one is not
+ * authenticated: who changes it could as well have dropped the packet. false: drop it.
+ */
+static bool leave_ecn(struct worker *w, struct packet *p, uint8_t outer)
+{
+	uint8_t inner = packet_tos(p) & ECN_MASK, becomes = ecn_leave(inner, outer);
+
+	if (becomes & ECN_ODD)
+		count(w, DP_C_RX_ECN_ODD, 1);
+	if (becomes & ECN_DROP) {
+		count(w, DP_C_RX_ECN_DROP, 1);
+		return false;
+	}
+	becomes &= ECN_MASK;
+	if (becomes != inner) {
+		packet_set_ecn(p, becomes);
+		count(w, DP_C_RX_ECN_CE, becomes == ECN_CE);
+	}
+	return true;
+}
+
 static void open_tunnel(struct worker *w, struct kt_session *s, uint8_t *data, size_t len,
-			bool partial)
+			bool partial, uint8_t outer_tos)
 {
 	struct packet p;
 
@@ -172,6 +195,10 @@ static void open_tunnel(struct worker *w, struct kt_session *s, uint8_t *data, s
 		coalesce_cancel(&w->coalescer);
 		count(w, DP_C_RX_BAD_INNER, 1);
 		atomic_fetch_add_explicit(&s->stats.rx_bad_inner, 1, memory_order_relaxed);
+		return;
+	}
+	if (!leave_ecn(w, &p, outer_tos)) {
+		coalesce_cancel(&w->coalescer);
 		return;
 	}
 	w->run.packets++;
@@ -272,7 +299,7 @@ void open_datagram(void *arg, uint8_t *data, size_t len, const struct wire_from 
 	replay_update(&l->replay, counter);
 	authentic(w, s, &from->ep, newest);
 	if (h.type == MVPN_TUNNEL)
-		open_tunnel(w, s, pt, len, h.lane & MVPN_F_CSUM_PARTIAL);
+		open_tunnel(w, s, pt, len, h.lane & MVPN_F_CSUM_PARTIAL, from->tos);
 	else
 		open_ctrl(w, s, pt, len, &from->ep);
 }

@@ -73,6 +73,7 @@ enum {
 #define TCP_F_RST 0x04
 #define TCP_F_PSH 0x08
 #define TCP_F_ACK 0x10
+#define TCP_F_ECE 0x40
 #define TCP_F_CWR 0x80
 
 struct packet {

@@ -5,6 +5,7 @@
  */
 #include <endian.h>
 
+#include "ecn.h"
 #include "worker.h"
 
 /* far above what a session's lifetime allows: a wrapped nonce must not be possible */
@@ -87,6 +88,7 @@ static void send_segments(struct worker *w, struct kt_session *s, const struct k
 	struct wire *wire = worker_wire(w, ep, most + MVPN_OVERHEAD);
 	struct kt_tx_lane *l = &s->tx[w->index];
 	uint64_t packets = 0, bytes = 0;
+	uint8_t tos = packet_tos(&seg->p);
 	struct segment g;
 
 	if (!lane_ready(w, s, l, ep->mtu)) {
@@ -94,7 +96,7 @@ static void send_segments(struct worker *w, struct kt_session *s, const struct k
 		return;
 	}
 	while (segment_next(seg, &g)) {
-		uint8_t *room = wire->ops->reserve(wire, ep, g.len + MVPN_OVERHEAD, 0);
+		uint8_t *room = wire->ops->reserve(wire, ep, g.len + MVPN_OVERHEAD, tos);
 
 		if (!room) {
 			count(w, DP_C_DROP_WIRE_FULL, 1);

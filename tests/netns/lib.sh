@@ -368,6 +368,20 @@ assert_only_sealed() { # NAME HOST HOST
 	fi
 }
 
+# congested EVERY: the switch marks every EVERYth ECN-capable sealed packet as a congested router would (RFC 3168); 0: no more
+congested() {
+	local family rules='' rule="add rule bridge congested way udp dport $DATA_PORT"
+	for family in ip ip6; do
+		(($1 == 0)) || rules+="$rule $family ecn { ect0, ect1 } numgen inc mod $1 == 0 $family ecn set ce"$'\n'
+	done
+	on sw nft -f - <<-RULES || skip "kernel: no nftables for bridges"
+		add table bridge congested
+		add chain bridge congested way { type filter hook forward priority 0; }
+		flush chain bridge congested way
+		$rules
+	RULES
+}
+
 # ---- traffic ----
 
 CANARY=MVPN-CANARY-this-must-never-be-read-on-the-wire

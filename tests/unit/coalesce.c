@@ -173,7 +173,7 @@ static void push_and_short_end_a_super_packet(void **state)
 /* each of these differs in what GRO may not lose: two packets, in order */
 static void differences_separate(void **state)
 {
-	for (unsigned k = 0; k < 10; k++) {
+	for (unsigned k = 0; k < 12; k++) {
 		struct inner i = {INNER_TCP, .payload = 1000}, first = i;
 		static uint8_t buf[4000];
 		uint32_t len, peer = PEER;
@@ -200,6 +200,10 @@ static void differences_separate(void **state)
 			i.frag = 0;
 		if (k == 9)
 			peer = PEER + 1; /* never joins what different peers sent */
+		if (k == 10)
+			i.flags |= TCP_F_CWR; /* means this one packet */
+		if (k == 11)
+			i.flags |= TCP_F_ECE; /* the first has none */
 		len = inner_build(buf, &i, true);
 		feed_raw(buf, len, true, peer);
 		coalesce_flush(&c);
@@ -210,6 +214,23 @@ static void differences_separate(void **state)
 		teardown(NULL);
 		setup(NULL);
 	}
+}
+
+/* a receiver that has seen congestion says so in every packet for a window: no reason to slow down more */
+static void congestion_echo_joins(void **state)
+{
+	struct inner i = {INNER_TCP, .payload = 1000}, first;
+
+	i.flags |= TCP_F_ECE;
+	first = i;
+	feed(&i, true);
+	next(&i, 1000);
+	feed(&i, true);
+	coalesce_flush(&c);
+	assert_int_equal(nout, 1);
+	assert_payload(0, &first, 2000);
+	assert_int_equal(out[0].data[20 + 13], TCP_F_ACK | TCP_F_ECE);
+	assert_int_equal(out[0].h.gso_type, VIRTIO_NET_HDR_GSO_TCPV4);
 }
 
 /* an ACK, or a packet whose sum is finished, does not overtake the data of its flow */
@@ -339,6 +360,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(lone_packets_are_unchanged, setup, teardown),
 		cmocka_unit_test_setup_teardown(push_and_short_end_a_super_packet, setup, teardown),
 		cmocka_unit_test_setup_teardown(differences_separate, setup, teardown),
+		cmocka_unit_test_setup_teardown(congestion_echo_joins, setup, teardown),
 		cmocka_unit_test_setup_teardown(order_within_a_flow, setup, teardown),
 		cmocka_unit_test_setup_teardown(ipv4_identification, setup, teardown),
 		cmocka_unit_test_setup_teardown(many_flows, setup, teardown),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* In: from the wire to the tap. */
 #include "sides.h"
+#include "../../keyd/dp/ecn.h"
 
 static void tampered_and_replayed_are_refused(void **state)
 {
@@ -181,6 +182,66 @@ static void control(void **state)
 	assert_int_equal(counter(&b, DP_C_RX_BAD_INNER), 0);
 }
 
+static void send_tos(struct side *me, bool v6, uint8_t tos)
+{
+	struct inner i = {INNER_TCP, .v6 = v6, .payload = 2600, .tos = tos};
+	struct virtio_net_hdr h =
+		inner_vnet(&i, v6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4, 1300);
+
+	send_super(me, &i, &h);
+}
+
+/* RFC 6040: the outer field is the inner one's copy, and what the path makes of it is handed in */
+static void congestion_on_the_way(void **state)
+{
+	struct virtio_net_hdr h;
+
+	for (unsigned v6 = 0; v6 < 2; v6++) {
+		struct packet p;
+
+		send_tos(&a, v6, 0xb8 | ECN_ECT0);
+		assert_int_equal(a.wire.n, 2);
+		assert_int_equal(a.wire.tos[0], 0xb8 | ECN_ECT0);
+		a.wire.tos[1] |=
+			ECN_CE; /* a router is congested; its mark is kept apart from the rest */
+		deliver(&a, &b);
+		for (unsigned n = 0; n < 2; n++) {
+			size_t len = stack(&b, &h);
+
+			assert_int_equal(packet_parse(&p, got, len), 0);
+			assert_int_equal(packet_tos(&p), 0xb8 | (n ? ECN_CE : ECN_ECT0));
+			assert_int_equal(h.gso_type, VIRTIO_NET_HDR_GSO_NONE);
+			assert_null(inner_fault(got, len, true));
+		}
+		assert_int_equal(counter(&b, DP_C_RX_ECN_CE), v6 + 1);
+
+		send_tos(&a, v6, 0);
+		a.wire.tos[0] = ECN_CE; /* the ends know no ECN: the loss tells them */
+		a.wire.tos[1] = ECN_ECT1;
+		deliver(&a, &b);
+		assert_int_equal(packet_parse(&p, got, stack(&b, &h)), 0);
+		assert_int_equal(packet_tos(&p), 0);
+		assert_int_equal(stack(&b, &h), 0);
+		assert_int_equal(counter(&b, DP_C_RX_ECN_DROP), v6 + 1);
+		assert_int_equal(counter(&b, DP_C_RX_ECN_ODD), 2 * (v6 + 1));
+		assert_int_equal(counter(&b, DP_C_RX_PACKETS), 3 * (v6 + 1));
+	}
+}
+
+static void control_packets_are_not_ect(void **state)
+{
+	struct kt_endpoint ep = {.to = ep_b};
+	struct dp_event e;
+
+	assert_true(seal_ctrl(a.w, a.s, &ep, MVPN_CTRL_PING, 1, 0));
+	assert_int_equal(a.wire.tos[0], 0);
+	a.wire.tos[0] = ECN_CE;
+	deliver(&a, &b);
+	assert_int_equal(b.wire.tos[0], 0);
+	deliver(&b, &a);
+	assert_true(event(&a, DP_EV_PONG, &e));
+}
+
 /* workers that came after the session have no lane of it: a PING that reaches one makes it anew */
 static void ping_without_a_lane(void **state)
 {
@@ -205,6 +266,8 @@ int main(void)
 		T(lost_generations),
 		T(events_of_authentic_packets),
 		T(control),
+		T(congestion_on_the_way),
+		T(control_packets_are_not_ect),
 		T(ping_without_a_lane),
 	};
 

@@ -29,6 +29,12 @@ copy a b udp 6 60000
 # the first ones tell each end what fits
 ping6 a b -c 4 -i 0.1 -s 4000
 ping6 a c -c 1
+for h in a b; do
+	on $h sysctl -qw net.ipv4.tcp_ecn=1
+done
+congested 4
+copy a b tcp 6 2000000
+assert_counter_over b dp rx_ecn_ce 0
 capture_stop wire
 assert_no_plaintext wire "${CANARY:0:12}"
 (($(packets wire "ip6 and udp port $DATA_PORT") > 50)) || fail "nothing sealed over IPv6"
