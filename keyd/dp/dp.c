@@ -2,6 +2,7 @@
 /* The fast path from outside: workers are made, given wires, stopped and started; see dp.h. */
 #include "dp.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -61,6 +62,7 @@ static int worker_new(struct dp *dp, struct worker **ret)
 	w->kt = dp->kt;
 	w->event_fd = dp->event_fd;
 	spin_init(&w->spin, spin_most_us(dp) * 1000ULL, dp->latency);
+	w->ip6_id = randombytes_random();
 	w->tap.fd = -1;
 	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = -errno;

@@ -82,7 +82,7 @@ static size_t icmp6(uint8_t *out, const struct packet *p, enum icmp_error what, 
 	icmp[0] = what == ICMP_E_TOO_BIG ? 2 : 1;
 	icmp[1] = what == ICMP_E_TOO_BIG ? 0 : 1;
 	if (what == ICMP_E_TOO_BIG)
-		put32(icmp + 4, mtu);
+		put32(icmp + 4, mtu > IP6_MTU_MIN ? mtu : IP6_MTU_MIN);
 	memcpy(icmp + 8, p->data, quote);
 	sum = sum_add16(sum_pseudo(out, false, IPPROTO_ICMPV6), (unsigned)(8 + quote));
 	sum_store(icmp + 2, (uint16_t)~sum_fold(sum_bytes(sum, icmp, 8 + quote)));

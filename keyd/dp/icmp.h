@@ -9,7 +9,9 @@
 #include "packet.h"
 
 enum icmp_error {
-	ICMP_E_TOO_BIG,	   /* RFC 1191 "fragmentation needed", RFC 8201 "packet too big": `mtu` */
+	ICMP_E_TOO_BIG,	   /* RFC 1191 "fragmentation needed", RFC 8201 "packet too big": `mtu`, for IPv6
+			      not below 1280, which senders ignore: what is smaller and does not fit
+			      goes in fragments */
 	ICMP_E_PROHIBITED, /* RFC 1812 "communication administratively prohibited"; ICMPv6 type 1
 			      code 1 */
 };

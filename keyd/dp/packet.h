@@ -17,6 +17,7 @@
 
 #define PACKET_MAX_B 65535
 #define PACKET_HEADERS_MAX_B 128 /* IPv4 60 + TCP 60, IPv6 40 + TCP 60 */
+#define IP6_MTU_MIN 1280	 /* RFC 8200 §5: no sender need go below */
 
 static inline uint16_t get16(const uint8_t *p)
 {

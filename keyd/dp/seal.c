@@ -160,7 +160,7 @@ static void seal_packet(struct worker *w, struct kt_peer *peer, const struct pac
 		count(w, DP_C_DROP_BAD_SRC, 1);
 		return;
 	}
-	switch (segment_start(&seg, p, h, inner_max(ep))) {
+	switch (segment_start(&seg, p, h, inner_max(ep), &w->ip6_id)) {
 	case 0:
 		send_segments(w, s, ep, &seg);
 		return;

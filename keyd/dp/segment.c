@@ -43,18 +43,13 @@ static void template(struct segmenter *s, enum segment_mode mode, uint16_t nhead
 	memcpy(t, p->data, nheaders);
 	if (p->v4) {
 		s->id = get16(t + IP4_ID);
-		s->frag = get16(t + IP4_FRAG);
 		put16(t + IP4_LEN, 0);
 		put16(t + IP4_ID, 0);
 		put16(t + IP4_CHECK, 0);
-		if (mode == SEGMENT_FRAGMENTS)
-			put16(t + IP4_FRAG, 0);
 		s->ip_sum = sum_bytes(0, t, p->l4);
 	}
-	if (mode != SEGMENT_FRAGMENTS) {
-		s->partial = true;
-		s->pseudo_sum = sum_pseudo(t, p->v4, p->proto);
-	}
+	s->partial = true;
+	s->pseudo_sum = sum_pseudo(t, p->v4, p->proto);
 }
 
 /* RFC 2385, RFC 5925: covers the segment as it was sent */
@@ -105,38 +100,56 @@ static int start_tcp(struct segmenter *s, uint32_t gso_size, uint32_t max)
 	return 0;
 }
 
+/* whether datagrams of that size may go in fragments */
+static bool may_fragment(const struct packet *p, uint32_t size)
+{
+	return p->v4 ? !p->dont_fragment : size <= IP6_MTU_MIN;
+}
+
 static int start_udp(struct segmenter *s, uint32_t gso_size, uint32_t max)
 {
 	const struct packet *p = &s->p;
+	uint32_t size;
 
 	if (!p->headers || p->proto != IPPROTO_UDP || !gso_size)
 		return -EINVAL;
-	if (p->headers + gso_size > max && p->len > max)
+	size = p->headers + gso_size < p->len ? p->headers + gso_size : p->len;
+	if (size > max && (!may_fragment(p, size) || max < p->l4 + FRAGMENT_HEADROOM_B + 8u))
 		return -EMSGSIZE;
 	template(s, SEGMENT_UDP, p->headers, gso_size);
 	return 0;
 }
 
-static int start_fragments(struct segmenter *s, uint32_t max)
+/* a packet that is too big as it is */
+static int start_smaller(struct segmenter *s, const struct virtio_net_hdr *h, bool partial)
 {
-	const struct packet *p = &s->p;
+	int r;
 
-	if (p->dont_fragment || max < p->l4 + 8u)
-		return -EMSGSIZE;
-	template(s, SEGMENT_FRAGMENTS, p->l4, (max - p->l4) & ~7u);
-	return 0;
+	if (may_cut(&s->p, partial)) {
+		r = start_tcp(s, 0, s->max);
+		if (r != -EMSGSIZE)
+			return r;
+	}
+	r = fragment_start(&s->fragments, &s->p, s->max, *s->ip6_id);
+	if (r < 0)
+		return r;
+	++*s->ip6_id;
+	s->mode = SEGMENT_FRAGMENTS;
+	s->cutting = true;
+	return partial ? segment_finish_checksum(&s->p, h) : 0;
 }
 
 int segment_start(struct segmenter *s, const struct packet *p, const struct virtio_net_hdr *h,
-		  uint32_t max)
+		  uint32_t max, uint32_t *ip6_id)
 {
 	unsigned gso = h->gso_type & ~VIRTIO_NET_HDR_GSO_ECN;
-	bool partial;
-	int r;
+	bool partial = h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM;
 
 	s->p = *p;
 	s->offset = s->index = 0;
-	s->partial = false;
+	s->partial = s->cutting = false;
+	s->max = max;
+	s->ip6_id = ip6_id;
 	if (gso == VIRTIO_NET_HDR_GSO_TCPV4 || gso == VIRTIO_NET_HDR_GSO_TCPV6) {
 		if ((gso == VIRTIO_NET_HDR_GSO_TCPV4) != p->v4 || !h->gso_size)
 			return -EINVAL;
@@ -146,70 +159,27 @@ int segment_start(struct segmenter *s, const struct packet *p, const struct virt
 		return start_udp(s, h->gso_size, max);
 	if (gso != VIRTIO_NET_HDR_GSO_NONE)
 		return -EINVAL;
-
-	partial = h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM;
-	if (p->len > max && may_cut(p, partial))
-		return start_tcp(s, 0, max);
-	if (p->len > max && p->dont_fragment)
-		return -EMSGSIZE;
-	if (partial && (p->len > max || !plain_partial(p, h))) {
-		r = segment_finish_checksum(p, h);
-		if (r < 0)
-			return r;
-		partial = false;
-	}
 	if (p->len > max)
-		return start_fragments(s, max);
+		return start_smaller(s, h, partial);
 	s->mode = SEGMENT_WHOLE;
-	s->partial = partial;
-	return 0;
-}
-
-/*
- * RFC 791 §3.1: options without the copy flag are in the first fragment only; a NOP takes their
- * place
- */
-static void drop_uncopied_options(uint8_t *ip, unsigned ihl)
-{
-	unsigned i = 20;
-
-	while (i < ihl && ip[i] != 0) {
-		unsigned len = ip[i] == 1 || i + 1 >= ihl ? 1 : ip[i + 1];
-
-		if (len < 1 || i + len > ihl)
-			len = ihl - i;
-		if (!(ip[i] & 0x80))
-			memset(ip + i, 1, len);
-		i += len;
+	if (!partial || plain_partial(p, h)) {
+		s->partial = partial;
+		return 0;
 	}
+	return segment_finish_checksum(p, h);
 }
 
 static void write_ip(struct segmenter *s, uint8_t *ip, uint32_t len, uint32_t l4len)
 {
-	uint64_t sum = s->ip_sum;
-	unsigned id, frag;
+	unsigned id = (s->id + s->index) & 0xffff;
 
 	if (!s->p.v4) {
 		put16(ip + IP6_LEN, l4len);
 		return;
 	}
-	id = s->id;
-	if (s->mode != SEGMENT_FRAGMENTS)
-		id = (id + s->index) & 0xffff;
 	put16(ip + IP4_LEN, len);
 	put16(ip + IP4_ID, id);
-	sum = sum_add16(sum_add16(sum, len), id);
-	if (s->mode == SEGMENT_FRAGMENTS) {
-		frag = (s->frag & ~(IP4_OFFSET | IP4_MF)) +
-		       ((s->frag & IP4_OFFSET) + s->offset / 8);
-		if (s->offset + (l4len) < s->payload)
-			frag |= IP4_MF;
-		else
-			frag |= s->frag & IP4_MF;
-		put16(ip + IP4_FRAG, frag);
-		sum = sum_add16(sum, frag);
-	}
-	sum_store(ip + IP4_CHECK, (uint16_t)~sum_fold(sum));
+	sum_store(ip + IP4_CHECK, (uint16_t)~sum_fold(sum_add16(sum_add16(s->ip_sum, len), id)));
 }
 
 static void write_tcp(struct segmenter *s, uint8_t *tcp, bool last)
@@ -221,11 +191,35 @@ static void write_tcp(struct segmenter *s, uint8_t *tcp, bool last)
 		tcp[TCP_FLAGS] &= (uint8_t)~TCP_F_CWR;
 }
 
+static bool next_fragment(struct segmenter *s, struct segment *ret)
+{
+	ret->data = fragment_next(&s->fragments, &ret->len);
+	ret->partial = false;
+	return ret->data;
+}
+
+/* the datagram *g is too big: its first fragment instead */
+static bool cut_datagram(struct segmenter *s, struct segment *g)
+{
+	struct virtio_net_hdr h = {.csum_start = s->p.l4, .csum_offset = UDP_CHECK};
+	struct packet p;
+
+	s->cutting = packet_parse(&p, g->data, g->len) == 0 &&
+		     segment_finish_checksum(&p, &h) == 0 &&
+		     fragment_start(&s->fragments, &p, s->max, *s->ip6_id) == 0;
+	++*s->ip6_id;
+	return s->cutting && next_fragment(s, g);
+}
+
 bool segment_next(struct segmenter *s, struct segment *ret)
 {
 	uint32_t n, l4len;
 	uint8_t *data;
 
+	if (s->cutting && next_fragment(s, ret))
+		return true;
+	if (s->mode == SEGMENT_FRAGMENTS)
+		return false;
 	ret->partial = s->partial;
 	if (s->mode == SEGMENT_WHOLE) {
 		ret->data = s->p.data;
@@ -240,23 +234,16 @@ bool segment_next(struct segmenter *s, struct segment *ret)
 		n = s->size;
 	data = s->p.data + s->offset;
 	memcpy(data, s->headers, s->nheaders);
-	if (s->mode == SEGMENT_FRAGMENTS && s->index == 1) {
-		drop_uncopied_options(s->headers, s->p.l4);
-		s->ip_sum = sum_bytes(0, s->headers, s->p.l4);
-		memcpy(data, s->headers, s->nheaders);
-	}
 	l4len = s->nheaders - s->p.l4 + n;
 	write_ip(s, data, s->nheaders + n, l4len);
 	if (s->mode == SEGMENT_TCP)
 		write_tcp(s, data + s->p.l4, s->offset + n == s->payload);
-	if (s->mode == SEGMENT_UDP)
+	else
 		put16(data + s->p.l4 + UDP_LEN, l4len);
-	if (s->mode != SEGMENT_FRAGMENTS)
-		sum_store(data + s->p.l4 + check_offset(&s->p),
-			  sum_fold(sum_add16(s->pseudo_sum, l4len)));
+	sum_store(data + s->p.l4 + check_offset(&s->p), sum_fold(sum_add16(s->pseudo_sum, l4len)));
 	ret->data = data;
 	ret->len = s->nheaders + n;
 	s->offset += n;
 	s->index++;
-	return true;
+	return s->mode != SEGMENT_UDP || ret->len <= s->max || cut_datagram(s, ret);
 }

@@ -86,6 +86,7 @@ static void next(struct inner *i, uint32_t payload)
 /* what segment.c cuts, coalesce.c puts together again: the same super-packet, byte for byte */
 static void undoes_segmentation(void **state)
 {
+	uint32_t id = 0;
 	static uint8_t super[70000], original[70000];
 
 	for (unsigned kind = 0; kind < 4; kind++) {
@@ -108,7 +109,7 @@ static void undoes_segmentation(void **state)
 		len = inner_build(super, &i, true);
 		memcpy(original, super, len);
 		assert_int_equal(packet_parse(&p, super, len), 0);
-		assert_int_equal(segment_start(&s, &p, &h, 1440), 0);
+		assert_int_equal(segment_start(&s, &p, &h, 1440, &id), 0);
 		while (segment_next(&s, &g)) {
 			feed_raw(g.data, g.len, g.partial, PEER);
 			feed_forged(1440);
