@@ -101,8 +101,8 @@ $(FUZZ_BIN): $(BUILD)/fuzz/%: tests/fuzz/%.c $$(SRCS_fuzz_$$*)
 
 # ---- what a person types ----
 # `make` only builds, and says what is missing; demo, check and bench install it first.
-.PHONY: deps demo check vmcheck bench bench-deps profile fuzz-run helpers install uninstall clean
-ifneq ($(filter-out deps demo check vmcheck bench bench-deps profile clean uninstall,$(or $(MAKECMDGOALS),all)),)
+.PHONY: deps demo check vmcheck bench bench-report bench-deps profile fuzz-run helpers install uninstall clean
+ifneq ($(filter-out deps demo check vmcheck bench bench-report bench-deps profile clean uninstall,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(PKGS) 2>/dev/null && command -v $(CLANG) >/dev/null && \
 	command -v $(BPFTOOL) >/dev/null && echo found),found)
 $(error Building needs packages that are not installed. As root: make deps (or only: \
@@ -126,14 +126,18 @@ vmcheck:
 	@tests/deps
 	@$(MAKE) -s all helpers bpftest
 	@kernel=$$(tests/vm/kernel build/vm $(KERNEL)) && BUILD=$(BUILD) tests/vm/check build/vm/$$kernel "$(T)"
-ROUNDS ?= 3
-SECS ?= 3
+ROUNDS ?= 5
+SECS ?= 2
 PEERS ?=
-OFFLOADS ?= on
+OFFLOADS ?= both
+CONTINUE ?=
 bench:
 	@tests/deps
 	@$(MAKE) -s all helpers
-	@OFFLOADS=$(OFFLOADS) MVPN_BUILD=$(BUILD) tests/bench/bench -r $(ROUNDS) -s $(SECS) $(PEERS)
+	@OFFLOADS=$(OFFLOADS) MVPN_BUILD=$(BUILD) tests/bench/bench -r $(ROUNDS) -s $(SECS) $(if $(CONTINUE),-c) $(PEERS)
+# the table and the plot again of what has been measured: build/bench
+bench-report:
+	@tests/bench/bench --report
 # the peers' packages; nothing else installs them
 bench-deps:
 	@tests/deps --peers $(or $(PEERS),all)
@@ -148,7 +152,7 @@ helpers: $(BUILD)/tests/bench/pingpong
 $(BUILD)/tests/bench/pingpong: $(O)/tests/bench/pingpong.o
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lm
 
 fuzz-run: fuzz
 	@set -e; for f in $(FUZZ_BIN); do \

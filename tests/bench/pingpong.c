@@ -7,9 +7,12 @@
  *   pingpong first ADDR PORT                  microseconds from connect() to the first byte of data
  *   pingpong send ADDR PORT SIZE SECS PPS     numbered datagrams (PPS 0: flat out), counted by the server:
  *                                             "sent N received N duplicate N reordered N pps N"
+ *   pingpong rate ADDR PORT SIZE SECS PPS     the highest rate up to PPS of which less than 1 % is lost,
+ *                                             by bisection in runs of SECS: "pps N"
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <math.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -31,6 +34,11 @@ enum {
 	ASK_TIMEOUT_MS = 1000,
 	QUERY_TRIES = 20,
 	FIRST_TIMEOUT_MS = 10000,
+	PACE_NS = 50000, /* paced senders sleep so long at least; what is due then goes at once */
+	RATE_LOSS_DIV = 100, /* less than 1 in so many lost: the rate is carried */
+	RATE_SPAN = 32,	     /* the search goes from PPS down to PPS / RATE_SPAN */
+	RATE_TRIALS =
+		8, /* the first at PPS, each other halves the logarithm of what is left: within 3 % */
 };
 
 enum kind { ECHO = 'E', COUNT = 'C', QUERY = 'Q' };
@@ -320,53 +328,109 @@ static uint32_t send_batch(int fd, uint8_t *data, size_t size, uint32_t run, uin
 	return sent > 0 ? (uint32_t)sent : 0;
 }
 
-/* wait until datagram number `sent` is due at pps */
-static void pace(uint64_t start_ns, uint64_t sent, uint64_t pps)
+static void sleep_until(uint64_t ns)
 {
-	uint64_t due = start_ns + sent * 1000000000ULL / pps;
-	struct timespec t = {.tv_sec = (time_t)(due / 1000000000ULL),
-			     .tv_nsec = (long)(due % 1000000000ULL)};
+	struct timespec t = {.tv_sec = (time_t)(ns / 1000000000ULL),
+			     .tv_nsec = (long)(ns % 1000000000ULL)};
 
 	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
 }
 
-static int send_numbered(const char *addr, const char *port, size_t size, double secs, uint64_t pps)
+/* how many more datagrams are due at pps after `sent` of them; waits until it is one */
+static uint32_t due(uint64_t start_ns, uint64_t sent, uint64_t pps)
 {
-	static uint8_t data[BATCH * 9000];
-	struct head query = {.kind = QUERY};
-	struct counts c = {0}, before = {0};
-	uint64_t start, end;
-	uint32_t run, seq = 0;
-	int fd;
+	uint64_t at = start_ns + sent * 1000000000ULL / pps, now = now_ns(), n;
 
-	if (size < sizeof(struct head) || size > 9000) {
-		errno = EINVAL;
-		die("size 12..9000");
+	if (at > now) {
+		sleep_until(at > now + PACE_NS ? at : now + PACE_NS);
+		now = now_ns();
 	}
-	fd = dial(SOCK_DGRAM, addr, port, &start);
-	run = (uint32_t)(start ^ start >> 32) | 1;
-	end = start + (uint64_t)(secs * 1e9);
-	while (now_ns() < end) {
-		seq += send_batch(fd, data, size, run, seq, pps ? 1 : BATCH);
-		if (pps)
-			pace(start, seq, pps);
-	}
-	/* ask until two answers agree: what is still on its way has then arrived */
+	n = (now - start_ns) * pps / 1000000000ULL + 1;
+	n = n > sent ? n - sent : 1;
+	return n < BATCH ? (uint32_t)n : BATCH;
+}
+
+/* asks until all have arrived or two answers agree: what is still on its way has then arrived */
+static struct counts received_of(int fd, uint32_t run, uint32_t sent)
+{
+	struct head query = {.kind = QUERY};
+	struct counts c = {0}, before;
+
 	for (int i = 0; i < QUERY_TRIES; i++) {
 		before = c;
 		if (write(fd, &query, sizeof(query)) < 0 && errno != ECONNREFUSED)
 			die("query");
 		if (!hear(fd, SOCK_DGRAM, &c, sizeof(c), ASK_TIMEOUT_MS / 2) || c.run != run)
 			memset(&c, 0, sizeof(c));
-		else if (c.received == seq || (c.received && c.received == before.received))
+		else if (c.received == sent || (c.received && c.received == before.received))
 			break;
-		pace(now_ns(), 1, 20);
+		sleep_until(now_ns() + 50000000);
 	}
-	printf("sent %u received %llu duplicate %llu reordered %llu pps %.0f\n", seq,
+	return c;
+}
+
+/* one run of numbered datagrams; returns how many were sent */
+static uint32_t numbered(int fd, size_t size, double secs, uint64_t pps, struct counts *ret)
+{
+	static uint8_t data[BATCH * 9000];
+	uint64_t start = now_ns(), end = start + (uint64_t)(secs * 1e9);
+	uint32_t run = (uint32_t)(start ^ start >> 32) | 1, seq = 0;
+
+	while (now_ns() < end)
+		seq += send_batch(fd, data, size, run, seq, pps ? due(start, seq, pps) : BATCH);
+	*ret = received_of(fd, run, seq);
+	return seq;
+}
+
+static double rate_of(const struct counts *c)
+{
+	return c->last_ns > c->first_ns
+		       ? (double)c->received * 1e9 / (double)(c->last_ns - c->first_ns)
+		       : 0;
+}
+
+static int dial_numbered(const char *addr, const char *port, size_t size)
+{
+	uint64_t start;
+
+	if (size < sizeof(struct head) || size > 9000) {
+		errno = EINVAL;
+		die("size 12..9000");
+	}
+	return dial(SOCK_DGRAM, addr, port, &start);
+}
+
+static int send_numbered(const char *addr, const char *port, size_t size, double secs, uint64_t pps)
+{
+	struct counts c;
+	uint32_t sent = numbered(dial_numbered(addr, port, size), size, secs, pps, &c);
+
+	printf("sent %u received %llu duplicate %llu reordered %llu pps %.0f\n", sent,
 	       (unsigned long long)c.received, (unsigned long long)c.duplicate,
-	       (unsigned long long)c.reordered,
-	       c.last_ns > c.first_ns ? (double)c.received * 1e9 / (double)(c.last_ns - c.first_ns)
-				      : 0);
+	       (unsigned long long)c.reordered, rate_of(&c));
+	return 0;
+}
+
+static int carried_rate(const char *addr, const char *port, size_t size, double secs, double pps)
+{
+	int fd = dial_numbered(addr, port, size);
+	double low = pps / RATE_SPAN, best = 0;
+
+	for (int i = 0; i < RATE_TRIALS && low >= 1; i++) {
+		double middle = i ? sqrt(low * pps) : pps;
+		struct counts c;
+		uint32_t sent = numbered(fd, size, secs, (uint64_t)middle, &c);
+
+		if (sent - c.received < sent / RATE_LOSS_DIV + 1) {
+			low = middle;
+			best = rate_of(&c) > best ? rate_of(&c) : best;
+		} else {
+			pps = middle;
+		}
+		if (low == pps)
+			break;
+	}
+	printf("pps %.0f\n", best);
 	return 0;
 }
 
@@ -384,8 +448,11 @@ int main(int argc, char **argv)
 	if (!strcmp(verb, "send") && argc == 7)
 		return send_numbered(argv[2], argv[3], (size_t)atol(argv[4]), atof(argv[5]),
 				     (uint64_t)atol(argv[6]));
+	if (!strcmp(verb, "rate") && argc == 7)
+		return carried_rate(argv[2], argv[3], (size_t)atol(argv[4]), atof(argv[5]),
+				    atof(argv[6]));
 	fputs("usage: pingpong serve PORT | ask tcp|udp ADDR PORT N SIZE | first ADDR PORT |\n"
-	      "       send ADDR PORT SIZE SECS PPS\n",
+	      "       send|rate ADDR PORT SIZE SECS PPS\n",
 	      stderr);
 	return 2;
 }

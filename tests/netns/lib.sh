@@ -41,8 +41,12 @@ export PATH=$PATH:/usr/sbin:/sbin LC_ALL=C
 # Leak checking needs ptrace, which a process without core dumps refuses: the unit tests do that part.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=0} UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 
-declare -A ADDR4=([server]=10.77.0.254 [a]=10.77.0.1 [b]=10.77.0.2 [c]=10.77.0.3 [d]=10.77.0.4)
-declare -A ADDR6=([server]=fd77::254 [a]=fd77::1 [b]=fd77::2 [c]=fd77::3 [d]=fd77::4)
+declare -A ADDR4=([server]=10.77.0.254) ADDR6=([server]=fd77::254)
+for h in a b c d e f g h i j k; do # a to d for the cases, more for who counts peers
+	ADDR4[$h]=10.77.0.${#ADDR4[@]}
+	ADDR6[$h]=fd77::$(printf %x ${#ADDR6[@]})
+done
+unset h
 HOSTS=()
 
 say() { [[ ${V:-0} != 1 ]] || echo "# $*" >&2; }

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck shell=bash disable=SC2034
 # No mvpn and no segmentation or checksum offload: every packet for itself, as a tunnel has to handle it.
+#
+# series: on
 system_up() {
 	local h
 	topo_up a b
