@@ -82,7 +82,7 @@ rm "$D"/tests/bench/systems/*
 	printf '# %s\nmeasure() {\n%s\n}\n' "packages: p" 'skip "command p is missing"' >"$D/tests/bench/systems/absent.sh"
 	printf '# %s\nmeasure() {\n%s\n}\n' "packages: f" 'emit tcp1 7 Gbit/s; [[ $round != 2 || -e $HERE/mended ]] || fail "no more"; emit tcp4 7 Gbit/s' \
 		>"$D/tests/bench/systems/frail.sh"
-	printf '# %s\nmeasure() {\n%s\n}\n' "" 'emit tcp1 1 Gbit/s; [[ $round == 1 ]] || kill -INT $$' >"$D/tests/bench/systems/stopped.sh"
+	printf '# %s\nmeasure() {\n%s\n}\n' "" 'emit tcp1 1 Gbit/s; [[ $round == 1 ]] || kill -TERM $$' >"$D/tests/bench/systems/stopped.sh"
 }
 bench() { env BENCH_DIR="$D/out" SYSTEMS="$1" OFFLOADS="${2:-both}" "$D/tests/bench/bench" -r 3 -s 1 "${@:3}" >"$D/table" 2>"$D/err"; }
 measured() { awk -F'\t' 'NF == 7 { print $4 "." $3 "." $2 "." $5 }' "$D/out/raw.tsv" | sort | tr '\n' ' '; }
