@@ -2,14 +2,8 @@
 # shellcheck shell=bash
 # make bench: the table holds the medians, ratios and spread of the run asked for; there is a picture; a system that fails, is
 # missing or is interrupted costs nobody else's measurements, and -c measures just what is not there yet.
-set -euo pipefail
-cd "$(dirname "$0")/../.."
-D=$(mktemp -d)
-trap 'rm -rf "$D"' EXIT
-fail() {
-	echo "$*"
-	exit 1
-}
+# shellcheck source=tests/tool/lib.bash
+source "$(dirname "$0")/lib.bash"
 row() { # SYSTEM METRIC SERIES EXPECTED: the rest of that line
 	local got
 	got=$(awk -F'\t' -v OFS=' ' -v s="$1" -v m="$2" -v o="$3" '$1 == s && $2 == m && $10 == o { print $3, $4, $5, $6, $7, $8, $9 }' "$D/table")
@@ -68,10 +62,7 @@ grep -q 'make bench' "$D/err" || fail "of nothing: $(cat "$D/err")"
 
 # ---- rounds, of systems that measure nothing real ----
 
-[[ $(id -u) == 0 ]] || {
-	echo "needs root (network namespaces, BPF)"
-	exit 77
-}
+need_root "network namespaces, BPF"
 mkdir -p "$D/tests"
 cp -r tests/bench tests/netns "$D/tests/"
 rm "$D"/tests/bench/systems/*

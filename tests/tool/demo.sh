@@ -1,17 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck shell=bash
 # make demo succeeds, and interrupted by Ctrl-C at several moments it leaves no namespace, pin, process or file behind.
-set -euo pipefail
-cd "$(dirname "$0")/../.."
-[[ $(id -u) == 0 ]] || {
-	echo "needs root (network namespaces, BPF)"
-	exit 77
-}
+# shellcheck source=tests/tool/lib.bash
+source "$(dirname "$0")/lib.bash"
+need_root "network namespaces, BPF"
 export MVPN_BUILD=${BUILD:-build} MVPN_PREFIX=mvpnd$$
-fail() {
-	echo "$*"
-	exit 1
-}
 left() {
 	ip netns list | grep "^$MVPN_PREFIX-" || true
 	find /sys/fs/bpf "${TMPDIR:-/tmp}" -maxdepth 1 -name "$MVPN_PREFIX*"

@@ -2,14 +2,8 @@
 # shellcheck shell=bash
 # make deps: silent when nothing is missing; otherwise installs exactly that, starts no service, leaves no policy file; without
 # root it says what to type. The benchmark's peers are packages for those who ask. apt-get and dpkg-query are stand-ins here.
-set -euo pipefail
-cd "$(dirname "$0")/../.."
-D=$(mktemp -d)
-trap 'rm -rf "$D"' EXIT
-fail() {
-	echo "$*"
-	exit 1
-}
+# shellcheck source=tests/tool/lib.bash
+source "$(dirname "$0")/lib.bash"
 printf '#!/bin/sh\necho "$@" >>%s/apt\n[ ! -e %s/no-apt ] || exit 100\n' "$D" "$D" >"$D/apt-get"
 # shellcheck disable=SC2016
 printf '#!/bin/sh\ncase $* in *nginx-light|*jq) [ -e %s/all ] && echo installed || exit 1;; *) echo installed;; esac\n' "$D" >"$D/dpkg-query"

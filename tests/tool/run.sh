@@ -2,21 +2,13 @@
 # shellcheck shell=bash
 # tests/run that is interrupted before it has come to a case clears nothing away: nothing of that kind is its own yet. The
 # directories here are a private bpffs and a temporary one, so that a mistake costs nobody else anything.
-set -euo pipefail
-cd "$(dirname "$0")/../.."
-[[ $(id -u) == 0 ]] || {
-	echo "needs root (a bpffs of its own)"
-	exit 77
-}
+# shellcheck source=tests/tool/lib.bash
+source "$(dirname "$0")/lib.bash"
+need_root "a bpffs of its own"
 if [[ ${1:-} != inside ]]; then
-	exec unshare -m bash "tests/tool/${0##*/}" inside
+	unshare -m bash "tests/tool/${0##*/}" inside
+	exit
 fi
-D=$(mktemp -d)
-trap 'rm -rf "$D"' EXIT
-fail() {
-	echo "$*"
-	exit 1
-}
 mount -t bpf bpf /sys/fs/bpf
 mkdir -p /sys/fs/bpf/others "$D/tests/tool" "$D/tmp"
 touch "$D/tmp/.abcdef" "$D/tmp/x.abcdef"
