@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # What is built from what, one line a room; a new source file is named here.
 
-LIB := addr aead chan chan_handshake chan_msg config crypto fsutil intro intro_keys ipc ipc_request ipc_socket log loop lpm netlink netlink_link netlink_route noise reason replay secmem secslab spi token
+LIB := addr aead chan chan_handshake chan_msg config crypto fsutil intro intro_keys ipc ipc_request ipc_socket log loop lpm mac netlink netlink_link netlink_route noise reason replay secmem secslab spi token
 # the part of lib/ that each program links
 LIB_keyd := $(LIB)
-LIB_server := addr aead chan chan_handshake chan_msg config crypto fsutil intro intro_keys ipc ipc_request ipc_socket log loop lpm noise reason secmem token
-LIB_mvpnctl := addr fsutil ipc ipc_request ipc_socket log loop
+LIB_server := addr aead chan chan_handshake chan_msg config crypto fsutil intro intro_keys ipc ipc_request ipc_socket log loop lpm mac noise reason secmem token
+LIB_mvpnctl := addr fsutil ipc ipc_request ipc_socket log loop mac
 
 SHIM := shim shim_attach shim_clsact shim_list shim_maps shim_pin shim_xdp
 KEYD := main attach attach_wire channel conf conn control control_doctor control_show control_wait flows guard identity intro_msg introduce keytab offer peers resolve sessions $(SHIM)
 DP := nexthop frame wire_xdp
 DP += dp tell worker spin tap seal open segment fragment coalesce hold icmp wire_udp
 SERVER := main server conf identity privileges htab listen channel dispatch enrol register introduce intro_table session push registry owners policy policy_parse audit store_sqlite store_device store_token store_session store_policy admin admin_token admin_device admin_policy
+SERVER += macs ether policy_ether policy_text
 CTL := args help human input main mvpnctl output table verb_explain verbs_device verbs_iface verbs_peer verbs_policy verbs_status verbs_token
 BPF := shim wire
 
@@ -34,12 +35,13 @@ OBJS_unit_spin = $(call objs,keyd/dp,spin)
 OBJS_unit_hold = $(call objs,keyd/dp,hold)
 OBJS_unit_keytab = $(call objs,keyd,keytab)
 OBJS_unit_segment = $(call objs,keyd/dp,segment fragment)
-UNIT += server server_bad server_trust policy store
-OBJS_unit_policy = $(call objs,server,policy policy_parse)
+UNIT += server server_bad server_trust server_ether policy store
+OBJS_unit_policy = $(call objs,server,policy policy_parse policy_ether policy_text)
 OBJS_unit_store = $(call objs,server,store_sqlite store_device store_token store_session store_policy audit)
 OBJS_unit_server = $(call objs,server,$(filter-out main privileges,$(SERVER))) $(call objs,tests/sim,sim_server sim_device)
 OBJS_unit_server_bad = $(OBJS_unit_server)
 OBJS_unit_server_trust = $(OBJS_unit_server)
+OBJS_unit_server_ether = $(OBJS_unit_server)
 # tests/bpf/NAME.c, cmocka programs that need root: linked with keyd/shim
 BPFTEST :=
 SHIM_TESTS := attach egress exempt guard ifaces maps traffic wire
@@ -64,4 +66,4 @@ FUZZ += tap inner
 SRCS_fuzz_tap = $(addprefix keyd/dp/,segment.c fragment.c icmp.c) lib/addr.c
 SRCS_fuzz_inner = keyd/dp/coalesce.c lib/addr.c
 FUZZ += policy
-SRCS_fuzz_policy := server/policy.c server/policy_parse.c lib/addr.c
+SRCS_fuzz_policy := $(addprefix server/policy,.c _parse.c _ether.c _text.c) lib/addr.c

@@ -122,6 +122,8 @@ static void show_test(const json_t *r)
 {
 	const json_t *rule = json_object_get(r, "rule");
 	bool allowed = flag_of(r, "allowed");
+	const json_t *e;
+	size_t i;
 
 	line("verdict", allowed ? GOOD : BAD, "%s", allowed ? "allowed" : "refused");
 	if (json_is_object(rule) && has_text(rule, "text"))
@@ -132,6 +134,10 @@ static void show_test(const json_t *r)
 		     text_of(r, "rule"));
 	else
 		line("rule", PLAIN, "none names this pair");
+	json_array_foreach(json_object_get(r, "ethernet"), i, e)
+		line(i ? "" : "frames", PLAIN, "line %llu: %s (%s)",
+		     (unsigned long long)number_of(e, "line"), text_of(e, "text"),
+		     text_of(e, "direction"));
 }
 
 const struct verb verb_policy_test = {

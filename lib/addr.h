@@ -50,4 +50,16 @@ bool mvpn_prefix_valid(const struct mvpn_prefix *p); /* len <= 128, host bits ze
 /* the prefix of exactly this address */
 struct mvpn_prefix mvpn_prefix_host(const struct mvpn_addr *a);
 
+/* ---- MAC addresses (IEEE 802) ---- */
+#define MVPN_MACSTRLEN 18
+const char *mvpn_mac_str(const uint8_t mac[6], char ret[static MVPN_MACSTRLEN]); /* "02:00:00:00:00:01" */
+int mvpn_mac_parse(uint8_t ret[6], const char *text); /* six pairs of hex digits with colons; -EINVAL */
+bool mvpn_mac_is_ownable(const uint8_t mac[6]);	      /* one interface's: not zero, no group */
+/*
+ * Written where an address is expected: ff00::MAC, multicast of the reserved scope 0 (RFC 4291 2.7), which no packet has.
+ * false: it is another address.
+ */
+struct mvpn_addr mvpn_mac_addr(const uint8_t mac[6]);
+bool mvpn_addr_mac(const struct mvpn_addr *a, uint8_t ret[6]);
+
 #endif

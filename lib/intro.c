@@ -130,7 +130,7 @@ int intro_a_start(struct intro_a **ret, const struct mvpn_req *tmpl, const struc
 	req.mode = MVPN_MODE_E2E;
 	req.flags = 0;
 	randombytes_buf(req.nonce, sizeof(req.nonce));
-	req.af = mvpn_addr_is_v4(&dst) ? 4 : 6;
+	req.af = req.layer == MVPN_LAYER_LINK ? 0 : mvpn_addr_is_v4(&dst) ? 4 : 6;
 	req.spi_a_be = htonl(self->spi);
 	req.lanes = self->lanes;
 	req.udpport_be = htons(self->udpport);
@@ -173,7 +173,9 @@ int intro_req_check(const uint8_t *data, size_t len)
 		return -EINVAL;
 	memcpy(&req, data, sizeof(req));
 	if (req.ver != MVPN_PROTO_VER || req.mode > MVPN_MODE_CENTRAL63 ||
-	    req.layer < MVPN_LAYER_SOCKET || req.layer > MVPN_LAYER_NETWORK || req.flags)
+	    req.layer < MVPN_LAYER_SOCKET || req.layer > MVPN_LAYER_LINK || req.flags)
+		return -EINVAL;
+	if (req.layer == MVPN_LAYER_LINK && (req.af || req.proto || req.dport_be))
 		return -EINVAL;
 	if (req.lanes < 1 || req.lanes > MVPN_LANES_MAX || req.ncand > MVPN_CANDIDATES_MAX)
 		return -EINVAL;

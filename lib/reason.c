@@ -63,6 +63,11 @@ static const struct {
 			     "an internal error; see the journal of the daemon that reports it"},
 	[MVPN_R_POLICY_CHANGED] = {"policy-changed",
 				   "the policy changed and does not allow it any more"},
+	[MVPN_R_MAC_TAKEN] = {"mac-taken",
+			      "another device holds that MAC address, until it registers without "
+			      "it or is revoked; see `mvpnctl server device show`"},
+	[MVPN_R_MAC_INVALID] = {"mac-invalid",
+				"a zero or multicast MAC address is no interface's own"},
 };
 _Static_assert(sizeof(reasons) / sizeof(reasons[0]) == MVPN_R_MAX, "a name for each reason");
 

@@ -93,12 +93,13 @@ struct session_list {
 
 static int add_session(void *arg, const struct store_session *row)
 {
-	static const char *const layers[] = {"unknown", "socket", "transport", "network"};
+	static const char *const layers[] = {"unknown", "socket", "transport", "network",
+					    "link"};
 	struct session_list *l = arg;
 	json_t *o =
 		json_pack("{s:o, s:o, s:o, s:s, s:I, s:I, s:s, s:I}", "id", json_hex(row->id, 16),
 			  "a", device_name_json(l->s, row->a), "b", device_name_json(l->s, row->b),
-			  "layer", layers[row->layer < 4 ? row->layer : 0], "created_at",
+			  "layer", layers[row->layer < 5 ? row->layer : 0], "created_at",
 			  (json_int_t)row->created_at, "ends_at", (json_int_t)row->ends_at, "state",
 			  row->state == SESSION_ACTIVE ? "active" : "ended", "policy_rev",
 			  (json_int_t)row->policy_rev);

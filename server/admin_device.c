@@ -8,8 +8,10 @@
 #include "crypto.h"
 #include "dispatch.h"
 #include "enrol.h"
+#include "ether.h"
 #include "introduce.h"
 #include "log.h"
+#include "macs.h"
 #include "push.h"
 #include "session.h"
 
@@ -128,6 +130,7 @@ void admin_device_show(struct server *s, struct ipc_call *call, json_t *args)
 	o = device_json(s, d);
 	json_object_set_new(o, "prefixes", owned_json(d, false));
 	json_object_set_new(o, "scopes", sorted(scopes));
+	json_object_set_new(o, "macs", macs_json(d));
 	json_object_set_new(o, "sessions", sessions_json(s, d->row.id));
 	json_object_set_new(o, "channel", channel);
 	json_object_set_new(o, "enrolled_at", json_integer((json_int_t)d->row.created_at));
@@ -293,6 +296,7 @@ void admin_device_remove(struct server *s, struct ipc_call *call, json_t *args)
 		      "state", "removed");
 	push_peer(s, d, true);
 	registry_remove(s->reg, d);
+	ether_changed(s);
 	ipc_reply_ok(call, o);
 }
 
@@ -343,6 +347,7 @@ void admin_device_rename(struct server *s, struct ipc_call *call, json_t *args)
 	registry_set_policy(s->reg, s->policy);
 	push_peer(s, d, false);
 	push_revision(s);
+	ether_changed(s);
 	introduce_recheck(s);
 	session_cut_forbidden(s);
 	ipc_reply_ok(call,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "admin.h"
+#include "ether.h"
 #include "introduce.h"
 #include "log.h"
 #include "push.h"
@@ -151,6 +152,7 @@ static int put_in_force(struct server *s, struct policy *p, uint64_t rev)
 			rev);
 	policy_free(old);
 	push_revision(s);
+	ether_changed(s);
 	introduce_recheck(s);
 	return session_cut_forbidden(s);
 }
@@ -217,6 +219,30 @@ static struct device *resolve(struct server *s, struct ipc_call *call, json_t *a
 	return d;
 }
 
+/* the ethernet lines about the two, as src sees them */
+static json_t *ethers_json(struct server *s, const struct policy_subject *a,
+			   const struct policy_subject *b)
+{
+	static const char *const ways[] = {"", "out", "in", "both"};
+	const struct policy_ether *e;
+	json_t *list = json_array();
+	char text[400];
+	unsigned n;
+
+	e = policy_ethers(s->policy, &n);
+	for (unsigned i = 0; i < n; i++) {
+		unsigned flags = policy_ether_flags(s->policy, &e[i], a, b);
+
+		if (!flags)
+			continue;
+		policy_ether_str(&e[i], text, sizeof(text));
+		json_array_append_new(list,
+				      json_pack("{s:s, s:i, s:s}", "text", text, "line",
+						(int)e[i].line, "direction", ways[flags & 3]));
+	}
+	return list;
+}
+
 void admin_policy_test(struct server *s, struct ipc_call *call, json_t *args)
 {
 	struct device *a = resolve(s, call, args, "src"),
@@ -242,5 +268,6 @@ void admin_policy_test(struct server *s, struct ipc_call *call, json_t *args)
 		json_object_set_new(o, "rule", json_null());
 		json_object_set_new(o, "exit", json_integer(MVPN_EXIT_DENIED));
 	}
+	json_object_set_new(o, "ethernet", ethers_json(s, &sa, &sb));
 	ipc_reply_ok(call, o);
 }

@@ -11,6 +11,7 @@
 #include "server.h"
 
 #define CONN_CLAIMS_MAX 64 /* addresses one device may have by registering them */
+#define CONN_MACS_MAX (2 * MVPN_MACS_MAX) /* read, so that those over the bound can be refused by name */
 #define CONN_NONCES 8	   /* answered requests remembered against repeats */
 
 enum conn_phase {
@@ -47,6 +48,9 @@ struct conn {
 	unsigned next_nonce;
 	struct mvpn_addr *claims;
 	unsigned nclaims;
+	uint8_t macs[CONN_MACS_MAX][6]; /* claimed */
+	unsigned nmacs;
+	uint8_t ether_sum[32]; /* ether.c: of what it was told last */
 	uint16_t reqid;
 	unsigned revoke_beats; /* heartbeats until the REVOKEs sent here count as heard */
 	/* push.c: a snapshot being sent, then deltas from next_delta on */

@@ -13,4 +13,7 @@ int register_message(struct conn *c, const struct chan_msg *m);
 /* after approval: claims are looked at, WELCOME again, and the protected set */
 void register_welcome(struct conn *c);
 
+/* counts one change of what this device registers; true: too many, it stays as it was */
+bool device_changes_too_often(struct device *d);
+
 #endif

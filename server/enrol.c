@@ -7,6 +7,7 @@
 
 #include "crypto.h"
 #include "enrol.h"
+#include "ether.h"
 #include "log.h"
 #include "push.h"
 
@@ -269,6 +270,7 @@ static int enrol_remember(struct enrolment *e, struct device **ret)
 	/* a policy line may have waited for this name */
 	if (policy_has_gateway(s->policy, d->row.name))
 		registry_set_policy(s->reg, s->policy);
+	ether_changed(s);
 	*ret = d;
 	return 0;
 }

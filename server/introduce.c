@@ -66,11 +66,15 @@ static enum mvpn_reason decide(struct conn *c, const struct request *q, struct d
 	if (q->req.mode != MVPN_MODE_E2E)
 		return MVPN_R_DENIED;
 	memcpy(dst.b, q->req.dst, sizeof(dst.b));
-	if (!registry_owner_of(s->reg, &dst, &b) || !b || b == c->dev)
+	if (q->req.layer == MVPN_LAYER_LINK)
+		b = registry_by_id(s->reg, q->req.dst);
+	else if (!registry_owner_of(s->reg, &dst, &b))
+		b = NULL;
+	if (!b || b == c->dev)
 		return MVPN_R_UNKNOWN_DST;
 	sa = registry_subject(c->dev);
 	sb = registry_subject(b);
-	if (!policy_allows(s->policy, &sa, &sb))
+	if (!policy_allows_layer(s->policy, q->req.layer, &sa, &sb))
 		return MVPN_R_DENIED;
 	*ret_b = b;
 	switch (b->row.state) {
@@ -109,7 +113,10 @@ static unsigned side(struct server *s, const struct device *d, const struct mvpn
 	return n;
 }
 
-/* the prefix that the destination belongs to is among B's, whatever is left out */
+/*
+ * The prefix that the destination belongs to is among B's, whatever is left out. A session for frames names no prefix: no
+ * packet passes by it.
+ */
 static int make_selectors(struct server *s, struct intro *i, const uint8_t dst[16])
 {
 	struct intro_selectors sel;
@@ -123,8 +130,8 @@ static int make_selectors(struct server *s, struct intro *i, const uint8_t dst[1
 		if (mvpn_prefix_contains(&i->b->owned[k], &a) &&
 		    (!hit || i->b->owned[k].len > hit->len))
 			hit = &i->b->owned[k];
-	sel.na = side(s, i->a, NULL, sel.a);
-	sel.nb = side(s, i->b, hit, sel.b);
+	sel.na = i->layer == MVPN_LAYER_LINK ? 0 : side(s, i->a, NULL, sel.a);
+	sel.nb = i->layer == MVPN_LAYER_LINK ? 0 : side(s, i->b, hit, sel.b);
 	len = intro_selectors_encode(&sel, bytes, sizeof(bytes));
 	if (len < 0)
 		return len;
@@ -313,7 +320,7 @@ void introduce_recheck(struct server *s)
 		struct policy_subject a = registry_subject(i->a), b = registry_subject(i->b);
 
 		next = i->next;
-		if (!policy_allows(s->policy, &a, &b))
+		if (!policy_allows_layer(s->policy, i->layer, &a, &b))
 			intro_abandon(s, i, MVPN_R_DENIED);
 	}
 }

@@ -20,6 +20,7 @@ void policy_free(struct policy *p)
 	free(p->groups);
 	free(p->rules);
 	free(p->protects);
+	free(p->ethers);
 	free(p->names);
 	free(p->text);
 	free(p);

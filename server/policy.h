@@ -18,6 +18,8 @@
 #define POLICY_GROUPS_MAX 5000
 #define POLICY_MEMBERS_MAX 200000 /* of all groups, after nested ones are expanded */
 #define POLICY_PROTECTS_MAX 100000
+#define POLICY_ETHERS_MAX 1000
+#define POLICY_ETHERTYPES_MAX 32 /* different ones in one policy: bounds what is told about a pair */
 
 struct policy;
 
@@ -43,6 +45,9 @@ struct policy_rule {
 /* The first rule that lets src open a session to dst, or NULL: refused. */
 const struct policy_rule *policy_allows(const struct policy *p, const struct policy_subject *src,
 					const struct policy_subject *dst);
+/* May src and dst have a session of this layer (enum mvpn_layer)? Frames have their own rules. */
+bool policy_allows_layer(const struct policy *p, unsigned layer, const struct policy_subject *src,
+			 const struct policy_subject *dst);
 /* does the name, a group or a device, mean this subject? */
 bool policy_name_matches(const struct policy *p, const char *name, const struct policy_subject *s);
 
@@ -52,6 +57,21 @@ struct policy_protect {
 	const char *via; /* device name, or NULL */
 };
 const struct policy_protect *policy_protects(const struct policy *p, unsigned *ret_count);
+
+/* an `ethernet` line: frames of these types between src and dst are sealed or dropped */
+struct policy_ether {
+	unsigned line;
+	bool only; /* from src to dst alone: the other way they are dropped */
+	const char *src, *dst;
+	unsigned ntypes; /* 0: every type that can be protected */
+	uint16_t types[POLICY_ETHERTYPES_MAX];
+};
+const struct policy_ether *policy_ethers(const struct policy *p, unsigned *ret_count);
+/* enum mvpn_frame_flags, as `a` sees it: MVPN_FRAME_TX a may send to b, MVPN_FRAME_RX b to a; 0: not about the two */
+unsigned policy_ether_flags(const struct policy *p, const struct policy_ether *e,
+			    const struct policy_subject *a, const struct policy_subject *b);
+/* "ethernet only a -> b type 0x88b5, 0x88b6", for people */
+void policy_ether_str(const struct policy_ether *e, char *ret, size_t size);
 
 /* why this prefix must never be protected, or NULL */
 const char *policy_unprotectable(const struct mvpn_prefix *p);

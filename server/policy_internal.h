@@ -28,6 +28,10 @@ struct policy {
 	unsigned nrules;
 	struct policy_protect *protects;
 	unsigned nprotects;
+	struct policy_ether *ethers;
+	unsigned nethers;
+	uint16_t types[POLICY_ETHERTYPES_MAX]; /* named by any of them */
+	unsigned ntypes;
 	struct policy_name *names; /* used, in order */
 	unsigned nnames;
 };

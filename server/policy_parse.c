@@ -5,144 +5,14 @@
  *   group NAME = NAME [, NAME]…
  *   allow [only] NAME -> NAME          NAME may be *
  *   protect PREFIX [via NAME]
+ *   ethernet [only] NAME -> NAME type TYPE [, TYPE]…      policy_ether.c
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "policy_internal.h"
-
-struct reader {
-	struct policy *p;
-	char *at, *line_start, *end;
-	unsigned line;
-	struct policy_error *error;
-	unsigned flat_total;
-};
-
-__attribute__((format(printf, 3, 4))) static int fail_at(struct reader *r, const char *where,
-							 const char *fmt, ...)
-{
-	va_list ap;
-
-	r->error->line = r->line;
-	r->error->column = where ? (unsigned)(where - r->line_start) + 1 : 0;
-	va_start(ap, fmt);
-	vsnprintf(r->error->message, sizeof(r->error->message), fmt, ap);
-	va_end(ap);
-	return -EINVAL;
-}
-
-/* room for one more element of an array whose capacity doubles at powers of two */
-static int grow(void *array, unsigned count, size_t size)
-{
-	void **a = array, *n;
-
-	if (count & (count - 1))
-		return 0;
-	n = realloc(*a, (count ? count * 2 : 1) * size);
-	if (!n)
-		return -ENOMEM;
-	*a = n;
-	return 0;
-}
-
-static bool is_name_char(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-	       c == '.' || c == '_' || c == '-';
-}
-
-static void skip_space(struct reader *r)
-{
-	while (*r->at == ' ' || *r->at == '\t')
-		r->at++;
-}
-
-static bool at_line_end(struct reader *r)
-{
-	skip_space(r);
-	return !*r->at || *r->at == '#';
-}
-
-/*
- * A word, in place: names end before "->" so that "a->b" reads as people mean it. The caller gets start and
- * length; the text is cut by cut_word once the next token has been looked at.
- */
-struct word {
-	char *start;
-	size_t len;
-};
-
-static int read_word(struct reader *r, const char *what, bool star, struct word *ret)
-{
-	char *s;
-
-	skip_space(r);
-	s = r->at;
-	if (star && *s == '*') {
-		r->at++;
-	} else {
-		while (is_name_char(*r->at) && !(r->at[0] == '-' && r->at[1] == '>'))
-			r->at++;
-	}
-	if (r->at == s) {
-		if (at_line_end(r))
-			return fail_at(r, s, "%s is missing at the end of the line", what);
-		return fail_at(r, s, "expected %s, found '%c'", what,
-			       *s >= ' ' && *s < 127 ? *s : '?');
-	}
-	if (r->at - s > MVPN_NAME_MAX_B)
-		return fail_at(r, s, "%s is longer than %d characters", what, MVPN_NAME_MAX_B);
-	if (*s == '-' || *s == '.')
-		return fail_at(r, s, "a name does not start with '%c'", *s);
-	if (star && *s == '*' && is_name_char(*r->at))
-		return fail_at(r, s, "'*' stands alone: patterns of names are not known");
-	ret->start = s;
-	ret->len = (size_t)(r->at - s);
-	return 0;
-}
-
-static bool word_is(const struct word *w, const char *text)
-{
-	return w->len == strlen(text) && !memcmp(w->start, text, w->len);
-}
-
-static int expect(struct reader *r, const char *token)
-{
-	skip_space(r);
-	if (strncmp(r->at, token, strlen(token)))
-		return fail_at(r, r->at, "expected \"%s\"", token);
-	r->at += strlen(token);
-	return 0;
-}
-
-static int expect_end(struct reader *r)
-{
-	if (!at_line_end(r))
-		return fail_at(r, r->at, "unexpected text after the end of the statement");
-	return 0;
-}
-
-/* names are cut out of the text only after the whole line was read, so that nothing is overwritten too early */
-static const char *cut(const struct word *w)
-{
-	w->start[w->len] = '\0';
-	return w->start;
-}
-
-static int note_name(struct reader *r, const char *name)
-{
-	struct policy *p = r->p;
-	int e = grow(&p->names, p->nnames, sizeof(*p->names));
-
-	if (e < 0)
-		return e;
-	p->names[p->nnames++] = (struct policy_name){name, r->line};
-	return 0;
-}
+#include "policy_text.h"
 
 static int read_group(struct reader *r)
 {
@@ -195,19 +65,8 @@ static int read_allow(struct reader *r)
 	struct policy *p = r->p;
 	struct policy_rule rule = {.line = r->line};
 	struct word src, dst;
-	int e = read_word(r, "a device, a group or *", true, &src);
+	int e = read_pair(r, &rule.only, &src, &dst);
 
-	if (e < 0)
-		return e;
-	skip_space(r);
-	if (word_is(&src, "only") && strncmp(r->at, "->", 2)) {
-		rule.only = true;
-		e = read_word(r, "a device, a group or *", true, &src);
-	}
-	if (e == 0)
-		e = expect(r, "->");
-	if (e == 0)
-		e = read_word(r, "a device, a group or *", true, &dst);
 	if (e == 0)
 		e = expect_end(r);
 	if (e == 0 && p->nrules == POLICY_RULES_MAX)
@@ -295,7 +154,7 @@ static int read_line(struct reader *r)
 
 	if (at_line_end(r))
 		return 0;
-	e = read_word(r, "\"group\", \"allow\" or \"protect\"", false, &key);
+	e = read_word(r, "\"group\", \"allow\", \"ethernet\" or \"protect\"", false, &key);
 	if (e < 0)
 		return e;
 	if (word_is(&key, "group"))
@@ -304,8 +163,11 @@ static int read_line(struct reader *r)
 		return read_allow(r);
 	if (word_is(&key, "protect"))
 		return read_protect(r);
+	if (word_is(&key, "ethernet"))
+		return read_ethernet(r);
 	return fail_at(r, key.start,
-		       "unknown statement \"%.*s\": a line starts with group, allow or protect",
+		       "unknown statement \"%.*s\": a line starts with group, allow, ethernet or "
+		       "protect",
 		       (int)(key.len < 40 ? key.len : 40), key.start);
 }
 

@@ -8,8 +8,10 @@
 #include "crypto.h"
 #include "dispatch.h"
 #include "enrol.h"
+#include "ether.h"
 #include "introduce.h"
 #include "log.h"
+#include "macs.h"
 #include "push.h"
 #include "session.h"
 
@@ -24,6 +26,8 @@ struct registration {
 	char name[MVPN_NAME_MAX_B + 1];
 	struct mvpn_addr claims[CLAIMS_READ_MAX];
 	unsigned nclaims;
+	uint8_t macs[CONN_MACS_MAX][6];
+	unsigned nmacs;
 	uint16_t udp_port;
 };
 
@@ -72,6 +76,10 @@ static int parse(const struct conn *c, const struct chan_msg *m, struct registra
 			reg->name[t.len] = '\0';
 		} else if (t.type == MVPN_TLV_ADDR && !add_claim(reg, t.value)) {
 			return -EPROTO;
+		} else if (t.type == MVPN_TLV_MAC) {
+			if (reg->nmacs == CONN_MACS_MAX)
+				return -EPROTO;
+			memcpy(reg->macs[reg->nmacs++], t.value, 6);
 		}
 	}
 	return 0;
@@ -184,7 +192,7 @@ static int store_change(struct server *s, void *arg)
 				   "added", added, "released", released));
 }
 
-static bool changes_too_often(struct device *d)
+bool device_changes_too_often(struct device *d)
 {
 	uint64_t now = mono_ms();
 
@@ -205,7 +213,7 @@ static int take_claims(struct conn *c, const struct verdict *v)
 	compare(c->dev, v, &ch);
 	if (!ch.nadd && !ch.ndel)
 		return 0;
-	if (changes_too_often(c->dev))
+	if (device_changes_too_often(c->dev))
 		return -EAGAIN;
 	r = server_transact(s, true, store_change, &ch);
 	if (r < 0)
@@ -258,7 +266,7 @@ static void note_refusals(struct conn *c, const struct verdict *v)
 
 /* ---- WELCOME ---- */
 
-static void send_welcome(struct conn *c, const struct verdict *v)
+static void send_welcome(struct conn *c, const struct verdict *v, const struct mac_verdict *mv)
 {
 	struct server *s = c->s;
 	struct chan_buf *b = &s->buf;
@@ -281,21 +289,25 @@ static void send_welcome(struct conn *c, const struct verdict *v)
 		value[17] = (uint8_t)v->refused[i].reason;
 		chan_put(b, MVPN_TLV_ADDR_REFUSED, value, sizeof(value));
 	}
+	mac_verdict_put(mv, b);
 	conn_send(c, b);
 }
 
 void register_welcome(struct conn *c)
 {
+	struct mac_verdict mv = {0};
 	struct verdict v;
 	int r;
 
 	v.naccepted = v.nrefused = 0;
 	if (c->dev->row.state != MVPN_DEV_ACTIVE) {
-		send_welcome(c, &v);
+		send_welcome(c, &v, &mv);
 		return;
 	}
 	judge_all(c, &v);
 	r = take_claims(c, &v);
+	if (r == 0)
+		r = macs_take(c, &mv);
 	if (r == -EAGAIN) {
 		count(c->s, too_many_messages);
 		log_ratelimited(LOG_L_WARN, "device %s changes its addresses too often: closed",
@@ -308,9 +320,10 @@ void register_welcome(struct conn *c)
 		return;
 	}
 	note_refusals(c, &v);
-	send_welcome(c, &v);
+	send_welcome(c, &v, &mv);
 	session_tell_owed(c);
 	push_subscribe(c);
+	ether_subscribe(c);
 }
 
 /* ---- the device's channel ---- */
@@ -389,6 +402,8 @@ int register_message(struct conn *c, const struct chan_msg *m)
 	free(c->claims);
 	c->claims = claims;
 	c->nclaims = reg.nclaims;
+	memcpy(c->macs, reg.macs, sizeof(c->macs));
+	c->nmacs = reg.nmacs;
 	c->dev->udp_port = reg.udp_port;
 	register_welcome(c);
 	return 0;

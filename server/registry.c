@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "crypto.h"
+#include "macs.h"
 #include "registry.h"
 
 int registry_new(struct registry **ret)
@@ -19,6 +20,8 @@ int registry_new(struct registry **ret)
 		e = htab_init(&r->by_pk);
 	if (e == 0)
 		e = htab_init(&r->by_name);
+	if (e == 0)
+		e = htab_init(&r->by_mac);
 	if (e == 0)
 		e = lpm_new(&r->given);
 	if (e == 0)
@@ -35,6 +38,8 @@ int registry_new(struct registry **ret)
 
 static void device_free(struct device *d)
 {
+	for (unsigned i = 0; i < d->nmacs; i++)
+		free(d->macs[i]);
 	for (unsigned i = 0; i < d->ngroups; i++)
 		free(d->groups[i]);
 	free(d->prefixes);
@@ -53,6 +58,7 @@ void registry_free(struct registry *r)
 	htab_free(&r->by_id);
 	htab_free(&r->by_pk);
 	htab_free(&r->by_name);
+	htab_free(&r->by_mac);
 	lpm_free(r->given);
 	lpm_free(r->policy);
 	lpm_free(r->owners);
@@ -117,6 +123,8 @@ void registry_remove(struct registry *r, struct device *d)
 		registry_prefix_del(r, d, &last.p, last.kind);
 	}
 	registry_disown(r, d);
+	while (d->nmacs)
+		mac_del(r, d, d->macs[0]->mac);
 	htab_del(&r->by_id, &d->by_id);
 	htab_del(&r->by_pk, &d->by_pk);
 	htab_del(&r->by_name, &d->by_name);
@@ -261,7 +269,12 @@ static int load_member(void *arg, const uint8_t id[16], const char *group)
 static int load_prefix(void *arg, const uint8_t id[16], const struct mvpn_prefix *p, int kind)
 {
 	struct device *d = registry_by_id(arg, id);
-	int e = d ? registry_prefix_add(arg, d, p, kind) : 0;
+	int e = 0;
+
+	if (d && kind == PREFIX_MAC)
+		e = mac_load(arg, d, p);
+	else if (d)
+		e = registry_prefix_add(arg, d, p, kind);
 
 	return e == -ENOSPC ? 0 : e;
 }

@@ -36,6 +36,8 @@ struct device {
 	unsigned ngroups;
 	struct device_prefix *prefixes;
 	unsigned nprefixes;
+	struct device_mac *macs[MVPN_MACS_MAX]; /* macs.c */
+	unsigned nmacs;
 	struct mvpn_prefix *owned; /* effective, from wherever */
 	unsigned nowned;
 	/* of the present channel; NULL: offline */
@@ -57,6 +59,7 @@ struct registry {
 	uint32_t size, count;
 	uint32_t states[5]; /* devices by enum mvpn_device_state */
 	struct htab by_id, by_pk, by_name;
+	struct htab by_mac; /* struct device_mac */
 	struct lpm
 		*given; /* prefix → index + 1 of the device that has it as claim or from an admin */
 	struct lpm *policy; /* prefix of a protect line → index + 1 of its gateway, 0 none */

@@ -13,6 +13,7 @@
 #include "admin.h"
 #include "channel.h"
 #include "crypto.h"
+#include "ether.h"
 #include "fsutil.h"
 #include "introduce.h"
 #include "listen.h"
@@ -272,6 +273,8 @@ int server_new(const struct server_settings *conf, struct loop *l, struct server
 	if (r == 0)
 		r = push_new(s);
 	if (r == 0)
+		r = ether_new(s);
+	if (r == 0)
 		r = intros_new(s);
 	if (r == 0)
 		r = listener_new(s, ret_error);
@@ -314,6 +317,7 @@ void server_free(struct server *s)
 	listener_free(s->listener);
 	intros_free(s->intros);
 	push_free(s->push);
+	loop_timer_free(s->ether);
 	loop_timer_free(s->reaper);
 	loop_timer_free(s->chores);
 	registry_free(s->reg);

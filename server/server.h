@@ -44,6 +44,7 @@
 	X(reenrolled)                                                                        \
 	X(enrol_refused) /* known token, but expired, used, revoked, or its name is taken */ \
 	X(addr_refused)	 /* addresses that a device may not have */                          \
+	X(mac_refused)	 /* MAC addresses that a device may not have */                      \
 	X(restarts)	 /* log-ins with a new boot_gen */                                   \
 	X(requests)                                                                          \
 	X(offers)                                                                            \
@@ -55,6 +56,8 @@
 	X(revokes_pushed)                                                                    \
 	X(snapshots)   /* whole protected sets sent */                                       \
 	X(deltas)      /* changes of the protected set, each sent to every channel */        \
+	X(frames_told) /* tables of frames sent, each to one channel */                       \
+	X(frames_cut)  /* of them, with more than MVPN_FRAMES_MAX entries */                  \
 	X(fell_behind) /* channels that missed deltas and get the whole set again */         \
 	X(store_errors)
 
@@ -86,6 +89,7 @@ struct server {
 	struct listener *listener;
 	struct intros *intros;
 	struct push *push;
+	struct loop_timer *ether; /* ether.c: tables of frames are to be made anew */
 	struct admin *admin;
 	bool renew;		   /* some device is marked */
 	bool cut_failed;	   /* sessions that should be cut are on record as active still */

@@ -63,13 +63,15 @@ static bool is_reset(unsigned reason)
 	return reason == MVPN_R_STALE_BOOT || reason == MVPN_R_EXPIRED;
 }
 
-static void tell(struct server *s, struct conn *c, const uint8_t peer[16], enum mvpn_reason reason)
+static void tell(struct server *s, struct conn *c, const uint8_t peer[16], unsigned layer,
+		 enum mvpn_reason reason)
 {
 	bool reset = is_reset(reason);
 	struct chan_buf *b = &s->buf;
 
 	chan_begin(b, reset ? MVPN_MSG_PEER_RESET : MVPN_MSG_REVOKE, 0, reset ? 0 : ++c->reqid);
 	chan_put(b, MVPN_TLV_DEVICE, peer, 16);
+	chan_put_u8(b, MVPN_TLV_LAYER, (uint8_t)layer);
 	if (!reset) {
 		chan_put_u16(b, MVPN_TLV_REASON, (uint16_t)reason);
 		c->revoke_beats = 2;
@@ -94,7 +96,7 @@ static bool forbidden(struct server *s, const struct store_session *row)
 		return true;
 	sa = registry_subject(a);
 	sb = registry_subject(b);
-	return !policy_allows(s->policy, &sa, &sb);
+	return !policy_allows_layer(s->policy, row->layer, &sa, &sb);
 }
 
 /* why a session was cut may be over by now: then it is only to be forgotten, not refused */
@@ -118,7 +120,7 @@ void session_tell_owed(struct conn *c)
 		const uint8_t *peer = memcmp(l.rows[i].a, id, 16) ? l.rows[i].a : l.rows[i].b;
 		enum mvpn_reason reason = still_true(s, &l.rows[i]);
 
-		tell(s, c, peer, reason);
+		tell(s, c, peer, l.rows[i].layer, reason);
 		waits |= !is_reset(reason);
 	}
 	/* nobody confirms PEER_RESET; a lost one costs a rekey, not a secret */
@@ -199,13 +201,14 @@ static int run_cut(struct server *s, struct cut *cut)
 		struct conn *a = conn_of(s, row->a), *b = conn_of(s, row->b);
 
 		active += row->state == SESSION_ACTIVE;
-		/* the message is about the peer, not about one session */
-		if (i && !memcmp(row->a, row[-1].a, 16) && !memcmp(row->b, row[-1].b, 16))
+		/* the message is about the peer and a layer, not about one session */
+		if (i && !memcmp(row->a, row[-1].a, 16) && !memcmp(row->b, row[-1].b, 16) &&
+		    row->layer == row[-1].layer)
 			continue;
 		if (a && !(cut->cause && !memcmp(row->a, cut->cause, 16)))
-			tell(s, a, row->b, cut->reason);
+			tell(s, a, row->b, row->layer, cut->reason);
 		if (b && !(cut->cause && !memcmp(row->b, cut->cause, 16)))
-			tell(s, b, row->a, cut->reason);
+			tell(s, b, row->a, row->layer, cut->reason);
 	}
 	free(cut->list.rows);
 	return r < 0 ? r : active;

@@ -64,6 +64,7 @@ int store_revocation_add(struct store *st, const uint8_t id[16], int64_t at);
 enum prefix_kind {
 	PREFIX_CLAIM = 0, /* an address that the device registered, owned until it is omitted */
 	PREFIX_ADMIN = 1, /* given by device-address: owned until taken back */
+	PREFIX_MAC = 3,	  /* a MAC address, as macs.c writes it */
 	PREFIX_SCOPE = 2, /* from the token: the device may register addresses inside it */
 };
 int store_prefix_add(struct store *st, const uint8_t id[16], const struct mvpn_prefix *p, int kind);

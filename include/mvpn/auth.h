@@ -19,7 +19,7 @@
 
 enum mvpn_msg {
 	/* C→S. First message after the handshake: TLV_NAME (enrolment only), TLV_ADDR… (claimed), TLV_UDP_PORT,
-	 * TLV_BOOT_GEN, TLV_SUITES, TLV_VERSION. Sent again, without TLV_NAME, when the host's addresses change. */
+	 * TLV_BOOT_GEN, TLV_SUITES, TLV_VERSION, TLV_MAC… (claimed). Sent again, without TLV_NAME, when the host's addresses or MAC addresses change. */
 	MVPN_MSG_REGISTER = 0x01,
 	/* both ways, every MVPN_CHAN_HEARTBEAT_S; the server's carries TLV_TIME */
 	MVPN_MSG_HEARTBEAT = 0x02,
@@ -27,12 +27,15 @@ enum mvpn_msg {
 	MVPN_MSG_CLOSE = 0x03,
 
 	/* S→C. Answer to REGISTER: TLV_DEVICE, TLV_NAME, TLV_NET, TLV_STATE, TLV_ADDR… (accepted),
-	 * TLV_ADDR_REFUSED…, TLV_MAX_OFFLINE, TLV_REKEY, TLV_PSK (first log-in after enrolment: none; derived). */
+	 * TLV_ADDR_REFUSED…, TLV_MAC… (accepted), TLV_MAC_REFUSED…, TLV_MAX_OFFLINE, TLV_REKEY, TLV_PSK (first log-in after enrolment: none; derived). */
 	MVPN_MSG_WELCOME = 0x08,
 	/* S→C. A part of the protected set: TLV_PREFIX…, TLV_PEER…, TLV_REV; flags MVPN_PFX_*. After REGISTER the
 	 * whole set is sent (first part RESET, last part COMMIT); later changes are RESET-less deltas with COMMIT.
 	 * A policy change without prefix changes sends an empty COMMIT with a new TLV_REV: refusals are forgotten. */
 	MVPN_MSG_PREFIXES = 0x09,
+	/* S→C. A part of what this device may do with frames of other devices: TLV_ETHER…; flags MVPN_PFX_*. Always the
+	 * whole: the first part has RESET, the last COMMIT. After REGISTER, and when it changes. */
+	MVPN_MSG_ETHER = 0x0a,
 
 	/* introduction (PROTOCOL §3) */
 	MVPN_MSG_REQUEST = 0x10,    /* C→S: TLV_REQ, TLV_NOISE1 */
@@ -44,6 +47,7 @@ enum mvpn_msg {
 				     * TLV_SELECTORS, TLV_TTL, TLV_ENDPOINT (B's), TLV_NOISE2, TLV_BOOT_GEN (A's) */
 	MVPN_MSG_FAIL = 0x15,	    /* S→C: TLV_NONCE, TLV_REASON, TLV_TEXT; BUSY carries TLV_SESSION */
 	MVPN_MSG_CANCEL = 0x16,	    /* S→C: TLV_SESSION: the offer is void */
+	/* both name a TLV_LAYER: of that layer; without one: of all */
 	MVPN_MSG_PEER_RESET = 0x17, /* S→C: TLV_DEVICE has restarted: drop its sessions */
 	MVPN_MSG_REVOKE = 0x18,	    /* S→C: TLV_DEVICE, TLV_REASON: drop its sessions, answered by an empty ack */
 	/* C→S: TLV_SESSION, TLV_REASON: this end has dropped the session. The server forgets it, and what it may have to
@@ -84,6 +88,10 @@ enum mvpn_tlv {
 	MVPN_TLV_TTL = 27,	    /* u32 seconds: rekey before then, hard limit twice that */
 	MVPN_TLV_ENDPOINT = 28,	    /* addr[16] | port u16 */
 	MVPN_TLV_NONCE = 29,	    /* 16 bytes, REQ's */
+	MVPN_TLV_MAC = 32,	    /* mac[6] */
+	MVPN_TLV_MAC_REFUSED = 33,  /* mac[6] | reason u16 */
+	MVPN_TLV_ETHER = 34,	    /* struct mvpn_ether */
+	MVPN_TLV_LAYER = 35,	    /* u8, enum mvpn_layer */
 };
 
 /*
@@ -125,6 +133,8 @@ enum mvpn_reason {
 	MVPN_R_EXPIRED = 23,	    /* lifetime over */
 	MVPN_R_INTERNAL = 24,
 	MVPN_R_POLICY_CHANGED = 25, /* a session that the new policy forbids */
+	MVPN_R_MAC_TAKEN = 26,	    /* another device holds it */
+	MVPN_R_MAC_INVALID = 27,    /* zero or a group address: no interface's own */
 	MVPN_R_MAX,
 };
 /* one line for the operator, in the order of enum mvpn_reason: lib/reason.c, mvpn_reason_name(), mvpn_reason_text() */
@@ -133,7 +143,7 @@ const char *mvpn_reason_text(unsigned reason); /* what happened and what to do *
 
 /* data-plane cipher suites; bit (suite - 1) in masks */
 enum mvpn_suite { MVPN_CHACHA20_POLY1305 = 1, MVPN_AES256_GCM = 2 };
-enum mvpn_layer { MVPN_LAYER_SOCKET = 1, MVPN_LAYER_TRANSPORT = 2, MVPN_LAYER_NETWORK = 3 };
+enum mvpn_layer { MVPN_LAYER_SOCKET = 1, MVPN_LAYER_TRANSPORT = 2, MVPN_LAYER_NETWORK = 3, MVPN_LAYER_LINK = 4 };
 enum mvpn_mode { MVPN_MODE_E2E = 0, MVPN_MODE_CENTRAL60 = 1, MVPN_MODE_CENTRAL63 = 2 };
 
 /* REQ (PROTOCOL §3), forwarded verbatim; the Noise prologue is "mavp1 peer\0" ‖ REQ */
@@ -144,7 +154,7 @@ struct mvpn_req {
 	uint8_t nonce[16];
 	uint8_t af, proto;
 	uint16_t dport_be;
-	uint8_t dst[16];
+	uint8_t dst[16]; /* layer LINK: the device's id, and af, proto, dport are 0 */
 	uint32_t spi_a_be;
 	uint8_t lanes, suites; /* u16 lanes|suites */
 	uint16_t udpport_be;
@@ -160,6 +170,19 @@ struct mvpn_candidate {
 } __attribute__((packed));
 #define MVPN_CANDIDATES_MAX 8
 
+/*
+ * Frames to and from one MAC address of another device. mac zero: whatever has no entry of its own and this type is
+ * protected, and dropped (there were more entries than MVPN_FRAMES_MAX).
+ */
+struct mvpn_ether {
+	uint8_t mac[6];
+	uint16_t type_be; /* ETHER_ANY: every type that has no entry of its own */
+	uint8_t flags;	  /* enum mvpn_frame_flags; neither: dropped both ways */
+	uint8_t zero;
+	uint8_t owner[16]; /* zero: nobody */
+} __attribute__((packed));
+
+_Static_assert(sizeof(struct mvpn_ether) == 26, "ETHER is 26 bytes");
 _Static_assert(sizeof(struct mvpn_req) == 100, "REQ is 100 bytes before its candidates");
 _Static_assert(sizeof(struct mvpn_candidate) == 20, "candidate is 20 bytes");
 

@@ -71,6 +71,8 @@
 #define MVPN_EVENT_GAP_NS 50000000ULL	/* at most one miss event a peer each 50 ms */
 #define MVPN_ALIVE_S 5			/* keyd refreshes config.alive_ns each second; older than this: keyd is down */
 #define MVPN_IFACES_MAX 16		/* attached interfaces */
+#define MVPN_MACS_MAX MVPN_IFACES_MAX	/* MAC addresses of one device: one an interface */
+#define MVPN_FRAMES_MAX 4096		/* (MAC address, EtherType) that one device is told of; the rest is dropped */
 
 /* ---- local control ---- */
 #define MVPN_CTL_LINE_MAX_B (16 << 20)	/* one JSON reply; 100 000 peers at ~150 B */

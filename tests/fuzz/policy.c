@@ -4,9 +4,32 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "mvpn/ether.h"
 #include "../../server/policy.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* no rule names a type that must pass, and both ends are told the same */
+static void ask_frames(const struct policy *p, const struct policy_subject *a,
+		       const struct policy_subject *b)
+{
+	const struct policy_ether *e;
+	char text[64];
+	unsigned n;
+
+	e = policy_ethers(p, &n);
+	for (unsigned i = 0; i < n; i++) {
+		unsigned ab = policy_ether_flags(p, &e[i], a, b),
+			 ba = policy_ether_flags(p, &e[i], b, a);
+
+		if ((ab & MVPN_FRAME_TX) / MVPN_FRAME_TX != (ba & MVPN_FRAME_RX) / MVPN_FRAME_RX)
+			abort();
+		for (unsigned k = 0; k < e[i].ntypes; k++)
+			if (ether_never(e[i].types[k]))
+				abort();
+		policy_ether_str(&e[i], text, sizeof(text));
+	}
+}
 
 static void use_name(void *arg, unsigned line, const char *name)
 {
@@ -17,6 +40,7 @@ static void use_name(void *arg, unsigned line, const char *name)
 		abort();
 	policy_allows(p, &a, &b);
 	policy_allows(p, &b, &a);
+	ask_frames(p, &a, &b);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -13,6 +13,7 @@
 
 #include "chan.h"
 #include "intro.h"
+#include "mvpn/auth.h"
 #include "token.h"
 
 #define SIM_WAIT_MS 5000
@@ -51,6 +52,13 @@ struct sim_device {
 	struct mvpn_addr accepted[64];
 	unsigned naccepted, nrefused;
 	uint16_t refused_reason; /* of the last refused address */
+	/* what REGISTER claims, and what became of it */
+	uint8_t macs[8][6];
+	unsigned nmacs, naccepted_macs, nrefused_macs;
+	uint16_t refused_mac_reason;
+	/* the table of frames as pushed */
+	struct mvpn_ether frames[MVPN_FRAMES_MAX + 64];
+	unsigned nframes, frame_commits;
 };
 
 /* a temporary state directory with keys and store, and the server on a free loopback port */
@@ -86,7 +94,7 @@ void sim_rejoin(struct sim_device *d, const char *address);
 
 void sim_send(struct sim_device *d, const struct chan_buf *b);
 void sim_send_raw(struct sim_device *d, const void *data, size_t len);
-/* The next message of that type. PREFIXES and WELCOME are taken in on the way, heartbeats skipped; any other type is
+/* The next message of that type. PREFIXES, ETHER and WELCOME are taken in on the way, heartbeats skipped; any other type is
  * an error, and so is the end of the connection. */
 void sim_expect(struct sim_device *d, uint8_t type);
 /* CLOSE with this reason, then the end of the connection */
@@ -94,13 +102,19 @@ void sim_expect_close(struct sim_device *d, unsigned reason);
 /* the end of the connection, with nothing before it */
 void sim_expect_eof(struct sim_device *d);
 void sim_expect_fail(struct sim_device *d, unsigned reason);
-/* nothing but PREFIXES and heartbeats for so long */
+/* nothing but PREFIXES, ETHER and heartbeats for so long */
 void sim_expect_nothing(struct sim_device *d, unsigned ms);
 /* takes in PREFIXES until the predicate holds */
 void sim_wait_prefix(struct sim_device *d, const char *prefix, const struct sim_device *owner);
 void sim_wait_no_prefix(struct sim_device *d, const char *prefix);
 void sim_wait_rev(struct sim_device *d, uint64_t rev);
 bool sim_has_prefix(const struct sim_device *d, const char *prefix, const struct sim_device *owner);
+
+/* takes in ETHER until a whole table has come */
+void sim_expect_frames(struct sim_device *d);
+/* enum mvpn_frame_flags of an entry that owner has, or -1 if there is none */
+int sim_frame_flags(const struct sim_device *d, const uint8_t mac[6], unsigned type,
+		    const struct sim_device *owner);
 
 /* ---- introductions ---- */
 struct sim_request {
@@ -112,6 +126,8 @@ struct sim_request {
 void sim_request(struct sim_device *a, const char *dst, struct sim_request *ret);
 void sim_rekey(struct sim_device *a, const char *dst, const uint8_t replaces[16],
 	       struct sim_request *ret);
+/* a session for frames with that device */
+void sim_request_link(struct sim_device *a, const struct sim_device *b, struct sim_request *ret);
 void sim_request_send(struct sim_device *a, const struct sim_request *q);
 /* b takes the OFFER that is in its last message, and answers; keys of this end */
 void sim_accept(struct sim_device *b, uint8_t ret_session[16], struct intro_keys *ret);

@@ -2,6 +2,7 @@
 #include "sim.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -180,18 +181,39 @@ static void take_prefixes(struct sim_device *d)
 	assert_true(chan_get_u64(&d->msg, MVPN_TLV_REV, &d->rev));
 }
 
+static void take_frames(struct sim_device *d)
+{
+	struct chan_tlv t;
+	size_t pos = 0;
+
+	if (d->msg.flags & MVPN_PFX_RESET)
+		d->nframes = 0;
+	while (chan_tlv_next(&d->msg, &pos, &t)) {
+		assert_int_equal(t.type, MVPN_TLV_ETHER);
+		assert_true(d->nframes < sizeof(d->frames) / sizeof(d->frames[0]));
+		memcpy(&d->frames[d->nframes++], t.value, sizeof(d->frames[0]));
+	}
+	if (d->msg.flags & MVPN_PFX_COMMIT)
+		d->frame_commits++;
+}
+
 static void take_welcome(struct sim_device *d)
 {
 	struct chan_tlv t;
 	size_t pos = 0;
 
-	d->naccepted = d->nrefused = 0;
+	d->naccepted = d->nrefused = d->naccepted_macs = d->nrefused_macs = 0;
 	while (chan_tlv_next(&d->msg, &pos, &t)) {
 		if (t.type == MVPN_TLV_ADDR) {
 			memcpy(d->accepted[d->naccepted++].b, t.value, 16);
 		} else if (t.type == MVPN_TLV_ADDR_REFUSED) {
 			d->nrefused++;
 			d->refused_reason = (uint16_t)(t.value[16] << 8 | t.value[17]);
+		} else if (t.type == MVPN_TLV_MAC) {
+			d->naccepted_macs++;
+		} else if (t.type == MVPN_TLV_MAC_REFUSED) {
+			d->nrefused_macs++;
+			d->refused_mac_reason = (uint16_t)(t.value[6] << 8 | t.value[7]);
 		} else if (t.type == MVPN_TLV_NAME) {
 			memcpy(d->name, t.value, t.len);
 			d->name[t.len] = '\0';
@@ -216,10 +238,12 @@ static int next(struct sim_device *d, uint8_t want, uint64_t end_ms)
 			d->msg.tlvs = d->msg_data;
 			if (m.type == MVPN_MSG_PREFIXES)
 				take_prefixes(d);
+			if (m.type == MVPN_MSG_ETHER)
+				take_frames(d);
 			if (m.type == MVPN_MSG_WELCOME)
 				take_welcome(d);
 			if (m.type == want ||
-			    (m.type != MVPN_MSG_PREFIXES && m.type != MVPN_MSG_WELCOME &&
+			    (m.type != MVPN_MSG_PREFIXES && m.type != MVPN_MSG_ETHER && m.type != MVPN_MSG_WELCOME &&
 			     m.type != MVPN_MSG_HEARTBEAT))
 				return 1;
 		}
@@ -297,6 +321,8 @@ void sim_register(struct sim_device *d, const char *name, const char *const *add
 		assert_int_equal(mvpn_addr_parse(&a, addresses[i]), 0);
 		chan_put(&b, MVPN_TLV_ADDR, a.b, 16);
 	}
+	for (unsigned i = 0; i < d->nmacs; i++)
+		chan_put(&b, MVPN_TLV_MAC, d->macs[i], 6);
 	chan_put_u16(&b, MVPN_TLV_UDP_PORT, 7469);
 	chan_put_u64(&b, MVPN_TLV_BOOT_GEN, d->boot_gen);
 	chan_put_u16(&b, MVPN_TLV_SUITES, 1);
@@ -366,6 +392,26 @@ void sim_wait_rev(struct sim_device *d, uint64_t rev)
 		sim_expect(d, MVPN_MSG_PREFIXES);
 }
 
+void sim_expect_frames(struct sim_device *d)
+{
+	unsigned before = d->frame_commits;
+
+	while (d->frame_commits == before)
+		sim_expect(d, MVPN_MSG_ETHER);
+}
+
+int sim_frame_flags(const struct sim_device *d, const uint8_t mac[6], unsigned type,
+		    const struct sim_device *owner)
+{
+	static const uint8_t nobody[16];
+
+	for (unsigned i = 0; i < d->nframes; i++)
+		if (!memcmp(d->frames[i].mac, mac, 6) && be16toh(d->frames[i].type_be) == type &&
+		    !memcmp(d->frames[i].owner, owner ? owner->id : nobody, 16))
+			return d->frames[i].flags;
+	return -1;
+}
+
 /* ---- introductions ---- */
 
 static struct intro_self self_of(const struct sim_device *d, uint32_t spi)
@@ -378,6 +424,23 @@ static struct intro_self self_of(const struct sim_device *d, uint32_t spi)
 				   .boot_gen = d->boot_gen};
 }
 
+static void request(struct sim_device *a, uint8_t layer, const uint8_t dst[16],
+		    const uint8_t replaces[16], struct sim_request *ret)
+{
+	struct intro_self self = self_of(a, 0x10001);
+	struct mvpn_req tmpl = {.ver = MVPN_PROTO_VER, .layer = layer};
+
+	memcpy(tmpl.net_id, a->net_id, 8);
+	memcpy(tmpl.a_id, a->id, 16);
+	memcpy(tmpl.dst, dst, 16);
+	memcpy(tmpl.replaces, replaces, 16);
+	assert_int_equal(intro_a_start(&ret->a, &tmpl, &self, ret->req, &ret->req_len, ret->msg1),
+			 0);
+	memcpy(&tmpl, ret->req, sizeof(tmpl));
+	memcpy(ret->nonce, tmpl.nonce, 16);
+	sim_request_send(a, ret);
+}
+
 void sim_request(struct sim_device *a, const char *dst, struct sim_request *ret)
 {
 	static const uint8_t none[16];
@@ -388,20 +451,17 @@ void sim_request(struct sim_device *a, const char *dst, struct sim_request *ret)
 void sim_rekey(struct sim_device *a, const char *dst, const uint8_t replaces[16],
 	       struct sim_request *ret)
 {
-	struct intro_self self = self_of(a, 0x10001);
-	struct mvpn_req tmpl = {.ver = MVPN_PROTO_VER, .layer = MVPN_LAYER_NETWORK, .af = 4};
 	struct mvpn_addr addr;
 
 	assert_int_equal(mvpn_addr_parse(&addr, dst), 0);
-	memcpy(tmpl.net_id, a->net_id, 8);
-	memcpy(tmpl.a_id, a->id, 16);
-	memcpy(tmpl.dst, addr.b, 16);
-	memcpy(tmpl.replaces, replaces, 16);
-	assert_int_equal(intro_a_start(&ret->a, &tmpl, &self, ret->req, &ret->req_len, ret->msg1),
-			 0);
-	memcpy(&tmpl, ret->req, sizeof(tmpl));
-	memcpy(ret->nonce, tmpl.nonce, 16);
-	sim_request_send(a, ret);
+	request(a, MVPN_LAYER_NETWORK, addr.b, replaces, ret);
+}
+
+void sim_request_link(struct sim_device *a, const struct sim_device *b, struct sim_request *ret)
+{
+	static const uint8_t none[16];
+
+	request(a, MVPN_LAYER_LINK, b->id, none, ret);
 }
 
 void sim_request_send(struct sim_device *a, const struct sim_request *q)

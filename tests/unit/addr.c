@@ -218,6 +218,30 @@ static void sockaddrs_round_trip(void **state)
 	assert_int_equal(mvpn_endpoint_from_sockaddr(&back, &other), -EAFNOSUPPORT);
 }
 
+static void mac_addresses(void **state)
+{
+	static const char *const bad[] = {"", "02:00:00:00:00", "02:00:00:00:00:0", "02-00-00-00-00-01",
+					  "02:00:00:00:00:0g", "02:00:00:00:00:01:02", "fd00::1"};
+	uint8_t mac[6] = {0}, back[6];
+	char text[MVPN_MACSTRLEN];
+	struct mvpn_addr a;
+
+	assert_int_equal(mvpn_mac_parse(mac, "02:aB:00:7f:00:1e"), 0);
+	assert_string_equal(mvpn_mac_str(mac, text), "02:ab:00:7f:00:1e");
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(mvpn_mac_parse(mac, bad[i]), -EINVAL);
+	assert_true(mvpn_mac_is_ownable(mac));
+	a = mvpn_mac_addr(mac);
+	assert_false(mvpn_addr_is_ownable(&a));
+	assert_true(mvpn_addr_mac(&a, back));
+	assert_memory_equal(mac, back, 6);
+	mvpn_addr_parse(&a, "ff02::1");
+	assert_false(mvpn_addr_mac(&a, back));
+	assert_false(mvpn_mac_is_ownable((uint8_t[6]){0}));
+	assert_false(mvpn_mac_is_ownable((uint8_t[6]){1, 0, 0x5e, 0, 0, 1}));
+	assert_false(mvpn_mac_is_ownable((uint8_t[6]){0xff, 0xff, 0xff, 0xff, 0xff, 0xff}));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -229,6 +253,7 @@ int main(void)
 		cmocka_unit_test(validity_is_about_host_bits),
 		cmocka_unit_test(ownable_addresses),
 		cmocka_unit_test(sockaddrs_round_trip),
+		cmocka_unit_test(mac_addresses),
 	};
 
 	return MVPN_RUN(tests);

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "mvpn/auth.h"
+#include "mvpn/ether.h"
 #include "../../server/policy.h"
 
 static struct policy *parse(const char *text)
@@ -106,6 +108,64 @@ static void protect_lines_are_read(void **state)
 	policy_free(p);
 }
 
+/* what a may do with frames of b, over all rules that name the type */
+static unsigned frames(const char *text, const char *a, const char *b, unsigned type)
+{
+	struct policy_subject sa = {a, NULL, 0}, sb = {b, NULL, 0};
+	struct policy *p = parse(text);
+	const struct policy_ether *e;
+	unsigned n, flags = 0;
+
+	e = policy_ethers(p, &n);
+	for (unsigned i = 0; i < n; i++) {
+		bool named = !e[i].ntypes;
+
+		for (unsigned k = 0; k < e[i].ntypes; k++)
+			named |= e[i].types[k] == type;
+		if (named)
+			flags |= policy_ether_flags(p, &e[i], &sa, &sb);
+	}
+	assert_int_equal(policy_allows_layer(p, MVPN_LAYER_LINK, &sa, &sb),
+			 policy_allows_layer(p, MVPN_LAYER_LINK, &sb, &sa));
+	policy_free(p);
+	return flags;
+}
+
+static void ethernet_lines_are_read(void **state)
+{
+	static const char one[] = "group plc = p1, p2\nethernet only a -> plc type 0x88B5, 0x88f7 # x\n";
+	const unsigned both = MVPN_FRAME_TX | MVPN_FRAME_RX;
+
+	assert_int_equal(frames("ethernet a -> b type 0x88b5", "a", "b", 0x88b5), both);
+	assert_int_equal(frames("ethernet a->b type 0x88b5", "b", "a", 0x88b5), both);
+	assert_int_equal(frames("ethernet a -> b type 0x88b5", "b", "a", 0x88b6), 0);
+	assert_int_equal(frames("ethernet a -> b type 0x88b5", "a", "c", 0x88b5), 0);
+	assert_int_equal(frames("ethernet * -> b type *", "x", "b", 0x88b6), both);
+	assert_int_equal(frames(one, "a", "p2", 0x88f7), MVPN_FRAME_TX);
+	assert_int_equal(frames(one, "p1", "a", 0x88b5), MVPN_FRAME_RX);
+	assert_int_equal(frames(one, "p1", "p2", 0x88b5), 0);
+	/* frames and packets are apart: neither rule gives the other */
+	assert_int_equal(frames("allow a -> b", "a", "b", 0x88b5), 0);
+	assert_false(allows("ethernet a -> b type *", "a", "b"));
+}
+
+static void ethernet_rules_are_said_again(void **state)
+{
+	struct policy *p = parse("ethernet only a->b type 0x88B5,0x9000\nethernet x -> * type *");
+	const struct policy_ether *e;
+	char text[80];
+	unsigned n;
+
+	e = policy_ethers(p, &n);
+	assert_int_equal(n, 2);
+	policy_ether_str(&e[0], text, sizeof(text));
+	assert_string_equal(text, "ethernet only a -> b type 0x88b5, 0x9000");
+	policy_ether_str(&e[1], text, sizeof(text));
+	assert_string_equal(text, "ethernet x -> * type *");
+	policy_ether_str(&e[0], text, 20); /* cut, never over the end */
+	policy_free(p);
+}
+
 static void errors_say_where(void **state)
 {
 	static const struct {
@@ -146,6 +206,26 @@ static void errors_say_where(void **state)
 		{"allow 0123456789012345678901234567890123456789012345678901234567890123 -> b", 1,
 		 7, "longer"},
 		{"allow a \xe2\x86\x92 b", 1, 9, "->"},
+		{"ethernet a -> b", 1, 16, "missing"},
+		{"ethernet a -> b 0x88b5", 1, 17, "expected \"type\""},
+		{"ethernet a -> b type", 1, 21, "missing"},
+		{"ethernet a -> b type 88b5", 1, 22, "written like"},
+		{"ethernet a -> b type 0x88b5a", 1, 22, "written like"},
+		{"ethernet a -> b type 0xg", 1, 22, "written like"},
+		{"ethernet a -> b type 0x88b5,", 1, 29, "missing"},
+		{"ethernet a -> b type 0x88b5, *", 1, 30, "found"},
+		{"ethernet a -> b type *, 0x88b5", 1, 23, "unexpected"},
+		{"ethernet a -> b type 0x88b5 0x88b6", 1, 29, "unexpected"},
+		{"ethernet a -> b type 0x88b5, 0x88B5", 1, 30, "twice"},
+		{"ethernet a -> b type 0x0800", 1, 22, "IPv4"},
+		{"ethernet a -> b type 0x86dd", 1, 22, "IPv6"},
+		{"ethernet a -> b type 0x806", 1, 22, "ARP"},
+		{"ethernet a -> b type 0x8100", 1, 22, "VLAN"},
+		{"ethernet a -> b type 0x88a8", 1, 22, "VLAN"},
+		{"ethernet a -> b type 0x888e", 1, 22, "802.1X"},
+		{"ethernet a -> b type 0x88cc", 1, 22, "LLDP"},
+		{"ethernet a -> b type 0x8809", 1, 22, "aggregation"},
+		{"ethernet a -> b type 0x05ff", 1, 22, "length"},
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -210,6 +290,17 @@ static void bounds_hold(void **state)
 		at += sprintf(at, "allow a -> b\n");
 	assert_int_equal(policy_parse(text, (size_t)(at - text), &p, &e), -EINVAL);
 	assert_int_equal(e.line, POLICY_RULES_MAX + 1);
+	/* EtherTypes, over all lines */
+	at = text;
+	for (int i = 0; i <= POLICY_ETHERTYPES_MAX; i++)
+		at += sprintf(at, "ethernet a -> b type 0x%x\n", 0x9000 + i);
+	assert_int_equal(policy_parse(text, (size_t)(at - text), &p, &e), -EINVAL);
+	assert_int_equal(e.line, POLICY_ETHERTYPES_MAX + 1);
+	at = text;
+	for (int i = 0; i <= POLICY_ETHERS_MAX; i++)
+		at += sprintf(at, "ethernet a -> b type *\n");
+	assert_int_equal(policy_parse(text, (size_t)(at - text), &p, &e), -EINVAL);
+	assert_int_equal(e.line, POLICY_ETHERS_MAX + 1);
 	free(text);
 }
 
@@ -221,6 +312,8 @@ int main(void)
 		cmocka_unit_test(groups_nest),
 		cmocka_unit_test(groups_of_the_token_count),
 		cmocka_unit_test(protect_lines_are_read),
+		cmocka_unit_test(ethernet_lines_are_read),
+		cmocka_unit_test(ethernet_rules_are_said_again),
 		cmocka_unit_test(errors_say_where),
 		cmocka_unit_test(names_used_are_listed),
 		cmocka_unit_test(bounds_hold),

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "ether.h"
+
+#include <endian.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto.h"
+#include "log.h"
+#include "macs.h"
+#include "mvpn/ether.h"
+
+#define FRAME_FILL_B 60000 /* of MVPN_CHAN_PLAIN_MAX_B; an entry is far smaller than the rest */
+
+/* what one device is told */
+struct table {
+	unsigned n;
+	bool cut;
+	struct mvpn_ether entries[MVPN_FRAMES_MAX + POLICY_ETHERTYPES_MAX + 1];
+};
+
+/* the directions of each type between two devices, over all rules */
+struct pair {
+	unsigned any; /* of types that no rule names */
+	unsigned n;
+	struct {
+		uint16_t type;
+		unsigned flags;
+	} named[POLICY_ETHERTYPES_MAX];
+};
+
+static void pair_add(struct pair *p, unsigned type, unsigned flags)
+{
+	unsigned i = 0;
+
+	while (i < p->n && p->named[i].type != type)
+		i++;
+	if (i == POLICY_ETHERTYPES_MAX)
+		return; /* a policy has no more */
+	if (i == p->n) {
+		p->named[p->n].type = (uint16_t)type;
+		p->named[p->n++].flags = 0;
+	}
+	p->named[i].flags |= flags;
+}
+
+static void pair_make(const struct policy *policy, const struct device *self,
+		      const struct device *other, struct pair *ret)
+{
+	struct policy_subject a = registry_subject(self), b = registry_subject(other);
+	const struct policy_ether *rules;
+	unsigned n;
+
+	ret->any = ret->n = 0;
+	rules = policy_ethers(policy, &n);
+	for (unsigned i = 0; i < n; i++) {
+		unsigned flags = policy_ether_flags(policy, &rules[i], &a, &b);
+
+		if (flags && !rules[i].ntypes)
+			ret->any |= flags;
+		for (unsigned k = 0; flags && k < rules[i].ntypes; k++)
+			pair_add(ret, rules[i].types[k], flags);
+	}
+	for (unsigned i = 0; i < ret->n; i++)
+		ret->named[i].flags |= ret->any;
+}
+
+static void put(struct table *t, const uint8_t *mac, unsigned type, unsigned flags,
+		const struct device *owner)
+{
+	struct mvpn_ether *e = &t->entries[t->n++];
+
+	memset(e, 0, sizeof(*e));
+	if (mac)
+		memcpy(e->mac, mac, 6);
+	e->type_be = htobe16((uint16_t)type);
+	e->flags = (uint8_t)flags;
+	if (owner)
+		memcpy(e->owner, owner->row.id, 16);
+}
+
+/* false: no room */
+static bool put_pair(struct table *t, const struct pair *p, const struct device *other)
+{
+	unsigned each = p->n + (p->any ? 1 : 0);
+
+	if (t->n + each * other->nmacs > MVPN_FRAMES_MAX)
+		return false;
+	for (unsigned m = 0; m < other->nmacs; m++) {
+		if (p->any)
+			put(t, other->macs[m]->mac, ETHER_ANY, p->any, other);
+		for (unsigned i = 0; i < p->n; i++)
+			put(t, other->macs[m]->mac, p->named[i].type, p->named[i].flags, other);
+	}
+	return true;
+}
+
+/* whatever there was no room for is dropped, whoever it is for */
+static void put_covers(struct table *t, const struct policy *policy)
+{
+	struct pair all = {0};
+	const struct policy_ether *rules;
+	unsigned n;
+
+	rules = policy_ethers(policy, &n);
+	for (unsigned i = 0; i < n; i++) {
+		if (!rules[i].ntypes)
+			all.any = 1;
+		for (unsigned k = 0; k < rules[i].ntypes; k++)
+			pair_add(&all, rules[i].types[k], 0);
+	}
+	if (all.any)
+		put(t, NULL, ETHER_ANY, 0, NULL);
+	for (unsigned i = 0; i < all.n; i++)
+		put(t, NULL, all.named[i].type, 0, NULL);
+	t->cut = true;
+}
+
+static void table_make(const struct server *s, const struct device *d, struct table *t)
+{
+	unsigned rules;
+
+	t->n = 0;
+	t->cut = false;
+	policy_ethers(s->policy, &rules);
+	for (uint32_t i = 0; rules && i < s->reg->size; i++) {
+		const struct device *other = s->reg->devices[i];
+		struct pair p;
+
+		if (!other || other == d || !other->nmacs)
+			continue;
+		pair_make(s->policy, d, other, &p);
+		if (!put_pair(t, &p, other)) {
+			put_covers(t, s->policy);
+			return;
+		}
+	}
+}
+
+static void send_table(struct conn *c, const struct table *t)
+{
+	struct chan_buf *b = &c->s->buf;
+	unsigned at = 0;
+
+	do {
+		unsigned end = at + FRAME_FILL_B / (sizeof(t->entries[0]) + 4);
+
+		if (end > t->n)
+			end = t->n;
+		chan_begin(b, MVPN_MSG_ETHER,
+			   (at ? 0 : MVPN_PFX_RESET) | (end == t->n ? MVPN_PFX_COMMIT : 0), 0);
+		for (; at < end; at++)
+			chan_put(b, MVPN_TLV_ETHER, &t->entries[at], sizeof(t->entries[0]));
+		conn_send(c, b);
+	} while (at < t->n);
+	count(c->s, frames_told);
+	if (t->cut) {
+		count(c->s, frames_cut);
+		log_ratelimited(LOG_L_WARN,
+				"the policy's ethernet lines give device %s more than %d pairs of MAC "
+				"address and EtherType: frames to the rest are dropped; name fewer "
+				"devices or types",
+				c->dev->row.name, MVPN_FRAMES_MAX);
+	}
+}
+
+static void tell(struct conn *c, bool always)
+{
+	struct table *t = malloc(sizeof(*t));
+	uint8_t sum[32];
+
+	if (!t) {
+		conn_drop(c); /* it would miss what is protected: better it comes again */
+		return;
+	}
+	table_make(c->s, c->dev, t);
+	mvpn_blake2b(sum, sizeof(sum), NULL, 0,
+		     &(struct mvpn_part){t->entries, t->n * sizeof(t->entries[0])}, 1);
+	if (always || memcmp(sum, c->ether_sum, sizeof(sum))) {
+		memcpy(c->ether_sum, sum, sizeof(sum));
+		send_table(c, t);
+	}
+	free(t);
+}
+
+void ether_subscribe(struct conn *c)
+{
+	if (!c->doomed)
+		tell(c, true);
+}
+
+static void on_timer(void *arg)
+{
+	struct server *s = arg;
+
+	for (struct conn *c = s->conns; c; c = c->next)
+		if (c->subscribed && !c->doomed && c->dev)
+			tell(c, false);
+}
+
+int ether_new(struct server *s)
+{
+	return loop_timer_new(s->loop, on_timer, s, &s->ether);
+}
+
+void ether_changed(struct server *s)
+{
+	if (!loop_timer_armed(s->ether))
+		loop_timer_arm(s->ether, 0);
+}

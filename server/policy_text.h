@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The words of a policy's text, read in place, and where they were when something is wrong with them. For the readers of
+ * statements only (policy_parse.c, policy_ether.c).
+ */
+#ifndef SERVER_POLICY_TEXT_H
+#define SERVER_POLICY_TEXT_H
+
+#include "policy_internal.h"
+
+struct reader {
+	struct policy *p;
+	char *at, *line_start, *end;
+	unsigned line;
+	struct policy_error *error;
+	unsigned flat_total;
+};
+
+/*
+ * A word, in place: names end before "->" so that "a->b" reads as people mean it. The caller gets start and
+ * length; the text is cut once the next token has been looked at.
+ */
+struct word {
+	char *start;
+	size_t len;
+};
+
+/* -EINVAL with the error filled; where NULL: the line as a whole */
+int fail_at(struct reader *r, const char *where, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* room for one more element of an array whose capacity doubles at powers of two */
+int grow(void *array, unsigned count, size_t size);
+void skip_space(struct reader *r);
+bool at_line_end(struct reader *r);
+/* `what` names it in the message when it is not there; star: "*" is a word too */
+int read_word(struct reader *r, const char *what, bool star, struct word *ret);
+bool word_is(const struct word *w, const char *text);
+int expect(struct reader *r, const char *token);
+int expect_end(struct reader *r);
+/* names are cut out of the text only after the whole line was read, so that nothing is overwritten too early */
+const char *cut(const struct word *w);
+int note_name(struct reader *r, const char *name);
+/* "[only] NAME -> NAME" */
+int read_pair(struct reader *r, bool *ret_only, struct word *ret_src, struct word *ret_dst);
+
+/* policy_ether.c: what follows "ethernet" */
+int read_ethernet(struct reader *r);
+
+#endif
