@@ -25,7 +25,7 @@
 #define SEGMENTS_MAX 64	       /* UDP_MAX_SEGMENTS of Linux 6.1 */
 #define BATCH_MAX_B 65487      /* UDP payload that fits an IPv6 packet, and so IPv4 too */
 #define SOCKET_BUF_B (8 << 20) /* bursts of super-packets from many peers */
-#define RX_BUFS 4	       /* datagram runs a recvmmsg() */
+#define RX_BUFS 16	       /* datagrams, or runs of them, a recvmmsg(): without GRO each comes alone */
 #define RX_BUF_B 65536
 #define FULL_WAIT_MS 1 /* a full socket gets so long to drain before packets are dropped */
 

@@ -14,8 +14,9 @@
 
 #include "loop.h"
 
-#define RX_BUDGET 256 /* payloads of one wire before the others get their turn */
-#define TAP_BUDGET 16 /* super-packets, about 1 MB */
+#define RX_BUDGET 256	       /* payloads of one wire before the others get their turn */
+#define TAP_BUDGET 64	       /* packets: as many as one sendmsg() of the UDP wire takes ... */
+#define TAP_BUDGET_B (1 << 20) /* ... but not more bytes */
 #define SECOND_NS 1000000000ULL
 #define ICMP_COST_NS (SECOND_NS / MVPN_ICMP_RATE)
 
@@ -112,15 +113,17 @@ static bool receive(struct worker *w)
 static bool transmit(struct worker *w)
 {
 	struct virtio_net_hdr h;
+	size_t bytes = 0;
 	unsigned n = 0;
 
-	for (; n < TAP_BUDGET && !w->tap_broken; n++) {
+	for (; n < TAP_BUDGET && bytes < TAP_BUDGET_B && !w->tap_broken; n++) {
 		ssize_t len = tap_read(&w->tap, w->packet, &h);
 
 		if (!len)
 			break;
 		count(w, DP_C_TAP_RX, 1);
 		if (len > 0) {
+			bytes += (size_t)len;
 			seal_super(w, &h, (size_t)len);
 		} else if (len == -EINVAL) {
 			count(w, DP_C_DROP_MALFORMED_TAP, 1);
