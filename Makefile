@@ -71,7 +71,7 @@ $(O)/bpf/%.bpf.o: bpf/%.bpf.c
 $(BUILD)/gen/%.skel.h: $(O)/bpf/%.bpf.o
 	$(Q)mkdir -p $(@D)
 	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf >$@.tmp && mv $@.tmp $@
-$(call objs,keyd,$(KEYD)) $(call objs,tests/bpf,$(BPFTEST) shimtest): | $(SKEL)
+$(call objs,keyd,$(KEYD)) $(call objs,tests/bpf,$(BPFTEST) shimtest) $(call objs,tests/bench,$(SCALE)): | $(SKEL)
 
 # ---- tests ----
 UNIT_BIN := $(patsubst %,$(BUILD)/tests/unit/%,$(UNIT))
@@ -101,8 +101,8 @@ $(FUZZ_BIN): $(BUILD)/fuzz/%: tests/fuzz/%.c $$(SRCS_fuzz_$$*)
 
 # ---- what a person types ----
 # `make` only builds, and says what is missing; demo, check and bench install it first.
-.PHONY: deps demo check vmcheck bench bench-report bench-deps profile fuzz-run helpers install uninstall clean
-ifneq ($(filter-out deps demo check vmcheck bench bench-report bench-deps profile clean uninstall,$(or $(MAKECMDGOALS),all)),)
+.PHONY: deps demo check vmcheck bench bench-report bench-scale bench-deps profile fuzz-run helpers install uninstall clean
+ifneq ($(filter-out deps demo check vmcheck bench bench-report bench-scale bench-deps profile clean uninstall,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(PKGS) 2>/dev/null && command -v $(CLANG) >/dev/null && \
 	command -v $(BPFTOOL) >/dev/null && echo found),found)
 $(error Building needs packages that are not installed. As root: make deps (or only: \
@@ -147,6 +147,17 @@ profile:
 	@tests/deps
 	@$(MAKE) -s all helpers
 	@MVPN_BUILD=$(BUILD) tests/bench/profile $(WIRE) $(SECS)
+
+# what a packet costs as peers, prefixes and sessions grow
+bench-scale:
+	@tests/deps
+	@$(MAKE) -s $(BUILD)/tests/bench/scale
+	@$(BUILD)/tests/bench/scale $(if $(filter command line,$(origin ROUNDS)),$(ROUNDS))
+$(BUILD)/tests/bench/scale: LIBS = $(call pkg_libs,$(PKGS)) $(MB_LIBS)
+$(BUILD)/tests/bench/scale: $(OBJS_scale) $(call objs,lib,$(LIB))
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 helpers: $(BUILD)/tests/bench/pingpong
 $(BUILD)/tests/bench/pingpong: $(O)/tests/bench/pingpong.o

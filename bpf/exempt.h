@@ -98,12 +98,4 @@ static __always_inline bool is_channel(const struct pkt *p)
 	return bpf_map_lookup_elem(&exempt, &e);
 }
 
-static __always_inline const struct mvpn_protected *protected_by(const __u8 addr[16])
-{
-	struct mvpn_lpm_key k = {.prefixlen = 128};
-
-	__builtin_memcpy(k.addr, addr, 16);
-	return bpf_map_lookup_elem(&protected, &k);
-}
-
 #endif

@@ -34,12 +34,19 @@ struct {
 #ifndef MVPN_WIRE
 
 struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MVPN_PREFIXES_MAX);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct mvpn_lpm_key);
 	__type(value, struct mvpn_protected);
 } protected SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MVPN_LENGTHS_ENTRIES);
+	__type(key, __u32);
+	__type(value, struct mvpn_lengths);
+} prefix_lengths SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -14,6 +14,7 @@
 #include "exempt.h"
 #include "maps.h"
 #include "parse.h"
+#include "protect.h"
 
 #define NEXT TC_ACT_UNSPEC
 #define ALIVE_NS (MVPN_ALIVE_S * 1000000000LL)
@@ -31,7 +32,7 @@ static __always_inline bool keyd_runs(const struct mvpn_config *c)
 static __always_inline enum mvpn_counter judge(struct __sk_buff *skb, bool raw, struct pkt *p,
 					       __u32 *ret_peer)
 {
-	const struct mvpn_protected *prot;
+	struct mvpn_protected prot;
 	const struct mvpn_key *key;
 	__u64 cookie;
 
@@ -43,8 +44,7 @@ static __always_inline enum mvpn_counter judge(struct __sk_buff *skb, bool raw, 
 	case PARSED:
 		break;
 	}
-	prot = protected_by(p->flow.dst);
-	if (!prot || (prot->flags & MVPN_PROT_LOCAL))
+	if (!protected_by(p->flow.dst, &prot) || (prot.flags & MVPN_PROT_LOCAL))
 		return MVPN_C_PASS_UNPROTECTED;
 	if (never_owned(p->flow.dst, p->type))
 		return MVPN_C_PASS_NEVER;
@@ -58,8 +58,8 @@ static __always_inline enum mvpn_counter judge(struct __sk_buff *skb, bool raw, 
 	if (is_channel(p))
 		return MVPN_C_PASS_SERVER;
 
-	*ret_peer = prot->peer;
-	if (prot->peer == MVPN_PEER_NONE)
+	*ret_peer = prot.peer;
+	if (prot.peer == MVPN_PEER_NONE)
 		return MVPN_C_DROP_NO_OWNER;
 	if (!keyd_runs(config_get()))
 		return MVPN_C_DROP_KEYD_DOWN;
@@ -180,12 +180,13 @@ static __always_inline bool to_data_port(const struct pkt *p)
 static __always_inline int ingress_any(struct __sk_buff *skb, bool raw)
 {
 	struct pkt p = {};
+	struct mvpn_protected prot;
 	enum parsed r = parse_ip(skb, raw, &p);
 
 	if (r == NOT_IP)
 		return NEXT;
 	if (r == PARSED) {
-		if (!protected_by(p.flow.src) || never_owned(p.flow.src, p.type) ||
+		if (!protected_by(p.flow.src, &prot) || never_owned(p.flow.src, p.type) ||
 		    never_owned(p.flow.dst, p.type))
 			return NEXT;
 		r = parse_l4(skb, &p);

@@ -129,6 +129,14 @@ unsigned kt_reclaim(struct keytab *kt)
 	return kt->nretired;
 }
 
+size_t kt_locked_b(const struct keytab *kt)
+{
+	struct secslab_stats st;
+
+	secslab_stats(kt->lanes, &st);
+	return st.mapped;
+}
+
 /* ---- the table ---- */
 int kt_new(struct keytab **ret)
 {

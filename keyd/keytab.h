@@ -112,6 +112,7 @@ void kt_session_remove(struct keytab *kt, struct kt_session *s);
 int kt_peer_set_endpoint(struct keytab *kt, uint32_t index, const struct kt_endpoint *e);
 /* free what every worker has left behind; call now and then. Returns how many objects still wait. */
 unsigned kt_reclaim(struct keytab *kt);
+size_t kt_locked_b(const struct keytab *kt); /* bytes of locked memory */
 
 /* ---- workers: index 0..MVPN_WORKERS_MAX-1 ---- */
 void kt_worker_online(struct keytab *kt, unsigned worker);

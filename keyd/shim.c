@@ -198,6 +198,11 @@ int shim_open_with(struct shim **ret, const char *pin_dir, const struct shim_opt
 	r = load(s, o, ret_error);
 	if (r < 0)
 		goto fail;
+	r = shim_lengths_init(s);
+	if (r < 0) {
+		shim_fail(ret_error, r, "cannot read the BPF map protected: %s", strerror(-r));
+		goto fail;
+	}
 	r = config_reset(s);
 	if (r < 0) {
 		shim_fail(ret_error, r, "cannot write the BPF map config: %s", strerror(-r));
@@ -236,6 +241,7 @@ void shim_close(struct shim *s)
 	}
 	ring_buffer__free(s->ring);
 	shim_bpf__destroy(s->bpf);
+	free(s->lengths);
 	free(s->pin_dir);
 	free(s);
 }

@@ -3,7 +3,7 @@
  * The network shim from user space: load, pin, adopt and attach the BPF programs, and write their maps. Everything is
  * pinned below the pin directory (/sys/fs/bpf/mvpn/v2), so that it outlives keyd:
  *
- *   protected keys config exempt own_sockets flows event_rate events spis counters ifaces     maps
+ *   protected prefix_lengths keys config exempt own_sockets flows event_rate events spis counters ifaces     maps
  *   if/IFACE/{egress,ingress,leak}    TCX links, or programs where clsact filters are used (kernel < 6.6)
  *   if/IFACE/{xdp,xsks}               XDP link and XSKMAP when the AF_XDP wire is in use
  *

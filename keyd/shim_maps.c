@@ -12,12 +12,9 @@
 
 const char *const shim_counter_names[MVPN_C_MAX] = MVPN_COUNTER_NAMES;
 
-/* a full hash map says E2BIG, a full trie ENOSPC: one name for both */
 static int set(int fd, const void *key, const void *value)
 {
-	if (bpf_map_update_elem(fd, key, value, BPF_ANY) == 0)
-		return 0;
-	return errno == E2BIG ? -ENOSPC : -errno;
+	return shim_map_set(fd, key, value, BPF_ANY);
 }
 
 static int unset(int fd, const void *key)
@@ -68,61 +65,6 @@ int shim_get_config(struct shim *s, struct mvpn_config *ret)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(FD(s, config), &zero, ret) < 0 ? -errno : 0;
-}
-
-static struct mvpn_lpm_key lpm_key(const struct mvpn_prefix *p)
-{
-	struct mvpn_lpm_key k = {.prefixlen = p->len};
-
-	memcpy(k.addr, p->addr.b, sizeof(k.addr));
-	return k;
-}
-
-int shim_protect(struct shim *s, const struct mvpn_prefix *p, uint32_t peer, uint32_t flags)
-{
-	struct mvpn_lpm_key k = lpm_key(p);
-	struct mvpn_protected v = {.peer = peer, .flags = flags};
-
-	/* an index beyond event_rate would never be announced to keyd */
-	if (p->len > 128 || peer >= MVPN_PEERS_MAX)
-		return -EINVAL;
-	return set(FD(s, protected), &k, &v);
-}
-
-int shim_unprotect(struct shim *s, const struct mvpn_prefix *p)
-{
-	struct mvpn_lpm_key k = lpm_key(p);
-
-	return unset(FD(s, protected), &k);
-}
-
-int shim_protected_each(struct shim *s,
-			int (*fn)(void *arg, const struct mvpn_prefix *p,
-				  const struct mvpn_protected *v),
-			void *arg)
-{
-	struct mvpn_lpm_key keys[2];
-	unsigned i = 0;
-	int fd = FD(s, protected), r;
-
-	r = bpf_map_get_next_key(fd, NULL, &keys[0]);
-	while (r == 0) {
-		struct mvpn_lpm_key *k = &keys[i];
-		struct mvpn_prefix p = {.len = k->prefixlen};
-		struct mvpn_protected v;
-
-		/* before fn, which may take this one out */
-		r = bpf_map_get_next_key(fd, k, &keys[!i]);
-		memcpy(p.addr.b, k->addr, sizeof(p.addr.b));
-		if (bpf_map_lookup_elem(fd, k, &v) == 0) {
-			int stop = fn(arg, &p, &v);
-
-			if (stop)
-				return stop;
-		}
-		i = !i;
-	}
-	return 0;
 }
 
 int shim_key_set(struct shim *s, uint32_t peer, const struct mvpn_key *k)

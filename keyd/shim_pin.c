@@ -137,6 +137,13 @@ unsigned shim_link_ifindex(int link_fd)
 	return info.xdp.ifindex;
 }
 
+int shim_map_set(int fd, const void *key, const void *value, uint64_t flags)
+{
+	if (bpf_map_update_elem(fd, key, value, flags) == 0)
+		return 0;
+	return errno == E2BIG ? -ENOSPC : -errno; /* a full hash table's */
+}
+
 int shim_iface_get(struct shim *s, const char *iface, struct mvpn_iface *ret)
 {
 	struct mvpn_iface_key k = {};
@@ -150,9 +157,7 @@ int shim_iface_set(struct shim *s, const char *iface, const struct mvpn_iface *v
 	struct mvpn_iface_key k = {};
 
 	snprintf(k.name, sizeof(k.name), "%s", iface);
-	if (bpf_map_update_elem(bpf_map__fd(s->bpf->maps.ifaces), &k, v, BPF_ANY) == 0)
-		return 0;
-	return errno == E2BIG ? -ENOSPC : -errno;
+	return shim_map_set(bpf_map__fd(s->bpf->maps.ifaces), &k, v, BPF_ANY);
 }
 
 void shim_iface_clear(struct shim *s, const char *iface)

@@ -31,7 +31,13 @@ struct shim {
 	void (*on_event)(void *arg, const struct mvpn_event *e); /* while shim_events() runs */
 	void *on_event_arg;
 	struct shim_wire *wires;
+	struct mvpn_lengths *lengths; /* as in the map prefix_lengths */
+	size_t nprotected, ngone;     /* prefixes; taken out since the lengths were last made anew */
 };
+
+/* -ENOSPC: the map is full; -EEXIST with BPF_NOEXIST */
+int shim_map_set(int fd, const void *key, const void *value, uint64_t flags);
+int shim_lengths_init(struct shim *s); /* makes it agree with the map `protected` that was adopted */
 
 /* set *ret_error (which may be NULL) to a malloc'ed message and return err: "return shim_fail(…)" */
 int shim_fail(char **ret_error, int err, const char *fmt, ...)

@@ -2,7 +2,7 @@
 /*
  * Structs shared by the BPF programs and user space: the values of the pinned, BTF-typed maps under
  * /sys/fs/bpf/mvpn/v2/. They hold references and counters, never key bytes. Host byte order unless the type says __be.
- * An address is always 16 bytes, IPv4 as ::ffff:a.b.c.d (RFC 4291 §2.5.5.2), so one trie serves both families.
+ * An address is always 16 bytes, IPv4 as ::ffff:a.b.c.d (RFC 4291 §2.5.5.2), so one table serves both families.
  * A change of any layout here is a new pin directory version.
  */
 #ifndef MVPN_MAPS_H
@@ -15,10 +15,10 @@
 #endif
 #include "mvpn/limits.h"
 
-/* protected: BPF_MAP_TYPE_LPM_TRIE, longest prefix of the destination (egress) or source (ingress guard) */
+/* protected: BPF_MAP_TYPE_HASH; the longest prefix of the destination (egress) or source (ingress guard) counts */
 struct mvpn_lpm_key {
+	__u8 addr[16];	 /* host bits zero */
 	__u32 prefixlen; /* 0..128; an IPv4 /24 is 120 */
-	__u8 addr[16];
 };
 struct mvpn_protected {
 	__u32 peer;  /* index into `keys`; MVPN_PEER_NONE: protected, but nobody owns it */
@@ -28,6 +28,31 @@ struct mvpn_protected {
 enum mvpn_protected_flags {
 	MVPN_PROT_LOCAL = 1, /* this host's own prefix: never captured, spoofed when it arrives in clear */
 };
+
+
+/*
+ * prefix_lengths: BPF_MAP_TYPE_ARRAY: which lengths `protected` may have near an address, so that only those are looked up. Bit n of
+ * word w is the length 128 - 64 w - n. The entry of an address is that of its first 16 bits (IPv4) or of a hash of its first 32
+ * (IPv6), and has the lengths of at least so many bits; shorter ones are in an entry for each family. A bit is set before
+ * the first prefix of its length comes, and may outlive the last: that only costs a look-up.
+ */
+#define MVPN_LENGTH_WORDS 3
+struct mvpn_lengths {
+	__u64 bits[MVPN_LENGTH_WORDS];
+};
+#define MVPN_LENGTHS_NEAR 65536
+#define MVPN_LENGTHS_SHORT_V4 MVPN_LENGTHS_NEAR
+#define MVPN_LENGTHS_SHORT_V6 (MVPN_LENGTHS_NEAR + 1)
+#define MVPN_LENGTHS_ENTRIES (MVPN_LENGTHS_NEAR + 2)
+#define MVPN_LENGTHS_NEAR_V4 112 /* least length that is near: /16, and of IPv6 /32 */
+#define MVPN_LENGTHS_NEAR_V6 32
+/* of an address in host order, most significant half first */
+static inline __u32 mvpn_lengths_entry(__u64 hi, __u64 lo)
+{
+	if (!hi && lo >> 32 == 0xffff)
+		return (__u32)lo >> 16;
+	return ((__u32)(hi >> 32) * 0x9e3779b1U) >> 16; /* Fibonacci hashing (Knuth, vol. 3, 6.4) */
+}
 
 /* keys: BPF_MAP_TYPE_HASH, u32 peer index -> what the egress shim may do with a packet for that peer */
 enum mvpn_key_state {
@@ -135,6 +160,7 @@ enum mvpn_counter {
 	}
 
 _Static_assert(sizeof(struct mvpn_lpm_key) == 20, "LPM key has no padding");
+_Static_assert(sizeof(struct mvpn_lengths) == 24, "map value");
 _Static_assert(sizeof(struct mvpn_protected) == 8, "map value");
 _Static_assert(sizeof(struct mvpn_key) == 16, "map value");
 _Static_assert(sizeof(struct mvpn_config) == 16, "map value");
