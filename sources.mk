@@ -7,7 +7,7 @@ LIB_keyd := $(LIB)
 LIB_server := addr aead chan chan_handshake chan_msg config crypto fsutil intro intro_keys ipc ipc_request ipc_socket log loop lpm mac noise reason secmem token
 LIB_mvpnctl := addr fsutil ipc ipc_request ipc_socket log loop mac
 
-SHIM := shim shim_attach shim_clsact shim_list shim_maps shim_pin shim_protect shim_xdp
+SHIM := shim shim_attach shim_clsact shim_frames shim_list shim_maps shim_pin shim_protect shim_xdp
 KEYD := main attach attach_wire channel conf conn control control_doctor control_show control_wait flows guard identity intro_msg introduce keytab offer peers resolve sessions $(SHIM)
 DP := nexthop frame wire_xdp
 DP += dp tell worker spin tap seal open segment fragment coalesce hold icmp wire_udp
@@ -44,7 +44,7 @@ OBJS_unit_server_trust = $(OBJS_unit_server)
 OBJS_unit_server_ether = $(OBJS_unit_server)
 # tests/bpf/NAME.c, cmocka programs that need root: linked with keyd/shim
 BPFTEST :=
-SHIM_TESTS := attach egress exempt guard ifaces maps prefixes traffic wire
+SHIM_TESTS := attach egress exempt frames guard ifaces maps prefixes traffic wire
 BPFTEST += $(SHIM_TESTS)
 $(foreach t,$(SHIM_TESTS),$(eval OBJS_bpf_$(t) = $$(call objs,keyd,$$(SHIM)) $$(O)/tests/bpf/shimtest.o))
 BPFTEST += wire_xdp

@@ -44,6 +44,10 @@ enum {
 	BPF_F_NO_PREALLOC = 1U << 0,
 };
 
+enum {
+	BPF_F_INGRESS = 1U << 0, /* of bpf_redirect() */
+};
+
 enum xdp_action {
 	XDP_ABORTED = 0,
 	XDP_DROP = 1,

@@ -90,6 +90,28 @@ struct {
 	__uint(max_entries, MVPN_EVENT_RING_B);
 } events SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MVPN_FRAMES_MAP);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct mvpn_frame_key);
+	__type(value, struct mvpn_frame);
+} frames SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct mvpn_frame_tap);
+} frame_tap SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2 * MVPN_MACS_MAX); /* old ones and new ones while they change */
+	__type(key, struct mvpn_port_key);
+	__type(value, __u32);
+} ports SEC(".maps");
+
 /* used by user space alone: what was done to each interface */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

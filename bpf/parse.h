@@ -66,6 +66,7 @@ struct pkt {
 	__u8 ihl; /* IPv4: 32-bit words */
 	__u8 tcp_flags;
 	bool fragment;
+	bool frame; /* no IP packet, and protected as it is */
 	bool ports; /* not a fragment, and the L4 ports were there to be read */
 };
 

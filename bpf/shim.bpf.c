@@ -11,6 +11,7 @@
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include "account.h"
+#include "ether.h"
 #include "exempt.h"
 #include "maps.h"
 #include "parse.h"
@@ -25,6 +26,40 @@ static __always_inline bool keyd_runs(const struct mvpn_config *c)
 	return c && c->tap_ifindex && (__s64)(bpf_ktime_get_ns() - c->alive_ns) <= ALIVE_NS;
 }
 
+/* of what is protected and this peer's */
+static __always_inline enum mvpn_counter judge_peer(__u32 peer)
+{
+	const struct mvpn_key *key;
+
+	if (peer == MVPN_PEER_NONE)
+		return MVPN_C_DROP_NO_OWNER;
+	if (!keyd_runs(config_get()))
+		return MVPN_C_DROP_KEYD_DOWN;
+	key = bpf_map_lookup_elem(&keys, &peer);
+	if (key && key->state == MVPN_KEY_DENIED)
+		return MVPN_C_DROP_DENIED;
+	if (key && key->state == MVPN_KEY_ARMED)
+		return MVPN_C_TO_TAP;
+	return MVPN_C_TO_TAP_HELD;
+}
+
+static __always_inline enum mvpn_counter judge_frame(struct __sk_buff *skb, struct pkt *p,
+						     __u32 *ret_peer)
+{
+	const struct mvpn_frame *f = frame_out(skb, p);
+	const struct mvpn_frame_tap *tap;
+
+	if (!f)
+		return MVPN_C_PASS_NEVER;
+	*ret_peer = f->peer;
+	if (f->peer != MVPN_PEER_NONE && !(f->flags & MVPN_FRAME_TX))
+		return MVPN_C_DROP_DENIED;
+	tap = frame_tap_get();
+	if (f->peer != MVPN_PEER_NONE && (!tap || !tap->ifindex))
+		return MVPN_C_DROP_KEYD_DOWN;
+	return judge_peer(f->peer);
+}
+
 /*
  * What is to become of a packet on its way out. Protection is decided by the destination address alone; only then are
  * the exemptions looked at, so that unprotected traffic pays for one look-up.
@@ -33,12 +68,11 @@ static __always_inline enum mvpn_counter judge(struct __sk_buff *skb, bool raw, 
 					       __u32 *ret_peer)
 {
 	struct mvpn_protected prot;
-	const struct mvpn_key *key;
 	__u64 cookie;
 
 	switch (parse_ip(skb, raw, p)) {
 	case NOT_IP:
-		return MVPN_C_PASS_NEVER;
+		return raw ? MVPN_C_PASS_NEVER : judge_frame(skb, p, ret_peer);
 	case CUT:
 		return MVPN_C_DROP_MALFORMED;
 	case PARSED:
@@ -59,16 +93,7 @@ static __always_inline enum mvpn_counter judge(struct __sk_buff *skb, bool raw, 
 		return MVPN_C_PASS_SERVER;
 
 	*ret_peer = prot.peer;
-	if (prot.peer == MVPN_PEER_NONE)
-		return MVPN_C_DROP_NO_OWNER;
-	if (!keyd_runs(config_get()))
-		return MVPN_C_DROP_KEYD_DOWN;
-	key = bpf_map_lookup_elem(&keys, ret_peer);
-	if (key && key->state == MVPN_KEY_DENIED)
-		return MVPN_C_DROP_DENIED;
-	if (key && key->state == MVPN_KEY_ARMED)
-		return MVPN_C_TO_TAP;
-	return MVPN_C_TO_TAP_HELD;
+	return judge_peer(prot.peer);
 }
 
 /*
@@ -116,6 +141,14 @@ static __always_inline int to_tap(struct __sk_buff *skb, bool raw, const struct 
 	return c ? bpf_redirect(c->tap_ifindex, 0) : TC_ACT_SHOT;
 }
 
+/* whole, its VLAN tags with it */
+static __always_inline int to_frame_tap(void)
+{
+	const struct mvpn_frame_tap *tap = frame_tap_get();
+
+	return tap && tap->ifindex ? bpf_redirect(tap->ifindex, 0) : TC_ACT_SHOT;
+}
+
 static __always_inline bool passes(enum mvpn_counter verdict)
 {
 	return verdict == MVPN_C_PASS_UNPROTECTED || verdict == MVPN_C_PASS_NEVER ||
@@ -133,7 +166,7 @@ static __always_inline int hold_or_drop(struct __sk_buff *skb, bool raw, const s
 	if (verdict == MVPN_C_TO_TAP_HELD)
 		event_miss(skb, p, peer, verdict);
 	if (verdict == MVPN_C_TO_TAP || verdict == MVPN_C_TO_TAP_HELD)
-		return to_tap(skb, raw, p);
+		return p->frame ? to_frame_tap() : to_tap(skb, raw, p);
 	return TC_ACT_SHOT;
 }
 
@@ -183,8 +216,12 @@ static __always_inline int ingress_any(struct __sk_buff *skb, bool raw)
 	struct mvpn_protected prot;
 	enum parsed r = parse_ip(skb, raw, &p);
 
-	if (r == NOT_IP)
+	if (r == NOT_IP && (raw || !frame_in_clear(skb, &p)))
 		return NEXT;
+	if (r == NOT_IP) {
+		count(MVPN_C_INGRESS_CLEAR, segments(skb));
+		return TC_ACT_SHOT;
+	}
 	if (r == PARSED) {
 		if (!protected_by(p.flow.src, &prot) || never_owned(p.flow.src, p.type) ||
 		    never_owned(p.flow.dst, p.type))
@@ -239,6 +276,13 @@ SEC("tc")
 int ingress_raw(struct __sk_buff *skb)
 {
 	return ingress_any(skb, true);
+}
+
+/* on the frame tap: what the fast path has opened */
+SEC("tc")
+int deliver(struct __sk_buff *skb)
+{
+	return deliver_frame(skb);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

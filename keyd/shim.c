@@ -145,7 +145,8 @@ static int config_reset(struct shim *s)
 		return r;
 	c.alive_ns = 0;
 	c.tap_ifindex = 0;
-	return shim_config(s, &c);
+	r = shim_config(s, &c);
+	return r < 0 ? r : shim_frame_tap(s, 0, 0, NULL);
 }
 
 static int load(struct shim *s, const struct shim_opts *o, char **ret_error)
@@ -191,6 +192,7 @@ int shim_open_with(struct shim **ret, const char *pin_dir, const struct shim_opt
 		free(s);
 		return -ENOMEM;
 	}
+	s->deliver_link = -1;
 	s->no_tcx = o->no_tcx || getenv("MVPN_NO_TCX");
 	r = dirs_make(pin_dir, ret_error);
 	if (r < 0)
@@ -239,6 +241,8 @@ void shim_close(struct shim *s)
 		close(w->xsks_map);
 		free(w);
 	}
+	if (s->deliver_link >= 0)
+		close(s->deliver_link);
 	ring_buffer__free(s->ring);
 	shim_bpf__destroy(s->bpf);
 	free(s->lengths);

@@ -4,6 +4,7 @@
  * pinned below the pin directory (/sys/fs/bpf/mvpn/v2), so that it outlives keyd:
  *
  *   protected prefix_lengths keys config exempt own_sockets flows event_rate events spis counters ifaces     maps
+ *   frames frame_tap ports
  *   if/IFACE/{egress,ingress,leak}    TCX links, or programs where clsact filters are used (kernel < 6.6)
  *   if/IFACE/{xdp,xsks}               XDP link and XSKMAP when the AF_XDP wire is in use
  *
@@ -43,6 +44,21 @@ int shim_own_sockets_set(struct shim *s, const uint64_t *cookies, unsigned n); /
 int shim_spi_set(struct shim *s, uint32_t spi);
 int shim_spi_clear(struct shim *s, uint32_t spi);
 int shim_spis_clear_all(struct shim *s);
+
+/* ---- frames (shim_frames.c) ---- */
+int shim_frame_set(struct shim *s, const uint8_t mac[6], uint16_t type, uint32_t peer, uint32_t flags);
+int shim_frame_unset(struct shim *s, const uint8_t mac[6], uint16_t type);
+int shim_frames_each(struct shim *s,
+		     int (*fn)(void *arg, const uint8_t mac[6], uint16_t type, const struct mvpn_frame *v), void *arg);
+/* MAC addresses of attached interfaces, exactly these */
+struct shim_port {
+	uint8_t mac[6];
+	unsigned ifindex;
+};
+int shim_ports_set(struct shim *s, const struct shim_port *ports, unsigned n);
+/* Frames are handed to this device, and what comes out of it is delivered; with 0 they are dropped. The program on it goes
+ * with the device. */
+int shim_frame_tap(struct shim *s, unsigned ifindex, uint32_t mark, char **ret_error);
 
 int shim_counters(struct shim *s, uint64_t ret[MVPN_C_MAX]); /* summed over CPUs */
 extern const char *const shim_counter_names[MVPN_C_MAX];

@@ -26,7 +26,7 @@ static int unset(int fd, const void *key)
  * Every key out but the `nkeep` ones at `keep`, each of `size` bytes. The next key is asked for before its predecessor
  * goes, else the walk starts again.
  */
-static int clear_but(int fd, const void *keep, unsigned nkeep, size_t size)
+int shim_clear_but(int fd, const void *keep, unsigned nkeep, size_t size)
 {
 	char a[64], b[64]; /* keys are at most 40 bytes */
 	char *cur = a, *next = b, *t;
@@ -50,7 +50,7 @@ static int clear_but(int fd, const void *keep, unsigned nkeep, size_t size)
 
 static int clear(int fd)
 {
-	return clear_but(fd, NULL, 0, 0);
+	return shim_clear_but(fd, NULL, 0, 0);
 }
 
 int shim_config(struct shim *s, const struct mvpn_config *c)
@@ -114,12 +114,12 @@ int shim_exempt_set(struct shim *s, const struct mvpn_endpoint *tcp, unsigned n)
 	/* what is left of the old set may fill the map: then room is made first, and those that stay, stay */
 	for (unsigned i = 0; i < n; i++) {
 		r = set(FD(s, exempt), &keep[i], &(__u32){1});
-		if (r == -ENOSPC && (r = clear_but(FD(s, exempt), keep, n, sizeof(keep[0]))) == 0)
+		if (r == -ENOSPC && (r = shim_clear_but(FD(s, exempt), keep, n, sizeof(keep[0]))) == 0)
 			r = set(FD(s, exempt), &keep[i], &(__u32){1});
 		if (r < 0)
 			return r;
 	}
-	return clear_but(FD(s, exempt), keep, n, sizeof(keep[0]));
+	return shim_clear_but(FD(s, exempt), keep, n, sizeof(keep[0]));
 }
 
 int shim_own_socket_add(struct shim *s, uint64_t cookie)
@@ -140,12 +140,12 @@ int shim_own_sockets_set(struct shim *s, const uint64_t *cookies, unsigned n)
 		return -ENOSPC;
 	for (unsigned i = 0; i < n; i++) {
 		r = shim_own_socket_add(s, cookies[i]);
-		if (r == -ENOSPC && (r = clear_but(fd, cookies, n, sizeof(*cookies))) == 0)
+		if (r == -ENOSPC && (r = shim_clear_but(fd, cookies, n, sizeof(*cookies))) == 0)
 			r = shim_own_socket_add(s, cookies[i]);
 		if (r < 0)
 			return r;
 	}
-	return clear_but(fd, cookies, n, sizeof(*cookies));
+	return shim_clear_but(fd, cookies, n, sizeof(*cookies));
 }
 
 int shim_spi_set(struct shim *s, uint32_t spi)

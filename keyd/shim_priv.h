@@ -33,6 +33,7 @@ struct shim {
 	struct shim_wire *wires;
 	struct mvpn_lengths *lengths; /* as in the map prefix_lengths */
 	size_t nprotected, ngone;     /* prefixes; taken out since the lengths were last made anew */
+	int deliver_link; /* TCX link on the frame tap, -1 none */
 };
 
 /* -ENOSPC: the map is full; -EEXIST with BPF_NOEXIST */
@@ -62,6 +63,9 @@ unsigned shim_link_ifindex(int link_fd); /* 0: its device is gone */
 int shim_iface_get(struct shim *s, const char *iface, struct mvpn_iface *ret); /* -ENOENT */
 int shim_iface_set(struct shim *s, const char *iface, const struct mvpn_iface *v);
 void shim_iface_clear(struct shim *s, const char *iface);
+
+/* every key out of a map but the nkeep ones at `keep`, each of `size` bytes, at most 64 */
+int shim_clear_but(int fd, const void *keep, unsigned nkeep, size_t size);
 
 /* ---- clsact filters (shim_clsact.c) ---- */
 enum shim_prog {

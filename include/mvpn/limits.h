@@ -73,6 +73,7 @@
 #define MVPN_IFACES_MAX 16		/* attached interfaces */
 #define MVPN_MACS_MAX MVPN_IFACES_MAX	/* MAC addresses of one device: one an interface */
 #define MVPN_FRAMES_MAX 4096		/* (MAC address, EtherType) that one device is told of; the rest is dropped */
+#define MVPN_FRAMES_MAP 8448		/* the old table and the new one while it changes, and types for whatever is left out */
 
 /* ---- local control ---- */
 #define MVPN_CTL_LINE_MAX_B (16 << 20)	/* one JSON reply; 100 000 peers at ~150 B */

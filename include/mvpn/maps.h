@@ -118,6 +118,31 @@ struct mvpn_event {
 
 /* spis: BPF_MAP_TYPE_ARRAY of MVPN_SPI_SLOTS u32: slot (low MVPN_SPI_SLOT_BITS of an SPI) -> the whole SPI, 0 none */
 
+/*
+ * frames: BPF_MAP_TYPE_HASH; Ethernet frames that are no IP packets, by the peer's address: their destination (egress) or
+ * source (ingress guard)
+ */
+struct mvpn_frame_key {
+	__u8 mac[6];  /* zero: every address that has no entry for the type */
+	__be16 type; /* ETHER_ANY: every type that has no entry for the address */
+};
+struct mvpn_frame {
+	__u32 peer;  /* index into `keys`: a peer for frames has one of its own; MVPN_PEER_NONE: nobody */
+	__u32 flags; /* enum mvpn_frame_flags (ether.h) */
+};
+
+/* frame_tap: BPF_MAP_TYPE_ARRAY of one */
+struct mvpn_frame_tap {
+	__u32 ifindex; /* where frames are handed to the fast path; 0: nowhere */
+	__u32 mark;    /* skb->mark of frames that the fast path has opened, until the guard takes it off; random */
+};
+
+/* ports: BPF_MAP_TYPE_HASH -> u32 ifindex of the attached interface that has this MAC address */
+struct mvpn_port_key {
+	__u8 mac[6];
+	__u8 zero[2];
+};
+
 /* ifaces: BPF_MAP_TYPE_HASH, for user space alone: what attaching has done, so that detaching undoes just that */
 struct mvpn_iface_key {
 	char name[16];
@@ -133,13 +158,13 @@ enum mvpn_iface_flags {
 /* counters: BPF_MAP_TYPE_PERCPU_ARRAY of u64, packets. Names in the same order: MVPN_COUNTER_NAMES. */
 enum mvpn_counter {
 	MVPN_C_PASS_UNPROTECTED,    /* egress: not protected, untouched */
-	MVPN_C_PASS_NEVER,	    /* egress: ARP, neighbour discovery, DHCP, non-IP */
+	MVPN_C_PASS_NEVER,	    /* egress: ARP, neighbour discovery, DHCP, non-IP that no rule names */
 	MVPN_C_PASS_OWN,	    /* egress: our own sealed packets */
 	MVPN_C_PASS_SERVER,	    /* either way: channel to a server */
 	MVPN_C_TO_TAP,		    /* egress: protected and armed, handed to the fast path */
 	MVPN_C_TO_TAP_HELD,	    /* egress: protected, no session yet, handed to the fast path to be held */
 	MVPN_C_DROP_DENIED,	    /* egress: policy refused */
-	MVPN_C_DROP_NO_OWNER,	    /* egress: protected prefix that no device owns */
+	MVPN_C_DROP_NO_OWNER,	    /* egress: protected and owned by no device; frames opened for an address that no interface has */
 	MVPN_C_DROP_KEYD_DOWN,	    /* egress: keyd is not running */
 	MVPN_C_DROP_MALFORMED,	    /* either way: protected or unknowable because the header is cut or absurd */
 	MVPN_C_INGRESS_CLEAR,	    /* guard: cleartext that claims to come from a protected peer: dropped */
@@ -168,6 +193,10 @@ _Static_assert(sizeof(struct mvpn_exempt) == 20, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_flow_key) == 40, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_flow) == 40, "map value");
 _Static_assert(sizeof(struct mvpn_event) == 64, "ring record");
+_Static_assert(sizeof(struct mvpn_frame_key) == 8, "map key has no padding");
+_Static_assert(sizeof(struct mvpn_frame) == 8, "map value");
+_Static_assert(sizeof(struct mvpn_frame_tap) == 8, "map value");
+_Static_assert(sizeof(struct mvpn_port_key) == 8, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_iface_key) == 16, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_iface) == 8, "map value");
 
