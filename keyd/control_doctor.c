@@ -131,15 +131,15 @@ static bool check_sessions(struct keyd *k, json_t *list)
 {
 	unsigned dead = 0, i;
 	const struct session *s;
-	uint64_t heard, tx;
+	struct kt_stats stats;
 
 	for (i = 1; i <= k->npeers; i++) {
 		s = session_transmitting(k->peers[i]);
 		if (!s)
 			continue;
-		heard = atomic_load(&s->kt->stats.rx_last_ns);
-		tx = atomic_load(&s->kt->stats.tx_packets);
-		if (tx > 10 && (!heard || mono_ns() - heard > 120000000000ULL))
+		kt_session_stats(s->kt, &stats);
+		if (stats.tx_packets > 10 &&
+		    (!stats.rx_last_ns || mono_ns() - stats.rx_last_ns > 120000000000ULL))
 			dead++;
 	}
 	return check(list, "sessions", dead ? WARN : OK,

@@ -252,32 +252,29 @@ static const char *device_state_name(unsigned s)
 	return names[s <= MVPN_DEV_REVOKED ? s : 0];
 }
 
-static json_t *last_rx_json(const struct peer *p)
+static json_t *heard_json(uint64_t at_ns)
 {
-	uint64_t last = 0, at;
-	const struct session *s;
-
-	for (s = p->sessions; s; s = s->next) {
-		at = atomic_load_explicit(&s->kt->stats.rx_last_ns, memory_order_relaxed);
-		last = at > last ? at : last;
-	}
-	return last ? json_real((mono_ns() - last) / 1e9) : json_null();
+	return at_ns ? json_real((mono_ns() - at_ns) / 1e9) : json_null();
 }
 
 static json_t *show_peer(const struct peer *p, json_t *prefixes)
 {
 	const struct session *s;
 	json_int_t tx = 0, rx = 0;
+	struct kt_stats stats;
+	uint64_t last = 0;
 
 	for (s = p->sessions; s; s = s->next) {
-		tx += atomic_load_explicit(&s->kt->stats.tx_bytes, memory_order_relaxed);
-		rx += atomic_load_explicit(&s->kt->stats.rx_bytes, memory_order_relaxed);
+		kt_session_stats(s->kt, &stats);
+		tx += stats.tx_bytes;
+		rx += stats.rx_bytes;
+		last = stats.rx_last_ns > last ? stats.rx_last_ns : last;
 	}
 	return json_pack("{s:i, s:o, s:s, s:s, s:o, s:b, s:o, s:o, s:I, s:I, s:o}", "index",
 			 p->index, "id", hex_json(p->id, MVPN_ID_LEN), "name", p->name, "state",
 			 device_state_name(p->state), "prefixes", prefixes, "session",
 			 session_transmitting(p) != NULL, "endpoint", endpoint_json(&p->endpoint),
-			 "last_rx_s", last_rx_json(p), "tx_bytes", tx, "rx_bytes", rx, "error",
+			 "last_rx_s", heard_json(last), "tx_bytes", tx, "rx_bytes", rx, "error",
 			 p->error ? json_string(mvpn_reason_text(p->error)) : json_null());
 }
 
@@ -316,10 +313,11 @@ static json_t *show_session(struct keyd *k, const struct session *s)
 	const struct kt_session *kt = s->kt;
 	const struct kt_endpoint *e = atomic_load_explicit(
 		&kt_peer_get(k->kt, s->peer->index)->endpoint, memory_order_acquire);
-	uint64_t now = mono_ms(),
-		 heard = atomic_load_explicit(&kt->stats.rx_last_ns, memory_order_relaxed);
+	uint64_t now = mono_ms();
+	struct kt_stats stats;
 	json_t *o;
 
+	kt_session_stats(kt, &stats);
 	o = json_pack("{s:o, s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:i}", "id",
 		      hex_json(s->id, MVPN_ID_LEN), "peer", peer_label(s->peer), "peer_id",
 		      hex_json(s->peer->id, MVPN_ID_LEN), "role",
@@ -336,10 +334,7 @@ static json_t *show_session(struct keyd *k, const struct session *s)
 	json_object_set_new(o, "lanes", json_integer(kt->ntx));
 	json_object_set_new(o, "endpoint", endpoint_json(&s->peer->endpoint));
 	json_object_set_new(o, "mtu", json_integer(e && e->mtu ? e->mtu : 1500));
-#define STAT(name)           \
-	json_object_set_new( \
-		o, #name,    \
-		json_integer(atomic_load_explicit(&kt->stats.name, memory_order_relaxed)))
+#define STAT(name) json_object_set_new(o, #name, json_integer(stats.name))
 	STAT(tx_packets);
 	STAT(tx_bytes);
 	STAT(rx_packets);
@@ -348,8 +343,7 @@ static json_t *show_session(struct keyd *k, const struct session *s)
 	STAT(rx_replay);
 	STAT(rx_bad_inner);
 #undef STAT
-	json_object_set_new(o, "last_rx_s",
-			    heard ? json_real((mono_ns() - heard) / 1e9) : json_null());
+	json_object_set_new(o, "last_rx_s", heard_json(stats.rx_last_ns));
 	json_object_set_new(o, "local", prefixes_json(kt->local, kt->nlocal));
 	json_object_set_new(o, "remote", prefixes_json(kt->remote, kt->nremote));
 	return o;

@@ -305,7 +305,6 @@ static void rx_lane_init(struct kt_rx_lane *r, unsigned suite, const uint8_t k[3
 	intro_lane_aead(&r->cur, suite, r->l_next);
 	intro_lane_next(r->l_next);
 	intro_lane_aead(&r->next, suite, r->l_next);
-	atomic_flag_clear(&r->busy);
 	replay_reset(&r->replay);
 }
 
@@ -382,6 +381,7 @@ int kt_session_new(struct keytab *kt, struct kt_session **ret, const uint8_t id[
 		tx_lane_init(&b->s.tx[i], k->suite, k->tx, i, now);
 	for (unsigned i = 0; i < b->s.nrx; i++)
 		rx_lane_init(&b->s.rx[i], k->suite, k->rx, i);
+	memset(b->s.rx_owner, KT_NOBODY, sizeof(b->s.rx_owner));
 
 	pb = box_of(p, struct peer_box, p);
 	b->next = pb->sessions;
@@ -427,6 +427,31 @@ void kt_session_remove(struct keytab *kt, struct kt_session *s)
 	if (b->next)
 		b->next->prev = b->prev;
 	retire(kt, &b->retired, session_free);
+}
+
+static uint64_t read_relaxed(const _Atomic uint64_t *v)
+{
+	return atomic_load_explicit(v, memory_order_relaxed);
+}
+
+void kt_session_stats(const struct kt_session *s, struct kt_stats *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	for (unsigned i = 0; i < s->ntx; i++) {
+		ret->tx_packets += read_relaxed(&s->tx[i].packets);
+		ret->tx_bytes += read_relaxed(&s->tx[i].bytes);
+	}
+	for (unsigned i = 0; i < s->nrx; i++) {
+		const struct kt_rx_lane *l = &s->rx[i];
+		uint64_t last = read_relaxed(&l->last_ns);
+
+		ret->rx_packets += read_relaxed(&l->packets);
+		ret->rx_bytes += read_relaxed(&l->bytes);
+		ret->rx_auth_fail += read_relaxed(&l->auth_fail);
+		ret->rx_replay += read_relaxed(&l->replayed);
+		ret->rx_bad_inner += read_relaxed(&l->bad_inner);
+		ret->rx_last_ns = last > ret->rx_last_ns ? last : ret->rx_last_ns;
+	}
 }
 
 /* ---- workers ---- */

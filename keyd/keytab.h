@@ -43,25 +43,39 @@ struct kt_tx_lane {
 	uint64_t gen_first;	  /* counter at which gen began */
 	uint64_t gen_since_ns;
 	uint16_t gen;
+	_Atomic uint64_t packets, bytes; /* inner; others only read them */
 };
-/* Receiving half of one lane. Workers take `busy` for a run of packets of one lane: RSS keeps a lane on one worker, so
- * it is never contended unless a flow moves between queues. */
+/* Receiving half of one lane: touched by its owner alone (kt_session.rx_owner; keyd/dp/owner.c). */
 struct kt_rx_lane {
 	struct aead prev, cur, next; /* gen-1 (suite 0 when none or too old), gen, gen+1 precomputed */
 	uint8_t l_next[32];	     /* chain key of gen+1 */
 	uint64_t prev_until_ns;
 	uint64_t skip_after_ns; /* no search for a generation beyond the next before then */
 	uint16_t gen;
-	atomic_flag busy;
+	/* packets in a row that one other worker has handed over; the lane has been offered to it */
+	uint16_t foreign;
+	uint8_t foreign_by;
+	bool offered;
+	_Atomic uint64_t packets, bytes; /* inner; these and those below: others only read them */
+	_Atomic uint64_t auth_fail, replayed, bad_inner; /* bad_inner: crypto-routing or malformed */
+	_Atomic uint64_t last_ns; /* last authenticated packet */
 	struct replay replay;
 };
 
-struct kt_stats { /* [worker] relaxed adds; read by the main thread */
-	_Atomic uint64_t tx_packets, tx_bytes; /* inner */
-	_Atomic uint64_t rx_packets, rx_bytes;
-	_Atomic uint64_t rx_auth_fail, rx_replay, rx_bad_inner; /* bad_inner: crypto-routing or malformed */
-	_Atomic uint64_t rx_last_ns;   /* last authenticated packet; health is judged by this alone */
+/* of all lanes together, as kt_session_stats() finds them */
+struct kt_stats {
+	uint64_t tx_packets, tx_bytes; /* inner */
+	uint64_t rx_packets, rx_bytes;
+	uint64_t rx_auth_fail, rx_replay, rx_bad_inner;
+	uint64_t rx_last_ns; /* health is judged by this alone; 0: nothing has come yet */
 };
+
+/* a number that one thread adds to and others read: no locked instruction */
+static inline void kt_add(_Atomic uint64_t *to, uint64_t n)
+{
+	atomic_store_explicit(to, atomic_load_explicit(to, memory_order_relaxed) + n,
+			      memory_order_relaxed);
+}
 
 /* One epoch with one peer. */
 struct kt_session {
@@ -74,9 +88,11 @@ struct kt_session {
 	struct mvpn_prefix *remote; /* inner sources we accept */
 	struct kt_tx_lane *tx; /* ntx of them, in locked memory (secslab.h) with rx */
 	struct kt_rx_lane *rx; /* nrx */
+	/* [worker] index of the worker that opens a lane's packets; changed by the owner alone, or from KT_NOBODY */
+	_Atomic uint8_t rx_owner[MVPN_LANES_MAX];
 	_Atomic bool confirmed; /* [worker] an authenticated packet has come: set once, and DP_EV_CONFIRMED given */
-	struct kt_stats stats;
 };
+#define KT_NOBODY 0xff
 
 struct kt_peer {
 	uint32_t index; /* as in the BPF maps */
@@ -108,6 +124,7 @@ void kt_session_arm_tx(struct keytab *kt, struct kt_session *s); /* replaces the
 void kt_session_disarm_tx(struct keytab *kt, struct kt_session *s); /* if it is the one that transmits */
 /* Take out of both tables, quarantine the SPI, wipe and free once no worker can see it. s must not be used after. */
 void kt_session_remove(struct keytab *kt, struct kt_session *s);
+void kt_session_stats(const struct kt_session *s, struct kt_stats *ret);
 /* copies *e; NULL withdraws */
 int kt_peer_set_endpoint(struct keytab *kt, uint32_t index, const struct kt_endpoint *e);
 /* free what every worker has left behind; call now and then. Returns how many objects still wait. */

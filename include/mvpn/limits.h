@@ -57,6 +57,10 @@
 #define MVPN_GEN_SKIP_MS 100		/* ... at most so often, since it costs key derivations */
 #define MVPN_SELECTORS_MAX 64		/* prefixes a side of one session */
 #define MVPN_WORKERS_MAX MVPN_LANES_MAX
+#define MVPN_LANE_OFFER_AFTER 32	/* packets in a row that another worker hands over before it is offered the lane: more than
+					 * a burst that strayed, few enough that the copies do not matter */
+#define MVPN_LANE_OFFERS_MAX 16		/* unanswered offers of one worker to another */
+#define MVPN_LANES_AWAITED_MAX 16	/* lanes that a worker has accepted and not got yet */
 #define MVPN_SPIN_US 50 /* a worker looks so long for more work at most: what a wake-up costs, more or less */
 #define MVPN_LATENCY_SPIN_US 1000 /* ... in latency mode: longer than the answer of a peer nearby takes */
 #define MVPN_DATA_PORT 7469		/* default UDP port of the data path */

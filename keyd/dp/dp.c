@@ -27,6 +27,8 @@ static void worker_free(struct worker *w)
 	tap_close(&w->tap);
 	if (w->wake_fd >= 0)
 		close(w->wake_fd);
+	for (unsigned i = 0; i < MVPN_WORKERS_MAX; i++)
+		relay_free(w->in[i]);
 	hold_free(w->hold);
 	coalesce_free(&w->coalescer);
 	if (w->packet)
@@ -61,6 +63,8 @@ static int worker_new(struct dp *dp, struct worker **ret)
 	w->index = dp->nworkers;
 	w->kt = dp->kt;
 	w->event_fd = dp->event_fd;
+	w->team = dp->worker;
+	w->relayed_by = w->index;
 	spin_init(&w->spin, spin_most_us(dp) * 1000ULL, dp->latency);
 	w->ip6_id = randombytes_random();
 	w->tap.fd = -1;
@@ -114,22 +118,42 @@ static void workers_shrink(struct dp *dp, unsigned n)
 		worker_free(dp->worker[--dp->nworkers]);
 		dp->worker[dp->nworkers] = NULL;
 	}
+	for (unsigned i = 0; i < n; i++) {
+		dp->worker[i]->nteam = n;
+		memset(dp->worker[i]->offers + n, 0, MVPN_WORKERS_MAX - n);
+	}
 }
 
+/* a ring from each worker to each, and to itself */
+static int team_up(struct dp *dp)
+{
+	int r = 0;
+
+	for (unsigned to = 0; to < dp->nworkers && !r; to++)
+		for (unsigned from = 0; from < dp->nworkers && !r; from++)
+			if (!dp->worker[to]->in[from])
+				r = relay_new(&dp->worker[to]->in[from]);
+	for (unsigned i = 0; i < dp->nworkers && !r; i++)
+		dp->worker[i]->nteam = dp->nworkers;
+	return r;
+}
+
+/* no worker runs */
 static int workers_grow(struct dp *dp, unsigned n)
 {
 	unsigned before = dp->nworkers;
+	int r = 0;
 
-	while (dp->nworkers < n) {
-		int r = worker_new(dp, &dp->worker[dp->nworkers]);
-
-		if (r < 0) {
-			workers_shrink(dp, before);
-			return r;
-		}
-		dp->nworkers++;
+	while (dp->nworkers < n && !r) {
+		r = worker_new(dp, &dp->worker[dp->nworkers]);
+		if (!r)
+			dp->nworkers++;
 	}
-	return 0;
+	if (!r)
+		r = team_up(dp);
+	if (r)
+		workers_shrink(dp, before);
+	return r;
 }
 
 int dp_new(struct dp **ret, struct keytab *kt, const struct dp_config *c)
@@ -265,12 +289,13 @@ int dp_xsk_add(struct dp *dp, unsigned ifindex, unsigned nqueues, int xsks_map,
 	}
 	if (r < 0)
 		return r;
+	workers_stop(dp);
 	r = workers_grow(dp, nqueues);
 	if (r < 0) {
 		wires_free(wires, nqueues);
+		workers_start(dp);
 		return r;
 	}
-	workers_stop(dp);
 	for (unsigned i = 0; i < nqueues; i++) {
 		struct worker *w = dp->worker[i];
 

@@ -100,6 +100,9 @@ enum dp_counter {
 	DP_C_RX_UNKNOWN_SPI,
 	DP_C_RX_AUTH_FAIL,
 	DP_C_RX_REPLAY,
+	DP_C_RX_RELAYED,    /* in: at a queue whose worker does not own the lane, handed over */
+	DP_C_RX_RELAY_FULL, /* in: likewise, and the owner lagged too far behind */
+	DP_C_LANES_MOVED,   /* lanes that have got another owner */
 	DP_C_RX_BAD_INNER,  /* authentic, but inner source or destination is outside the selectors, or not IP */
 	DP_C_RX_ECN_CE,	    /* in: marked on the way, the mark was handed to the inner packet (RFC 6040) */
 	DP_C_RX_ECN_DROP,   /* in: marked on the way, inner packet not capable of ECN: dropped */

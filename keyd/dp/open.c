@@ -4,28 +4,24 @@
  * coalesced for the tap.
  */
 #include <endian.h>
-#include <sched.h>
 #include <sodium.h>
 
 #include "ecn.h"
 #include "worker.h"
 
-/* ---- runs: statistics and the lane are taken once for many packets ---- */
-static void run_end(struct worker *w)
+/* ---- runs: statistics are published once for many packets ---- */
+void open_run_end(struct worker *w)
 {
 	struct rx_run *r = &w->run;
 
 	if (!r->session)
 		return;
 	if (r->packets) {
-		atomic_fetch_add_explicit(&r->session->stats.rx_packets, r->packets,
-					  memory_order_relaxed);
-		atomic_fetch_add_explicit(&r->session->stats.rx_bytes, r->bytes,
-					  memory_order_relaxed);
+		kt_add(&r->lane->packets, r->packets);
+		kt_add(&r->lane->bytes, r->bytes);
 		count(w, DP_C_RX_PACKETS, r->packets);
 		count(w, DP_C_RX_BYTES, r->bytes);
 	}
-	atomic_flag_clear_explicit(&r->lane->busy, memory_order_release);
 	memset(r, 0, sizeof(*r));
 }
 
@@ -33,10 +29,7 @@ static void run_begin(struct worker *w, struct kt_session *s, struct kt_rx_lane 
 {
 	if (w->run.lane == l)
 		return;
-	run_end(w);
-	while (atomic_flag_test_and_set_explicit(&l->busy, memory_order_acquire))
-		sched_yield(); /* another worker has a run of the same lane: rare, and short unless
-				  it was preempted */
+	open_run_end(w);
 	w->run.session = s;
 	w->run.lane = l;
 	w->run.peer = kt_lookup_peer(w->kt, s->peer);
@@ -44,7 +37,7 @@ static void run_begin(struct worker *w, struct kt_session *s, struct kt_rx_lane 
 
 void open_finish(struct worker *w)
 {
-	run_end(w);
+	open_run_end(w);
 	coalesce_flush(&w->coalescer);
 }
 
@@ -111,13 +104,14 @@ static bool lane_open(struct worker *w, const struct kt_session *s, struct kt_rx
 	return true;
 }
 
-static void failed(struct worker *w, struct kt_session *s)
+/* the bound is one on a key, and each lane has its own */
+static void failed(struct worker *w, const struct kt_session *s, struct kt_rx_lane *l)
 {
-	uint64_t n = atomic_fetch_add_explicit(&s->stats.rx_auth_fail, 1, memory_order_relaxed) + 1;
 	struct dp_event e = {.type = DP_EV_REKEY, .peer = s->peer, .rx_spi = s->rx_spi};
 
 	count(w, DP_C_RX_AUTH_FAIL, 1);
-	if (n == MVPN_OPEN_FAIL_MAX)
+	kt_add(&l->auth_fail, 1);
+	if (atomic_load_explicit(&l->auth_fail, memory_order_relaxed) == MVPN_OPEN_FAIL_MAX)
 		worker_event(w, &e);
 }
 
@@ -146,7 +140,7 @@ static void learn_endpoint(struct worker *w, struct kt_session *s, const struct 
 static void authentic(struct worker *w, struct kt_session *s, const struct mvpn_endpoint *from,
 		      bool newest)
 {
-	atomic_store_explicit(&s->stats.rx_last_ns, w->now, memory_order_relaxed);
+	atomic_store_explicit(&w->run.lane->last_ns, w->now, memory_order_relaxed);
 	if (!atomic_load_explicit(&s->confirmed, memory_order_relaxed) &&
 	    !atomic_exchange(&s->confirmed, true)) {
 		struct dp_event e = {.type = DP_EV_CONFIRMED,
@@ -194,7 +188,7 @@ static void open_tunnel(struct worker *w, struct kt_session *s, uint8_t *data, s
 	    !mvpn_prefixes_contain(s->local, s->nlocal, &p.dst)) {
 		coalesce_cancel(&w->coalescer);
 		count(w, DP_C_RX_BAD_INNER, 1);
-		atomic_fetch_add_explicit(&s->stats.rx_bad_inner, 1, memory_order_relaxed);
+		kt_add(&w->run.lane->bad_inner, 1);
 		return;
 	}
 	if (!leave_ecn(w, &p, outer_tos)) {
@@ -252,15 +246,56 @@ bad:
 	count(w, DP_C_RX_BAD_INNER, 1);
 }
 
+/* the lane is ours */
+static void open_lane(struct worker *w, struct kt_session *s, const struct mvpn_hdr *h,
+		      uint8_t *data, size_t len, const struct wire_from *from)
+{
+	unsigned lane = h->lane & MVPN_LANE_MASK;
+	struct kt_rx_lane *l = &s->rx[lane];
+	uint64_t counter = be64toh(h->counter);
+	uint8_t *pt;
+	bool newest;
+
+	run_begin(w, s, l);
+	if (!replay_check(&l->replay, counter)) {
+		count(w, DP_C_RX_REPLAY, 1);
+		kt_add(&l->replayed, 1);
+		return;
+	}
+	newest = counter >= l->replay.next;
+	len -= MVPN_OVERHEAD;
+	pt = coalesce_room(&w->coalescer, len);
+	if (!lane_open(w, s, l, be16toh(h->gen), counter, data, len + MVPN_OVERHEAD, pt)) {
+		coalesce_cancel(&w->coalescer);
+		failed(w, s, l);
+		return;
+	}
+	replay_update(&l->replay, counter);
+	authentic(w, s, &from->ep, newest);
+	owner_opened(w, s, lane);
+	if (h->type == MVPN_TUNNEL)
+		open_tunnel(w, s, pt, len, h->lane & MVPN_F_CSUM_PARTIAL, from->tos);
+	else
+		open_ctrl(w, s, pt, len, &from->ep);
+}
+
+void open_kept(struct worker *w, struct kt_session *s, uint8_t *data, size_t len,
+	       const struct wire_from *from)
+{
+	struct mvpn_hdr h;
+
+	memcpy(&h, data, sizeof(h));
+	if (s)
+		open_lane(w, s, &h, data, len, from);
+	else
+		count(w, DP_C_RX_UNKNOWN_SPI, 1);
+}
+
 void open_datagram(void *arg, uint8_t *data, size_t len, const struct wire_from *from)
 {
 	struct worker *w = arg;
 	struct kt_session *s;
-	struct kt_rx_lane *l;
 	struct mvpn_hdr h;
-	uint64_t counter;
-	uint8_t *pt;
-	bool newest;
 
 	if (len < MVPN_OVERHEAD || len - MVPN_OVERHEAD > PACKET_MAX_B) {
 		count(w, DP_C_RX_SHORT, 1);
@@ -276,30 +311,10 @@ void open_datagram(void *arg, uint8_t *data, size_t len, const struct wire_from 
 		count(w, DP_C_RX_UNKNOWN_SPI, 1);
 		return;
 	}
-	if ((h.lane & MVPN_LANE_MASK) >= s->nrx) {
-		failed(w, s);
-		return;
-	}
-	l = &s->rx[h.lane & MVPN_LANE_MASK];
-	run_begin(w, s, l);
-	counter = be64toh(h.counter);
-	if (!replay_check(&l->replay, counter)) {
-		count(w, DP_C_RX_REPLAY, 1);
-		atomic_fetch_add_explicit(&s->stats.rx_replay, 1, memory_order_relaxed);
-		return;
-	}
-	newest = counter >= l->replay.next;
-	len -= MVPN_OVERHEAD;
-	pt = coalesce_room(&w->coalescer, len);
-	if (!lane_open(w, s, l, be16toh(h.gen), counter, data, len + MVPN_OVERHEAD, pt)) {
-		coalesce_cancel(&w->coalescer);
-		failed(w, s);
-		return;
-	}
-	replay_update(&l->replay, counter);
-	authentic(w, s, &from->ep, newest);
-	if (h.type == MVPN_TUNNEL)
-		open_tunnel(w, s, pt, len, h.lane & MVPN_F_CSUM_PARTIAL, from->tos);
+	if ((h.lane & MVPN_LANE_MASK) >= s->nrx)
+		count(w, DP_C_RX_AUTH_FAIL, 1); /* no key was tried: it is no lane's */
+	else if (owner_is(w, s, h.lane & MVPN_LANE_MASK))
+		open_lane(w, s, &h, data, len, from);
 	else
-		open_ctrl(w, s, pt, len, &from->ep);
+		owner_send(w, s, h.lane & MVPN_LANE_MASK, data, len, from);
 }

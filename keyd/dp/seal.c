@@ -110,8 +110,8 @@ static void send_segments(struct worker *w, struct kt_session *s, const struct k
 	}
 	count(w, DP_C_TX_PACKETS, packets);
 	count(w, DP_C_TX_BYTES, bytes);
-	atomic_fetch_add_explicit(&s->stats.tx_packets, packets, memory_order_relaxed);
-	atomic_fetch_add_explicit(&s->stats.tx_bytes, bytes, memory_order_relaxed);
+	kt_add(&l->packets, packets);
+	kt_add(&l->bytes, bytes);
 }
 
 /* ---- one super-packet ---- */

@@ -14,7 +14,6 @@
 
 #include "loop.h"
 
-#define RX_BUDGET 256	       /* payloads of one wire before the others get their turn */
 #define TAP_BUDGET 64	       /* packets: as many as one sendmsg() of the UDP wire takes ... */
 #define TAP_BUDGET_B (1 << 20) /* ... but not more bytes */
 #define SECOND_NS 1000000000ULL
@@ -83,7 +82,7 @@ void worker_icmp(struct worker *w, const struct packet *p, enum icmp_error what,
 /* ---- one turn ---- */
 static bool receive(struct worker *w)
 {
-	bool work = false;
+	bool work = false, empty = true;
 	int n;
 
 	for (unsigned i = 0; i < w->nxsk; i++) {
@@ -97,6 +96,7 @@ static bool receive(struct worker *w)
 			failed(w, x->ifindex, n);
 		}
 		work |= n > 0;
+		empty &= n < RX_BUDGET;
 	}
 	if (!w->udp_broken) {
 		n = w->udp->ops->receive(w->udp, open_datagram, w, RX_BUDGET);
@@ -105,8 +105,11 @@ static bool receive(struct worker *w)
 			failed(w, 0, n);
 		}
 		work |= n > 0;
+		empty &= n < RX_BUDGET;
 	}
+	work |= owner_relays(w, empty);
 	open_finish(w); /* also when a wire failed after it had delivered */
+	owner_wake(w);
 	return work;
 }
 

@@ -14,6 +14,7 @@
 #include "dp.h"
 #include "hold.h"
 #include "icmp.h"
+#include "relay.h"
 #include "ring.h"
 #include "segment.h"
 #include "spin.h"
@@ -22,6 +23,8 @@
 
 /* sessions remembered for the rate limit of DP_EV_ENDPOINT; a collision means one event more */
 #define ENDPOINT_SEEN 256
+
+#define RX_BUDGET 256 /* payloads of one wire before the others get their turn */
 
 struct worker_xsk {
 	unsigned ifindex;
@@ -32,7 +35,7 @@ struct worker_xsk {
 /* what is added up over a run of packets of one session and lane before it is published */
 struct rx_run {
 	struct kt_session *session;
-	struct kt_rx_lane *lane; /* `busy` is ours */
+	struct kt_rx_lane *lane;
 	struct kt_peer *peer;
 	uint64_t packets, bytes;
 };
@@ -48,6 +51,9 @@ struct worker {
 	uint64_t cookie;
 	struct worker_xsk xsk[MVPN_IFACES_MAX];
 	unsigned nxsk;
+	struct worker *const *team; /* all workers, by index */
+	unsigned nteam;
+	struct relay *in[MVPN_WORKERS_MAX]; /* from worker i to this one; in[index]: what is kept */
 	pthread_t thread;
 	bool running;
 	_Atomic bool stop;
@@ -59,6 +65,15 @@ struct worker {
 	struct coalescer coalescer;
 	struct hold *hold;
 	struct rx_run run;
+	unsigned relayed_by;  /* who handed over the packet that is being opened; index: nobody */
+	unsigned relays_late; /* turns for which what was handed over has waited */
+	uint32_t to_wake;     /* workers that were handed something, by bit */
+	unsigned nawaited;    /* lanes that are being given to this worker */
+	struct {
+		uint32_t spi;
+		uint8_t lane;
+	} awaited[MVPN_LANES_AWAITED_MAX];
+	uint8_t offers[MVPN_WORKERS_MAX]; /* lanes offered to worker i that it has not answered */
 	uint8_t *packet;	 /* TAP_PACKET_MAX bytes behind TAP_HEADROOM */
 	uint8_t *scratch;	 /* ICMP_ERROR_MAX_B or a control packet, likewise */
 	uint64_t icmp_tokens_ns; /* token bucket: up to a second's worth */
@@ -73,12 +88,10 @@ struct worker {
 	struct event_ring events;
 };
 
-/* only the worker itself adds, so no locked instruction */
+/* only the worker itself adds */
 static inline void count(struct worker *w, enum dp_counter c, uint64_t n)
 {
-	atomic_store_explicit(&w->counters[c],
-			      atomic_load_explicit(&w->counters[c], memory_order_relaxed) + n,
-			      memory_order_relaxed);
+	kt_add(&w->counters[c], n);
 }
 
 /* ---- worker.c ---- */
@@ -104,8 +117,22 @@ bool seal_ctrl(struct worker *w, struct kt_session *s, const struct kt_endpoint 
 /* ---- open.c: in ---- */
 void open_datagram(void *arg, uint8_t *data, size_t len,
 		   const struct wire_from *from); /* wire_rx_fn */
-void open_finish(struct worker *w); /* after a batch: publish statistics, let go of the lane, flush
-				       the coalescer */
+/* the same for one that was kept until its lane came; s as its SPI says, may be NULL */
+void open_kept(struct worker *w, struct kt_session *s, uint8_t *data, size_t len,
+	       const struct wire_from *from);
+void open_run_end(struct worker *w); /* publish statistics, let go of the lane */
+void open_finish(struct worker *w);  /* after a batch: that, and flush the coalescer */
+
+/* ---- owner.c: in, lanes of which other workers have received a packet, or own ---- */
+/* may this worker open packets of the lane now? Takes it if nobody has it. */
+bool owner_is(struct worker *w, struct kt_session *s, unsigned lane);
+/* hand a datagram over to the lane's owner */
+void owner_send(struct worker *w, struct kt_session *s, unsigned lane, const uint8_t *data,
+		size_t len, const struct wire_from *from);
+void owner_opened(struct worker *w, struct kt_session *s, unsigned lane); /* an authentic packet */
+/* open what others have handed over, unless older packets wait in a wire; true: there was work, or will be */
+bool owner_relays(struct worker *w, bool wires_empty);
+void owner_wake(struct worker *w); /* those who were handed something */
 
 /* ---- dp.c ---- */
 struct dp {

@@ -69,7 +69,7 @@ static void crypto_routing(void **state)
 	deliver(&a, &b);
 	assert_int_equal(stack(&b, &h), 0);
 	assert_int_equal(counter(&b, DP_C_RX_BAD_INNER), 2);
-	assert_int_equal(atomic_load(&b.s->stats.rx_bad_inner), 2);
+	assert_int_equal(stats(&b).rx_bad_inner, 2);
 }
 
 static void generations(void **state)
@@ -248,7 +248,7 @@ static void ping_without_a_lane(void **state)
 	struct kt_endpoint ep = {.to = ep_b};
 	struct dp_event e;
 
-	b.w->index = 1;
+	b.w->index = b.w->relayed_by = 1;
 	assert_true(seal_ctrl(a.w, a.s, &ep, MVPN_CTRL_PING, 1, 0));
 	deliver(&a, &b);
 	assert_int_equal(b.wire.n, 0);

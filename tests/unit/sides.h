@@ -91,30 +91,38 @@ static inline void arm(struct side *me, uint32_t peer, uint32_t rx, uint32_t tx,
 	kt_session_arm_tx(me->kt, me->s);
 }
 
-static inline void make(struct side *me)
+static inline struct worker *worker_make(struct side *me, int tap_fd, unsigned index)
 {
-	int fd[2], size = 4 << 20;
 	struct worker *w = aligned_alloc(64, (sizeof(*w) + 63) & ~63ul);
 
 	memset(w, 0, sizeof(*w));
+	w->index = w->relayed_by = index;
+	w->kt = me->kt;
+	w->now = mono_ns();
+	w->tap.fd = tap_fd;
+	w->tap.uso = true;
+	w->udp = &me->wire.w;
+	w->event_fd = eventfd(0, EFD_NONBLOCK);
+	w->wake_fd = eventfd(0, EFD_NONBLOCK);
+	w->packet = (uint8_t *)malloc(TAP_HEADROOM + TAP_PACKET_MAX) + TAP_HEADROOM;
+	w->scratch = (uint8_t *)malloc(TAP_HEADROOM + WIRE_PAYLOAD_MAX) + TAP_HEADROOM;
+	assert_int_equal(hold_new(&w->hold), 0);
+	assert_int_equal(coalesce_init(&w->coalescer, true, worker_tap_write, w), 0);
+	return w;
+}
+
+static inline void make(struct side *me)
+{
+	int fd[2], size = 4 << 20;
+
 	memset(me, 0, sizeof(*me));
 	assert_int_equal(kt_new(&me->kt), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, fd), 0);
 	for (unsigned i = 0; i < 2; i++)
 		assert_int_equal(setsockopt(fd[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
 	me->tap = fd[1];
-	me->w = w;
 	me->wire.w.ops = &fake_ops;
-	w->kt = me->kt;
-	w->now = mono_ns();
-	w->tap.fd = fd[0];
-	w->tap.uso = true;
-	w->udp = &me->wire.w;
-	w->event_fd = eventfd(0, EFD_NONBLOCK);
-	w->packet = (uint8_t *)malloc(TAP_HEADROOM + TAP_PACKET_MAX) + TAP_HEADROOM;
-	w->scratch = (uint8_t *)malloc(TAP_HEADROOM + WIRE_PAYLOAD_MAX) + TAP_HEADROOM;
-	assert_int_equal(hold_new(&w->hold), 0);
-	assert_int_equal(coalesce_init(&w->coalescer, true, worker_tap_write, w), 0);
+	me->w = worker_make(me, fd[0], 0);
 }
 
 static inline int setup(void **state)
@@ -130,18 +138,22 @@ static inline int setup(void **state)
 	return 0;
 }
 
-static inline void unmake(struct side *me)
+static inline void worker_unmake(struct worker *w)
 {
-	struct worker *w = me->w;
-
-	close(me->tap);
-	close(w->tap.fd);
 	close(w->event_fd);
+	close(w->wake_fd);
 	free(w->packet - TAP_HEADROOM);
 	free(w->scratch - TAP_HEADROOM);
 	hold_free(w->hold);
 	coalesce_free(&w->coalescer);
 	free(w);
+}
+
+static inline void unmake(struct side *me)
+{
+	close(me->tap);
+	close(me->w->tap.fd);
+	worker_unmake(me->w);
 	kt_free(me->kt);
 }
 
@@ -195,6 +207,14 @@ static inline size_t stack(struct side *me, struct virtio_net_hdr *h)
 static inline uint64_t counter(struct side *me, enum dp_counter c)
 {
 	return atomic_load(&me->w->counters[c]);
+}
+
+static inline struct kt_stats stats(const struct side *me)
+{
+	struct kt_stats s;
+
+	kt_session_stats(me->s, &s);
+	return s;
 }
 
 static inline bool event(struct side *me, enum dp_event_type type, struct dp_event *ret)
