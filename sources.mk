@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # What is built from what, one line a room; a new source file is named here.
 
-LIB := addr aead chan chan_handshake chan_msg config crypto fsutil intro intro_keys ipc ipc_request ipc_socket log loop lpm mac netlink netlink_link netlink_route noise reason replay secmem secslab spi token
+LIB := addr aead chan chan_handshake chan_msg config crypto fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac netlink netlink_link netlink_route noise reason replay secmem secslab spi token
 # the part of lib/ that each program links
 LIB_keyd := $(LIB)
-LIB_server := addr aead chan chan_handshake chan_msg config crypto fsutil intro intro_keys ipc ipc_request ipc_socket log loop lpm mac noise reason secmem token
+LIB_server := addr aead chan chan_handshake chan_msg config crypto fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac noise reason secmem token
 LIB_mvpnctl := addr fsutil ipc ipc_request ipc_socket log loop mac
 
 SHIM := shim shim_attach shim_clsact shim_frames shim_list shim_maps shim_pin shim_protect shim_xdp
-KEYD := main attach attach_wire channel conf conn control control_doctor control_show control_wait flows guard identity intro_msg introduce keytab offer peers resolve sessions $(SHIM)
+KEYD := main attach attach_wire channel conf conn control control_doctor control_show control_wait flows guard identity intro_msg introduce keytab offer peers prefixes resolve sessions watch $(SHIM)
 DP := nexthop frame wire_xdp
 DP += dp tell worker owner relay spin tap seal open segment fragment coalesce hold icmp wire_udp
-SERVER := main server conf identity privileges htab listen channel dispatch enrol register introduce intro_table session push registry owners policy policy_parse audit store_sqlite store_device store_token store_session store_policy admin admin_token admin_device admin_policy
+SERVER := main server conf identity privileges listen channel dispatch enrol register introduce intro_table session push registry owners policy policy_parse audit store_sqlite store_device store_token store_session store_policy admin admin_token admin_device admin_policy
 SERVER += macs ether policy_ether policy_text
 CTL := args help human input main mvpnctl output table verb_explain verbs_device verbs_iface verbs_peer verbs_policy verbs_status verbs_token
 BPF := shim wire
@@ -48,6 +48,8 @@ BPFTEST :=
 SHIM_TESTS := attach egress exempt frames guard ifaces maps prefixes traffic wire
 BPFTEST += $(SHIM_TESTS)
 $(foreach t,$(SHIM_TESTS),$(eval OBJS_bpf_$(t) = $$(call objs,keyd,$$(SHIM)) $$(O)/tests/bpf/shimtest.o))
+BPFTEST += many_peers
+OBJS_bpf_many_peers = $(call objs,keyd,$(filter-out main,$(KEYD))) $(call objs,keyd/dp,$(DP)) $(O)/tests/bpf/shimtest.o
 BPFTEST += wire_xdp
 OBJS_bpf_wire_xdp = $(call objs,keyd/dp,frame wire_xdp) $(call objs,tests/bpf,wire_pair)
 BPFTEST += dp_pair

@@ -14,6 +14,7 @@
 #include "identity.h"
 #include "log.h"
 #include "peers.h"
+#include "prefixes.h"
 #include "sessions.h"
 
 const char *keyd_state_name(enum keyd_state s)

@@ -19,7 +19,15 @@ struct guard {
 static int guard_prefix(void *arg, const struct mvpn_prefix *p, const char *owner, const char *name)
 {
 	struct guard *g = arg;
-	int r = shim_protect(g->shim, p, MVPN_PEER_NONE,
+	int r;
+
+	if (!strcmp(owner, PEERS_KEPT_GONE)) {
+		r = shim_unprotect(g->shim, p);
+		if (!r)
+			g->prefixes--;
+		return r == -ENOENT ? 0 : r;
+	}
+	r = shim_protect(g->shim, p, MVPN_PEER_NONE,
 			     strcmp(owner, "self") ? 0 : MVPN_PROT_LOCAL);
 
 	if (!r)

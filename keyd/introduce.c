@@ -14,8 +14,11 @@
 #include "log.h"
 #include "peers.h"
 
+#define NONCE_B sizeof(((struct mvpn_req *)0)->nonce)
+
 /* one introduction that we began */
 struct intro_run {
+	struct hnode by_nonce;
 	struct keyd *k;
 	struct peer *p;
 	struct intro_a *a;
@@ -35,6 +38,7 @@ void peer_deny(struct keyd *k, struct peer *p, enum mvpn_reason why)
 
 	p->denied_until_ms = mono_ms() + MVPN_DENY_CACHE_S * 1000;
 	p->error = why;
+	peer_watch(k, p);
 	if (kp)
 		kp->denied = true;
 	shim_key_set(k->shim, p->index, &key);
@@ -55,15 +59,20 @@ void peer_undeny(struct keyd *k, struct peer *p)
 
 void sessions_policy_changed(struct keyd *k)
 {
-	uint32_t i;
+	struct peer *p;
 
-	for (i = 1; i <= k->npeers; i++) {
-		peer_undeny(k, k->peers[i]);
-		k->peers[i]->backoff_until_ms = 0;
+	for (p = k->watched; p; p = p->watched_next) {
+		peer_undeny(k, p);
+		p->backoff_until_ms = 0;
 	}
 }
 
 /* ---- A: want and REQUEST ---- */
+
+static const uint8_t *run_nonce(const struct intro_run *run)
+{
+	return ((const struct mvpn_req *)run->req)->nonce;
+}
 
 static void run_free(struct intro_run *run, bool spi_too)
 {
@@ -74,6 +83,7 @@ static void run_free(struct intro_run *run, bool spi_too)
 	intro_a_free(run->a);
 	loop_timer_free(run->timer);
 	run->p->intro = NULL;
+	htab_del(&k->intros_by_nonce, &run->by_nonce);
 	k->nintros--;
 	sodium_memzero(run, sizeof(*run));
 	free(run);
@@ -93,6 +103,7 @@ static void run_failed(struct intro_run *run, enum mvpn_reason why, unsigned bac
 	k->counters[KC_INTRO_FAILED]++;
 	p->error = why;
 	p->backoff_until_ms = mono_ms() + backoff_ms;
+	peer_watch(k, p);
 	run_free(run, true);
 	control_session_failed(k, p, why);
 }
@@ -144,7 +155,7 @@ static int run_start(struct keyd *k, struct peer *p, const struct mvpn_addr *dst
 	memcpy(tmpl.a_id, k->id->device_id, sizeof(tmpl.a_id));
 	tmpl.proto = proto;
 	tmpl.dport_be = htobe16(dport);
-	memcpy(tmpl.dst, dst ? dst->b : p->any.b, 16);
+	memcpy(tmpl.dst, dst ? dst->b : peer_address(k, p)->b, 16);
 	if (replaces)
 		memcpy(tmpl.replaces, replaces->id, sizeof(tmpl.replaces));
 
@@ -162,6 +173,8 @@ static int run_start(struct keyd *k, struct peer *p, const struct mvpn_addr *dst
 	if (r)
 		goto fail_timer;
 	p->intro = run;
+	htab_add(&k->intros_by_nonce, &run->by_nonce,
+		 htab_hash(&k->intros_by_nonce, run_nonce(run), NONCE_B));
 	k->nintros++;
 	k->counters[KC_INTRO_STARTED]++;
 	request_send(run);
@@ -184,6 +197,7 @@ void session_want(struct keyd *k, struct peer *p, const struct mvpn_addr *dst, u
 	const struct session *newest = p->sessions;
 
 	p->wanted_ms = now;
+	peer_watch(k, p);
 	if (p->denied_until_ms && now >= p->denied_until_ms)
 		peer_undeny(k, p);
 	if (k->state != KEYD_ONLINE || !k->id || p->intro || p->denied_until_ms ||
@@ -233,7 +247,7 @@ void introduce_resume(struct keyd *k)
 {
 	uint32_t i;
 
-	for (i = 1; i <= k->npeers; i++)
+	for (i = 1; k->nintros && i <= k->npeers; i++)
 		if (k->peers[i]->intro)
 			request_send(k->peers[i]->intro);
 }
@@ -242,15 +256,17 @@ void introduce_resume(struct keyd *k)
 
 static struct intro_run *run_by_nonce(struct keyd *k, const struct chan_msg *m)
 {
-	uint8_t nonce[16];
-	uint32_t i;
+	uint8_t nonce[NONCE_B];
+	struct hnode *n;
 
 	if (!chan_get_bytes(m, MVPN_TLV_NONCE, nonce, sizeof(nonce)))
 		return NULL;
-	for (i = 1; k->nintros && i <= k->npeers; i++) {
-		struct intro_run *run = k->peers[i]->intro;
+	for (n = htab_first(&k->intros_by_nonce,
+			    htab_hash(&k->intros_by_nonce, nonce, sizeof(nonce)));
+	     n; n = htab_next(n)) {
+		struct intro_run *run = container_of(n, struct intro_run, by_nonce);
 
-		if (run && !memcmp(((struct mvpn_req *)run->req)->nonce, nonce, sizeof(nonce)))
+		if (!memcmp(run_nonce(run), nonce, sizeof(nonce)))
 			return run;
 	}
 	return NULL;

@@ -14,6 +14,7 @@
 
 #include "chan.h"
 #include "dp/dp.h"
+#include "htab.h"
 #include "ipc.h"
 #include "keytab.h"
 #include "loop.h"
@@ -62,13 +63,15 @@ enum keyd_state {
 
 /* peers.c: another device */
 struct peer {
+	struct hnode by_id;
 	uint32_t index;
 	uint8_t id[MVPN_ID_LEN];
 	char name[MVPN_NAME_MAX_B + 1];
 	uint8_t state; /* enum mvpn_device_state as the server says; 0 unknown */
 	unsigned prefixes;
 	struct mvpn_addr
-		any; /* an address inside one of its prefixes: REQ's destination when no packet names one */
+		any; /* an address inside one of its prefixes, by peer_address() */
+	bool any_known;
 	/* sessions.c */
 	struct session *sessions; /* newest first */
 	struct intro_run *intro;  /* ours, under way */
@@ -78,6 +81,12 @@ struct peer {
 	uint64_t backoff_until_ms;
 	uint64_t wanted_ms; /* a packet last asked for a session then, and may still be held */
 	unsigned error;	    /* enum mvpn_reason of the last failed introduction, 0 none */
+	/* while one of the three above is set, or a session does not have `uncovered` yet */
+	struct peer *watched_next;
+	bool watched;
+	bool has_uncovered, uncovered_own; /* a prefix of its own, or of this device */
+	unsigned uncovered_tries;
+	struct mvpn_prefix uncovered;
 	uint8_t pin[32];
 	bool pinned;
 };
@@ -134,12 +143,15 @@ struct keyd {
 	uint32_t max_offline_s, rekey_s;
 	struct ipc_call *enrol_call;
 
-	/* peers.c */
+	/* peers.c, prefixes.c */
 	struct peer **peers; /* by index; 0 unused */
 	uint32_t npeers, peers_size;
-	void *peers_by_id;	/* tsearch root */
-	struct lpm *prefixes;	/* all protected prefixes -> peer index, own ones KEYD_SELF */
-	struct lpm *incoming;	/* being received after RESET */
+	struct htab peers_by_id;
+	struct lpm *prefixes;	/* all protected prefixes -> peer index, own ones KEYD_SELF; kt's, and read by workers */
+	struct lpm *incoming;	/* being received: the changes, or with incoming_all (after RESET) the whole set */
+	bool incoming_all;
+	struct lpm *unsaved; /* prefixes that have changed since the kept file was written */
+	uint32_t kept_lines; /* of that file; 0: to be written as a whole */
 	bool prefixes_overflow; /* some are covered by a wider, dropping prefix */
 	bool prefixes_known;	/* the server has told the whole set in this life */
 	uint64_t policy_rev;
@@ -149,6 +161,9 @@ struct keyd {
 
 	/* sessions.c */
 	struct session **by_slot; /* MVPN_SPI_SLOTS */
+	struct htab sessions_by_id;
+	struct htab intros_by_nonce; /* introduce.c's */
+	struct peer *watched;	     /* peers that each second is about */
 	unsigned nsessions, nintros;
 
 	/* attach.c */

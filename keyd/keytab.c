@@ -45,10 +45,6 @@ struct peer_box {
 	struct session_box *sessions;
 	struct kt_peer p;
 };
-struct lpm_box {
-	struct retired retired;
-	struct lpm *lpm;
-};
 
 struct peer_chunk {
 	struct kt_peer *_Atomic peer[PEER_CHUNK];
@@ -60,7 +56,7 @@ struct reader { /* epoch that the worker has seen; 0: offline. A cache line each
 struct keytab {
 	struct kt_session *_Atomic rx[MVPN_SPI_SLOTS];
 	struct peer_chunk *_Atomic chunks[PEER_CHUNKS];
-	struct lpm_box *_Atomic lpm;
+	struct lpm *_Atomic lpm;
 	_Atomic uint64_t epoch;
 	struct reader reader[MVPN_WORKERS_MAX];
 	/* writer only */
@@ -99,12 +95,22 @@ static void peer_free(struct retired *r)
 	free(box_of(r, struct peer_box, retired));
 }
 
-static void lpm_box_free(struct retired *r)
-{
-	struct lpm_box *b = box_of(r, struct lpm_box, retired);
+/* the beginning of a struct lpm, and of what it leaves behind, is for our link */
+_Static_assert(sizeof(struct retired) <= LPM_LINK_B, "lpm.h");
 
-	lpm_free(b->lpm);
-	free(b);
+static void lpm_retired_free(struct retired *r)
+{
+	lpm_free((struct lpm *)r);
+}
+
+static void lpm_memory_free(struct retired *r)
+{
+	free(r);
+}
+
+static void lpm_outgrown(void *arg, void *mem)
+{
+	retire(arg, mem, lpm_memory_free);
 }
 
 unsigned kt_reclaim(struct keytab *kt)
@@ -163,7 +169,7 @@ int kt_new(struct keytab **ret)
 
 void kt_free(struct keytab *kt)
 {
-	struct lpm_box *lpm;
+	struct lpm *lpm;
 
 	if (!kt)
 		return;
@@ -177,7 +183,7 @@ void kt_free(struct keytab *kt)
 	}
 	lpm = atomic_load(&kt->lpm);
 	if (lpm)
-		retire(kt, &lpm->retired, lpm_box_free);
+		retire(kt, (struct retired *)lpm, lpm_retired_free);
 	for (unsigned i = 0; i < MVPN_WORKERS_MAX; i++)
 		kt_worker_offline(kt, i);
 	kt_reclaim(kt);
@@ -186,19 +192,14 @@ void kt_free(struct keytab *kt)
 	munmap(kt, sizeof(*kt));
 }
 
-int kt_set_prefixes(struct keytab *kt, struct lpm *lpm)
+void kt_set_prefixes(struct keytab *kt, struct lpm *lpm)
 {
-	struct lpm_box *b = calloc(1, sizeof(*b)), *old;
+	struct lpm *old;
 
-	if (!b) {
-		lpm_free(lpm);
-		return -ENOMEM;
-	}
-	b->lpm = lpm;
-	old = atomic_exchange_explicit(&kt->lpm, b, memory_order_acq_rel);
+	lpm_on_retire(lpm, lpm_outgrown, kt);
+	old = atomic_exchange_explicit(&kt->lpm, lpm, memory_order_acq_rel);
 	if (old)
-		retire(kt, &old->retired, lpm_box_free);
-	return 0;
+		retire(kt, (struct retired *)old, lpm_retired_free);
 }
 
 /* ---- peers ---- */
@@ -480,10 +481,10 @@ void kt_worker_offline(struct keytab *kt, unsigned worker)
 
 struct kt_peer *kt_lookup_dst(struct keytab *kt, const struct mvpn_addr *dst)
 {
-	struct lpm_box *b = atomic_load_explicit(&kt->lpm, memory_order_acquire);
+	struct lpm *lpm = atomic_load_explicit(&kt->lpm, memory_order_acquire);
 	uint32_t index;
 
-	if (!b || !lpm_lookup(b->lpm, dst, &index) || index == MVPN_PEER_NONE)
+	if (!lpm || !lpm_lookup(lpm, dst, &index) || index == MVPN_PEER_NONE)
 		return NULL;
 	return kt_lookup_peer(kt, index);
 }

@@ -106,8 +106,11 @@ struct kt_peer {
 int kt_new(struct keytab **ret);
 void kt_free(struct keytab *kt);
 
-/* takes ownership of lpm (values are peer indices; MVPN_PEER_NONE: no owner) */
-int kt_set_prefixes(struct keytab *kt, struct lpm *lpm);
+/*
+ * Takes ownership of lpm; values are peer indices, others (MVPN_PEER_NONE: no owner) are nobody's. The main thread may go on changing
+ * it, under the workers' eyes, until another one takes its place: then it is freed by a later kt_reclaim().
+ */
+void kt_set_prefixes(struct keytab *kt, struct lpm *lpm);
 struct kt_peer *kt_peer_get(struct keytab *kt, uint32_t index); /* creates; NULL only without memory */
 void kt_peer_drop(struct keytab *kt, uint32_t index); /* and its sessions */
 

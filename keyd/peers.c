@@ -2,7 +2,6 @@
 #include "peers.h"
 
 #include <errno.h>
-#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,27 +11,26 @@
 #include "fsutil.h"
 #include "identity.h"
 #include "log.h"
+#include "prefixes.h"
 #include "sessions.h"
 
 #define KEPT_FILE "protected"
 #define KEPT_MAX (256U << 20)
-#define SAVE_AFTER_MS 500 /* a burst of changes is written once */
-/* when there are more prefixes than max_prefixes, the rest is covered (and dropped) by networks of these lengths */
-#define COVER_LEN_4 (96 + 16)
-#define COVER_LEN_6 32
-
-static int by_id(const void *a, const void *b)
-{
-	return memcmp(((const struct peer *)a)->id, ((const struct peer *)b)->id, MVPN_ID_LEN);
-}
+#define KEPT_SLACK 1000 /* lines of changes that a short file may have */
+#define GONE UINT32_MAX /* no owner */
 
 struct peer *peer_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN])
 {
-	struct peer key, **found;
+	struct hnode *n;
 
-	memcpy(key.id, id, MVPN_ID_LEN);
-	found = tfind(&key, &k->peers_by_id, by_id);
-	return found ? *found : NULL;
+	for (n = htab_first(&k->peers_by_id, htab_hash(&k->peers_by_id, id, MVPN_ID_LEN)); n;
+	     n = htab_next(n)) {
+		struct peer *p = container_of(n, struct peer, by_id);
+
+		if (!memcmp(p->id, id, MVPN_ID_LEN))
+			return p;
+	}
+	return NULL;
 }
 
 struct peer *peer_by_index(struct keyd *k, uint32_t index)
@@ -72,8 +70,9 @@ struct peer *peer_ensure(struct keyd *k, const uint8_t id[MVPN_ID_LEN])
 	memcpy(p->id, id, MVPN_ID_LEN);
 	p->index = k->npeers +
 		   1; /* peers are never forgotten in one life of keyd: indices are dense */
-	if (!kt_peer_get(k->kt, p->index) || !tsearch(p, &k->peers_by_id, by_id))
+	if (!kt_peer_get(k->kt, p->index))
 		goto fail;
+	htab_add(&k->peers_by_id, &p->by_id, htab_hash(&k->peers_by_id, id, MVPN_ID_LEN));
 	k->peers[p->index] = p;
 	k->npeers++;
 	return p;
@@ -112,177 +111,130 @@ struct peer *peer_find(struct keyd *k, const char *what)
 	return NULL;
 }
 
-/* ---- the protected set in the maps ---- */
+/* ---- what a peer owns ---- */
 
-/* No room for p: drop the whole network round it rather than let p pass in clear. */
-static void protect_cover(struct keyd *k, const struct mvpn_prefix *p)
+/* `p` has come into (n 1) or gone from (-1) that owner's hands */
+void peer_owns(struct keyd *k, const struct mvpn_prefix *p, uint32_t owner, int n)
 {
-	struct mvpn_prefix cover = *p;
-	unsigned len = mvpn_addr_is_v4(&p->addr) ? COVER_LEN_4 : COVER_LEN_6;
-	char text[MVPN_ADDRSTRLEN], wide[MVPN_ADDRSTRLEN];
-	unsigned i;
-	int r;
+	struct peer *peer = owner == KEYD_SELF ? NULL : peer_by_index(k, owner);
 
-	if (cover.len > len)
-		cover.len = len;
-	for (i = cover.len; i < 128; i++)
-		cover.addr.b[i / 8] &= ~(0x80 >> (i % 8));
-	r = shim_protect(k->shim, &cover, MVPN_PEER_NONE, 0);
-	if (r) {
-		memset(&cover, 0, sizeof(cover));
-		r = shim_protect(k->shim, &cover, MVPN_PEER_NONE, 0);
-	}
-	k->prefixes_overflow = true;
-	k->counters[KC_MAP_FULL]++;
-	if (r) {
-		log_err("%s is NOT protected, it passes in CLEAR: the BPF map `protected` takes "
-			"nothing more: %s",
-			mvpn_prefix_str(p, text), strerror(-r));
+	if (!peer)
 		return;
+	peer->prefixes += (unsigned)n;
+	if (n > 0) {
+		peer->any = p->addr;
+		peer->any_known = true;
+	} else if (mvpn_addr_eq(&peer->any, &p->addr)) {
+		peer->any_known = false;
 	}
-	log_ratelimited(LOG_L_ERR,
-			"more protected prefixes than max_prefixes=%llu: %s has no entry of its "
-			"own, so all of %s is "
-			"dropped; raise [limits] max_prefixes in keyd.conf or protect fewer, wider "
-			"prefixes",
-			(unsigned long long)k->conf.max_prefixes, mvpn_prefix_str(p, text),
-			mvpn_prefix_str(&cover, wide));
-}
-
-static void protect_one(struct keyd *k, const struct mvpn_prefix *p, uint32_t owner, uint32_t count)
-{
-	bool self = owner == KEYD_SELF;
-	int r = -ENOSPC;
-
-	if (count <= k->conf.max_prefixes)
-		r = shim_protect(k->shim, p, self ? MVPN_PEER_NONE : owner,
-				 self ? MVPN_PROT_LOCAL : 0);
-	if (r)
-		protect_cover(k, p);
-}
-
-struct sync_ctx {
-	struct keyd *k;
-	const struct lpm *other;
-	struct lpm *out;
-	uint32_t count;
-	bool all; /* covers may have overwritten entries: write every one */
-};
-
-static int sync_add(void *arg, const struct mvpn_prefix *p, uint32_t owner)
-{
-	struct sync_ctx *c = arg;
-	uint32_t had;
-
-	c->count++;
-	if (!c->other || !lpm_get(c->other, p, &had) || had != owner || c->all)
-		protect_one(c->k, p, owner, c->count);
-	return 0;
-}
-
-static int sync_del(void *arg, const struct mvpn_prefix *p, uint32_t owner)
-{
-	struct sync_ctx *c = arg;
-
-	if (!lpm_get(c->other, p, &owner))
-		shim_unprotect(c->k->shim, p);
-	return 0;
-}
-
-/* an entry that is in no set: the cover of an overflow that is over */
-static int cover_del(void *arg, const struct mvpn_prefix *p, const struct mvpn_protected *v)
-{
-	struct keyd *k = arg;
-	uint32_t owner;
-
-	if (!lpm_get(k->prefixes, p, &owner))
-		shim_unprotect(k->shim, p);
-	return 0;
-}
-
-static int publish_one(void *arg, const struct mvpn_prefix *p, uint32_t owner)
-{
-	struct sync_ctx *c = arg;
-
-	return owner == KEYD_SELF ? 0 : lpm_set(c->out, p, owner);
-}
-
-/* the key table gets its own copy, without our own prefixes: nothing for them is ever captured */
-static int publish(struct keyd *k)
-{
-	struct sync_ctx c = {.k = k};
-	int r = lpm_new(&c.out);
-
-	if (!r) {
-		r = lpm_each(k->prefixes, publish_one, &c);
-		if (r)
-			lpm_free(c.out);
-		else
-			r = kt_set_prefixes(k->kt, c.out); /* takes it, or frees it */
-	}
-	if (r)
-		log_err("cannot publish %u protected prefixes to the fast path: %s; the old set "
-			"stays in force",
-			lpm_count(k->prefixes), strerror(-r));
-	return r;
 }
 
 static int count_prefix(void *arg, const struct mvpn_prefix *p, uint32_t owner)
 {
-	struct keyd *k = arg;
-	struct peer *peer = owner == KEYD_SELF ? NULL : peer_by_index(k, owner);
-
-	if (peer) {
-		peer->any = p->addr;
-		peer->prefixes++;
-	}
+	peer_owns(arg, p, owner, 1);
 	return 0;
 }
 
-static void recount(struct keyd *k)
+void peers_recount(struct keyd *k)
 {
 	uint32_t i;
 
-	for (i = 1; i <= k->npeers; i++)
+	for (i = 1; i <= k->npeers; i++) {
 		k->peers[i]->prefixes = 0;
+		k->peers[i]->any_known = false;
+	}
 	lpm_each(k->prefixes, count_prefix, k);
 }
 
+struct any_of {
+	struct peer *p;
+};
+
+static int any_found(void *arg, const struct mvpn_prefix *prefix, uint32_t owner)
+{
+	struct any_of *a = arg;
+
+	if (owner != a->p->index)
+		return 0;
+	a->p->any = prefix->addr;
+	a->p->any_known = true;
+	return 1;
+}
+
+const struct mvpn_addr *peer_address(struct keyd *k, struct peer *p)
+{
+	struct any_of a = {p};
+
+	/* the one we knew has gone to another: rare, so they are simply gone through */
+	if (!p->any_known && p->prefixes)
+		lpm_each(k->prefixes, any_found, &a);
+	return &p->any;
+}
+
 /* ---- the kept set ---- */
+
+/* one line; `gone` as owner takes back an earlier one */
+static int kept_line(struct keyd *k, FILE *f, const struct mvpn_prefix *p, uint32_t owner)
+{
+	struct peer *peer = owner == KEYD_SELF ? NULL : peer_by_index(k, owner);
+	char text[MVPN_ADDRSTRLEN], id[2 * MVPN_ID_LEN + 1] = "none";
+
+	if (owner == GONE)
+		strcpy(id, PEERS_KEPT_GONE);
+	else if (owner == KEYD_SELF)
+		strcpy(id, "self");
+	else if (peer)
+		mvpn_hex(id, peer->id, MVPN_ID_LEN);
+	return fprintf(f, "%s %s %s\n", mvpn_prefix_str(p, text), id,
+		       peer ? peer_label(peer) : "-") < 0;
+}
 
 struct kept_ctx {
 	struct keyd *k;
 	FILE *f;
 };
 
-static int kept_line(void *arg, const struct mvpn_prefix *p, uint32_t owner)
+static int kept_all(void *arg, const struct mvpn_prefix *p, uint32_t owner)
 {
 	struct kept_ctx *c = arg;
-	struct peer *peer = owner == KEYD_SELF ? NULL : peer_by_index(c->k, owner);
-	char text[MVPN_ADDRSTRLEN], id[2 * MVPN_ID_LEN + 1] = "none";
 
-	if (owner == KEYD_SELF)
-		strcpy(id, "self");
-	else if (peer)
-		mvpn_hex(id, peer->id, MVPN_ID_LEN);
-	return fprintf(c->f, "%s %s %s\n", mvpn_prefix_str(p, text), id,
-		       peer ? peer_label(peer) : "-") < 0;
+	return kept_line(c->k, c->f, p, owner);
 }
 
+static int kept_changed(void *arg, const struct mvpn_prefix *p, uint32_t unused)
+{
+	struct kept_ctx *c = arg;
+	uint32_t owner;
+
+	return kept_line(c->k, c->f, p, lpm_get(c->k->prefixes, p, &owner) ? owner : GONE);
+}
+
+/* Changes are added to the file while that is shorter than writing all of it anew, so that the work is that of the changes. */
 void peers_save(struct keyd *k)
 {
 	char *path = path_join(k->state_dir, KEPT_FILE), *text = NULL;
+	unsigned changed = k->unsaved ? lpm_count(k->unsaved) : 0;
+	bool add = k->unsaved && k->kept_lines &&
+		   k->kept_lines + changed <= 2 * lpm_count(k->prefixes) + KEPT_SLACK;
 	size_t len = 0;
 	struct kept_ctx c = {k, open_memstream(&text, &len)};
 	int r = -ENOMEM;
 
 	loop_timer_disarm(k->save_protected);
 	if (c.f && path)
-		r = lpm_each(k->prefixes, kept_line, &c) ? -ENOMEM : 0;
+		r = lpm_each(add ? k->unsaved : k->prefixes, add ? kept_changed : kept_all, &c)
+			    ? -ENOMEM
+			    : 0;
 	if (c.f && fclose(c.f) && !r)
 		r = -ENOMEM;
 	if (!r)
-		r = file_replace(path, text, len, 0600);
+		r = add ? file_append(path, text, len) : file_replace(path, text, len, 0600);
+	/* after a failure the file is in doubt: all of it next time */
+	k->kept_lines = r ? 0 : add ? k->kept_lines + changed : lpm_count(k->prefixes);
+	lpm_free(k->unsaved);
+	k->unsaved = NULL;
+	if (r || lpm_new(&k->unsaved))
+		k->kept_lines = 0;
 	if (r)
 		log_err("cannot keep the protected prefixes in %s/" KEPT_FILE
 			": %s; after a reboot the guard would protect an "
@@ -311,6 +263,10 @@ int peers_kept_each(const char *state_dir,
 		return -ENOMEM;
 	r = file_read(path, KEPT_MAX, &text, &len);
 	free(path);
+	/* a line that a crash has cut is not there */
+	if (!r)
+		for (; len && text[len - 1] != '\n'; len--)
+			text[len - 1] = 0;
 	for (line = r ? NULL : strtok_r(text, "\n", &save); line && !r;
 	     line = strtok_r(NULL, "\n", &save)) {
 		char *prefix = strtok_r(line, " ", &field), *owner = strtok_r(NULL, " ", &field);
@@ -332,6 +288,10 @@ static int kept_load(void *arg, const struct mvpn_prefix *p, const char *owner, 
 	struct peer *peer;
 	uint32_t index = MVPN_PEER_NONE;
 
+	if (!strcmp(owner, PEERS_KEPT_GONE)) {
+		lpm_del(k->prefixes, p);
+		return 0;
+	}
 	if (!strcmp(owner, "self")) {
 		index = KEYD_SELF;
 	} else if (!mvpn_unhex(id, sizeof(id), owner)) {
@@ -368,11 +328,14 @@ static int pin_seen(void *arg, const uint8_t id[16], const uint8_t pk[32])
 
 int peers_init(struct keyd *k)
 {
-	struct sync_ctx c = {.k = k};
-	int r = lpm_new(&k->prefixes);
+	int r = htab_init(&k->peers_by_id);
 
 	if (!r)
-		r = loop_timer_new(k->loop, save_timer, k, &k->save_protected);
+		r = lpm_new(&k->prefixes);
+	if (r)
+		return r;
+	kt_set_prefixes(k->kt, k->prefixes);
+	r = loop_timer_new(k->loop, save_timer, k, &k->save_protected);
 	if (r)
 		return r;
 	r = peers_kept_each(k->state_dir, kept_load, k);
@@ -384,14 +347,14 @@ int peers_init(struct keyd *k)
 	r = shim_protected_each(k->shim, orphan, k);
 	if (r)
 		return r;
-	lpm_each(k->prefixes, sync_add, &c);
+	prefixes_write(k);
 	r = pin_load(k->state_dir, pin_seen, k);
 	if (r)
 		log_err("cannot read the pinned keys in %s (%s): a changed key of a peer would not "
 			"be noticed now",
 			k->state_dir, strerror(-r));
-	recount(k);
-	return publish(k);
+	peers_recount(k);
+	return 0;
 }
 
 void peers_free(struct keyd *k)
@@ -401,119 +364,10 @@ void peers_free(struct keyd *k)
 	if (k->save_protected && loop_timer_armed(k->save_protected))
 		peers_save(k);
 	loop_timer_free(k->save_protected);
-	for (i = 1; i <= k->npeers; i++) {
-		tdelete(k->peers[i], &k->peers_by_id, by_id);
+	for (i = 1; i <= k->npeers; i++)
 		free(k->peers[i]);
-	}
 	free(k->peers);
-	lpm_free(k->prefixes);
+	htab_free(&k->peers_by_id);
+	lpm_free(k->unsaved);
 	lpm_free(k->incoming);
-}
-
-/* ---- PREFIXES ---- */
-
-static int apply_prefix(struct keyd *k, const uint8_t *v)
-{
-	static const uint8_t nobody[MVPN_ID_LEN];
-	struct mvpn_prefix p = {.len = v[1]};
-	const uint8_t *owner = v + 18;
-	uint32_t index = MVPN_PEER_NONE;
-	struct peer *peer;
-
-	memcpy(p.addr.b, v + 2, 16);
-	if (v[0] > 1 || !mvpn_prefix_valid(&p))
-		return -EPROTO;
-	if (!v[0]) {
-		lpm_del(k->incoming, &p);
-		return 0;
-	}
-	if (k->id && !memcmp(owner, k->id->device_id, MVPN_ID_LEN)) {
-		index = KEYD_SELF;
-	} else if (memcmp(owner, nobody, MVPN_ID_LEN)) {
-		peer = peer_ensure(k, owner);
-		index = peer ? peer->index : MVPN_PEER_NONE;
-	}
-	return lpm_set(k->incoming, &p, index);
-}
-
-static int apply_peer(struct keyd *k, const uint8_t *v, size_t len)
-{
-	struct peer *p;
-
-	if (len < MVPN_ID_LEN + 1 || len > MVPN_ID_LEN + 1 + MVPN_NAME_MAX_B)
-		return -EPROTO;
-	if (k->id && !memcmp(v, k->id->device_id, MVPN_ID_LEN))
-		return 0;
-	p = peer_ensure(k, v);
-	if (!p)
-		return 0;
-	if (v[MVPN_ID_LEN] == MVPN_DEV_ACTIVE && p->state != MVPN_DEV_ACTIVE)
-		peer_undeny(k,
-			    p); /* approved, or no longer suspended: a refusal of before is void */
-	p->state = v[MVPN_ID_LEN];
-	memset(p->name, 0, sizeof(p->name));
-	memcpy(p->name, v + MVPN_ID_LEN + 1, len - MVPN_ID_LEN - 1);
-	/* REVOKE has cut them already; should it ever be missing, this says the same */
-	if (p->state == MVPN_DEV_REVOKED || p->state == MVPN_DEV_SUSPENDED) {
-		sessions_drop_peer(k, p,
-				   p->state == MVPN_DEV_REVOKED ? MVPN_R_REVOKED : MVPN_R_SUSPENDED,
-				   true);
-		introduce_abort(k, p);
-	}
-	return 0;
-}
-
-static void commit(struct keyd *k)
-{
-	struct sync_ctx c = {.k = k, .other = k->prefixes, .all = k->prefixes_overflow};
-	struct lpm *old = k->prefixes;
-
-	/* first protect what is new, then let go what is not protected any more */
-	k->prefixes_overflow = false;
-	lpm_each(k->incoming, sync_add, &c);
-	c.other = k->incoming;
-	lpm_each(old, sync_del, &c);
-	k->prefixes = k->incoming;
-	k->incoming = NULL;
-	lpm_free(old);
-	if (c.all && !k->prefixes_overflow)
-		shim_protected_each(k->shim, cover_del, k);
-	recount(k);
-	publish(k);
-	sessions_prefixes_changed(k);
-	if (!loop_timer_armed(k->save_protected))
-		loop_timer_arm(k->save_protected, SAVE_AFTER_MS);
-	k->prefixes_known = true;
-	control_state_changed(k);
-}
-
-int peers_message(struct keyd *k, const struct chan_msg *m)
-{
-	struct chan_tlv t;
-	size_t pos = 0;
-	uint64_t rev;
-	int r = 0;
-
-	if (m->flags & MVPN_PFX_RESET) {
-		lpm_free(k->incoming);
-		k->incoming = NULL;
-		r = lpm_new(&k->incoming);
-	} else if (!k->incoming) {
-		/* a change is made to a copy and taken over as a whole: a prefix that narrows is never without protection */
-		r = lpm_clone(k->prefixes, &k->incoming);
-	}
-	while (!r && chan_tlv_next(m, &pos, &t)) {
-		if (t.type == MVPN_TLV_PREFIX)
-			r = apply_prefix(k, t.value);
-		else if (t.type == MVPN_TLV_PEER)
-			r = apply_peer(k, t.value, t.len);
-	}
-	if (r || !(m->flags & MVPN_PFX_COMMIT))
-		return r;
-	if (chan_get_u64(m, MVPN_TLV_REV, &rev) && rev != k->policy_rev) {
-		k->policy_rev = rev;
-		sessions_policy_changed(k);
-	}
-	commit(k);
-	return 0;
 }

@@ -14,10 +14,15 @@ struct peer *peer_by_index(struct keyd *k, uint32_t index); /* NULL if none */
 struct peer *peer_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN]);
 /* by name, id in hex, or an address inside one of its prefixes */
 struct peer *peer_find(struct keyd *k, const char *what);
+/* an address of its own, REQ's destination when no packet names one; unspecified when it owns none */
+const struct mvpn_addr *peer_address(struct keyd *k, struct peer *p);
 const char *peer_label(const struct peer *p); /* its name, or "?" */
-/* a PREFIXES message; -EPROTO if malformed */
-int peers_message(struct keyd *k, const struct chan_msg *m);
-/* the set as it was last kept, for `--guard`: calls fn for each; -ENOENT when nothing was kept */
+/* a prefix has come into (n 1) or gone from (-1) that owner's hands; all of them counted anew */
+void peer_owns(struct keyd *k, const struct mvpn_prefix *p, uint32_t owner, int n);
+void peers_recount(struct keyd *k);
+/* the set as it was last kept, for `--guard`: calls fn for each line; -ENOENT when nothing was kept. A later line of the same
+ * prefix replaces an earlier one; the owner PEERS_KEPT_GONE takes it back. */
+#define PEERS_KEPT_GONE "gone"
 int peers_kept_each(const char *state_dir,
 		    int (*fn)(void *arg, const struct mvpn_prefix *p, const char *owner,
 			      const char *name),

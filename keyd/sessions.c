@@ -27,7 +27,9 @@ static void session_timer(void *arg);
 int sessions_init(struct keyd *k)
 {
 	k->by_slot = calloc(MVPN_SPI_SLOTS, sizeof(*k->by_slot));
-	return k->by_slot ? 0 : -ENOMEM;
+	if (!k->by_slot)
+		return -ENOMEM;
+	return htab_init(&k->sessions_by_id) ?: htab_init(&k->intros_by_nonce);
 }
 
 void sessions_free(struct keyd *k)
@@ -37,6 +39,8 @@ void sessions_free(struct keyd *k)
 	for (i = 1; i <= k->npeers; i++)
 		introduce_abort(k, k->peers[i]);
 	sessions_drop_all(k, MVPN_R_SHUTDOWN);
+	htab_free(&k->sessions_by_id);
+	htab_free(&k->intros_by_nonce);
 	free(k->by_slot);
 }
 
@@ -49,13 +53,15 @@ static struct session *by_spi(struct keyd *k, uint32_t rx_spi)
 
 struct session *session_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN])
 {
-	struct session *s;
-	uint32_t i;
+	struct hnode *n;
 
-	for (i = 1; i <= k->npeers; i++)
-		for (s = k->peers[i]->sessions; s; s = s->next)
-			if (!memcmp(s->id, id, MVPN_ID_LEN))
-				return s;
+	for (n = htab_first(&k->sessions_by_id, htab_hash(&k->sessions_by_id, id, MVPN_ID_LEN)); n;
+	     n = htab_next(n)) {
+		struct session *s = container_of(n, struct session, by_id);
+
+		if (!memcmp(s->id, id, MVPN_ID_LEN))
+			return s;
+	}
 	return NULL;
 }
 
@@ -289,6 +295,7 @@ int session_install(struct keyd *k, struct peer *p, const struct session_spec *s
 	s->next = p->sessions;
 	p->sessions = s;
 	k->by_slot[spi_slot(s->rx_spi)] = s;
+	htab_add(&k->sessions_by_id, &s->by_id, htab_hash(&k->sessions_by_id, s->id, MVPN_ID_LEN));
 	k->nsessions++;
 
 	/* receivers before senders, and the end point before either can be used */
@@ -336,6 +343,7 @@ void session_drop(struct session *s, enum mvpn_reason why, bool tell)
 		shim_key_clear(k->shim, p->index);
 	shim_spi_clear(k->shim, s->rx_spi);
 	k->by_slot[spi_slot(s->rx_spi)] = NULL;
+	htab_del(&k->sessions_by_id, &s->by_id);
 	kt_session_remove(k->kt, s->kt);
 	loop_timer_free(s->timer);
 	k->nsessions--;
@@ -444,13 +452,8 @@ static void woken(struct keyd *k)
 void sessions_tick(struct keyd *k)
 {
 	uint64_t now = mono_ms();
-	uint32_t i;
 
-	for (i = 1; i <= k->npeers; i++) {
-		if (k->peers[i]->denied_until_ms && now >= k->peers[i]->denied_until_ms)
-			peer_undeny(k, k->peers[i]);
-		session_want_again(k, k->peers[i]);
-	}
+	watch_tick(k, now);
 	if (has_slept())
 		woken(k);
 	if (!k->nsessions || now < offline_end_ms(k))
@@ -461,50 +464,4 @@ void sessions_tick(struct keyd *k)
 		k->max_offline_s, k->nsessions);
 	k->counters[KC_SESSIONS_DROPPED_OFFLINE] += k->nsessions;
 	sessions_drop_all(k, MVPN_R_EXPIRED);
-}
-
-/* ---- prefixes that came after the session ---- */
-
-static bool covered(const struct mvpn_prefix *list, unsigned n, const struct mvpn_prefix *p)
-{
-	unsigned i;
-
-	for (i = 0; i < n; i++)
-		if (list[i].len <= p->len && mvpn_prefix_contains(&list[i], &p->addr))
-			return true;
-	return false;
-}
-
-static void outgrown(struct keyd *k, struct peer *p, const struct mvpn_prefix *prefix, bool own)
-{
-	const struct session *s = session_transmitting(p);
-	const struct mvpn_prefix *have;
-	unsigned n;
-
-	if (!s || !s->initiator)
-		return;
-	have = own ? s->kt->local : s->kt->remote;
-	n = own ? s->kt->nlocal : s->kt->nremote;
-	/* a list that is full was cut by the server, and would be again */
-	if (n < MVPN_SELECTORS_MAX && !covered(have, n, prefix))
-		session_rekey(k, p); /* once: the second call finds it under way */
-}
-
-static int prefix_check(void *arg, const struct mvpn_prefix *prefix, uint32_t owner)
-{
-	struct keyd *k = arg;
-	struct peer *p = owner == KEYD_SELF ? NULL : peer_by_index(k, owner);
-	uint32_t i;
-
-	if (p)
-		outgrown(k, p, prefix, false);
-	for (i = 1; owner == KEYD_SELF && i <= k->npeers; i++)
-		outgrown(k, k->peers[i], prefix, true);
-	return 0;
-}
-
-void sessions_prefixes_changed(struct keyd *k)
-{
-	if (k->nsessions)
-		lpm_each(k->prefixes, prefix_check, k);
 }

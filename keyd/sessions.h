@@ -15,6 +15,7 @@ enum session_state {
 };
 
 struct session {
+	struct hnode by_id;
 	struct session *next; /* of the same peer, newest first */
 	struct keyd *k;
 	struct peer *peer;
@@ -53,8 +54,14 @@ struct session *session_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN]);
 void sessions_dp_event(struct keyd *k, const struct dp_event *e);
 void sessions_refresh_endpoints(struct keyd *k); /* routes or neighbours may have changed */
 void sessions_tick(struct keyd *k);		 /* each second */
+
+/* ---- watch.c ---- */
+/* it has something to wait for: denied_until_ms, backoff_until_ms or wanted_ms was set */
+void peer_watch(struct keyd *k, struct peer *p);
+void watch_tick(struct keyd *k, uint64_t now_ms); /* each second */
 /* a prefix that a session's selectors do not have yet is taken in by a rekey, which the initiator begins */
-void sessions_prefixes_changed(struct keyd *k);
+void sessions_prefix_new(struct keyd *k, const struct mvpn_prefix *prefix, uint32_t owner);
+void sessions_prefixes_changed(struct keyd *k); /* any of them */
 
 /* ---- introduce.c ---- */
 /* a packet (or the operator) wants to reach the peer; dst NULL: any of its addresses */

@@ -62,6 +62,20 @@ static int sync_dir(const char *dir)
 	return r;
 }
 
+int file_append(const char *path, const void *data, size_t len)
+{
+	int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return -errno;
+	r = write_all(fd, data, len);
+	if (!r && fdatasync(fd) < 0)
+		r = -errno;
+	if (close(fd) < 0 && !r)
+		r = -errno;
+	return r;
+}
+
 int file_replace(const char *path, const void *data, size_t len, mode_t mode)
 {
 	char *dir = path_dir(path), *tmp = NULL;

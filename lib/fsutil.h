@@ -8,6 +8,8 @@
 
 /* write to a temporary beside it, fsync, rename, fsync the directory */
 int file_replace(const char *path, const void *data, size_t len, mode_t mode);
+/* at the end of a file that exists, and on the disk; an error may have left a part of it there */
+int file_append(const char *path, const void *data, size_t len);
 /* whole file, malloc'ed and NUL-terminated; -EFBIG over max */
 int file_read(const char *path, size_t max, char **ret, size_t *ret_len);
 /* as file_read, but -EPERM unless a regular file owned by us or root with no group or other permission */

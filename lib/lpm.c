@@ -3,27 +3,52 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
 #define SIZE_MIN 16
+#define SIZE_MAX_SLOTS (1U << 30)
 #define EMPTY 0xff /* no prefix is that long */
+#define WORDS 3	   /* of a bitmap of lengths */
+#define V4_LEN 96
+#define AT_ONCE 4 /* lengths whose slots are fetched together: the misses of one look-up overlap */
 
+/*
+ * A slot's key is written once in the life of its table: `len` last, for readers. What is deleted keeps its slot, marked, so that
+ * no chain is ever cut or moved under a reader; making the table anew clears such slots away.
+ */
 struct slot {
 	uint64_t hi, lo; /* the address, most significant half first, in host order */
-	uint32_t value;
-	uint8_t len; /* EMPTY: free */
+	_Atomic uint32_t value;
+	_Atomic uint8_t len; /* EMPTY: free */
+	_Atomic bool gone;
+};
+
+struct table {
+	char link[LPM_LINK_B];
+	uint32_t size, used; /* size: a power of two, at least 4/3 of the slots in use */
+	struct slot slots[];
 };
 
 struct lpm {
-	struct slot *slots;
-	uint32_t size, count; /* size: a power of two, at least 4/3 of count */
-	uint64_t seed; /* prefixes are chosen by others: they must not choose the chains too */
-	uint32_t per_len[129];
-	uint8_t lens[129]; /* lengths present, longest first */
-	uint8_t nlens;
+	char link[LPM_LINK_B];
+	struct table *_Atomic table;
+	/* lengths that are there, bit 128 - len: so the longest comes first. IPv4 looks at `v4`, IPv6 at `v6`. */
+	_Atomic uint64_t v4[WORDS], v6[WORDS];
+	/* writer only */
+	uint64_t
+		seed; /* prefixes are chosen by others: they must not choose the chains too; readers read it */
+	uint32_t count;
+	uint32_t per_v4[129], per_v6[129];
+	void (*retire)(void *arg, void *mem);
+	void *retire_arg;
 };
+
+_Static_assert(offsetof(struct lpm, link) == 0 && offsetof(struct table, link) == 0,
+	       "lpm.h says so");
 
 static uint64_t load_be64(const uint8_t *p)
 {
@@ -39,12 +64,6 @@ static void store_be64(uint8_t *p, uint64_t v)
 	memcpy(p, &v, sizeof(v));
 }
 
-static struct slot key_of(const struct mvpn_prefix *p)
-{
-	return (struct slot){
-		.hi = load_be64(p->addr.b), .lo = load_be64(p->addr.b + 8), .len = p->len};
-}
-
 static uint64_t mix(uint64_t x)
 {
 	/* finalizer of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) */
@@ -53,212 +72,277 @@ static uint64_t mix(uint64_t x)
 	return x ^ (x >> 31);
 }
 
-static uint32_t home(const struct lpm *t, uint64_t hi, uint64_t lo, uint8_t len)
+static uint32_t home(const struct lpm *l, const struct table *t, uint64_t hi, uint64_t lo,
+		     unsigned len)
 {
-	return (uint32_t)mix(mix(hi ^ t->seed) ^ lo ^ ((uint64_t)len << 56)) & (t->size - 1);
+	return (uint32_t)mix(mix(hi ^ l->seed) ^ lo ^ ((uint64_t)len << 56)) & (t->size - 1);
 }
 
-/* the slot that holds the key, or the free one where it belongs */
-static struct slot *find(const struct lpm *t, uint64_t hi, uint64_t lo, uint8_t len)
+/* the slot that holds the key, or the free one where it belongs; the search begins at i */
+static struct slot *find_from(struct table *t, uint32_t i, uint64_t hi, uint64_t lo, unsigned len)
 {
-	uint32_t i = home(t, hi, lo, len);
-
 	for (;; i = (i + 1) & (t->size - 1)) {
 		struct slot *s = &t->slots[i];
+		unsigned has = atomic_load_explicit(&s->len, memory_order_acquire);
 
-		if (s->len == EMPTY || (s->lo == lo && s->hi == hi && s->len == len))
+		if (has == EMPTY || (s->lo == lo && s->hi == hi && has == len))
 			return s;
 	}
 }
 
-static struct slot *slots_new(uint32_t size)
+static struct slot *find(const struct lpm *l, struct table *t, const struct mvpn_prefix *p)
 {
-	struct slot *s = reallocarray(NULL, size, sizeof(*s));
+	uint64_t hi = load_be64(p->addr.b), lo = load_be64(p->addr.b + 8);
 
-	if (s)
-		memset(s, 0xff, size * sizeof(*s)); /* all EMPTY */
-	return s;
+	return find_from(t, home(l, t, hi, lo, p->len), hi, lo, p->len);
+}
+
+static bool live(const struct slot *s)
+{
+	return atomic_load_explicit(&s->len, memory_order_acquire) != EMPTY &&
+	       !atomic_load_explicit(&s->gone, memory_order_acquire);
+}
+
+/* the writer's view of the table */
+static struct table *table_of(const struct lpm *l)
+{
+	return atomic_load_explicit(&l->table, memory_order_acquire);
+}
+
+static struct table *table_new(uint32_t size)
+{
+	struct table *t = malloc(sizeof(*t) + size * sizeof(t->slots[0]));
+
+	if (!t)
+		return NULL;
+	t->size = size;
+	t->used = 0;
+	memset(t->slots, 0xff, size * sizeof(t->slots[0])); /* all EMPTY */
+	return t;
 }
 
 int lpm_new(struct lpm **ret)
 {
-	struct lpm *t = calloc(1, sizeof(*t));
+	struct lpm *l = calloc(1, sizeof(*l));
+	struct table *t = table_new(SIZE_MIN);
 
-	if (!t)
-		return -ENOMEM;
-	t->size = SIZE_MIN;
-	t->slots = slots_new(t->size);
-	if (!t->slots) {
+	if (!l || !t) {
+		free(l);
 		free(t);
 		return -ENOMEM;
 	}
-	if (getrandom(&t->seed, sizeof(t->seed), GRND_NONBLOCK) != sizeof(t->seed))
-		t->seed = (uint64_t)(uintptr_t)t->slots; /* early boot: better than none */
-	*ret = t;
+	atomic_store(&l->table, t);
+	if (getrandom(&l->seed, sizeof(l->seed), GRND_NONBLOCK) != sizeof(l->seed))
+		l->seed = (uint64_t)(uintptr_t)t; /* early boot: better than none */
+	*ret = l;
 	return 0;
 }
 
-void lpm_free(struct lpm *t)
+void lpm_free(struct lpm *l)
 {
-	if (!t)
+	if (!l)
 		return;
-	free(t->slots);
-	free(t);
+	free(table_of(l));
+	free(l);
 }
 
-int lpm_clone(const struct lpm *t, struct lpm **ret)
+void lpm_on_retire(struct lpm *l, void (*fn)(void *arg, void *mem), void *arg)
 {
-	struct lpm *c = malloc(sizeof(*c));
+	l->retire = fn;
+	l->retire_arg = arg;
+}
 
-	if (!c)
+/* ---- lengths ---- */
+static void count_in(_Atomic uint64_t words[WORDS], uint32_t per[129], unsigned len, int n)
+{
+	unsigned bit = 128 - len;
+
+	per[len] += (uint32_t)n;
+	if (per[len])
+		atomic_fetch_or(&words[bit / 64], 1ULL << bit % 64);
+	else
+		atomic_fetch_and(&words[bit / 64], ~(1ULL << bit % 64));
+}
+
+/* IPv4's own lengths are not IPv6's; a prefix that IPv4 as a whole is a part of is both's */
+static void count_length(struct lpm *l, const struct mvpn_prefix *p, int n)
+{
+	static const struct mvpn_addr any4 = {.b = {[10] = 0xff, [11] = 0xff}};
+	bool in4 = p->len >= V4_LEN && mvpn_addr_is_v4(&p->addr);
+
+	if (in4 || (p->len < V4_LEN && mvpn_prefix_contains(p, &any4)))
+		count_in(l->v4, l->per_v4, p->len, n);
+	if (!in4)
+		count_in(l->v6, l->per_v6, p->len, n);
+}
+
+/* ---- change ---- */
+static void put(struct table *t, struct slot *s, uint64_t hi, uint64_t lo, unsigned len,
+		uint32_t value)
+{
+	s->hi = hi;
+	s->lo = lo;
+	atomic_store_explicit(&s->value, value, memory_order_relaxed);
+	atomic_store_explicit(&s->gone, false, memory_order_relaxed);
+	atomic_store_explicit(&s->len, (uint8_t)len, memory_order_release);
+	t->used++;
+}
+
+/* a table of as many slots as what is live needs, published in place of the old one */
+static int renew(struct lpm *l)
+{
+	struct table *old = table_of(l), *t;
+	uint32_t size = SIZE_MIN;
+
+	while (l->count + 1 > size / 8 * 3)
+		size *= 2;
+	if (size > SIZE_MAX_SLOTS)
 		return -ENOMEM;
-	*c = *t;
-	c->slots = reallocarray(NULL, t->size, sizeof(*t->slots));
-	if (!c->slots) {
-		free(c);
+	t = table_new(size);
+	if (!t)
 		return -ENOMEM;
+	for (uint32_t i = 0; i < old->size; i++) {
+		const struct slot *s = &old->slots[i];
+
+		if (live(s))
+			put(t, find_from(t, home(l, t, s->hi, s->lo, s->len), s->hi, s->lo, s->len),
+			    s->hi, s->lo, s->len, s->value);
 	}
-	memcpy(c->slots, t->slots, t->size * sizeof(*t->slots));
-	*ret = c;
+	atomic_store_explicit(&l->table, t, memory_order_release);
+	if (l->retire)
+		l->retire(l->retire_arg, old);
+	else
+		free(old);
 	return 0;
 }
 
-static void list_lengths(struct lpm *t)
+int lpm_set(struct lpm *l, const struct mvpn_prefix *p, uint32_t value)
 {
-	t->nlens = 0;
-	for (int len = 128; len >= 0; len--)
-		if (t->per_len[len])
-			t->lens[t->nlens++] = (uint8_t)len;
-}
-
-static int grow(struct lpm *t)
-{
-	struct slot *old = t->slots;
-	uint32_t old_size = t->size;
-
-	if (old_size >= 1u << 30)
-		return -ENOMEM;
-	t->slots = slots_new(old_size * 2);
-	if (!t->slots) {
-		t->slots = old;
-		return -ENOMEM;
-	}
-	t->size = old_size * 2;
-	for (uint32_t i = 0; i < old_size; i++)
-		if (old[i].len != EMPTY)
-			*find(t, old[i].hi, old[i].lo, old[i].len) = old[i];
-	free(old);
-	return 0;
-}
-
-int lpm_set(struct lpm *t, const struct mvpn_prefix *p, uint32_t value)
-{
-	struct slot k, *s;
+	struct table *t = table_of(l);
+	struct slot *s;
 
 	if (!mvpn_prefix_valid(p))
 		return -EINVAL;
-	k = key_of(p);
-	s = find(t, k.hi, k.lo, k.len);
-	if (s->len != EMPTY) {
-		s->value = value;
-		return 0;
-	}
-	if (t->count + 1 > t->size / 4 * 3) {
-		int r = grow(t);
+	s = find(l, t, p);
+	if (s->len == EMPTY && t->used + 1 > t->size / 4 * 3) {
+		int r = renew(l);
 
 		if (r < 0)
 			return r;
-		s = find(t, k.hi, k.lo, k.len);
+		t = table_of(l);
+		s = find(l, t, p);
 	}
-	*s = k;
-	s->value = value;
-	t->count++;
-	if (!t->per_len[k.len]++)
-		list_lengths(t);
+	if (live(s)) {
+		atomic_store_explicit(&s->value, value, memory_order_relaxed);
+		return 0;
+	}
+	l->count++;
+	count_length(l, p, 1);
+	if (s->len == EMPTY) {
+		put(t, s, load_be64(p->addr.b), load_be64(p->addr.b + 8), p->len, value);
+		return 0;
+	}
+	atomic_store_explicit(&s->value, value, memory_order_relaxed);
+	atomic_store_explicit(&s->gone, false, memory_order_release);
 	return 0;
 }
 
-int lpm_del(struct lpm *t, const struct mvpn_prefix *p)
+int lpm_del(struct lpm *l, const struct mvpn_prefix *p)
 {
-	struct slot k, *s;
-	uint32_t hole, i, mask = t->size - 1;
+	struct slot *s;
 
 	if (!mvpn_prefix_valid(p))
 		return -ENOENT;
-	k = key_of(p);
-	s = find(t, k.hi, k.lo, k.len);
-	if (s->len == EMPTY)
+	s = find(l, table_of(l), p);
+	if (!live(s))
 		return -ENOENT;
-	/* Backward shift, no tombstone: each later member of the chain that may moves into the hole. */
-	hole = (uint32_t)(s - t->slots);
-	for (i = (hole + 1) & mask; t->slots[i].len != EMPTY; i = (i + 1) & mask) {
-		uint32_t h = home(t, t->slots[i].hi, t->slots[i].lo, t->slots[i].len);
-
-		if (((i - h) & mask) >= ((i - hole) & mask)) {
-			t->slots[hole] = t->slots[i];
-			hole = i;
-		}
-	}
-	t->slots[hole].len = EMPTY;
-	t->count--;
-	if (!--t->per_len[k.len])
-		list_lengths(t);
+	atomic_store_explicit(&s->gone, true, memory_order_release);
+	l->count--;
+	count_length(l, p, -1);
 	return 0;
 }
 
-bool lpm_get(const struct lpm *t, const struct mvpn_prefix *p, uint32_t *ret)
+/* ---- look up ---- */
+bool lpm_get(const struct lpm *l, const struct mvpn_prefix *p, uint32_t *ret)
 {
-	struct slot k;
 	const struct slot *s;
 
 	if (!mvpn_prefix_valid(p))
 		return false;
-	k = key_of(p);
-	s = find(t, k.hi, k.lo, k.len);
-	if (s->len == EMPTY)
+	s = find(l, table_of(l), p);
+	if (!live(s))
 		return false;
-	*ret = s->value;
+	*ret = atomic_load_explicit(&s->value, memory_order_relaxed);
 	return true;
 }
 
-bool lpm_lookup(const struct lpm *t, const struct mvpn_addr *a, uint32_t *ret)
+struct probe {
+	uint64_t hi, lo;
+	uint32_t at;
+	unsigned len;
+};
+
+/* the next lengths of the bitmap, at most AT_ONCE, their slots on the way from memory */
+static unsigned probes_of(const struct lpm *l, struct table *t, uint64_t hi, uint64_t lo,
+			  unsigned word, uint64_t *bits, struct probe ret[AT_ONCE])
+{
+	unsigned n = 0;
+
+	for (; *bits && n < AT_ONCE; *bits &= *bits - 1, n++) {
+		unsigned len = 128 - 64 * word - (unsigned)__builtin_ctzll(*bits);
+		struct probe *p = &ret[n];
+
+		p->len = len;
+		p->hi = len >= 64 ? hi : len ? hi & (~0ULL << (64 - len)) : 0;
+		p->lo = len > 64 ? lo & (~0ULL << (128 - len)) : 0;
+		p->at = home(l, t, p->hi, p->lo, len);
+		__builtin_prefetch(&t->slots[p->at]);
+	}
+	return n;
+}
+
+bool lpm_lookup(const struct lpm *l, const struct mvpn_addr *a, uint32_t *ret)
 {
 	uint64_t hi = load_be64(a->b), lo = load_be64(a->b + 8);
+	const _Atomic uint64_t *lengths = !hi && lo >> 32 == 0xffff ? l->v4 : l->v6;
+	struct table *t = table_of(l);
+	struct probe p[AT_ONCE];
 
-	for (unsigned i = 0; i < t->nlens; i++) {
-		uint8_t len = t->lens[i];
-		const struct slot *s;
+	for (unsigned word = 0; word < WORDS; word++) {
+		uint64_t bits = atomic_load_explicit(&lengths[word], memory_order_relaxed);
 
-		/* lengths fall, so masking in place is enough */
-		if (len <= 64) {
-			hi = len ? hi & (~0ULL << (64 - len)) : 0;
-			lo = 0;
-		} else if (len < 128) {
-			lo &= ~0ULL << (128 - len);
-		}
-		s = find(t, hi, lo, len);
-		if (s->len != EMPTY) {
-			*ret = s->value;
-			return true;
+		while (bits) {
+			unsigned n = probes_of(l, t, hi, lo, word, &bits, p);
+
+			for (unsigned i = 0; i < n; i++) {
+				struct slot *s = find_from(t, p[i].at, p[i].hi, p[i].lo, p[i].len);
+
+				if (!live(s))
+					continue;
+				*ret = atomic_load_explicit(&s->value, memory_order_relaxed);
+				return true;
+			}
 		}
 	}
 	return false;
 }
 
-uint32_t lpm_count(const struct lpm *t)
+uint32_t lpm_count(const struct lpm *l)
 {
-	return t->count;
+	return l->count;
 }
 
-int lpm_each(const struct lpm *t, int (*fn)(void *arg, const struct mvpn_prefix *p, uint32_t value),
+int lpm_each(const struct lpm *l, int (*fn)(void *arg, const struct mvpn_prefix *p, uint32_t value),
 	     void *arg)
 {
+	const struct table *t = table_of(l);
+
 	for (uint32_t i = 0; i < t->size; i++) {
 		const struct slot *s = &t->slots[i];
 		struct mvpn_prefix p = {.len = s->len};
 		int r;
 
-		if (s->len == EMPTY)
+		if (!live(s))
 			continue;
 		store_be64(p.addr.b, s->hi);
 		store_be64(p.addr.b + 8, s->lo);

@@ -118,7 +118,7 @@ static void path_make(struct path *p, unsigned peers, unsigned prefixes)
 	}
 	if (!prefixes)
 		p->size.prefixes = peers;
-	scale_must(!kt_set_prefixes(p->kt, lpm), "memory");
+	kt_set_prefixes(p->kt, lpm);
 	p->w = worker_make(p->kt);
 	p->order = calloc(PACKETS, sizeof(*p->order));
 	scale_must(p->order, "memory");

@@ -92,7 +92,7 @@ static void session_make(struct end *e)
 	assert_int_equal(lpm_new(&lpm), 0);
 	assert_int_equal(lpm_set(lpm, &r[0], 1), 0);
 	assert_int_equal(lpm_set(lpm, &r[1], 1), 0);
-	assert_int_equal(kt_set_prefixes(e->kt, lpm), 0);
+	kt_set_prefixes(e->kt, lpm);
 	assert_int_equal(kt_session_new(e->kt, &e->s, id, 1, e->rx_spi, &k, l, 2, r, 2), 0);
 	set_endpoint(e, false, 0);
 	kt_session_arm_rx(e->kt, e->s);

@@ -84,7 +84,7 @@ static inline void arm(struct side *me, uint32_t peer, uint32_t rx, uint32_t tx,
 	assert_int_equal(lpm_new(&lpm), 0);
 	assert_int_equal(lpm_set(lpm, &r[0], peer), 0);
 	assert_int_equal(lpm_set(lpm, &r[1], peer), 0);
-	assert_int_equal(kt_set_prefixes(me->kt, lpm), 0);
+	kt_set_prefixes(me->kt, lpm);
 	assert_int_equal(kt_session_new(me->kt, &me->s, id, peer, rx, &keys, l, 2, r, 2), 0);
 	assert_int_equal(kt_peer_set_endpoint(me->kt, peer, &ep), 0);
 	kt_session_arm_rx(me->kt, me->s);

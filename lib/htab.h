@@ -3,8 +3,8 @@
  * Intrusive chained hash table, SipHash with a random key: names and keys come from the outside. The owner keeps the
  * nodes inside its own structs and compares keys itself.
  */
-#ifndef SERVER_HTAB_H
-#define SERVER_HTAB_H
+#ifndef MVPN_HTAB_H
+#define MVPN_HTAB_H
 
 #include <stddef.h>
 #include <stdint.h>
