@@ -141,12 +141,13 @@ bench-report:
 # the peers' packages; nothing else installs them
 bench-deps:
 	@tests/deps --peers $(or $(PEERS),all)
-# where the time goes, for one wire: make profile WIRE=udp
+# where each microsecond of a packet goes: make profile WIRE=udp|xdp LOAD=tcp|udp64|udp512|udp1400
 WIRE ?= udp
+LOAD ?= tcp
 profile:
 	@tests/deps
 	@$(MAKE) -s all helpers
-	@MVPN_BUILD=$(BUILD) tests/bench/profile $(WIRE) $(SECS)
+	@MVPN_BUILD=$(BUILD) tests/bench/profile $(WIRE) $(LOAD) $(SECS)
 
 # what a packet costs as peers, prefixes and sessions grow
 bench-scale:

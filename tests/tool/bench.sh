@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck shell=bash
-# make bench: the table holds the medians, ratios and spread of the run asked for; there is a picture; a system that fails, is
+# make bench and make profile: the table holds the medians, ratios and spread of the run asked for; there is a picture; a system that fails, is
 # missing or is interrupted costs nobody else's measurements, and -c measures just what is not there yet.
 # shellcheck source=tests/tool/lib.bash
 source "$(dirname "$0")/lib.bash"
@@ -59,6 +59,58 @@ echo "not a line" >>"$D/raw"
 grep -q 'line [0-9]*: 1 fields' "$D/err" || fail "of a bad line: $(cat "$D/err")"
 ! tests/bench/report.py "$D/nothing" >/dev/null 2>"$D/err" || fail "makes a table of nothing"
 grep -q 'make bench' "$D/err" || fail "of nothing: $(cat "$D/err")"
+
+# ---- the profile ----
+
+sample() { # COMM PID FRAME…: innermost first, "function" of the kernel or "function@library"
+	local f
+	printf '%s %d/%d \n' "$1" "$2" "$2"
+	for f in "${@:3}"; do
+		if [[ $f == *@* ]]; then printf '\t    1f %s (%s)\n' "${f%@*}" "${f#*@}"; else printf '\tffffffff82 %s+0x1 ([kernel.kallsyms])\n' "$f"; fi
+	done
+	echo
+}
+{
+	sample "mvpn-w0" 1 _copy_to_iter tun_do_read tun_chr_read_iter vfs_read do_syscall_64 syscall@libc.so.6
+	sample "mvpn-w0" 1 aes_gcm_enc_256@libIPSec_MB.so.1
+	sample "mvpn-w0" 1 frame_start@keyd
+	sample "mvpn-w0" 1 veth_xmit dev_hard_start_xmit udp_sendmsg __sys_sendmsg do_syscall_64
+	sample "mvpn-w0" 1 ip_output udp_sendmsg __sys_sendmsg do_syscall_64 __sendmsg@libc.so.6
+	sample "mvpn-w0" 2 try_to_wake_up sock_def_readable tcp_v4_rcv tun_get_user tun_chr_write_iter do_syscall_64
+	sample "mvpn-w0" 2 tcp_v4_rcv tun_get_user tun_chr_write_iter do_syscall_64
+	sample "mvpn-w0" 2 aes_gcm_dec_256@libIPSec_MB.so.1
+	sample "iperf3" 3 udp_sendmsg __sys_sendmsg do_syscall_64
+	sample "iperf3" 3 tun_net_xmit skb_do_redirect udp_sendmsg do_syscall_64
+	sample "iperf3" 4 main@iperf3
+	sample "swapper" 0 default_idle cpu_startup_entry
+	sample "swapper" 0 udp_rcv net_rx_action cpu_startup_entry
+	sample "some (one) else" 99 do_syscall_64
+} >"$D/samples"
+echo "frame_start frame" >"$D/functions"
+# two processors and 7000 packets in 7000 us: 2000 ns a packet, of which each of 14 samples is a part
+tests/bench/stages.py "$D/samples" "$D/functions" wire=udp load=tcp offloads=on cpus=2 wall_us=7000 keyd_a=1 keyd_b=2 sender=3 \
+	receiver=4 sealed=7000 opened=7000 back=70 tap_reads=700 tap_writes=350 >"$D/profile"
+while read -r times stage; do
+	grep -qF "| $stage | $(awk "BEGIN { printf \"%.1f | %.0f\", $times * 100 / 14, $times * 2000 / 14 }") |" "$D/profile" ||
+		fail "stage '$stage' has not $times samples: $(cat "$D/profile")"
+done <<-END
+	1 sender: program, its stack
+	1 tc egress, BPF, queue of the tap
+	1 tap read (copy)
+	1 segment, headers, nonce
+	1 seal (cipher)
+	1 wire send (system call, stack, copy)
+	2 wire (virtual Ethernet, bridge, receiver's softirq)
+	1 open (cipher)
+	1 tap write (copy, receiving stack)
+	1 receiver: program, its copy
+	1 scheduler, wake-ups, poll
+	1 other programs, kernel
+	1 idle
+	13 all but idle
+END
+grep -q '1000 thousand packets a second opened; 1.00 sealed and 0.01 sent back a packet; 20.0 packets a tap write, 10.0 a tap read' "$D/profile" ||
+	fail "profile: $(head -n 1 "$D/profile")"
 
 # ---- rounds, of systems that measure nothing real ----
 
