@@ -9,7 +9,7 @@ source "$HERE/tunnel.sh"
 
 ALWAYS_UP=1
 # Of the plugins only these: the control socket's place is the run's own, the kernel's IPsec is not to be had.
-CHARON_PLUGINS="random nonce openssl hmac kdf sha2 aes kernel-libipsec kernel-netlink socket-default vici"
+CHARON_PLUGINS="random nonce aesni openssl hmac kdf sha2 aes kernel-libipsec kernel-netlink socket-default vici"
 
 swan() { # HOST VERB OPTION…
 	STRONGSWAN_CONF=$TMP/$1/strongswan.conf on "$1" swanctl "${@:2}" --uri "unix://$TMP/$1/vici"
