@@ -2,8 +2,8 @@
 # shellcheck shell=bash
 #
 # What the benchmark's peers have in common; sourced by them. Each joins hosts a and b by a tunnel device of its own, with
-# addresses that only the tunnel reaches. All have the same MTU: what fits through a wire of 1500 with the largest of their
-# overheads, so that none of them fragments and all of them carry packets of the same size.
+# addresses that only the tunnel reaches. All but OpenVPN (openvpn.sh says why) have the same MTU: what fits through a wire of
+# 1500 with the largest of their overheads, so that none of them fragments and all carry packets of the same size.
 
 # shellcheck source=tests/netns/lib.sh
 
