@@ -13,16 +13,14 @@
 #define PIN_DIR "/sys/fs/bpf/mvpn/v2"
 #define MAX_PREFIXES_SPARE 4096 /* entries kept for the networks that cover an overflow */
 
-static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
 /* in the order of enum mvpn_suite */
 static const char *const ciphers[] = {"auto", "chacha20-poly1305", "aes-256-gcm", NULL};
-static const enum log_level log_level_of[] = {LOG_L_ERR, LOG_L_WARN, LOG_L_INFO, LOG_L_DEBUG};
 
 #define AT(member) offsetof(struct settings, member)
 static const struct config_key keys[] = {
 	{"keyd", "socket", CONFIG_STRING, AT(socket), 0, 0, NULL},
 	{"keyd", "pin_dir", CONFIG_STRING, AT(pin_dir), 0, 0, NULL},
-	{"keyd", "log_level", CONFIG_ENUM, AT(log_level), 0, 0, log_levels},
+	{"keyd", "log_level", CONFIG_ENUM, AT(log_level), 0, 0, log_settings},
 	{"data", "tap", CONFIG_STRING, AT(tap), 0, 0, NULL},
 	{"data", "udp_port", CONFIG_UINT, AT(udp_port), 1, 65535, NULL},
 	{"data", "spin_us", CONFIG_UINT, AT(spin_us), 0, 10000, NULL},
@@ -43,7 +41,7 @@ void conf_defaults(struct settings *s)
 	s->udp_port = MVPN_DATA_PORT;
 	s->spin_us = MVPN_SPIN_US;
 	s->max_prefixes = MVPN_PREFIXES_MAX - MAX_PREFIXES_SPARE;
-	s->log_level = 2;
+	s->log_level = LOG_SETTING_DEFAULT;
 }
 
 int conf_load(struct settings *s, const char *path, bool must, char **ret_error)
@@ -82,7 +80,7 @@ int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
 	}
 	if (!r && fresh.log_level != k->conf.log_level) {
 		k->conf.log_level = fresh.log_level;
-		log_init("keyd", log_level_of[fresh.log_level]);
+		log_init("keyd", log_setting_level((unsigned)fresh.log_level));
 		json_array_append_new(changed, json_string("log_level"));
 	}
 	if (!r && fresh.max_prefixes != k->conf.max_prefixes) {

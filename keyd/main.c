@@ -368,8 +368,7 @@ static int prepare(struct keyd *k, const struct options *o)
 		k->conf.pin_dir = strdup(o->pin);
 	}
 	k->state_dir = o->state;
-	log_init("keyd", (const enum log_level[]){LOG_L_ERR, LOG_L_WARN, LOG_L_INFO,
-						  LOG_L_DEBUG}[k->conf.log_level]);
+	log_init("keyd", log_setting_level((unsigned)k->conf.log_level));
 	return 0;
 }
 

@@ -16,6 +16,9 @@
 #define RATE_WINDOW_MS 10000
 #define RATE_BURST 5
 
+const char *const log_settings[] = {"error", "warning", "info", "debug", NULL};
+static const enum log_level levels[] = {LOG_L_ERR, LOG_L_WARN, LOG_L_INFO, LOG_L_DEBUG};
+
 static const char *log_name = "";
 static enum log_level log_max = LOG_L_INFO;
 static int log_to_journal;
@@ -38,19 +41,18 @@ void log_init(const char *name, enum log_level max)
 	log_to_journal = stderr_is_journal();
 }
 
+enum log_level log_setting_level(unsigned setting)
+{
+	return setting < sizeof(levels) / sizeof(levels[0]) ? levels[setting] : LOG_L_DEBUG;
+}
+
 static const char *level_name(enum log_level level)
 {
-	switch (level) {
-	case LOG_L_ERR:
-		return "error";
-	case LOG_L_WARN:
-		return "warning";
-	case LOG_L_INFO:
-		return "info";
-	case LOG_L_DEBUG:
-		break;
-	}
-	return "debug";
+	unsigned i = 0;
+
+	while (log_settings[i + 1] && levels[i] != level)
+		i++;
+	return log_settings[i];
 }
 
 void log_at(enum log_level level, const char *fmt, ...)

@@ -9,6 +9,11 @@
 
 enum log_level { LOG_L_ERR = 3, LOG_L_WARN = 4, LOG_L_INFO = 6, LOG_L_DEBUG = 7 };
 
+/* the levels by name, from the fewest lines to the most, NULL at the end: a setting of a configuration file is an index */
+extern const char *const log_settings[];
+#define LOG_SETTING_DEFAULT 2 /* info */
+enum log_level log_setting_level(unsigned setting);
+
 void log_init(const char *name, enum log_level max); /* name prefixes each line on a terminal */
 void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* as log_at, but at most `burst` lines each 10 s for one call site; says how many were kept back */

@@ -12,9 +12,6 @@
 #include "mvpn/ctl.h"
 #include "mvpn/limits.h"
 
-static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
-static const int log_values[] = {LOG_L_ERR, LOG_L_WARN, LOG_L_INFO, LOG_L_DEBUG};
-
 #define AT(field) offsetof(struct server_settings, field)
 static const struct config_key keys[] = {
 	{"server", "listen", CONFIG_STRING, AT(listen), 0, 0, NULL},
@@ -22,7 +19,7 @@ static const struct config_key keys[] = {
 	{"server", "store", CONFIG_STRING, AT(store), 0, 0, NULL},
 	{"server", "socket", CONFIG_STRING, AT(socket), 0, 0, NULL},
 	{"server", "user", CONFIG_STRING, AT(user), 0, 0, NULL},
-	{"server", "log", CONFIG_ENUM, AT(log), 0, 0, log_levels},
+	{"server", "log", CONFIG_ENUM, AT(log), 0, 0, log_settings},
 	{"server", "max_channels", CONFIG_UINT, AT(max_channels), 1, 1000000, NULL},
 	{"server", "max_devices", CONFIG_UINT, AT(max_devices), 1, MVPN_PEERS_MAX, NULL},
 	{"server", "max_tokens", CONFIG_UINT, AT(max_tokens), 1, 10000000, NULL},
@@ -43,7 +40,7 @@ int server_settings_init(struct server_settings *c)
 	c->listen = strdup("[::]:7468");
 	c->socket = strdup(MVPN_SERVER_SOCKET);
 	c->state = strdup(SERVER_STATE_DIR);
-	c->log = 2;
+	c->log = LOG_SETTING_DEFAULT;
 	c->max_channels = 20000;
 	c->max_devices = MVPN_PEERS_MAX - 1;
 	c->max_tokens = 100000;
@@ -156,9 +153,4 @@ void server_settings_free(struct server_settings *c)
 char *server_settings_store_path(const struct server_settings *c)
 {
 	return c->store ? strdup(c->store + 7) : path_join(c->state, "server.db");
-}
-
-int server_settings_log_level(const struct server_settings *c)
-{
-	return log_values[c->log];
 }

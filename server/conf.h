@@ -47,7 +47,6 @@ int server_settings_check(struct server_settings *c, char **ret_error);
 /* as mvpn_endpoint_parse, but port 0 is one too: any free port */
 int server_listen_parse(struct mvpn_endpoint *ret, const char *text);
 void server_settings_free(struct server_settings *c);
-int server_settings_log_level(const struct server_settings *c); /* enum log_level */
 /* path of the SQLite store, malloc'ed */
 char *server_settings_store_path(const struct server_settings *c);
 

@@ -349,7 +349,7 @@ int main(int argc, char **argv)
 	status = MVPN_EXIT_FAILED;
 	if (load_settings(argc, argv, &o) < 0)
 		goto out;
-	log_init("mvpn-server", (enum log_level)server_settings_log_level(&o.conf));
+	log_init("mvpn-server", log_setting_level((unsigned)o.conf.log));
 	if (o.check) {
 		printf("the configuration is valid\n");
 		status = MVPN_EXIT_OK;
