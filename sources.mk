@@ -36,11 +36,12 @@ OBJS_unit_spin = $(call objs,keyd/dp,spin)
 OBJS_unit_hold = $(call objs,keyd/dp,hold)
 OBJS_unit_keytab = $(call objs,keyd,keytab)
 OBJS_unit_segment = $(call objs,keyd/dp,segment fragment)
-UNIT += server server_bad server_trust server_ether policy store
+UNIT += server server_bad server_flood server_trust server_ether policy store
 OBJS_unit_policy = $(call objs,server,policy policy_parse policy_ether policy_text)
 OBJS_unit_store = $(call objs,server,store_sqlite store_device store_token store_session store_policy audit)
 OBJS_unit_server = $(call objs,server,$(filter-out main privileges,$(SERVER))) $(call objs,tests/sim,sim_server sim_device)
 OBJS_unit_server_bad = $(OBJS_unit_server)
+OBJS_unit_server_flood = $(OBJS_unit_server)
 OBJS_unit_server_trust = $(OBJS_unit_server)
 OBJS_unit_server_ether = $(OBJS_unit_server)
 # tests/bpf/NAME.c, cmocka programs that need root: linked with keyd/shim

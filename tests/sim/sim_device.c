@@ -27,6 +27,15 @@ int sim_connect(struct sim_server *s)
 	return fd;
 }
 
+void sim_expect_fd_eof(int fd)
+{
+	uint8_t buf[256];
+
+	while (read(fd, buf, sizeof(buf)) > 0)
+		;
+	close(fd);
+}
+
 void sim_device_init(struct sim_device *d, struct sim_server *s)
 {
 	memset(d, 0, sizeof(*d));
