@@ -56,8 +56,8 @@ OBJS_bpf_wire_xdp = $(call objs,keyd/dp,frame wire_xdp) $(call objs,tests/bpf,wi
 BPFTEST += dp_pair
 OBJS_bpf_dp_pair = $(call objs,keyd,keytab $(SHIM)) $(call objs,keyd/dp,$(DP)) $(call objs,tests/bpf,dp_net)
 # tests/bench/scale*.c
-SCALE := scale scale_path scale_bpf
-OBJS_scale = $(call objs,keyd,keytab $(SHIM)) $(call objs,keyd/dp,$(DP)) $(call objs,tests/bench,$(SCALE))
+SCALE := scale scale_path scale_bpf scale_keyd
+OBJS_scale = $(call objs,keyd,$(filter-out main,$(KEYD))) $(call objs,keyd/dp,$(DP)) $(call objs,tests/bench,$(SCALE))
 # tests/fuzz/NAME.c, one parser each (LLVMFuzzerTestOneInput)
 FUZZ :=
 FUZZ += addr config

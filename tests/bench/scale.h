@@ -47,5 +47,8 @@ void scale_path_round(void);
 void scale_bpf_make(void);
 void scale_bpf_round(void);
 void scale_bpf_free(void);
+void scale_keyd_make(void);
+void scale_keyd_run(unsigned rounds);
+void scale_keyd_free(void);
 
 #endif

@@ -184,10 +184,11 @@ static void look_up(struct path *p, enum scale_access access)
 		packet_parse(&parsed, plain[n], p->lengths[n]);
 		a[n] = parsed.dst;
 	}
-	since = mono_ns();
+	since = scale_cpu_ns();
 	for (unsigned n = 0; n < PACKETS; n++)
 		sum += kt_lookup_dst(p->kt, &a[n])->index;
-	scale_value("lookup_dst", p->size, access, (double)(mono_ns() - since) / PACKETS, "ns");
+	scale_value("lookup_dst", p->size, access, (double)(scale_cpu_ns() - since) / PACKETS,
+		    "ns");
 	scale_must(sum, "look-up");
 	free(a);
 }
@@ -199,7 +200,8 @@ static void out(struct path *p, enum scale_access access)
 
 	wire.at = sealed[0];
 	wire.n = 0;
-	p->w->now = since = mono_ns();
+	p->w->now = mono_ns();
+	since = scale_cpu_ns();
 	for (unsigned n = 0; n < PACKETS; n++) {
 		bool v6 = plain[n][0] >> 4 == 6;
 
@@ -208,7 +210,7 @@ static void out(struct path *p, enum scale_access access)
 		h.csum_offset = 6;
 		seal_super(p->w, &h, p->lengths[n]);
 	}
-	scale_value("out", p->size, access, (double)(mono_ns() - since) / PACKETS, "ns");
+	scale_value("out", p->size, access, (double)(scale_cpu_ns() - since) / PACKETS, "ns");
 	scale_must(wire.n == PACKETS, "a packet was not sealed");
 }
 
@@ -216,14 +218,15 @@ static void in(struct path *p, enum scale_access access)
 {
 	uint64_t before = delivered, since;
 
-	p->w->now = since = mono_ns();
+	p->w->now = mono_ns();
+	since = scale_cpu_ns();
 	for (unsigned n = 0; n < PACKETS; n++) {
 		open_datagram(p->w, sealed[n], p->lengths[n] + MVPN_OVERHEAD, &p->from[n]);
 		if (n % BATCH == BATCH - 1)
 			open_finish(p->w);
 	}
 	open_finish(p->w);
-	scale_value("in", p->size, access, (double)(mono_ns() - since) / PACKETS, "ns");
+	scale_value("in", p->size, access, (double)(scale_cpu_ns() - since) / PACKETS, "ns");
 	scale_must(delivered > before, "a packet was not opened");
 }
 
