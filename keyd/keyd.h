@@ -152,6 +152,7 @@ struct keyd {
 	bool incoming_all;
 	struct lpm *unsaved; /* prefixes that have changed since the kept file was written */
 	uint32_t kept_lines; /* of that file; 0: to be written as a whole */
+	uint64_t prefixes_written; /* to the BPF map, in this life */
 	bool prefixes_overflow; /* some are covered by a wider, dropping prefix */
 	bool prefixes_known;	/* the server has told the whole set in this life */
 	uint64_t policy_rev;

@@ -56,11 +56,16 @@ static void protect_cover(struct keyd *k, const struct mvpn_prefix *p)
 			mvpn_prefix_str(&cover, wide));
 }
 
+/* a million take seconds, in which keyd must not pass for dead: a breath between so many, a tenth of a second or so */
+#define BREATH_PREFIXES 16384
+
 static void protect_one(struct keyd *k, const struct mvpn_prefix *p, uint32_t owner, uint32_t count)
 {
 	bool self = owner == KEYD_SELF;
 	int r = -ENOSPC;
 
+	if (++k->prefixes_written % BREATH_PREFIXES == 0)
+		shim_breathe(k->shim);
 	if (count <= k->conf.max_prefixes)
 		r = shim_protect(k->shim, p, self ? MVPN_PEER_NONE : owner,
 				 self ? MVPN_PROT_LOCAL : 0);

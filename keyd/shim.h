@@ -27,6 +27,7 @@ int shim_open(struct shim **ret, const char *pin_dir, char **ret_error);
 void shim_close(struct shim *s); /* pins stay */
 int shim_config(struct shim *s, const struct mvpn_config *c);
 int shim_get_config(struct shim *s, struct mvpn_config *ret);
+int shim_breathe(struct shim *s); /* alive_ns is now, if keyd runs: in work that takes long */
 
 int shim_protect(struct shim *s, const struct mvpn_prefix *p, uint32_t peer, uint32_t flags); /* -ENOSPC: map full */
 int shim_unprotect(struct shim *s, const struct mvpn_prefix *p); /* -ENOENT */

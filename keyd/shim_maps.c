@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loop.h"
 #include "shim_priv.h"
 #include "spi.h"
 
@@ -67,6 +68,17 @@ int shim_get_config(struct shim *s, struct mvpn_config *ret)
 	return bpf_map_lookup_elem(FD(s, config), &zero, ret) < 0 ? -errno : 0;
 }
 
+int shim_breathe(struct shim *s)
+{
+	struct mvpn_config c;
+	int r = shim_get_config(s, &c);
+
+	if (r < 0 || !c.tap_ifindex)
+		return r;
+	c.alive_ns = mono_ns();
+	return shim_config(s, &c);
+}
+
 int shim_key_set(struct shim *s, uint32_t peer, const struct mvpn_key *k)
 {
 	return set(FD(s, keys), &peer, k);
@@ -114,7 +126,8 @@ int shim_exempt_set(struct shim *s, const struct mvpn_endpoint *tcp, unsigned n)
 	/* what is left of the old set may fill the map: then room is made first, and those that stay, stay */
 	for (unsigned i = 0; i < n; i++) {
 		r = set(FD(s, exempt), &keep[i], &(__u32){1});
-		if (r == -ENOSPC && (r = shim_clear_but(FD(s, exempt), keep, n, sizeof(keep[0]))) == 0)
+		if (r == -ENOSPC &&
+		    (r = shim_clear_but(FD(s, exempt), keep, n, sizeof(keep[0]))) == 0)
 			r = set(FD(s, exempt), &keep[i], &(__u32){1});
 		if (r < 0)
 			return r;

@@ -133,6 +133,27 @@ static void test_small_maps(void **state)
 }
 
 /* each counter has a name of its own */
+/* only a keyd that runs breathes, and nothing else of the configuration changes */
+static void test_breath(void **state)
+{
+	struct shim *s = st_shim();
+	struct mvpn_config c = {.udp_port = 7469}, got;
+
+	assert_int_equal(shim_config(s, &c), 0);
+	assert_int_equal(shim_breathe(s), 0);
+	assert_int_equal(shim_get_config(s, &got), 0);
+	assert_memory_equal(&got, &c, sizeof(c));
+
+	c.tap_ifindex = 5;
+	c.alive_ns = 1;
+	assert_int_equal(shim_config(s, &c), 0);
+	assert_int_equal(shim_breathe(s), 0);
+	assert_int_equal(shim_get_config(s, &got), 0);
+	assert_true(got.alive_ns > c.alive_ns);
+	got.alive_ns = c.alive_ns;
+	assert_memory_equal(&got, &c, sizeof(c));
+}
+
 static void test_names(void **state)
 {
 	for (unsigned i = 0; i < MVPN_C_MAX; i++) {
@@ -167,7 +188,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_protected),  cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_small_maps), cmocka_unit_test(test_names),
-		cmocka_unit_test(test_bpftool),
+		cmocka_unit_test(test_bpftool),	   cmocka_unit_test(test_breath),
 	};
 
 	return cmocka_run_group_tests(tests, st_setup, st_teardown);
