@@ -29,6 +29,7 @@ HELPERS=${MVPN_HELPERS:-$BUILD}
 [[ $HELPERS == /* ]] || HELPERS=$ROOT/$HELPERS
 PINGPONG=$HELPERS/tests/bench/pingpong
 POKE=$ROOT/tests/netns/poke.py
+EMIT=$ROOT/tests/netns/emit.py
 HOOKS=$ROOT/tests/netns/hooks.py
 P=${MVPN_PREFIX:-mvpn$$}
 TMP=
@@ -333,9 +334,9 @@ assert_no_leak() {
 
 # ---- wire ----
 
-# capture_start NAME PORT: what passes that port of the switch
+# capture_start NAME PORT: what passes that port of the switch; room for a burst, each packet taking as much as the longest
 capture_start() {
-	spawn "capture-$1" sw tcpdump -Z root -i "$2" --immediate-mode -U -s 0 -w "$TMP/$1.pcap"
+	spawn "capture-$1" sw tcpdump -Z root -i "$2" --immediate-mode -U -s 70000 -B 32768 -w "$TMP/$1.pcap"
 	wait_for 10 "capture on $2" grep -q 'listening on' "$TMP/log/capture-$1.log"
 	echo "$2" >"$TMP/$1.port"
 }
@@ -419,6 +420,22 @@ copy() {
 }
 ping4() { on "$1" ping -4 -n -q -W 3 "${@:3}" "${ADDR4[$2]}" >/dev/null; } # FROM TO OPTION…
 ping6() { on "$1" ping -6 -n -q -W 3 "${@:3}" "${ADDR6[$2]}" >/dev/null; }
+
+# delivered FROM TO 4|6 KIND [ADDRESS ADDRESS]: what emit.py sends comes out of the other end's tunnel byte for byte
+delivered() {
+	local from=$1 to=$2 family=$3 kind=$4 src dst text=EMITTED-$RANDOM-$CANARY
+	local -n addr=ADDR$family
+	src=${5:-${addr[$from]}} dst=${6:-${addr[$to]}}
+	rm -f "$TMP/log/hear.log"
+	spawn hear "$to" "$EMIT" hear mvpn0 "$text"
+	wait_for 5 "ear on $to" grep -q listening "$TMP/log/hear.log"
+	on "$from" "$EMIT" send "$kind" "$src" "$dst" "$text" | sort >"$TMP/sent"
+	wait_for 5 "$(wc -l <"$TMP/sent") packets ($kind, IPv$family $from -> $to)" heard_all
+	stop hear
+	heard | diff "$TMP/sent" - >&2 || fail "$kind, IPv$family $from -> $to: not what was sent"
+}
+heard() { sed '/listening/d' "$TMP/log/hear.log" | sort; }
+heard_all() { (($(heard | wc -l) >= $(wc -l <"$TMP/sent"))); }
 
 serve() { # HOST [PORT]: the pingpong server
 	spawn "serve-$1" "$1" "$PINGPONG" serve "${2:-7000}"
