@@ -8,7 +8,7 @@ LIB_server := addr aead chan chan_handshake chan_msg config crypto fsutil htab i
 LIB_mvpnctl := addr fsutil ipc ipc_request ipc_socket log loop mac
 
 SHIM := shim shim_attach shim_clsact shim_frames shim_list shim_maps shim_pin shim_protect shim_xdp
-KEYD := main attach attach_wire channel conf conn control control_doctor control_show control_wait flows guard identity intro_msg introduce keytab offer peers prefixes resolve sessions watch $(SHIM)
+KEYD := main attach attach_wire channel conf conn control control_doctor control_show control_wait flows guard identity intro_msg introduce keytab offer options peers prefixes resolve sessions watch $(SHIM)
 DP := nexthop frame wire_xdp
 DP += dp tell worker owner relay spin tap seal open segment fragment coalesce hold icmp wire_udp
 SERVER := main server conf identity privileges listen channel dispatch enrol register introduce intro_table session push registry owners policy policy_parse audit store_sqlite store_device store_token store_session store_policy admin admin_token admin_device admin_policy
@@ -46,7 +46,7 @@ OBJS_unit_server_trust = $(OBJS_unit_server)
 OBJS_unit_server_ether = $(OBJS_unit_server)
 # tests/bpf/NAME.c, cmocka programs that need root: linked with keyd/shim
 BPFTEST :=
-SHIM_TESTS := attach egress exempt frames guard ifaces maps prefixes traffic wire
+SHIM_TESTS := attach egress exempt frames guard ifaces maps multicast prefixes traffic wire
 BPFTEST += $(SHIM_TESTS)
 $(foreach t,$(SHIM_TESTS),$(eval OBJS_bpf_$(t) = $$(call objs,keyd,$$(SHIM)) $$(O)/tests/bpf/shimtest.o))
 BPFTEST += many_peers

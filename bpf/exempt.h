@@ -14,6 +14,9 @@
 #define ND_TYPE_LAST 137  /* redirect */
 #define ND_LEN_MAX \
 	128 /* a unicast solicitation or advertisement with its options; not room for data */
+#define MLD_TYPE_FIRST 130 /* RFC 2710: query, report, done */
+#define MLD_TYPE_LAST 132
+#define MLD2_REPORT 143 /* RFC 3810 */
 #define DHCP_SERVER 67
 #define DHCP_CLIENT 68
 #define DHCP_COOKIE_OFF 236 /* RFC 2131 §3 */
@@ -47,6 +50,40 @@ static __always_inline bool is_nd(struct __sk_buff *skb, const struct pkt *p)
 	if (bpf_skb_load_bytes(skb, p->l4, icmp, 2))
 		return false;
 	return icmp[0] >= ND_TYPE_FIRST && icmp[0] <= ND_TYPE_LAST && !icmp[1];
+}
+
+/*
+ * Multicast listener discovery: a switch that snoops it would else keep neighbour discovery's own groups from this host
+ * (RFC 4861 §7.2.1). What a report may hold is bounded by nothing but the link, so it is exempt only from `multicast drop`.
+ */
+static __always_inline bool is_mld(struct __sk_buff *skb, const struct pkt *p)
+{
+	__u8 type;
+
+	if (p->type != bpf_htons(ETH_P_IPV6) || p->flow.proto != IPPROTO_ICMPV6 || p->fragment ||
+	    p->hop_limit != 1 || bpf_skb_load_bytes(skb, p->l4, &type, 1))
+		return false;
+	return (type >= MLD_TYPE_FIRST && type <= MLD_TYPE_LAST) || type == MLD2_REPORT;
+}
+
+/* To a group, by its address or, which tells broadcasts of a subnet too, by the frame's. */
+static __always_inline bool to_group(struct __sk_buff *skb, bool raw, const struct pkt *p)
+{
+	const __u8 *a = p->flow.dst;
+	__u8 mac;
+
+	if (p->type == bpf_htons(ETH_P_IP)
+		    ? (a[12] & 0xf0) == 224 || (a[12] & a[13] & a[14] & a[15]) == 255
+		    : a[0] == 0xff)
+		return true;
+	return !raw && !bpf_skb_load_bytes(skb, 0, &mac, 1) && (mac & 1);
+}
+
+static __always_inline bool multicast_drops(void)
+{
+	const struct mvpn_config *c = config_get();
+
+	return c && (c->flags & MVPN_CONFIG_MULTICAST_DROP);
 }
 
 static __always_inline bool port_pair(const struct pkt *p, __u16 client, __u16 server)

@@ -68,6 +68,7 @@ static __always_inline enum mvpn_counter judge(struct __sk_buff *skb, bool raw, 
 					       __u32 *ret_peer)
 {
 	struct mvpn_protected prot;
+	bool unwanted;
 	__u64 cookie;
 
 	switch (parse_ip(skb, raw, p)) {
@@ -78,17 +79,22 @@ static __always_inline enum mvpn_counter judge(struct __sk_buff *skb, bool raw, 
 	case PARSED:
 		break;
 	}
-	if (!protected_by(p->flow.dst, &prot) || (prot.flags & MVPN_PROT_LOCAL))
-		return MVPN_C_PASS_UNPROTECTED;
-	if (never_owned(p->flow.dst, p->type))
-		return MVPN_C_PASS_NEVER;
+	unwanted = multicast_drops() && to_group(skb, raw, p);
+	if (!unwanted) {
+		if (!protected_by(p->flow.dst, &prot) || (prot.flags & MVPN_PROT_LOCAL))
+			return MVPN_C_PASS_UNPROTECTED;
+		if (never_owned(p->flow.dst, p->type))
+			return MVPN_C_PASS_NEVER;
+	}
 	cookie = bpf_get_socket_cookie(skb);
 	if (cookie && bpf_map_lookup_elem(&own_sockets, &cookie))
 		return MVPN_C_PASS_OWN;
 	if (parse_l4(skb, p) != PARSED)
 		return MVPN_C_DROP_MALFORMED;
-	if (is_nd(skb, p) || is_dhcp(skb, p))
+	if (is_nd(skb, p) || is_dhcp(skb, p) || (unwanted && is_mld(skb, p)))
 		return MVPN_C_PASS_NEVER;
+	if (unwanted)
+		return MVPN_C_DROP_MULTICAST;
 	if (is_channel(p))
 		return MVPN_C_PASS_SERVER;
 
@@ -195,7 +201,8 @@ static __always_inline int leak_any(struct __sk_buff *skb, bool raw)
 
 	if (passes(verdict))
 		return NEXT;
-	if (skb->cb[0] != MVPN_LET_BY && verdict != MVPN_C_DROP_MALFORMED) {
+	if (skb->cb[0] != MVPN_LET_BY && verdict != MVPN_C_DROP_MALFORMED &&
+	    verdict != MVPN_C_DROP_MULTICAST) {
 		count(MVPN_C_LEAK, segments(skb));
 		return TC_ACT_SHOT;
 	}
@@ -212,6 +219,7 @@ static __always_inline bool to_data_port(const struct pkt *p)
 
 static __always_inline int ingress_any(struct __sk_buff *skb, bool raw)
 {
+	bool unwanted = false;
 	struct pkt p = {};
 	struct mvpn_protected prot;
 	enum parsed r = parse_ip(skb, raw, &p);
@@ -223,8 +231,11 @@ static __always_inline int ingress_any(struct __sk_buff *skb, bool raw)
 		return TC_ACT_SHOT;
 	}
 	if (r == PARSED) {
-		if (!protected_by(p.flow.src, &prot) || never_owned(p.flow.src, p.type) ||
-		    never_owned(p.flow.dst, p.type))
+		if (!protected_by(p.flow.src, &prot) || never_owned(p.flow.src, p.type))
+			return NEXT;
+		/* no member sends such a one: it is not attached, or not the sender */
+		unwanted = multicast_drops() && to_group(skb, raw, &p);
+		if (!unwanted && never_owned(p.flow.dst, p.type))
 			return NEXT;
 		r = parse_l4(skb, &p);
 	}
@@ -232,8 +243,12 @@ static __always_inline int ingress_any(struct __sk_buff *skb, bool raw)
 		count(MVPN_C_DROP_MALFORMED, segments(skb));
 		return TC_ACT_SHOT;
 	}
-	if (to_data_port(&p) || is_nd(skb, &p) || is_dhcp(skb, &p))
+	if (to_data_port(&p) || is_nd(skb, &p) || is_dhcp(skb, &p) || (unwanted && is_mld(skb, &p)))
 		return NEXT;
+	if (unwanted) {
+		count(MVPN_C_DROP_MULTICAST, segments(skb));
+		return TC_ACT_SHOT;
+	}
 	if (is_channel(&p)) {
 		count(MVPN_C_PASS_SERVER, segments(skb));
 		return NEXT;

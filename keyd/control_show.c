@@ -10,6 +10,7 @@
 #include "conf.h"
 #include "crypto.h"
 #include "mvpn/ctl.h"
+#include "options.h"
 #include "peers.h"
 #include "sessions.h"
 
@@ -211,6 +212,7 @@ json_t *show_status(struct keyd *k)
 	json_object_set_new(
 		body, "tap",
 		json_pack("{s:s, s:i}", "name", k->conf.tap, "ifindex", dp_tap_ifindex(k->dp)));
+	json_object_set_new(body, "options", options_show(k));
 	json_object_set_new(body, "udp_port", json_integer(k->conf.udp_port));
 	json_object_set_new(body, "workers", json_integer(dp_workers(k->dp)));
 	json_object_set_new(body, "suites", suites);
@@ -446,6 +448,28 @@ json_t *show_leaks(struct keyd *k)
 	return body;
 }
 
+/* 224.0.0.0/4, 255.255.255.255, ff00::/8: no device owns them, whatever is protected */
+static bool is_group(const struct mvpn_addr *a)
+{
+	if (mvpn_addr_is_v4(a))
+		return (a->b[12] & 0xf0) == 224 ||
+		       (a->b[12] & a->b[13] & a->b[14] & a->b[15]) == 255;
+	return a->b[0] == 0xff;
+}
+
+static const char *explain_group(struct keyd *k, const struct mvpn_addr *dst, json_t *why)
+{
+	bool drop = k->nifaces && k->options & MVPN_OPT_MULTICAST_DROP;
+	char text[MVPN_ADDRSTRLEN];
+
+	problem(why,
+		drop ? "%s is multicast or broadcast, and the policy says \"multicast drop\": only "
+		       "neighbour discovery, MLD and DHCP pass"
+		     : "%s is multicast or broadcast: no device owns it, it passes untouched",
+		mvpn_addr_str(dst, text));
+	return drop ? "dropped" : "clear";
+}
+
 json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst)
 {
 	json_t *why = json_array(), *session = json_null(), *peer = json_null();
@@ -455,7 +479,9 @@ json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst)
 	struct peer *p;
 	uint32_t owner;
 
-	if (!lpm_lookup(k->prefixes, dst, &owner)) {
+	if (is_group(dst)) {
+		verdict = explain_group(k, dst, why);
+	} else if (!lpm_lookup(k->prefixes, dst, &owner)) {
 		problem(why,
 			"%s is in no protected prefix of policy revision %llu: it passes untouched",
 			mvpn_addr_str(dst, text), (unsigned long long)k->policy_rev);

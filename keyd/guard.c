@@ -8,6 +8,7 @@
 #include "attach.h"
 #include "log.h"
 #include "mvpn/ctl.h"
+#include "options.h"
 #include "peers.h"
 #include "shim.h"
 
@@ -54,6 +55,7 @@ static int guard_iface(void *arg, const char *name, enum wire_want want, unsigne
 int guard_run(const char *state_dir, const char *pin_dir)
 {
 	struct mvpn_config down = {0};
+	uint32_t options;
 	struct guard g = {0};
 	char *error = NULL;
 	int r = shim_open(&g.shim, pin_dir, &error);
@@ -63,6 +65,8 @@ int guard_run(const char *state_dir, const char *pin_dir)
 		free(error);
 		return MVPN_EXIT_FAILED;
 	}
+	if (options_kept(state_dir, &options) == 0)
+		down.flags = options_config_flags(options);
 	shim_config(g.shim, &down);
 	r = peers_kept_each(state_dir, guard_prefix, &g);
 	if (r && r != -ENOENT)

@@ -156,6 +156,7 @@ struct keyd {
 	bool prefixes_overflow; /* some are covered by a wider, dropping prefix */
 	bool prefixes_known;	/* the server has told the whole set in this life */
 	uint64_t policy_rev;
+	uint32_t options; /* enum mvpn_options, of that policy */
 	struct mvpn_addr *addresses; /* accepted by the server */
 	unsigned naddresses, naddresses_refused;
 	struct loop_timer *save_protected;

@@ -58,6 +58,7 @@ struct keytab {
 	struct peer_chunk *_Atomic chunks[PEER_CHUNKS];
 	struct lpm *_Atomic lpm;
 	_Atomic uint64_t epoch;
+	_Atomic uint32_t options; /* enum mvpn_options */
 	struct reader reader[MVPN_WORKERS_MAX];
 	/* writer only */
 	struct retired *retired, **retired_end; /* oldest first */
@@ -200,6 +201,16 @@ void kt_set_prefixes(struct keytab *kt, struct lpm *lpm)
 	old = atomic_exchange_explicit(&kt->lpm, lpm, memory_order_acq_rel);
 	if (old)
 		retire(kt, (struct retired *)old, lpm_retired_free);
+}
+
+void kt_set_options(struct keytab *kt, uint32_t options)
+{
+	atomic_store_explicit(&kt->options, options, memory_order_relaxed);
+}
+
+uint32_t kt_options(const struct keytab *kt)
+{
+	return atomic_load_explicit(&kt->options, memory_order_relaxed);
 }
 
 /* ---- peers ---- */

@@ -111,6 +111,8 @@ void kt_free(struct keytab *kt);
  * it, under the workers' eyes, until another one takes its place: then it is freed by a later kt_reclaim().
  */
 void kt_set_prefixes(struct keytab *kt, struct lpm *lpm);
+/* enum mvpn_options, for every packet from now on */
+void kt_set_options(struct keytab *kt, uint32_t options);
 struct kt_peer *kt_peer_get(struct keytab *kt, uint32_t index); /* creates; NULL only without memory */
 void kt_peer_drop(struct keytab *kt, uint32_t index); /* and its sessions */
 
@@ -140,6 +142,7 @@ void kt_worker_quiescent(struct keytab *kt, unsigned worker); /* holds no pointe
 void kt_worker_offline(struct keytab *kt, unsigned worker);   /* before it sleeps or ends */
 
 struct kt_peer *kt_lookup_dst(struct keytab *kt, const struct mvpn_addr *dst); /* NULL: not protected or nobody's */
+uint32_t kt_options(const struct keytab *kt);
 struct kt_session *kt_lookup_spi(struct keytab *kt, uint32_t spi);
 struct kt_peer *kt_lookup_peer(struct keytab *kt, uint32_t index); /* the main thread too; never creates */
 

@@ -29,6 +29,7 @@
 #include "keyd.h"
 #include "log.h"
 #include "mvpn/ctl.h"
+#include "options.h"
 #include "peers.h"
 #include "sessions.h"
 
@@ -174,6 +175,7 @@ static void config_tell(struct keyd *k, bool running)
 		.alive_ns = running ? mono_ns() : 0,
 		.tap_ifindex = running ? dp_tap_ifindex(k->dp) : 0,
 		.udp_port = k->conf.udp_port,
+		.flags = options_config_flags(k->options),
 	};
 	int r = shim_config(k->shim, &c);
 
@@ -283,6 +285,8 @@ static int start(struct keyd *k)
 	r = sessions_init(k);
 	if (!r)
 		r = peers_init(k);
+	if (!r)
+		options_load(k);
 	if (!r)
 		r = channel_init(k);
 	if (!r)

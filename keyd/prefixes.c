@@ -8,6 +8,7 @@
 
 #include "control.h"
 #include "log.h"
+#include "options.h"
 #include "peers.h"
 #include "sessions.h"
 
@@ -304,6 +305,7 @@ int peers_message(struct keyd *k, const struct chan_msg *m)
 {
 	struct chan_tlv t;
 	size_t pos = 0;
+	uint32_t options = 0;
 	uint64_t rev;
 	int r = 0;
 
@@ -324,6 +326,8 @@ int peers_message(struct keyd *k, const struct chan_msg *m)
 	}
 	if (r || !(m->flags & MVPN_PFX_COMMIT))
 		return r;
+	chan_get_u32(m, MVPN_TLV_OPTIONS, &options); /* a server that knows none sends none */
+	options_set(k, options);
 	if (chan_get_u64(m, MVPN_TLV_REV, &rev) && rev != k->policy_rev) {
 		k->policy_rev = rev;
 		sessions_policy_changed(k);

@@ -48,6 +48,7 @@ static const struct {
 	[MVPN_TLV_TTL] = {4, 4},
 	[MVPN_TLV_ENDPOINT] = {18, 18},
 	[MVPN_TLV_NONCE] = {16, 16},
+	[MVPN_TLV_OPTIONS] = {4, 4},
 	[MVPN_TLV_MAC] = {6, 6},
 	[MVPN_TLV_MAC_REFUSED] = {8, 8},
 	[MVPN_TLV_ETHER] = {sizeof(struct mvpn_ether), sizeof(struct mvpn_ether)},

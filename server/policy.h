@@ -73,6 +73,9 @@ unsigned policy_ether_flags(const struct policy *p, const struct policy_ether *e
 /* "ethernet only a -> b type 0x88b5, 0x88b6", for people */
 void policy_ether_str(const struct policy_ether *e, char *ret, size_t size);
 
+/* what it sets for the whole network: enum mvpn_options */
+uint32_t policy_options(const struct policy *p);
+
 /* why this prefix must never be protected, or NULL */
 const char *policy_unprotectable(const struct mvpn_prefix *p);
 

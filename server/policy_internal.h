@@ -20,6 +20,8 @@ struct policy_name {
 	unsigned line;
 };
 
+enum { POLICY_SET_DSCP, POLICY_SET_MULTICAST, POLICY_SETTINGS };
+
 struct policy {
 	char *text; /* names point into it */
 	struct policy_group *groups;
@@ -34,6 +36,8 @@ struct policy {
 	unsigned ntypes;
 	struct policy_name *names; /* used, in order */
 	unsigned nnames;
+	unsigned setting_line[POLICY_SETTINGS]; /* 0: not set */
+	uint32_t options;
 };
 
 const struct policy_group *policy_group_find(const struct policy *p, const char *name);

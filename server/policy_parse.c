@@ -6,12 +6,15 @@
  *   allow [only] NAME -> NAME          NAME may be *
  *   protect PREFIX [via NAME]
  *   ethernet [only] NAME -> NAME type TYPE [, TYPE]…      policy_ether.c
+ *   dscp copy|clear
+ *   multicast pass|drop
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "mvpn/auth.h"
 #include "policy_text.h"
 
 static int read_group(struct reader *r)
@@ -147,6 +150,41 @@ static int read_protect(struct reader *r)
 	return pr.via ? note_name(r, pr.via) : 0;
 }
 
+/* what holds for the whole network, with the value that it has without a line first */
+static const struct {
+	const char *name, *values[2];
+	uint32_t option; /* of the second */
+} settings[POLICY_SETTINGS] = {
+	[POLICY_SET_DSCP] = {"dscp", {"copy", "clear"}, MVPN_OPT_DSCP_CLEAR},
+	[POLICY_SET_MULTICAST] = {"multicast", {"pass", "drop"}, MVPN_OPT_MULTICAST_DROP},
+};
+
+static int read_setting(struct reader *r, unsigned which, const struct word *key)
+{
+	const char *const *values = settings[which].values;
+	unsigned *line = &r->p->setting_line[which];
+	char what[40];
+	struct word w;
+	int e;
+
+	snprintf(what, sizeof(what), "\"%s\" or \"%s\"", values[0], values[1]);
+	e = read_word(r, what, false, &w);
+	if (e == 0 && !word_is(&w, values[0]) && !word_is(&w, values[1]))
+		e = fail_at(r, w.start, "%s is %s or %s, not \"%.*s\"", settings[which].name,
+			    values[0], values[1], (int)w.len, w.start);
+	if (e == 0)
+		e = expect_end(r);
+	if (e == 0 && *line)
+		e = fail_at(r, key->start, "%s is set on line %u already", settings[which].name,
+			    *line);
+	if (e < 0)
+		return e;
+	*line = r->line;
+	if (word_is(&w, values[1]))
+		r->p->options |= settings[which].option;
+	return 0;
+}
+
 static int read_line(struct reader *r)
 {
 	struct word key;
@@ -154,7 +192,7 @@ static int read_line(struct reader *r)
 
 	if (at_line_end(r))
 		return 0;
-	e = read_word(r, "\"group\", \"allow\", \"ethernet\" or \"protect\"", false, &key);
+	e = read_word(r, "a statement", false, &key);
 	if (e < 0)
 		return e;
 	if (word_is(&key, "group"))
@@ -165,9 +203,12 @@ static int read_line(struct reader *r)
 		return read_protect(r);
 	if (word_is(&key, "ethernet"))
 		return read_ethernet(r);
+	for (unsigned i = 0; i < POLICY_SETTINGS; i++)
+		if (word_is(&key, settings[i].name))
+			return read_setting(r, i, &key);
 	return fail_at(r, key.start,
-		       "unknown statement \"%.*s\": a line starts with group, allow, ethernet or "
-		       "protect",
+		       "unknown statement \"%.*s\": a line starts with group, allow, ethernet, "
+		       "protect, dscp or multicast",
 		       (int)(key.len < 40 ? key.len : 40), key.start);
 }
 

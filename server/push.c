@@ -93,6 +93,7 @@ static struct chan_buf *frame(struct writer *w, uint8_t flags)
 	memset(a, 0, sizeof(*a));
 	chan_begin(a, MVPN_MSG_PREFIXES, flags, 0);
 	chan_put_u64(a, MVPN_TLV_REV, w->p->s->policy_rev);
+	chan_put_u32(a, MVPN_TLV_OPTIONS, policy_options(w->p->s->policy));
 	return a;
 }
 

@@ -29,7 +29,7 @@ enum mvpn_msg {
 	/* S→C. Answer to REGISTER: TLV_DEVICE, TLV_NAME, TLV_NET, TLV_STATE, TLV_ADDR… (accepted),
 	 * TLV_ADDR_REFUSED…, TLV_MAC… (accepted), TLV_MAC_REFUSED…, TLV_MAX_OFFLINE, TLV_REKEY, TLV_PSK (first log-in after enrolment: none; derived). */
 	MVPN_MSG_WELCOME = 0x08,
-	/* S→C. A part of the protected set: TLV_PREFIX…, TLV_PEER…, TLV_REV; flags MVPN_PFX_*. After REGISTER the
+	/* S→C. A part of the protected set: TLV_PREFIX…, TLV_PEER…, TLV_REV, TLV_OPTIONS; flags MVPN_PFX_*. After REGISTER the
 	 * whole set is sent (first part RESET, last part COMMIT); later changes are RESET-less deltas with COMMIT.
 	 * A policy change without prefix changes sends an empty COMMIT with a new TLV_REV: refusals are forgotten. */
 	MVPN_MSG_PREFIXES = 0x09,
@@ -88,10 +88,17 @@ enum mvpn_tlv {
 	MVPN_TLV_TTL = 27,	    /* u32 seconds: rekey before then, hard limit twice that */
 	MVPN_TLV_ENDPOINT = 28,	    /* addr[16] | port u16 */
 	MVPN_TLV_NONCE = 29,	    /* 16 bytes, REQ's */
+	MVPN_TLV_OPTIONS = 30,	    /* u32, enum mvpn_options: what the policy sets for the whole network */
 	MVPN_TLV_MAC = 32,	    /* mac[6] */
 	MVPN_TLV_MAC_REFUSED = 33,  /* mac[6] | reason u16 */
 	MVPN_TLV_ETHER = 34,	    /* struct mvpn_ether */
 	MVPN_TLV_LAYER = 35,	    /* u8, enum mvpn_layer */
+};
+
+/* bits that a receiver does not know are ignored; without the TLV: 0 */
+enum mvpn_options {
+	MVPN_OPT_DSCP_CLEAR = 1,     /* the outer DSCP is 0, not the inner packet's */
+	MVPN_OPT_MULTICAST_DROP = 2, /* multicast and broadcast IP do not pass attached interfaces, but what links need */
 };
 
 /*

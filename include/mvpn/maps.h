@@ -72,7 +72,10 @@ struct mvpn_config {
 	__u64 alive_ns;	   /* CLOCK_MONOTONIC at keyd's last breath; older than MVPN_ALIVE_S: drop, counted */
 	__u32 tap_ifindex; /* 0: keyd is not running */
 	__u16 udp_port;	   /* data port, host order */
-	__u16 zero;
+	__u16 flags;	   /* enum mvpn_config_flags */
+};
+enum mvpn_config_flags {
+	MVPN_CONFIG_MULTICAST_DROP = 1, /* the policy lets no multicast or broadcast pass */
 };
 
 /* exempt: BPF_MAP_TYPE_HASH -> u32; end points of authentication servers (TCP), at either end of a packet */
@@ -173,6 +176,7 @@ enum mvpn_counter {
 	MVPN_C_WIRE_REDIRECT,	    /* XDP: our port and a known SPI, to the XSKMAP */
 	MVPN_C_WIRE_UNKNOWN_SPI,    /* XDP: our port, SPI unknown: passed to the UDP socket, which counts it as bad */
 	MVPN_C_WIRE_PASS,	    /* XDP: anything else */
+	MVPN_C_DROP_MULTICAST,	    /* either way: multicast or broadcast, which the policy does not let pass */
 	MVPN_C_MAX,
 };
 
@@ -181,7 +185,7 @@ enum mvpn_counter {
 		"pass_unprotected", "pass_never", "pass_own", "pass_server", "to_tap",             \
 		"to_tap_held", "drop_denied", "drop_no_owner", "drop_keyd_down",                   \
 		"drop_malformed", "ingress_clear", "leak", "event_lost", "wire_redirect",          \
-		"wire_unknown_spi", "wire_pass"                                                    \
+		"wire_unknown_spi", "wire_pass", "drop_multicast"                                                    \
 	}
 
 _Static_assert(sizeof(struct mvpn_lpm_key) == 20, "LPM key has no padding");

@@ -6,6 +6,7 @@
 #include <endian.h>
 
 #include "ecn.h"
+#include "mvpn/auth.h"
 #include "worker.h"
 
 /* far above what a session's lifetime allows: a wrapped nonce must not be possible */
@@ -88,7 +89,8 @@ static void send_segments(struct worker *w, struct kt_session *s, const struct k
 	struct wire *wire = worker_wire(w, ep, most + MVPN_OVERHEAD);
 	struct kt_tx_lane *l = &s->tx[w->index];
 	uint64_t packets = 0, bytes = 0;
-	uint8_t tos = packet_tos(&seg->p);
+	uint8_t tos =
+		packet_tos(&seg->p) & (kt_options(w->kt) & MVPN_OPT_DSCP_CLEAR ? ECN_MASK : 0xff);
 	struct segment g;
 
 	if (!lane_ready(w, s, l, ep->mtu)) {

@@ -6,6 +6,7 @@
 
 #include "mvpn/ether.h"
 #include "../../server/policy.h"
+#include "mvpn/auth.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -54,6 +55,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	policy_each_name(p, use_name, p);
+	if (policy_options(p) & ~(uint32_t)(MVPN_OPT_DSCP_CLEAR | MVPN_OPT_MULTICAST_DROP))
+		abort();
 	policy_free(p);
 	return 0;
 }

@@ -49,6 +49,7 @@ struct sim_device {
 	struct sim_prefix *prefixes;
 	unsigned nprefixes, commits;
 	uint64_t rev;
+	uint32_t options;
 	struct mvpn_addr accepted[64];
 	unsigned naccepted, nrefused;
 	uint16_t refused_reason; /* of the last refused address */

@@ -188,6 +188,7 @@ static void take_prefixes(struct sim_device *d)
 	if (d->msg.flags & MVPN_PFX_COMMIT)
 		d->commits++;
 	assert_true(chan_get_u64(&d->msg, MVPN_TLV_REV, &d->rev));
+	assert_true(chan_get_u32(&d->msg, MVPN_TLV_OPTIONS, &d->options));
 }
 
 static void take_frames(struct sim_device *d)

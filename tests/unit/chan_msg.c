@@ -123,7 +123,7 @@ static const struct {
 	{MVPN_TLV_REQ, 100, 260},	 {MVPN_TLV_NOISE1, 48, 48},	{MVPN_TLV_NOISE2, 48, 512},
 	{MVPN_TLV_SESSION, 16, 16},	 {MVPN_TLV_SEQ, 8, 8},		{MVPN_TLV_S_PUB, 32, 32},
 	{MVPN_TLV_PSK, 32, 32},		 {MVPN_TLV_SELECTORS, 2, 2178}, {MVPN_TLV_TTL, 4, 4},
-	{MVPN_TLV_ENDPOINT, 18, 18},	 {MVPN_TLV_NONCE, 16, 16},
+	{MVPN_TLV_ENDPOINT, 18, 18},	 {MVPN_TLV_NONCE, 16, 16},	{MVPN_TLV_OPTIONS, 4, 4},
 };
 
 static int received_sized(uint16_t type, uint16_t len)
@@ -135,7 +135,7 @@ static int received_sized(uint16_t type, uint16_t len)
 
 static void known_sizes(void **state)
 {
-	assert_int_equal(sizeof(sizes) / sizeof(sizes[0]), MVPN_TLV_NONCE);
+	assert_int_equal(sizeof(sizes) / sizeof(sizes[0]), MVPN_TLV_OPTIONS);
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		assert_int_equal(sizes[i].type, i + 1);
 		assert_int_equal(received_sized(sizes[i].type, sizes[i].min), 1);

@@ -166,6 +166,30 @@ static void ethernet_rules_are_said_again(void **state)
 	policy_free(p);
 }
 
+static void settings_hold_for_the_whole_network(void **state)
+{
+	static const struct {
+		const char *text;
+		uint32_t options;
+	} cases[] = {
+		{"", 0},
+		{"dscp copy\nmulticast pass\n", 0},
+		{"dscp clear", MVPN_OPT_DSCP_CLEAR},
+		{"\tmulticast\tdrop # no chatter\nallow dscp -> multicast",
+		 MVPN_OPT_MULTICAST_DROP},
+		{"multicast drop\nallow a -> b\ndscp clear\r\n",
+		 MVPN_OPT_DSCP_CLEAR | MVPN_OPT_MULTICAST_DROP},
+	};
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct policy *p = parse(cases[i].text);
+
+		assert_int_equal(policy_options(p), cases[i].options);
+		policy_free(p);
+	}
+	assert_int_equal(policy_options(NULL), 0);
+}
+
 static void errors_say_where(void **state)
 {
 	static const struct {
@@ -202,6 +226,13 @@ static void errors_say_where(void **state)
 		{"protect ::/0", 1, 9, "IPv4 too"},
 		{"protect 10.0.0.0/8\nprotect 10.0.0.0/8 via x", 2, 0, "line 1"},
 		{"group g = a\nprotect 10.0.0.0/8 via g", 2, 0, "is a group"},
+		{"dscp", 1, 5, "missing"},
+		{"dscp keep", 1, 6, "dscp is copy or clear, not \"keep\""},
+		{"multicast copy", 1, 11, "multicast is pass or drop"},
+		{"dscp copy clear", 1, 11, "unexpected"},
+		{"dscp =", 1, 6, "found"},
+		{"multicast drop\n\nmulticast drop", 3, 1, "line 1 already"},
+		{"dscp copy\n  dscp clear", 2, 3, "line 1 already"},
 		{"allow .a -> b", 1, 7, "start"},
 		{"allow 0123456789012345678901234567890123456789012345678901234567890123 -> b", 1,
 		 7, "longer"},
@@ -314,6 +345,7 @@ int main(void)
 		cmocka_unit_test(protect_lines_are_read),
 		cmocka_unit_test(ethernet_lines_are_read),
 		cmocka_unit_test(ethernet_rules_are_said_again),
+		cmocka_unit_test(settings_hold_for_the_whole_network),
 		cmocka_unit_test(errors_say_where),
 		cmocka_unit_test(names_used_are_listed),
 		cmocka_unit_test(bounds_hold),

@@ -149,6 +149,25 @@ static void policy_decides(void **state)
 	sim_net_down(&n);
 }
 
+/* what it sets for the whole network reaches those who are there, and those who come */
+static void policy_sets_options(void **state)
+{
+	struct sim_net n;
+
+	sim_net_up(&n);
+	assert_int_equal(n.a.options, 0);
+	sim_policy(&n.s, "allow a -> b\nmulticast drop\n");
+	sim_wait_rev(&n.a, 2);
+	assert_int_equal(n.a.options, MVPN_OPT_MULTICAST_DROP);
+	sim_join(&n.c, "c", C_ADDR);
+	sim_wait_rev(&n.c, 2);
+	assert_int_equal(n.c.options, MVPN_OPT_MULTICAST_DROP);
+	sim_policy(&n.s, "allow a -> b\ndscp clear\n");
+	sim_wait_rev(&n.c, 3);
+	assert_int_equal(n.c.options, MVPN_OPT_DSCP_CLEAR);
+	sim_net_down(&n);
+}
+
 static void new_policy_cuts_what_it_forbids(void **state)
 {
 	struct sim_net n;
@@ -465,6 +484,7 @@ int main(void)
 		cmocka_unit_test(offer_and_answer_carry_what_both_need),
 		cmocka_unit_test(rekey_ends_the_session_that_it_replaces),
 		cmocka_unit_test(policy_decides),
+		cmocka_unit_test(policy_sets_options),
 		cmocka_unit_test(new_policy_cuts_what_it_forbids),
 		cmocka_unit_test(revocation_reaches_peers_and_stays),
 		cmocka_unit_test(who_missed_the_news_hears_it_on_return),
