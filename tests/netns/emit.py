@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """IP packets with headers of every kind, sent by a host's own stack, and what arrives of them. Standard library only.
 
-  emit.py send KIND SRC DST TEXT [IFACE]   packets with TEXT in each; prints each as it should arrive, in hex, a line each
+  emit.py send KINDS SRC DST TEXT [IFACE]  packets with TEXT in each; prints each as it should arrive, in hex, a line each
                                            (with IFACE as frames: SRC and DST need not be anybody's, DST may be a group)
         classes     every TOS or traffic class      ttl        some TTLs or hop limits
         labels      IPv6 flow labels                protocols  ICMP, SCTP-shaped, GRE, OSPF, unknown ones
@@ -14,6 +14,7 @@
 """
 import errno
 import ipaddress
+import itertools
 import socket
 import struct
 import sys
@@ -132,7 +133,7 @@ def group_mac(dst):
     return b"\x01\0\x5e" + bytes([dst.packed[1] & 127]) + dst.packed[2:]
 
 
-def send(kind, src, dst, text, iface=None):
+def send(kinds, src, dst, text, iface=None):
     src, dst = ipaddress.ip_address(src), ipaddress.ip_address(dst)
     family = socket.AF_INET if src.version == 4 else socket.AF_INET6
     if iface:
@@ -140,7 +141,7 @@ def send(kind, src, dst, text, iface=None):
         s.bind((iface, 0))
     else:
         s = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)  # the header is ours
-    for packet in KINDS[kind](src, dst, text.encode()):
+    for packet in itertools.chain.from_iterable(KINDS[k](src, dst, text.encode()) for k in kinds.split(",")):
         if iface:
             try:
                 s.send(ether(group_mac(dst), packet, s.getsockname()[4]))

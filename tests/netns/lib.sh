@@ -421,7 +421,7 @@ copy() {
 ping4() { on "$1" ping -4 -n -q -W 3 "${@:3}" "${ADDR4[$2]}" >/dev/null; } # FROM TO OPTION…
 ping6() { on "$1" ping -6 -n -q -W 3 "${@:3}" "${ADDR6[$2]}" >/dev/null; }
 
-# delivered FROM TO 4|6 KIND [ADDRESS ADDRESS]: what emit.py sends comes out of the other end's tunnel byte for byte
+# delivered FROM TO 4|6 KINDS [ADDRESS ADDRESS]: what emit.py sends comes out of the other end's tunnel byte for byte
 delivered() {
 	local from=$1 to=$2 family=$3 kind=$4 src dst text=EMITTED-$RANDOM-$CANARY
 	local -n addr=ADDR$family
