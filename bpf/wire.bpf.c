@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * XDP on the wire interface: a sealed packet for one of our SPIs goes to the AF_XDP socket of its queue. Everything else,
- * and every sealed packet that needs the stack's help (IP options, fragments, extension headers, more than one buffer),
- * passes: our UDP socket takes it.
+ * and every sealed packet that needs the stack's help (IP options, fragments, extension headers) or does not fit the socket's
+ * frames, passes: our UDP socket takes it.
  */
 #define MVPN_WIRE
 #include "vmlinux.h"
@@ -22,6 +22,12 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } xsks SEC(".maps");
+
+/*
+ * Bytes of a packet that the sockets' frames hold; longer ones go to the stack. 0: any length, a packet may take several
+ * frames. Set when the program is loaded.
+ */
+const volatile __u32 frame_max = 0;
 
 /* the UDP header, or NULL */
 static __always_inline const struct udp_hdr *parse_udp(const void *data, const void *end)
@@ -59,7 +65,7 @@ static __always_inline const struct udp_hdr *parse_udp(const void *data, const v
 	return NULL;
 }
 
-static __always_inline int receive(struct xdp_md *ctx)
+static __always_inline int receive(struct xdp_md *ctx, __u64 len)
 {
 	const void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	const struct udp_hdr *udp = parse_udp(data, end);
@@ -70,7 +76,7 @@ static __always_inline int receive(struct xdp_md *ctx)
 	int r;
 
 	if (!udp || !c || !c->udp_port || (const void *)(udp + 1) > end ||
-	    udp->dport != bpf_htons(c->udp_port))
+	    udp->dport != bpf_htons(c->udp_port) || (frame_max && len > frame_max))
 		goto pass;
 	h = (const void *)(udp + 1);
 	if ((const void *)(h + 1) > end || h->type < MVPN_TUNNEL || h->type > MVPN_FRAME)
@@ -94,18 +100,21 @@ pass:
 SEC("xdp")
 int wire(struct xdp_md *ctx)
 {
-	return receive(ctx);
+	return receive(ctx, ctx->data_end - ctx->data);
 }
 
-/* For an MTU that the driver serves only with several buffers a packet; a sealed one in several goes to the UDP socket. */
+/* Where a packet may come in several buffers: large MTUs of some drivers, joined datagrams in generic mode. */
 SEC("xdp.frags")
 int wire_frags(struct xdp_md *ctx)
 {
-	if (bpf_xdp_get_buff_len(ctx) > (__u64)(ctx->data_end - ctx->data)) {
+	__u64 len = bpf_xdp_get_buff_len(ctx);
+
+	/* only a socket that takes several frames takes several buffers */
+	if (frame_max && len > (__u64)(ctx->data_end - ctx->data)) {
 		count(MVPN_C_WIRE_PASS, 1);
 		return XDP_PASS;
 	}
-	return receive(ctx);
+	return receive(ctx, len);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -11,6 +11,7 @@
 
 #include "channel.h"
 #include "control.h"
+#include "dp/wire.h"
 #include "fsutil.h"
 #include "log.h"
 #include "sessions.h"
@@ -142,16 +143,14 @@ int attach_add(struct keyd *k, const char *name, enum wire_want want, unsigned q
 	struct attachment *a = attachment_find(k, name);
 	int r = 0;
 
-	*ret_already = a && a->ifindex && a->want == want && a->want_queues == queues;
+	/* AF_XDP that was refused is tried again */
+	*ret_already = a && a->ifindex && a->want == want && a->want_queues == queues &&
+		       (want != WIRE_XDP || a->xdp || a->busy_until_ms);
 	if (*ret_already)
 		goto out;
 	if (a) {
 		/* another wire: the shim stays on, only the wire changes */
-		if (a->xdp) {
-			dp_xsk_del(k->dp, a->ifindex);
-			shim_detach_xdp(k->shim, name);
-			a->xdp = false;
-		}
+		attach_wire_stop(k, a);
 	} else {
 		if (k->nifaces == MVPN_IFACES_MAX || strlen(name) >= IFNAMSIZ) {
 			r = k->nifaces == MVPN_IFACES_MAX ? -ENOSPC : -EINVAL;
@@ -180,6 +179,7 @@ int attach_add(struct keyd *k, const char *name, enum wire_want want, unsigned q
 	keep(k);
 	if (!r)
 		log_info("attached to %s: wire %s (%s)", name, attach_rung(a), a->reason);
+	a->undo = !r && a->busy_until_ms && a->shim.fresh;
 out:
 	*ret = a;
 	return r;
@@ -190,11 +190,8 @@ int attach_del(struct keyd *k, const char *name, char **ret_error)
 	struct attachment *a = attachment_find(k, name);
 	int r;
 
-	if (a && a->xdp) {
-		dp_xsk_del(k->dp, a->ifindex);
-		shim_detach_xdp(k->shim, name);
-		a->xdp = false;
-	}
+	if (a)
+		attach_wire_stop(k, a);
 	r = shim_detach(k->shim, name, ret_error);
 	if (a && r == -ENOENT) { /* the interface has gone, and its pins with it */
 		free(*ret_error);
@@ -213,6 +210,39 @@ int attach_del(struct keyd *k, const char *name, char **ret_error)
 	return r;
 }
 
+static void call_gone(void *arg)
+{
+	((struct attachment *)arg)->call = NULL;
+}
+
+void attach_await(struct attachment *a, struct ipc_call *call)
+{
+	a->call = call;
+	ipc_call_on_gone(call, call_gone, a);
+}
+
+void attach_settled(struct keyd *k, struct attachment *a, int r, const char *error)
+{
+	struct ipc_call *call = a->call;
+	bool undo = a->undo && r != -ECANCELED;
+	char *text = NULL;
+
+	a->call = NULL;
+	a->undo = false;
+	if (r)
+		log_err("%s; the UDP wire carries on", error ? error : strerror(-r));
+	else
+		log_info("%s: wire %s (%s)", a->name, attach_rung(a), a->reason);
+	if (call && r)
+		control_attach_failed(call, a->name, r, error);
+	else if (call)
+		control_attached(k, call, a, false);
+	/* who asked was told that it failed: then nothing of it stays */
+	if (undo && r && attach_del(k, a->name, &text))
+		log_err("%s", text ? text : "?");
+	free(text);
+}
+
 /* AF_XDP broke under us (device reset, queue change): the UDP wire carries on, and the rungs are tried anew */
 void attach_wire_failed(struct keyd *k, unsigned ifindex, int error)
 {
@@ -226,9 +256,7 @@ void attach_wire_failed(struct keyd *k, unsigned ifindex, int error)
 		return;
 	}
 	log_warn("AF_XDP on %s failed: %s; attaching it anew", a->name, strerror(-error));
-	dp_xsk_del(k->dp, ifindex);
-	shim_detach_xdp(k->shim, a->name);
-	a->xdp = false;
+	attach_wire_stop(k, a);
 	if (bring_up(k, a, &text))
 		log_err("%s: the UDP wire carries on", text ? text : "?");
 	free(text);
@@ -298,11 +326,10 @@ unsigned attach_addresses(struct keyd *k, int channel_fd, struct mvpn_addr **ret
 static void iface_gone(struct keyd *k, struct attachment *a)
 {
 	log_warn("interface %s is gone; it is attached again when it comes back", a->name);
-	if (a->xdp)
-		dp_xsk_del(k->dp, a->ifindex);
+	attach_wire_stop(k, a);
 	shim_detach(k->shim, a->name, NULL); /* removes the pins that are left */
 	a->ifindex = 0;
-	a->xdp = a->up = false;
+	a->up = false;
 }
 
 /* The programs stay on an interface that is renamed, and so must the attachment: taken for gone, it would be detached. */
@@ -314,11 +341,7 @@ static void iface_follow(struct keyd *k, struct attachment *a)
 	    attachment_find(k, name))
 		return;
 	log_info("interface %s is called %s now", a->name, name);
-	if (a->xdp) {
-		dp_xsk_del(k->dp, a->ifindex);
-		shim_detach_xdp(k->shim, a->name);
-		a->xdp = false;
-	}
+	attach_wire_stop(k, a);
 	memcpy(a->name, name, sizeof(a->name));
 	keep(k);
 	if (bring_up(k, a, &text))
@@ -330,7 +353,7 @@ static void iface_changed(struct keyd *k, struct attachment *a)
 {
 	struct nl_link link;
 	char *text = NULL;
-	bool grown;
+	unsigned before = a->mtu;
 
 	iface_follow(k, a);
 	if (nl_link_get(k->nl, a->name, &link) || (a->ifindex && link.ifindex != a->ifindex)) {
@@ -350,11 +373,15 @@ static void iface_changed(struct keyd *k, struct attachment *a)
 		return;
 	}
 	a->up = link.flags & IFF_RUNNING;
-	grown = link.mtu > a->mtu;
 	a->mtu = link.mtu;
-	/* every queue needs its socket, and frames fit the MTU of when they were made */
-	if (a->xdp && (grown || (link.rx_queues && link.rx_queues != a->queues)))
-		attach_wire_failed(k, a->ifindex, grown ? -EMSGSIZE : -ENXIO);
+	if (!a->xdp)
+		return;
+	/* every queue needs its socket, and frames suit the MTU of when they were made */
+	if (link.rx_queues && link.rx_queues != a->queues)
+		attach_wire_failed(k, a->ifindex, -ENXIO);
+	else if (wire_xdp_frame_max(before, a->shim.xdp == SHIM_XDP_GENERIC) !=
+		 wire_xdp_frame_max(link.mtu, a->shim.xdp == SHIM_XDP_GENERIC))
+		attach_wire_failed(k, a->ifindex, -EMSGSIZE);
 }
 
 static void on_change(void *arg, enum nl_change what, unsigned ifindex)
@@ -441,6 +468,8 @@ int attach_init(struct keyd *k)
 
 	if (!r)
 		r = loop_timer_new(k->loop, reregister_timer, k, &k->reregister);
+	if (!r)
+		r = loop_timer_new(k->loop, attach_wire_retry, k, &k->rewire);
 	if (r)
 		return r;
 	fd = nl_events_open(k->nl);
@@ -467,4 +496,5 @@ void attach_free(struct keyd *k)
 	k->nifaces = 0;
 	loop_timer_free(k->refresh);
 	loop_timer_free(k->reregister);
+	loop_timer_free(k->rewire);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "dp/frame.h"
+#include "dp/wire.h"
 #include "log.h"
 
 #define XDP_ZEROCOPY_FEATURE (1 << 3) /* NETDEV_XDP_ACT_XSK_ZEROCOPY, <linux/netdev.h> of 6.3 */
@@ -28,25 +29,28 @@ void attach_own_sockets(struct keyd *k)
 static bool auto_xdp(struct keyd *k, const struct nl_link *link, char *why, size_t size)
 {
 	uint64_t features = 0;
+	int r;
 
-	if (!strcmp(link->kind, "veth")) {
-		snprintf(why, size,
-			 "auto: veth, where attaching XDP takes segmentation offload from all "
-			 "other traffic");
-		return false;
-	}
 	if (!link->has_mac) {
 		snprintf(why, size, "auto: %s has no Ethernet framing", link->name);
 		return false;
 	}
-	if (!nl_xdp_features(k->nl, link->ifindex, &features) &&
-	    (features & XDP_ZEROCOPY_FEATURE)) {
+	r = nl_xdp_features(k->nl, link->ifindex, &features);
+	if (!r && (features & XDP_ZEROCOPY_FEATURE)) {
 		snprintf(why, size, "auto: driver %s has zero-copy AF_XDP", link->driver);
 		return true;
 	}
-	snprintf(why, size,
-		 "auto: driver %s shows no zero-copy AF_XDP; copies would cost more than they save",
-		 link->driver[0] ? link->driver : "(unknown)");
+	if (!strcmp(link->kind, "veth"))
+		snprintf(why, size,
+			 "auto: veth has no zero-copy AF_XDP, and attaching XDP costs all other "
+			 "traffic a copy or its segmentation offload");
+	else
+		snprintf(why, size,
+			 "auto: driver %s %s (XDP features %#llx); copies would cost more than "
+			 "they save",
+			 link->driver[0] ? link->driver : "(unknown)",
+			 r ? "does not tell of zero-copy AF_XDP" : "has no zero-copy AF_XDP",
+			 (unsigned long long)features);
 	return false;
 }
 
@@ -54,83 +58,194 @@ static void xsk_error(const char *name, unsigned mtu, int r, char **ret_error)
 {
 	int n = r == -EMSGSIZE
 			? asprintf(ret_error,
-				   "the MTU of %s, %u, is beyond what an AF_XDP frame holds, %u",
+				   "the MTU of %s, %u, is beyond what an AF_XDP frame holds, %u, "
+				   "and packets in several frames need Linux 6.6",
 				   name, mtu, (unsigned)FRAME_MTU_MAX)
+		: r == -EAGAIN
+			? asprintf(ret_error,
+				   "a queue of %s still has an AF_XDP socket after %u ms: another "
+				   "program's (`ss --xdp` lists them)",
+				   name, DP_XSK_BUSY_MS)
 			: asprintf(ret_error, "AF_XDP sockets on %s: %s", name, strerror(-r));
 
 	if (n < 0)
 		*ret_error = NULL;
 }
 
-/* one rung: XDP in this mode and a socket on every queue */
-static int xdp_rung(struct keyd *k, struct attachment *a, enum shim_xdp mode, char **ret_error)
+/* one socket on every queue. -EAGAIN: one is busy */
+static int sockets_add(struct keyd *k, struct attachment *a, const struct nl_link *link,
+		       enum shim_xdp mode, int map, char **ret_error)
 {
+	struct dp_xsk_config c = {
+		.ifindex = a->ifindex, .xsks_map = map, .generic = mode == SHIM_XDP_GENERIC};
 	struct dp_xsk_info info;
-	struct nl_link link;
-	int map, r;
+	int r;
 
-	r = shim_attach_xdp(k->shim, a->name, mode, &map, ret_error);
-	if (r)
-		return r;
-	/* counted now: some drivers add queues when XDP attaches */
-	r = nl_link_get(k->nl, a->name, &link);
-	if (!r) {
-		a->queues = link.rx_queues ? link.rx_queues : 1;
-		if (a->want_queues && a->want_queues < a->queues) {
-			r = -EINVAL;
-			if (asprintf(ret_error,
-				     "%s has %u receive queues and each needs a socket, or packets "
-				     "are lost: reduce them with "
-				     "`ethtool -L %s combined %u` first",
-				     a->name, a->queues, a->name, a->want_queues) < 0)
-				*ret_error = NULL;
-		}
+	a->queues = link->rx_queues ? link->rx_queues : 1;
+	if (a->want_queues && a->want_queues < a->queues) {
+		if (asprintf(ret_error,
+			     "%s has %u receive queues and each needs a socket, or packets are "
+			     "lost: reduce them with `ethtool -L %s combined %u` first",
+			     a->name, a->queues, a->name, a->want_queues) < 0)
+			*ret_error = NULL;
+		return -EINVAL;
 	}
-	if (!r)
-		r = dp_xsk_add(k->dp, a->ifindex, a->queues, map, &info);
+	c.nqueues = a->queues;
+	r = dp_xsk_add(k->dp, &c, &info);
+	if (r == -EBUSY)
+		r = -EAGAIN;
 	if (r) {
-		shim_detach_xdp(k->shim, a->name);
-		if (!*ret_error)
-			xsk_error(a->name, link.mtu, r, ret_error);
+		xsk_error(a->name, link->mtu, r, ret_error);
 		return r;
 	}
-	a->shim.xdp = mode;
 	a->xdp = true;
 	a->zerocopy = info.zerocopy;
+	a->sends = info.sends;
 	return 0;
 }
 
-int attach_wire_start(struct keyd *k, struct attachment *a, const struct nl_link *link,
-		      char **ret_error)
+/* one rung: XDP in this mode, and the sockets */
+static int xdp_rung(struct keyd *k, struct attachment *a, enum shim_xdp mode, char **ret_error)
 {
-	char *native = NULL, *generic = NULL;
+	struct nl_link link;
+	int map, r;
+
+	r = shim_attach_xdp(k->shim, a->name, mode,
+			    wire_xdp_frame_max(a->mtu, mode == SHIM_XDP_GENERIC), &map, ret_error);
+	if (r)
+		return r;
+	a->shim.xdp = mode;
+	/* counted now: some drivers add queues when XDP attaches */
+	r = nl_link_get(k->nl, a->name, &link);
+	if (!r)
+		r = sockets_add(k, a, &link, mode, map, ret_error);
+	if (r && r != -EAGAIN)
+		shim_detach_xdp(k->shim, a->name);
+	return r;
+}
+
+/*
+ * Native first, but on veth: there the kernel copies each packet for a native program and not always for a generic one, joined
+ * packets come as one, and the far end keeps its segmentation offload: measured (docs/benchmarks.md). Only busy polling needs
+ * native mode, and an old kernel, which cannot receive what is joined.
+ */
+static bool generic_first(const struct keyd *k, const struct attachment *a,
+			  const struct nl_link *link)
+{
+	return !strcmp(link->kind, "veth") && !k->conf.busy_poll &&
+	       !wire_xdp_frame_max(a->mtu, true);
+}
+
+static int climb(struct keyd *k, struct attachment *a, const struct nl_link *link, char **ret_error)
+{
+	bool generic = generic_first(k, a, link);
+	const enum shim_xdp first = generic ? SHIM_XDP_GENERIC : SHIM_XDP_NATIVE,
+			    second = generic ? SHIM_XDP_NATIVE : SHIM_XDP_GENERIC;
+	const char *names[] = {[SHIM_XDP_NATIVE] = "native", [SHIM_XDP_GENERIC] = "generic"};
+	char *error[2] = {NULL, NULL};
+	int r = xdp_rung(k, a, first, &error[0]);
+
+	if (!r && generic && a->want == WIRE_XDP)
+		snprintf(a->reason, sizeof(a->reason),
+			 "asked for; generic XDP is faster than native on veth, and leaves the far "
+			 "end its segmentation offload");
+	if (r && r != -EAGAIN) {
+		r = xdp_rung(k, a, second, &error[1]);
+		if (!r)
+			snprintf(a->reason, sizeof(a->reason), "%s XDP refused: %s", names[first],
+				 error[0] ? error[0] : "?");
+	}
+	if (r &&
+	    asprintf(ret_error, "no AF_XDP wire on %s: %s: %s%s%s%s%s", a->name, names[first],
+		     error[0] ? error[0] : "?", error[1] ? "; " : "", error[1] ? names[second] : "",
+		     error[1] ? ": " : "", error[1] ? error[1] : "") < 0)
+		*ret_error = NULL;
+	free(error[0]);
+	free(error[1]);
+	return r;
+}
+
+static int start(struct keyd *k, struct attachment *a, const struct nl_link *link, char **ret_error)
+{
 	bool xdp = a->want == WIRE_XDP;
+	char *error = NULL;
 	int r;
 
-	a->xdp = false;
+	a->xdp = a->sends = false;
 	a->queues = dp_workers(k->dp);
 	snprintf(a->reason, sizeof(a->reason), "asked for");
 	if (a->want == WIRE_AUTO)
 		xdp = auto_xdp(k, link, a->reason, sizeof(a->reason));
 	if (!xdp)
 		return 0;
-	r = xdp_rung(k, a, SHIM_XDP_NATIVE, &native);
+	r = climb(k, a, link, &error);
+	if (r == -EAGAIN && (!a->busy_until_ms || mono_ms() < a->busy_until_ms)) {
+		if (!a->busy_until_ms)
+			a->busy_until_ms = mono_ms() + DP_XSK_BUSY_MS;
+		snprintf(a->reason, sizeof(a->reason),
+			 "a queue still has an AF_XDP socket, closed lately or another program's: "
+			 "trying again");
+		loop_timer_arm(k->rewire, DP_XSK_RETRY_MS);
+		free(error);
+		return 0;
+	}
+	a->busy_until_ms = 0;
 	if (r) {
-		r = xdp_rung(k, a, SHIM_XDP_GENERIC, &generic);
-		if (!r)
-			snprintf(a->reason, sizeof(a->reason), "native XDP refused: %s",
-				 native ? native : "?");
+		shim_detach_xdp(k->shim, a->name);
+		snprintf(a->reason, sizeof(a->reason), "%s%s", a->want == WIRE_AUTO ? "auto: " : "",
+			 error ? error : "AF_XDP refused");
 	}
-	if (r && a->want == WIRE_AUTO) {
-		snprintf(a->reason, sizeof(a->reason), "auto: AF_XDP refused: %s",
-			 generic ? generic : "?");
-		a->xdp = false;
+	if (a->want == WIRE_AUTO)
 		r = 0;
-	}
-	if (r && asprintf(ret_error, "no AF_XDP wire on %s: native: %s; generic: %s", a->name,
-			  native ? native : "?", generic ? generic : "?") < 0)
-		*ret_error = NULL;
-	free(native);
-	free(generic);
+	if (r)
+		*ret_error = error;
+	else
+		free(error);
 	return r;
+}
+
+int attach_wire_start(struct keyd *k, struct attachment *a, const struct nl_link *link,
+		      char **ret_error)
+{
+	a->busy_until_ms = 0;
+	return start(k, a, link, ret_error);
+}
+
+void attach_wire_stop(struct keyd *k, struct attachment *a)
+{
+	if (a->busy_until_ms) {
+		a->busy_until_ms = 0;
+		shim_detach_xdp(k->shim, a->name);
+		attach_settled(k, a, -ECANCELED, "another request came in between");
+	}
+	if (!a->xdp)
+		return;
+	dp_xsk_del(k->dp, a->ifindex);
+	shim_detach_xdp(k->shim, a->name);
+	a->xdp = a->sends = false;
+}
+
+void attach_wire_retry(void *arg)
+{
+	struct keyd *k = arg;
+	struct attachment *list[MVPN_IFACES_MAX];
+	unsigned n = k->nifaces;
+
+	/* a copy: what is settled may be detached */
+	memcpy(list, k->ifaces, sizeof(list));
+	for (unsigned i = 0; i < n; i++) {
+		struct attachment *a = list[i];
+		struct nl_link link;
+		char *error = NULL;
+		int r;
+
+		if (!a->busy_until_ms || nl_link_get(k->nl, a->name, &link))
+			continue;
+		r = start(k, a, &link, &error);
+		if (a->busy_until_ms)
+			continue;
+		attach_own_sockets(k);
+		attach_settled(k, a, r, error);
+		free(error);
+	}
 }

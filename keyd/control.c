@@ -14,6 +14,22 @@
 
 /* ---- verbs that change something ---- */
 
+void control_attached(struct keyd *k, struct ipc_call *call, const struct attachment *a, bool already)
+{
+	json_t *body = show_interface(k, a);
+
+	json_object_set_new(body, "already", json_boolean(already));
+	ipc_reply_ok(call, body);
+}
+
+void control_attach_failed(struct ipc_call *call, const char *iface, int r, const char *error)
+{
+	ipc_reply_error(call, MVPN_EXIT_FAILED, r == -ENODEV ? "no-such-interface" : "attach-failed",
+			r == -ENODEV ? "`ip link` lists them"
+				     : "mvpnctl attach --wire udp works on every interface",
+			"cannot attach to %s: %s", iface, error ? error : strerror(-r));
+}
+
 static void verb_attach(struct keyd *k, struct ipc_call *call, json_t *args)
 {
 	static const char *const wires[] = {"auto", "xdp", "udp"};
@@ -23,7 +39,6 @@ static void verb_attach(struct keyd *k, struct ipc_call *call, json_t *args)
 	struct attachment *a = NULL;
 	char *error = NULL;
 	bool already;
-	json_t *body;
 	int r;
 
 	while (wire && want < 3 && strcmp(wire, wires[want]))
@@ -35,17 +50,12 @@ static void verb_attach(struct keyd *k, struct ipc_call *call, json_t *args)
 		return;
 	}
 	r = attach_add(k, iface, want, queues, &a, &already, &error);
-	if (r) {
-		ipc_reply_error(call, MVPN_EXIT_FAILED,
-				r == -ENODEV ? "no-such-interface" : "attach-failed",
-				r == -ENODEV ? "`ip link` lists them"
-					     : "mvpnctl attach --wire udp works on every interface",
-				"cannot attach to %s: %s", iface, error ? error : strerror(-r));
-	} else {
-		body = show_interface(k, a);
-		json_object_set_new(body, "already", json_boolean(already));
-		ipc_reply_ok(call, body);
-	}
+	if (r)
+		control_attach_failed(call, iface, r, error);
+	else if (a->busy_until_ms && !a->call)
+		attach_await(a, call);
+	else
+		control_attached(k, call, a, already);
 	free(error);
 }
 

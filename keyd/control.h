@@ -16,6 +16,8 @@ void control_session_failed(struct keyd *k, struct peer *p, enum mvpn_reason why
 void control_pong(struct keyd *k, struct peer *p, const struct dp_event *e);
 void control_enrol_done(struct keyd *k, const char *error); /* NULL: enrolled */
 void control_state_changed(struct keyd *k);
+void control_attached(struct keyd *k, struct ipc_call *call, const struct attachment *a, bool already);
+void control_attach_failed(struct ipc_call *call, const char *iface, int r, const char *error);
 
 /* ---- within control ---- */
 void control_ping(struct keyd *k, struct ipc_call *call, json_t *args);

@@ -112,11 +112,11 @@ json_t *show_interface(struct keyd *k, const struct attachment *a)
 		     name = strtok_r(NULL, " \n,", &save))
 			json_array_append_new(list, json_string(name));
 	free(before);
-	return json_pack("{s:s, s:i, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:o}", "name", a->name,
+	return json_pack("{s:s, s:i, s:s, s:s, s:s, s:i, s:i, s:b, s:s, s:s, s:o}", "name", a->name,
 			 "ifindex", a->ifindex, "hook",
 			 a->shim.hook == SHIM_CLSACT ? "clsact" : "tcx", "wire",
 			 a->xdp ? "xdp" : "udp", "rung", attach_rung(a), "queues", a->queues, "mtu",
-			 a->mtu, "reason", a->reason, "link",
+			 a->mtu, "sends", a->sends, "reason", a->reason, "link",
 			 !a->ifindex ? "gone"
 			 : a->up     ? "up"
 				     : "down",

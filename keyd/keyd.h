@@ -173,6 +173,7 @@ struct keyd {
 	unsigned nifaces;
 	struct loop_timer *refresh; /* routes or neighbours changed: resolve end points anew */
 	struct loop_timer *reregister;
+	struct loop_timer *rewire; /* AF_XDP queues that were busy: try again */
 
 	/* control.c */
 	struct ping_run *pings;

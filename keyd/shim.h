@@ -80,8 +80,10 @@ struct shim_iface {
 };
 /* egress, ingress guard and last hook. Attaching again updates in place (fresh = false). */
 int shim_attach(struct shim *s, const char *iface, struct shim_iface *ret, char **ret_error);
-/* XDP in the given mode; *ret_xsks_map is owned by the shim. -EOPNOTSUPP, -EBUSY (another program is there) … */
-int shim_attach_xdp(struct shim *s, const char *iface, enum shim_xdp mode, int *ret_xsks_map, char **ret_error);
+/* XDP in the given mode, steering packets of at most frame_max bytes (0: any); *ret_xsks_map is owned by the shim. -EOPNOTSUPP,
+ * -EBUSY (another program is there) … */
+int shim_attach_xdp(struct shim *s, const char *iface, enum shim_xdp mode, unsigned frame_max, int *ret_xsks_map,
+		    char **ret_error);
 void shim_detach_xdp(struct shim *s, const char *iface);
 /* all of it; the clsact qdisc is removed only if we made it. Works for an interface that has vanished: pins are removed. */
 int shim_detach(struct shim *s, const char *iface, char **ret_error);

@@ -56,7 +56,8 @@ static int wire_remember(struct shim *s, const char *iface, int xsks_map)
 	return fd;
 }
 
-static int wire_load(struct shim *s, int xsks, struct wire_bpf **ret, char **ret_error)
+static int wire_load(struct shim *s, int xsks, unsigned frame_max, struct wire_bpf **ret,
+		     char **ret_error)
 {
 	struct wire_bpf *w = wire_bpf__open();
 	int r;
@@ -64,6 +65,7 @@ static int wire_load(struct shim *s, int xsks, struct wire_bpf **ret, char **ret
 	if (!w)
 		return shim_fail(ret_error, -errno, "cannot open the XDP program: %s",
 				 strerror(errno));
+	w->rodata->frame_max = frame_max;
 	r = bpf_map__reuse_fd(w->maps.config, bpf_map__fd(s->bpf->maps.config));
 	if (r == 0)
 		r = bpf_map__reuse_fd(w->maps.spis, bpf_map__fd(s->bpf->maps.spis));
@@ -107,12 +109,17 @@ static int link_live(const char *path, unsigned ifindex, enum shim_xdp mode)
 	return -1;
 }
 
-/* update the link in place or make one; the plain program first, the multi-buffer one where the MTU needs it */
+/*
+ * Update the link in place or make one. The plain program first, the multi-buffer one where the MTU needs it; but in generic
+ * mode the plain one would make the kernel move each joined packet into one piece.
+ */
 static int link_set(struct wire_bpf *w, const char *path, unsigned ifindex, enum shim_xdp mode)
 {
+	bool frags_first = mode == SHIM_XDP_GENERIC && !w->rodata->frame_max;
 	LIBBPF_OPTS(bpf_link_create_opts, o,
 		    .flags = mode == SHIM_XDP_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
-	int progs[] = {bpf_program__fd(w->progs.wire), bpf_program__fd(w->progs.wire_frags)};
+	int progs[] = {bpf_program__fd(frags_first ? w->progs.wire_frags : w->progs.wire),
+		       bpf_program__fd(frags_first ? w->progs.wire : w->progs.wire_frags)};
 	int link = link_live(path, ifindex, mode), r = -EINVAL;
 
 	for (unsigned i = 0; i < 2 && link >= 0; i++) {
@@ -157,8 +164,8 @@ static int explain(char **ret_error, int r, const char *iface, enum shim_xdp mod
 			 strerror(-r), *shim_log_tail() ? ": " : "", shim_log_tail());
 }
 
-int shim_attach_xdp(struct shim *s, const char *iface, enum shim_xdp mode, int *ret_xsks_map,
-		    char **ret_error)
+int shim_attach_xdp(struct shim *s, const char *iface, enum shim_xdp mode, unsigned frame_max,
+		    int *ret_xsks_map, char **ret_error)
 {
 	unsigned ifindex = if_nametoindex(iface);
 	char *dir = shim_pin_if(s, iface, "");
@@ -185,7 +192,7 @@ int shim_attach_xdp(struct shim *s, const char *iface, enum shim_xdp mode, int *
 			close(xsks);
 		xsks = -1;
 	}
-	r = wire_load(s, xsks, &w, ret_error);
+	r = wire_load(s, xsks, frame_max, &w, ret_error);
 	if (r < 0)
 		goto out;
 	r = link_set(w, link_path, ifindex, mode);

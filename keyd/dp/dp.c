@@ -6,13 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "loop.h"
 #include "worker.h"
-
-#define BUSY_RETRY_MS 50
 
 /* ---- workers ---- */
 static void worker_free(struct worker *w)
@@ -228,36 +224,20 @@ static void wires_free(struct wire **wires, unsigned n)
 			wires[i]->ops->free(wires[i]);
 }
 
-/*
- * A queue whose last socket was closed a moment ago is busy for about a second: the kernel
- * frees it late.
- */
-static int wire_open(struct wire **ret, const struct wire_xdp_config *c)
-{
-	uint64_t deadline = mono_ms() + DP_XSK_BUSY_MS;
-	int r;
-
-	for (;;) {
-		r = wire_xdp_new(ret, c);
-		if (r != -EBUSY || mono_ms() >= deadline)
-			return r;
-		nanosleep(&(struct timespec){.tv_nsec = BUSY_RETRY_MS * 1000000L}, NULL);
-	}
-}
-
-static int wires_open(struct dp *dp, unsigned ifindex, unsigned n, int xsks_map, bool zerocopy,
+static int wires_open(struct dp *dp, const struct dp_xsk_config *x, bool zerocopy,
 		      struct wire **wires)
 {
 	struct wire_xdp_config c = {
-		.ifindex = ifindex,
-		.xsks_map = xsks_map,
+		.ifindex = x->ifindex,
+		.xsks_map = x->xsks_map,
 		.zerocopy = zerocopy,
 		.busy_poll = dp->busy_poll,
+		.generic = x->generic,
 		.udp_port = dp->udp_port,
 	};
 
-	for (c.queue = 0; c.queue < n; c.queue++) {
-		int r = wire_open(&wires[c.queue], &c);
+	for (c.queue = 0; c.queue < x->nqueues; c.queue++) {
+		int r = wire_xdp_new(&wires[c.queue], &c);
 
 		if (r < 0) {
 			wires_free(wires, c.queue);
@@ -267,50 +247,51 @@ static int wires_open(struct dp *dp, unsigned ifindex, unsigned n, int xsks_map,
 	return 0;
 }
 
-int dp_xsk_add(struct dp *dp, unsigned ifindex, unsigned nqueues, int xsks_map,
-	       struct dp_xsk_info *ret)
+int dp_xsk_add(struct dp *dp, const struct dp_xsk_config *c, struct dp_xsk_info *ret)
 {
 	struct wire *wires[MVPN_WORKERS_MAX] = {0};
 	unsigned before = dp->nworkers;
-	bool zerocopy = true;
-	int r;
+	bool zerocopy = !c->generic;
+	int r = -EOPNOTSUPP;
 
-	if (!nqueues || nqueues > MVPN_WORKERS_MAX)
+	if (!c->nqueues || c->nqueues > MVPN_WORKERS_MAX)
 		return -EINVAL;
 	for (unsigned i = 0; i < dp->worker[0]->nxsk; i++)
-		if (dp->worker[0]->xsk[i].ifindex == ifindex)
+		if (dp->worker[0]->xsk[i].ifindex == c->ifindex)
 			return -EEXIST;
 	if (dp->worker[0]->nxsk == MVPN_IFACES_MAX)
 		return -ENOSPC;
-	r = wires_open(dp, ifindex, nqueues, xsks_map, true, wires);
-	if (r < 0) {
+	if (zerocopy)
+		r = wires_open(dp, c, true, wires);
+	if (r < 0 && r != -EBUSY) {
 		zerocopy = false;
-		r = wires_open(dp, ifindex, nqueues, xsks_map, false, wires);
+		r = wires_open(dp, c, false, wires);
 	}
 	if (r < 0)
 		return r;
+	ret->zerocopy = zerocopy;
+	ret->sends = zerocopy && wire_xdp_sends(wires[0]);
 	workers_stop(dp);
-	r = workers_grow(dp, nqueues);
+	r = workers_grow(dp, c->nqueues);
 	if (r < 0) {
-		wires_free(wires, nqueues);
+		wires_free(wires, c->nqueues);
 		workers_start(dp);
 		return r;
 	}
-	for (unsigned i = 0; i < nqueues; i++) {
+	for (unsigned i = 0; i < c->nqueues; i++) {
 		struct worker *w = dp->worker[i];
 
-		w->xsk[w->nxsk++] = (struct worker_xsk){.ifindex = ifindex, .wire = wires[i]};
+		w->xsk[w->nxsk++] = (struct worker_xsk){
+			.ifindex = c->ifindex, .wire = wires[i], .sends = ret->sends};
 	}
 	r = workers_start(dp);
 	if (r < 0) {
-		dp_xsk_del(dp, ifindex);
+		dp_xsk_del(dp, c->ifindex);
 		workers_stop(dp);
 		workers_shrink(dp, before);
 		workers_start(dp);
 		return r;
 	}
-	ret->zerocopy = zerocopy;
-	ret->queues = nqueues;
 	return 0;
 }
 

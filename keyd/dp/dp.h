@@ -32,16 +32,23 @@ unsigned dp_workers(const struct dp *dp); /* lanes to offer */
 unsigned dp_socket_cookies(const struct dp *dp, uint64_t *ret, unsigned max);
 
 /*
- * AF_XDP sockets on every one of nqueues RX queues of an interface, for which our XDP program is attached already; one worker
- * a queue (more workers are made if needed). Tries zero-copy, then copy. Puts the sockets into xsks_map. On error nothing has
- * changed: -EOPNOTSUPP, -EBUSY (after retrying for DP_XSK_BUSY_MS), -ENOBUFS …
+ * AF_XDP sockets on every one of nqueues RX queues of an interface, for which our XDP program is attached already (`generic`: in
+ * that mode); one worker a queue (more workers are made if needed). Tries zero-copy, then copy. Puts the sockets into xsks_map.
+ * On error nothing has changed: -EOPNOTSUPP, -ENOBUFS …, -EBUSY: a queue has a socket. One that was closed a moment ago still
+ * counts, for about a second: try again until DP_XSK_BUSY_MS have passed. Never waits.
  */
-#define DP_XSK_BUSY_MS 1500
+#define DP_XSK_BUSY_MS 3000
+#define DP_XSK_RETRY_MS 50
+struct dp_xsk_config {
+	unsigned ifindex, nqueues;
+	int xsks_map;
+	bool generic;
+};
 struct dp_xsk_info {
 	bool zerocopy;
-	unsigned queues;
+	bool sends; /* what is sent goes through it, too; else through the UDP socket */
 };
-int dp_xsk_add(struct dp *dp, unsigned ifindex, unsigned nqueues, int xsks_map, struct dp_xsk_info *ret);
+int dp_xsk_add(struct dp *dp, const struct dp_xsk_config *c, struct dp_xsk_info *ret);
 void dp_xsk_del(struct dp *dp, unsigned ifindex);
 
 /* ---- events to the main thread ---- */
@@ -114,6 +121,7 @@ enum dp_counter {
 	DP_C_XSK_FILL_EMPTY,
 	DP_C_XSK_RX_INVALID,
 	DP_C_XSK_TX_INVALID,
+	DP_C_XSK_TX_EMPTY, /* the kernel looked for something to send and found nothing: no loss */
 	DP_C_MAX,
 };
 extern const char *const dp_counter_names[DP_C_MAX]; /* "tap_rx", … */

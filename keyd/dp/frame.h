@@ -22,7 +22,8 @@
  * VLAN tags.
  */
 #define FRAME_B 4096
-#define FRAME_MTU_MAX (FRAME_B - 256 - 14 - 2 * 4)
+#define FRAME_HEADROOM_B 256
+#define FRAME_MTU_MAX (FRAME_B - FRAME_HEADROOM_B - 14 - 2 * 4)
 
 /*
  * Writes the headers of a datagram to ep (has_hop) right before `payload`, which must have

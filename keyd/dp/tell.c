@@ -136,6 +136,7 @@ const char *const dp_counter_names[DP_C_MAX] = {
 	[DP_C_XSK_FILL_EMPTY] = "xsk_fill_empty",
 	[DP_C_XSK_RX_INVALID] = "xsk_rx_invalid",
 	[DP_C_XSK_TX_INVALID] = "xsk_tx_invalid",
+	[DP_C_XSK_TX_EMPTY] = "xsk_tx_ring_empty",
 };
 
 void dp_counters(struct dp *dp, uint64_t ret[DP_C_MAX])

@@ -57,16 +57,26 @@ uint16_t wire_udp_port(const struct wire *w);
 
 /*
  * One AF_XDP socket on (ifindex, queue) with its own UMEM; `udp_port` is the outer source port. Zero-copy only if `zerocopy`.
- * -EBUSY: the queue has a socket, or had one a moment ago; -EMSGSIZE: the device's MTU is beyond FRAME_MTU_MAX (frame.h);
- * -EOPNOTSUPP: no zero-copy. Needs CAP_NET_RAW, and CAP_IPC_LOCK or 16 MB of RLIMIT_MEMLOCK. It outlives a device that is set
- * down and up again; receive says -ENXIO when it has gone, -EMSGSIZE when its MTU has grown beyond the frames: make a new one.
+ * -EBUSY: the queue has a socket, or had one a moment ago; -EMSGSIZE: the device's MTU is beyond FRAME_MTU_MAX (frame.h) and the
+ * kernel cannot split packets (before Linux 6.6); -EOPNOTSUPP: no zero-copy, or not for that MTU. Needs CAP_NET_RAW, and
+ * CAP_IPC_LOCK or 16 MB of RLIMIT_MEMLOCK. It outlives a device that is set down and up again; receive says -ENXIO when it has
+ * gone; reserve takes nothing beyond WIRE_XDP_PAYLOAD_MAX, and -EMSGSIZE follows when the MTU has grown beyond the frames: make a
+ * new one.
  */
 struct wire_xdp_config {
 	unsigned ifindex, queue;
 	int xsks_map;
 	bool zerocopy, busy_poll;
+	bool generic; /* XDP is attached in generic mode, where the kernel may hand over joined datagrams (run.h) */
 	uint16_t udp_port;
 };
 int wire_xdp_new(struct wire **ret, const struct wire_xdp_config *c);
+/* it may send whatever the path takes; else its device is too large for it, or copies: then the UDP socket is the better way */
+bool wire_xdp_sends(const struct wire *w);
+/*
+ * The longest packet, Ethernet and all, that may be steered to a wire made on a device of this MTU: 0 any, for it takes several
+ * frames, which Linux 6.6 can. What is longer would be lost: the XDP program leaves it to the stack and the UDP socket.
+ */
+unsigned wire_xdp_frame_max(unsigned mtu, bool generic);
 
 #endif

@@ -15,6 +15,7 @@
 
 #include "addr.h"
 #include "dp.h"
+#include "mvpn/wire.h"
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
@@ -162,10 +163,26 @@ static uint8_t *udp_reserve(struct wire *w, const struct kt_endpoint *ep, size_t
 	return u->tx + u->fill;
 }
 
+/*
+ * A receiver on AF_XDP is not told the size of joined datagrams and finds it by the SPI (run.h): so
+ * those of two sessions, as at a rekey, are not joined.
+ */
+static bool same_session(const uint8_t *p, const uint8_t *q, size_t len)
+{
+	const size_t at = offsetof(struct mvpn_hdr, spi);
+
+	return len < MVPN_OVERHEAD || !memcmp(p + at, q + at, sizeof(mvpn_be32));
+}
+
 static void udp_commit(struct wire *w, size_t len)
 {
 	struct wire_udp *u = self(w);
+	uint8_t *p = u->tx + u->fill;
 
+	if (u->count && !same_session(u->tx, p, len)) {
+		udp_flush(w);
+		memmove(u->tx, p, len);
+	}
 	if (!u->count)
 		u->size = len;
 	else if (len < u->size)

@@ -8,87 +8,25 @@
  *   TX   free stack -> reserve/commit -> TX ring -> kernel -> completion ring -> free stack
  *
  * A frame is in exactly one place. No ring can run over: each is at least as large as the
- * number of frames that pass through.
+ * number of frames that pass through. What does not fit one frame comes in several (`sg`): a
+ * large MTU, or in generic mode a run of datagrams that the kernel had joined.
  */
-#include "wire.h"
+#include "wire_xdp.h"
 
 #include <errno.h>
 #include <linux/if_xdp.h>
-#include <net/if.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <unistd.h>
-#include <xdp/xsk.h>
 
 #include "dp.h"
 #include "frame.h"
+#include "run.h"
 
-#define PAYLOAD_OFFSET_B 64 /* of a TX frame: headers end where a cache line begins */
 #define MTU_DEFAULT 1500
-
-/*
- * How many frames, also the sizes of their rings. Receive frames are how far the worker may lag
- * before packets are lost, and TCP makes use of all of it: 2048 lost 1 in 1000, 4096 none. Frames
- * of half a page hold the usual MTU; zero-copy drivers get pages, which all of them take.
- */
-#define SMALL_FRAME_B 2048
-#define SMALL_MTU_MAX (SMALL_FRAME_B - (FRAME_B - FRAME_MTU_MAX))
-#define SMALL_RX_FRAMES 4096
-#define SMALL_TX_FRAMES 512
-#define LARGE_RX_FRAMES 2048
-#define LARGE_TX_FRAMES 1024
-
-#define RX_BATCH 64
-#define SNDBUF_B (16 << 20)   /* copy mode charges an skb for every descriptor: never the limit */
 #define KICKS_MAX 256	      /* one flush: 1024 descriptors at 32 a call, eight times over */
 #define KICK_DESCS 32	      /* that one call sends; TX_BATCH_SIZE of net/xdp/xsk.c */
 #define KICKS_IDLE_MAX 4      /* of them, in a row, that moved nothing and should have */
 #define SLEEPS_REFUSED_MAX 64 /* before_sleep gives up waiting for a TX ring that does not move */
-#define BUSY_POLL_US 20
-#define BUSY_POLL_BUDGET 64
-
-#ifndef SO_PREFER_BUSY_POLL
-#define SO_PREFER_BUSY_POLL 69
-#endif
-#ifndef SO_BUSY_POLL_BUDGET
-#define SO_BUSY_POLL_BUDGET 70
-#endif
-#define XSK_MAX_TX_SKB_BUDGET 9 /* XDP_MAX_TX_SKB_BUDGET of kernel 6.17's <linux/if_xdp.h> */
-
-struct wire_xdp {
-	struct wire wire;
-	struct xsk_umem *umem;
-	struct xsk_socket *xsk;
-	struct xsk_ring_prod fill, tx;
-	struct xsk_ring_cons comp, rx;
-	uint8_t *area;
-	size_t area_b;
-	unsigned ifindex;
-	uint32_t frame_b, nrx, ntx; /* bytes of a frame; frames each way */
-	uint16_t udp_port;
-	bool zerocopy, busy_poll;
-	int fd;
-	int broken; /* -errno of the device's end; nothing is done any more */
-
-	/* TX */
-	uint64_t *free; /* stack of frame addresses */
-	unsigned nfree;
-	unsigned written; /* descriptors in the TX ring that the kernel has not been shown */
-	unsigned sleeps_refused;
-	struct { /* the reservation; payload NULL: none */
-		uint8_t *payload;
-		size_t head_len, max;
-	} now;
-	_Atomic uint64_t refused; /* too long for a frame or the path, or not for this device */
-};
-
-static struct wire_xdp *of(struct wire *w)
-{
-	return (struct wire_xdp *)w;
-}
 
 /*
  * Takes an errno of sendto or recvfrom. ENXIO: the socket was unbound, its device has gone.
@@ -230,8 +168,7 @@ static void wake_fill(struct wire_xdp *x)
 	note_error(x, recvfrom(x->fd, NULL, 0, MSG_DONTWAIT, NULL, NULL) < 0 ? errno : 0);
 }
 
-/* Frames go back at once: the fill ring is twice as large as there are receive frames. */
-static void refill(struct wire_xdp *x, const uint64_t *addr, unsigned n)
+void wire_xdp_refill(struct wire_xdp *x, const uint64_t *addr, unsigned n)
 {
 	uint32_t idx = 0;
 
@@ -240,6 +177,45 @@ static void refill(struct wire_xdp *x, const uint64_t *addr, unsigned n)
 	for (unsigned i = 0; i < n; i++)
 		*xsk_ring_prod__fill_addr(&x->fill, idx + i) = addr[i];
 	xsk_ring_prod__submit(&x->fill, n);
+}
+
+/* one packet from the wire, of one or more datagrams */
+static unsigned deliver(struct wire_xdp *x, uint8_t *frame, size_t frame_len, wire_rx_fn *fn,
+			void *arg)
+{
+	struct wire_from from;
+	uint8_t *payload;
+	size_t len, size;
+	unsigned n = 0;
+
+	if (!frame_parse(frame, frame_len, x->udp_port, &from, &payload, &len))
+		return 0;
+	if (!x->runs || !len) {
+		fn(arg, payload, len, &from);
+		return 1;
+	}
+	size = run_size(payload, len, x->run);
+	if (size < len)
+		x->run = size;
+	for (size_t at = 0; at < len; at += size, n++)
+		fn(arg, payload + at, len - at < size ? len - at : size, &from);
+	return n;
+}
+
+/* one frame, alone a packet or a part of one */
+static unsigned frame_in(struct wire_xdp *x, const struct xdp_desc *d, wire_rx_fn *fn, void *arg)
+{
+	bool more = x->sg && d->options & XDP_PKT_CONTD;
+	uint8_t *frame = x->area + d->addr;
+	size_t len;
+
+	if (!more && !x->gathered)
+		return deliver(x, frame, d->len, fn, arg);
+	len = x->gathered + d->len;
+	if (len <= RUN_MAX_B)
+		memcpy(x->gather + x->gathered, frame, d->len);
+	x->gathered = more ? len : 0;
+	return more || len > RUN_MAX_B ? 0 : deliver(x, x->gather, len, fn, arg);
 }
 
 static int xdp_receive(struct wire *w, wire_rx_fn *fn, void *arg, unsigned budget)
@@ -262,20 +238,13 @@ static int xdp_receive(struct wire *w, wire_rx_fn *fn, void *arg, unsigned budge
 		n = xsk_ring_cons__peek(&x->rx, n, &idx);
 		for (unsigned i = 0; i < n; i++) {
 			const struct xdp_desc *d = xsk_ring_cons__rx_desc(&x->rx, idx + i);
-			struct wire_from from;
-			uint8_t *payload;
-			size_t len;
 
 			addr[i] = d->addr & ~(uint64_t)(x->frame_b - 1);
-			if (!frame_parse(x->area + d->addr, d->len, x->udp_port, &from, &payload,
-					 &len))
-				continue;
-			fn(arg, payload, len, &from);
-			payloads++;
+			payloads += frame_in(x, d, fn, arg);
 		}
 		if (n) {
 			xsk_ring_cons__release(&x->rx, n);
-			refill(x, addr, n);
+			wire_xdp_refill(x, addr, n);
 		}
 		frames += n;
 	} while (n == RX_BATCH && frames < budget);
@@ -316,7 +285,18 @@ static bool xdp_before_sleep(struct wire *w)
 	return !x->broken;
 }
 
-/* ---- life ---- */
+/* ---- for the main thread ---- */
+
+/*
+ * Copying, the kernel makes an skb of each packet, while UDP_SEGMENT hands it one for a batch: measured (docs/benchmarks.md).
+ * Packets of one flow must keep to one wire, or they overtake each other: so one that cannot take all sends none.
+ */
+bool wire_xdp_sends(const struct wire *w)
+{
+	const struct wire_xdp *x = (const struct wire_xdp *)w;
+
+	return x->zerocopy && !x->sg;
+}
 
 static void xdp_stats(struct wire *w, uint64_t *c)
 {
@@ -333,25 +313,10 @@ static void xdp_stats(struct wire *w, uint64_t *c)
 	c[DP_C_XSK_TX_INVALID] += s.tx_invalid_descs;
 	c[DP_C_XSK_RX_RING_FULL] += s.rx_ring_full;
 	c[DP_C_XSK_FILL_EMPTY] += s.rx_fill_ring_empty_descs;
+	c[DP_C_XSK_TX_EMPTY] += s.tx_ring_empty_descs;
 }
 
-static void xdp_free(struct wire *w)
-{
-	struct wire_xdp *x = of(w);
-
-	if (!x)
-		return;
-	if (x->xsk)
-		xsk_socket__delete(x->xsk);
-	if (x->umem)
-		xsk_umem__delete(x->umem);
-	if (x->area)
-		munmap(x->area, x->area_b);
-	free(x->free);
-	free(x);
-}
-
-static const struct wire_ops xdp_ops = {
+const struct wire_ops wire_xdp_ops = {
 	.name = "xdp",
 	.reserve = xdp_reserve,
 	.commit = xdp_commit,
@@ -360,143 +325,5 @@ static const struct wire_ops xdp_ops = {
 	.fd = xdp_fd,
 	.before_sleep = xdp_before_sleep,
 	.stats = xdp_stats,
-	.free = xdp_free,
+	.free = wire_xdp_free,
 };
-
-/*
- * A packet that does not fit a receive frame is lost without a word: better no AF_XDP on such a
- * device.
- */
-static int choose_frames(struct wire_xdp *x, const char *name)
-{
-	struct ifreq ifr = {};
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), r = 0;
-	bool small;
-
-	if (fd < 0)
-		return -errno;
-	memcpy(ifr.ifr_name, name, sizeof(ifr.ifr_name));
-	if (ioctl(fd, SIOCGIFMTU, &ifr) < 0)
-		r = -errno;
-	close(fd);
-	if (r < 0)
-		return r;
-	if (ifr.ifr_mtu > FRAME_MTU_MAX)
-		return -EMSGSIZE;
-	small = ifr.ifr_mtu <= SMALL_MTU_MAX && !x->zerocopy;
-	x->frame_b = small ? SMALL_FRAME_B : FRAME_B;
-	x->nrx = small ? SMALL_RX_FRAMES : LARGE_RX_FRAMES;
-	x->ntx = small ? SMALL_TX_FRAMES : LARGE_TX_FRAMES;
-	return 0;
-}
-
-static int make_umem(struct wire_xdp *x)
-{
-	const struct xsk_umem_config c = {
-		.fill_size = 2 * x->nrx,
-		.comp_size = x->ntx,
-		.frame_size = x->frame_b,
-		.frame_headroom = XSK_UMEM__DEFAULT_FRAME_HEADROOM,
-	};
-	void *area;
-
-	x->area_b = (size_t)(x->nrx + x->ntx) * x->frame_b;
-	area = mmap(NULL, x->area_b, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (area == MAP_FAILED)
-		return -errno;
-	x->area = area;
-	/* packets are opened in place: no plaintext in a core dump, nor in a child */
-	madvise(area, x->area_b, MADV_DONTDUMP);
-	madvise(area, x->area_b, MADV_DONTFORK);
-	x->free = calloc(x->ntx, sizeof(*x->free));
-	if (!x->free)
-		return -ENOMEM;
-	return xsk_umem__create(&x->umem, x->area, x->area_b, &x->fill, &x->comp, &c);
-}
-
-/* none of these is needed to work */
-static void tune(struct wire_xdp *x)
-{
-	int sndbuf = SNDBUF_B, budget = (int)x->ntx, one = 1, us = BUSY_POLL_US,
-	    packets = BUSY_POLL_BUDGET;
-
-	if (setsockopt(x->fd, SOL_SOCKET, SO_SNDBUFFORCE, &sndbuf, sizeof(sndbuf)) < 0)
-		setsockopt(x->fd, SOL_SOCKET, SO_SNDBUF, &sndbuf, sizeof(sndbuf));
-	setsockopt(x->fd, SOL_XDP, XSK_MAX_TX_SKB_BUDGET, &budget, sizeof(budget));
-	if (!x->busy_poll)
-		return;
-	setsockopt(x->fd, SOL_SOCKET, SO_PREFER_BUSY_POLL, &one, sizeof(one));
-	setsockopt(x->fd, SOL_SOCKET, SO_BUSY_POLL, &us, sizeof(us));
-	setsockopt(x->fd, SOL_SOCKET, SO_BUSY_POLL_BUDGET, &packets, sizeof(packets));
-}
-
-static int make_socket(struct wire_xdp *x, const char *name, const struct wire_xdp_config *c)
-{
-	const struct xsk_socket_config sc = {
-		.rx_size = x->nrx,
-		.tx_size = x->ntx,
-		.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
-		.bind_flags = XDP_USE_NEED_WAKEUP | (c->zerocopy ? XDP_ZEROCOPY : XDP_COPY),
-	};
-	int r = xsk_socket__create(&x->xsk, name, c->queue, x->umem, &x->rx, &x->tx, &sc);
-
-	if (r < 0)
-		return r;
-	x->fd = xsk_socket__fd(x->xsk);
-	tune(x);
-	return 0;
-}
-
-/* The fill ring is filled before the first packet can be steered here. */
-static void stock(struct wire_xdp *x)
-{
-	for (unsigned i = 0; i < x->nrx; i += RX_BATCH) {
-		uint64_t addr[RX_BATCH];
-
-		for (unsigned k = 0; k < RX_BATCH; k++)
-			addr[k] = (uint64_t)(i + k) * x->frame_b;
-		refill(x, addr, RX_BATCH);
-	}
-	/* the lowest is on top: a light load touches few frames */
-	for (unsigned i = 0; i < x->ntx; i++)
-		x->free[i] = (uint64_t)(x->nrx + x->ntx - 1 - i) * x->frame_b;
-	x->nfree = x->ntx;
-}
-
-int wire_xdp_new(struct wire **ret, const struct wire_xdp_config *c)
-{
-	char name[IF_NAMESIZE] = "";
-	struct wire_xdp *x;
-	int r;
-
-	if (!if_indextoname(c->ifindex, name))
-		return -ENODEV;
-	x = calloc(1, sizeof(*x));
-	if (!x)
-		return -ENOMEM;
-	x->wire.ops = &xdp_ops;
-	x->ifindex = c->ifindex;
-	x->udp_port = c->udp_port;
-	x->zerocopy = c->zerocopy;
-	x->busy_poll = c->busy_poll;
-	x->fd = -1;
-
-	r = choose_frames(x, name);
-	if (r < 0)
-		goto fail;
-	r = make_umem(x);
-	if (r < 0)
-		goto fail;
-	r = make_socket(x, name, c);
-	if (r < 0)
-		goto fail;
-	stock(x);
-	r = xsk_socket__update_xskmap(x->xsk, c->xsks_map);
-	if (r < 0)
-		goto fail;
-	*ret = &x->wire;
-	return 0;
-fail:
-	xdp_free(&x->wire);
-	return r;
-}

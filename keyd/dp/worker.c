@@ -42,7 +42,7 @@ void worker_wake(struct worker *w)
 struct wire *worker_wire(struct worker *w, const struct kt_endpoint *ep, size_t max)
 {
 	for (unsigned i = 0; ep->has_hop && max <= WIRE_XDP_PAYLOAD_MAX && i < w->nxsk; i++)
-		if (w->xsk[i].ifindex == ep->ifindex && !w->xsk[i].broken)
+		if (w->xsk[i].ifindex == ep->ifindex && w->xsk[i].sends && !w->xsk[i].broken)
 			return w->xsk[i].wire;
 	return w->udp;
 }

@@ -29,6 +29,7 @@
 struct worker_xsk {
 	unsigned ifindex;
 	struct wire *wire;
+	bool sends;  /* wire_xdp_sends */
 	bool broken; /* has reported DP_EV_ERROR: not touched again until it is removed */
 };
 

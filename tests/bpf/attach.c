@@ -187,13 +187,13 @@ static void test_xdp(void **state)
 
 	st_need_root();
 	before = st_output("ip link show v0");
-	assert_int_equal(shim_attach_xdp(s, "v0", SHIM_XDP_NATIVE, &xsks, &error), 0);
+	assert_int_equal(shim_attach_xdp(s, "v0", SHIM_XDP_NATIVE, 0, &xsks, &error), 0);
 	assert_int_equal(st_list(s, all), 1);
 	assert_int_equal(all[0].xdp, SHIM_XDP_NATIVE);
-	assert_int_equal(shim_attach_xdp(s, "v0", SHIM_XDP_NATIVE, &again, &error), 0);
+	assert_int_equal(shim_attach_xdp(s, "v0", SHIM_XDP_NATIVE, 0, &again, &error), 0);
 	st_run("ip link show v0 | grep -q 'prog/xdp'");
 	/* down the ladder */
-	assert_int_equal(shim_attach_xdp(s, "v0", SHIM_XDP_GENERIC, &again, &error), 0);
+	assert_int_equal(shim_attach_xdp(s, "v0", SHIM_XDP_GENERIC, 0, &again, &error), 0);
 	assert_int_equal(st_list(s, all), 1);
 	assert_int_equal(all[0].xdp, SHIM_XDP_GENERIC);
 	shim_detach_xdp(s, "v0");
@@ -205,13 +205,13 @@ static void test_xdp(void **state)
 
 	/* an MTU at which veth wants a multi-buffer program */
 	st_run("ip link set v0 mtu 9000 && ip link set v1 mtu 9000");
-	assert_int_equal(shim_attach_xdp(s, "v0", SHIM_XDP_NATIVE, &xsks, &error), 0);
-	assert_int_equal(shim_attach_xdp(s, "v0", SHIM_XDP_NATIVE, &xsks, &error), 0);
+	assert_int_equal(shim_attach_xdp(s, "v0", SHIM_XDP_NATIVE, 0, &xsks, &error), 0);
+	assert_int_equal(shim_attach_xdp(s, "v0", SHIM_XDP_NATIVE, 0, &xsks, &error), 0);
 	st_detach(s, "v0");
 
 	/* somebody else's program */
 	LIBBPF_OPTS(bpf_link_create_opts, o, .flags = 1U << 2);
-	assert_int_equal(shim_attach_xdp(s, "v1", SHIM_XDP_NATIVE, &xsks, &error), 0);
+	assert_int_equal(shim_attach_xdp(s, "v1", SHIM_XDP_NATIVE, 0, &xsks, &error), 0);
 	{
 		char *path = shim_pin_if(s, "v1", "xdp");
 		__u32 len = sizeof(struct bpf_link_info);
@@ -226,7 +226,7 @@ static void test_xdp(void **state)
 		close(ours);
 		free(path);
 	}
-	assert_int_equal(shim_attach_xdp(s, "v0", SHIM_XDP_NATIVE, &xsks, &error), -EBUSY);
+	assert_int_equal(shim_attach_xdp(s, "v0", SHIM_XDP_NATIVE, 0, &xsks, &error), -EBUSY);
 	assert_non_null(strstr(error, "another XDP program"));
 	free(error);
 	close(link);
@@ -281,8 +281,8 @@ static void with_few_caps(struct shim *s)
 		MUST(shim_attach(s, "v0", &i, &error) == 0 && i.fresh);
 		MUST(shim_attach(s, "v0", &i, &error) == 0 && !i.fresh);
 		MUST(i.hook == (clsact ? SHIM_CLSACT : SHIM_TCX));
-		MUST(shim_attach_xdp(s, "v0", SHIM_XDP_GENERIC, &xsks, &error) == 0);
-		MUST(shim_attach_xdp(s, "v0", SHIM_XDP_GENERIC, &xsks, &error) == 0);
+		MUST(shim_attach_xdp(s, "v0", SHIM_XDP_GENERIC, 0, &xsks, &error) == 0);
+		MUST(shim_attach_xdp(s, "v0", SHIM_XDP_GENERIC, 0, &xsks, &error) == 0);
 		if (!clsact) {
 			link = bpf_link_create(bpf_program__fd(s->bpf->progs.leak_raw),
 					       (int)if_nametoindex("v0"), ST_TCX_EGRESS, &o);

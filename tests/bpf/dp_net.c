@@ -158,22 +158,24 @@ static void mac_of(const struct end *e, uint8_t mac[6])
 
 static void wire_xdp(struct end *e, unsigned queues)
 {
-	struct mvpn_config c = {.udp_port = DP_PORT};
+	struct mvpn_config mc = {.udp_port = DP_PORT};
+	struct dp_xsk_config c = {.nqueues = queues};
 	struct dp_xsk_info info;
 	char *error = NULL;
-	unsigned ifindex;
-	int map, r;
+	int tries = DP_XSK_BUSY_MS / DP_XSK_RETRY_MS, r;
 
 	snprintf(e->pin, sizeof(e->pin), "/sys/fs/bpf/mvpn-test-%d-%s", getpid(), e->link);
 	enter(e);
 	if (shim_open(&e->shim, e->pin, &error) < 0)
 		fail_msg("shim: %s", error);
-	assert_int_equal(shim_config(e->shim, &c), 0);
+	assert_int_equal(shim_config(e->shim, &mc), 0);
 	assert_int_equal(shim_spi_set(e->shim, e->rx_spi), 0);
-	if (shim_attach_xdp(e->shim, e->link, SHIM_XDP_NATIVE, &map, &error) < 0)
+	if (shim_attach_xdp(e->shim, e->link, SHIM_XDP_NATIVE, 0, &c.xsks_map, &error) < 0)
 		fail_msg("attach: %s", error);
-	ifindex = if_nametoindex(e->link);
-	r = dp_xsk_add(e->dp, ifindex, queues, map, &info);
+	c.ifindex = if_nametoindex(e->link);
+	do
+		r = dp_xsk_add(e->dp, &c, &info);
+	while (r == -EBUSY && tries-- && !poll(NULL, 0, DP_XSK_RETRY_MS));
 	leave();
 	assert_int_equal(r, 0);
 	assert_false(info.zerocopy); /* veth has none */

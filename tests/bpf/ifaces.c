@@ -22,7 +22,7 @@ static void test_vanished(void **state)
 	for (int clsact = !st_has_tcx(); clsact < 2; clsact++) {
 		s->no_tcx = clsact;
 		st_attach(s, "v0");
-		assert_int_equal(shim_attach_xdp(s, "v0", SHIM_XDP_GENERIC, &xsks, NULL), 0);
+		assert_int_equal(shim_attach_xdp(s, "v0", SHIM_XDP_GENERIC, 0, &xsks, NULL), 0);
 		assert_int_equal(st_list(s, all), 1);
 		assert_int_equal(all[0].ifindex, if_nametoindex("v0"));
 		assert_int_equal(all[0].xdp, SHIM_XDP_GENERIC);

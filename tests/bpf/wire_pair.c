@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/if_link.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
@@ -80,8 +81,10 @@ static int load_program(int xsks)
 		{.code = BPF_JMP | BPF_EXIT},
 	};
 
+	LIBBPF_OPTS(bpf_prog_load_opts, o, .prog_flags = BPF_F_XDP_HAS_FRAGS);
+
 	return bpf_prog_load(BPF_PROG_TYPE_XDP, "all_to_xsk", "Dual BSD/GPL", prog,
-			     sizeof(prog) / sizeof(*prog), NULL);
+			     sizeof(prog) / sizeof(*prog), &o);
 }
 
 void attach(struct side *s, unsigned flags)
@@ -96,6 +99,7 @@ void attach(struct side *s, unsigned flags)
 	assert_true(prog >= 0);
 	s->link = bpf_link_create(prog, (int)s->ifindex, BPF_XDP, &o);
 	assert_true(s->link >= 0);
+	s->generic = flags & XDP_FLAGS_SKB_MODE;
 	close(prog);
 }
 
@@ -106,6 +110,7 @@ int wire_new(struct side *s, struct wire **ret, unsigned queue, bool zerocopy, b
 					  .xsks_map = s->xsks,
 					  .zerocopy = zerocopy,
 					  .busy_poll = busy_poll,
+					  .generic = s->generic,
 					  .udp_port = PORT};
 
 	enter(s);

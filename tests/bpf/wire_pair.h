@@ -25,6 +25,7 @@ struct side {
 	int ns, xsks, link;
 	unsigned ifindex;
 	const char *name;
+	bool generic; /* how XDP is attached */
 	struct wire *wire;
 };
 extern struct side A, B;

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <dirent.h>
+#include <endian.h>
 #include <errno.h>
 #include <linux/if_link.h>
 #include <poll.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "../../keyd/dp/dp.h"
+#include "mvpn/wire.h"
 #include "wire_pair.h"
 
 static void exchange_sizes(size_t max, const size_t *sizes, size_t n)
@@ -346,9 +348,138 @@ static void refuses_to_bind(void **state)
 		r = wire_new(&A, &w, 0, true, false);
 	while (r == -EBUSY && now_ns() < until && !poll(NULL, 0, 10));
 	assert_int_equal(r, -EOPNOTSUPP); /* veth has no zero-copy */
-	sh("ip link set w0 mtu 9000");
-	assert_int_equal(wire_new(&A, &w, 0, false, false), -EMSGSIZE);
 	assert_null(w);
+}
+
+/* ---- packets of several frames ---- */
+
+/* a socket of B's stack, to send to A's wire */
+static int stack_socket(const struct kt_endpoint *to_b, struct sockaddr_storage *ret,
+			socklen_t *ret_len)
+{
+	const struct mvpn_endpoint from = {to_b->to.addr, PORT}, to = {to_b->src, PORT};
+	struct sockaddr_storage sa;
+	int fd;
+
+	enter(&B);
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(fd, (void *)&sa, mvpn_endpoint_to_sockaddr(&from, false, &sa)), 0);
+	*ret_len = mvpn_endpoint_to_sockaddr(&to, false, ret);
+	return fd;
+}
+
+static void large(unsigned flags)
+{
+	struct kt_endpoint to_b;
+	struct sockaddr_storage sa;
+	struct got g = {};
+	static uint8_t buf[9000];
+	uint64_t c[DP_C_MAX] = {};
+	socklen_t len;
+	int fd;
+
+	need_root();
+	if (wire_xdp_frame_max(9000, false)) {
+		print_message("[  SKIPPED ] packets of several frames: needs Linux 6.6\n");
+		skip();
+	}
+	links_make("mtu 9000");
+	attach(&A, flags);
+	wire_open(&A, false);
+	to_b = endpoint(&A, false);
+	fd = stack_socket(&to_b, &sa, &len);
+	/* many times the number of frames */
+	for (unsigned i = 0; i < 3000; i++) {
+		size_t size = 8972 - i * 2;
+
+		int tos = TOS(i);
+
+		g.expected = i;
+		setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof(tos));
+		fill(buf, size, i);
+		assert_int_equal(sendto(fd, buf, size, 0, (void *)&sa, len), size);
+		assert_int_equal(receive(&A, &g, 1, WAIT_MS), 1);
+		assert_int_equal(g.len, size);
+	}
+	assert_int_equal(g.n, 3000);
+	A.wire->ops->stats(A.wire, c);
+	assert_int_equal(c[DP_C_XSK_RX_DROPPED] + c[DP_C_XSK_RX_RING_FULL] + c[DP_C_XSK_RX_INVALID],
+			 0);
+	assert_false(wire_xdp_sends(A.wire));
+	close(fd);
+}
+
+static void large_native(void **state)
+{
+	large(XDP_FLAGS_DRV_MODE);
+}
+
+static void large_generic(void **state)
+{
+	large(XDP_FLAGS_SKB_MODE);
+}
+
+/* sealed packets as the receiver takes them apart: header, counter, contents */
+static size_t sealed(uint8_t *p, size_t len, unsigned seq)
+{
+	struct mvpn_hdr h = {.type = MVPN_TUNNEL, .spi = 0x12345678, .counter = htobe64(seq)};
+
+	fill(p, len, seq);
+	memcpy(p, &h, sizeof(h));
+	return len;
+}
+
+static void on_sealed(void *arg, uint8_t *data, size_t len, const struct wire_from *from)
+{
+	struct got *g = arg;
+	static uint8_t want[2000];
+
+	sealed(want, len, g->expected++);
+	g->n += !memcmp(data, want, len);
+	g->len = len;
+}
+
+/* what UDP_SEGMENT joined arrives as one packet, and is taken apart */
+static void joined_datagrams(void **state)
+{
+	static const size_t sizes_[] = {32, 100, 1000, 1400, 1452};
+	struct kt_endpoint to_b;
+	struct sockaddr_storage sa;
+	struct got g = {};
+	static uint8_t buf[65536];
+	unsigned seq = 0;
+	socklen_t salen;
+	int fd;
+
+	need_root();
+	if (wire_xdp_frame_max(1500, true)) {
+		print_message("[  SKIPPED ] joined_datagrams: needs Linux 6.6\n");
+		skip();
+	}
+	links_make("");
+	attach(&A, XDP_FLAGS_SKB_MODE);
+	wire_open(&A, false);
+	to_b = endpoint(&A, false);
+	fd = stack_socket(&to_b, &sa, &salen);
+	for (unsigned round = 0; round < 200; round++) {
+		int size = (int)sizes_[round % 5],
+		    n = 1 + (int)(round * 7 % (60000 / size < 64 ? 60000 / size : 64));
+		unsigned first = seq;
+		size_t len = 0;
+
+		setsockopt(fd, IPPROTO_UDP, 103 /* UDP_SEGMENT */, &size, sizeof(size));
+		for (int i = 0; i < n; i++)
+			len += sealed(buf + len,
+				      i == n - 1 ? 32 + round % 32 * (size > 64) : (size_t)size,
+				      seq++);
+		assert_int_equal(sendto(fd, buf, len, 0, (void *)&sa, salen), len);
+		for (uint64_t until = now_ns() + WAIT_MS * 1000000ull;
+		     g.expected < seq && now_ns() < until;)
+			assert_true(A.wire->ops->receive(A.wire, on_sealed, &g, 256) >= 0);
+		assert_int_equal(g.expected - first, n);
+	}
+	assert_int_equal(g.n, seq);
+	close(fd);
 }
 
 static unsigned count_fds(void)
@@ -495,6 +626,9 @@ int main(void)
 		T(refuses_what_does_not_fit),
 		T(talks_with_the_stack),
 		T(refuses_to_bind),
+		T(large_native),
+		T(large_generic),
+		T(joined_datagrams),
 		T(opens_again_and_leaks_no_fd),
 		T(device_that_vanishes),
 		T(device_that_goes_down_and_up),
