@@ -131,7 +131,8 @@ static bool joinable(const struct coalescer *c, const struct packet *p, bool par
 {
 	const uint8_t *l4 = p->data + p->l4;
 
-	if (!partial || p->len == p->headers || (p->v4 && p->l4 != 20))
+	/* what has options is not for joining, nor are they compared */
+	if (!partial || p->len == p->headers || p->l4 != (p->v4 ? 20 : 40))
 		return false;
 	/* CWR means the one packet that carries it; ECE goes on for a window (RFC 3168 §6.1) */
 	if (p->proto == IPPROTO_TCP)

@@ -16,7 +16,13 @@
 #include "addr.h"
 
 #define PACKET_MAX_B 65535
-#define PACKET_HEADERS_MAX_B 128 /* IPv4 60 + TCP 60, IPv6 40 + TCP 60 */
+/*
+ * IPv6 option headers (hop-by-hop, destination) that are looked behind: as many and as long in all. No sender in earnest goes
+ * beyond; what does is carried as it is, but cannot be segmented.
+ */
+#define PACKET_OPTIONS_MAX 4
+#define PACKET_OPTIONS_MAX_B 256
+#define PACKET_HEADERS_MAX_B (40 + PACKET_OPTIONS_MAX_B + 60) /* IPv6 and TCP */
 #define IP6_MTU_MIN 1280	 /* RFC 8200 §5: no sender need go below */
 
 static inline uint16_t get16(const uint8_t *p)
@@ -84,8 +90,8 @@ struct packet {
 	bool fragment;	     /* IPv4 fragment, first or later, or IPv6 fragment header */
 	bool later_fragment; /* not the first one: no transport header */
 	bool dont_fragment;  /* IPv4 DF, or IPv6 */
-	uint8_t proto;	     /* IPv6: the next header, an extension header stays what it is */
-	uint16_t l4;	     /* where the IP header ends */
+	uint8_t proto;	     /* IPv6: what follows the options, maybe another extension header */
+	uint16_t l4;	     /* where that begins; IPv4: where the header ends */
 	uint16_t headers; /* end of a whole TCP or UDP header of an unfragmented packet; 0: there is
 			     none */
 	struct mvpn_addr src, dst;
@@ -103,6 +109,28 @@ static inline uint16_t packet_headers(const struct packet *p)
 			return (uint16_t)(p->l4 + doff);
 	}
 	return 0;
+}
+
+/*
+ * A routing header is not looked behind: the pseudo-header's destination is another one then (RFC 8200 §8.1), and nothing but
+ * its own end may touch that sum.
+ */
+static inline void packet_skip_options(struct packet *p)
+{
+	unsigned at = p->l4, len;
+
+	for (unsigned n = 0; n < PACKET_OPTIONS_MAX; n++) {
+		if (p->proto != IPPROTO_HOPOPTS && p->proto != IPPROTO_DSTOPTS)
+			return;
+		if (at + 8 > p->len)
+			return;
+		len = (p->data[at + 1] + 1) * 8u;
+		if (at + len > p->len || at + len > 40 + PACKET_OPTIONS_MAX_B)
+			return;
+		p->proto = p->data[at];
+		at += len;
+		p->l4 = (uint16_t)at;
+	}
 }
 
 /* -EINVAL: not exactly one IP packet of len bytes. Only `headers` vouches for the transport header.
@@ -137,6 +165,7 @@ static inline int packet_parse(struct packet *p, uint8_t *data, size_t len)
 		p->proto = data[IP6_NEXT];
 		p->l4 = 40;
 		p->dont_fragment = true;
+		packet_skip_options(p);
 		p->fragment = p->proto == IPPROTO_FRAGMENT;
 		memcpy(p->src.b, data + IP6_SRC, 16);
 		memcpy(p->dst.b, data + IP6_DST, 16);

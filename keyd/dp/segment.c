@@ -169,12 +169,12 @@ int segment_start(struct segmenter *s, const struct packet *p, const struct virt
 	return segment_finish_checksum(p, h);
 }
 
-static void write_ip(struct segmenter *s, uint8_t *ip, uint32_t len, uint32_t l4len)
+static void write_ip(struct segmenter *s, uint8_t *ip, uint32_t len)
 {
 	unsigned id = (s->id + s->index) & 0xffff;
 
 	if (!s->p.v4) {
-		put16(ip + IP6_LEN, l4len);
+		put16(ip + IP6_LEN, len - 40);
 		return;
 	}
 	put16(ip + IP4_LEN, len);
@@ -235,7 +235,7 @@ bool segment_next(struct segmenter *s, struct segment *ret)
 	data = s->p.data + s->offset;
 	memcpy(data, s->headers, s->nheaders);
 	l4len = s->nheaders - s->p.l4 + n;
-	write_ip(s, data, s->nheaders + n, l4len);
+	write_ip(s, data, s->nheaders + n);
 	if (s->mode == SEGMENT_TCP)
 		write_tcp(s, data + s->p.l4, s->offset + n == s->payload);
 	else

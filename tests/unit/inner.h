@@ -17,7 +17,7 @@ struct inner {
 	unsigned tcp_options; /* bytes, a multiple of 4 */
 	uint16_t id, frag;
 	uint8_t tos, ttl;
-	unsigned ip_options;
+	unsigned ip_options; /* IPv6: bytes of a destination options header, a multiple of 8 */
 	uint32_t payload;
 	uint32_t pattern; /* first value of the payload's counting bytes */
 };
@@ -37,17 +37,24 @@ static inline uint16_t inner_sum(const uint8_t *p, size_t len, uint32_t sum)
 	return (uint16_t)sum;
 }
 
+static inline uint8_t inner_proto(const uint8_t *ip)
+{
+	if (ip[0] >> 4 == 4)
+		return ip[9];
+	return ip[6] == IPPROTO_DSTOPTS ? ip[40] : ip[6];
+}
+
 static inline uint16_t inner_pseudo(const uint8_t *ip, size_t l4len)
 {
 	bool v6 = ip[0] >> 4 == 6;
-	uint32_t sum = (uint32_t)l4len + (v6 ? ip[6] : ip[9]);
+	uint32_t sum = (uint32_t)l4len + inner_proto(ip);
 
 	return inner_sum(v6 ? ip + 8 : ip + 12, v6 ? 32 : 8, sum);
 }
 
 static inline uint16_t inner_l4(const struct inner *i)
 {
-	return (uint16_t)(i->v6 ? 40 : 20 + i->ip_options);
+	return (uint16_t)((i->v6 ? 40 : 20) + i->ip_options);
 }
 
 static inline uint16_t inner_headers(const struct inner *i)
@@ -68,8 +75,14 @@ static inline uint32_t inner_build(uint8_t *d, const struct inner *i, bool parti
 	if (i->v6) {
 		put32(d, 0x60000000 | (uint32_t)i->tos << 20);
 		put16(d + 4, len - 40);
-		d[6] = i->proto;
+		d[6] = i->ip_options ? IPPROTO_DSTOPTS : i->proto;
 		d[7] = i->ttl;
+		if (i->ip_options) { /* and PadN */
+			d[40] = i->proto;
+			d[41] = (uint8_t)(i->ip_options / 8 - 1);
+			d[42] = 1;
+			d[43] = (uint8_t)(i->ip_options - 4);
+		}
 		memcpy(d + 8,
 		       "\xfd\1\0\0\0\0\0\0\0\0\0\0\0\0\0\1\xfd\2\0\0\0\0\0\0\0\0\0\0\0\0\0\2", 32);
 	} else {
@@ -111,8 +124,10 @@ static inline uint32_t inner_build(uint8_t *d, const struct inner *i, bool parti
 static inline const char *inner_fault(const uint8_t *d, size_t len, bool partial)
 {
 	bool v6 = d[0] >> 4 == 6;
-	unsigned l4 = v6 ? 40 : (d[0] & 15) * 4u, proto = v6 ? d[6] : d[9], at;
+	unsigned l4 = v6 ? 40 : (d[0] & 15) * 4u, proto = inner_proto(d), at;
 
+	if (v6 && d[6] == IPPROTO_DSTOPTS)
+		l4 += (d[41] + 1) * 8u;
 	if (len < l4 || (v6 ? get16(d + 4) + 40u : get16(d + 2)) != len)
 		return "length";
 	if (!v6 && inner_sum(d, l4, 0) != 0xffff)

@@ -228,6 +228,36 @@ static void congestion_on_the_way(void **state)
 	}
 }
 
+/* behind extension headers of IPv6: cut, never joined, and in order with what has none */
+static void options_of_ipv6(void **state)
+{
+	const struct inner tcp = {INNER_TCP, .v6 = true, .payload = 2600},
+			   udp = {INNER_UDP, .v6 = true, .payload = 2600};
+
+	for (unsigned k = 0; k < 2; k++) {
+		struct inner i = k ? udp : tcp;
+		struct virtio_net_hdr h;
+
+		for (i.ip_options = 0; i.ip_options <= 24; i.ip_options += 24) {
+			h = inner_vnet(&i, k ? TAP_GSO_UDP_L4 : VIRTIO_NET_HDR_GSO_TCPV6, 1300);
+			send_super(&a, &i, &h);
+			i.seq += i.payload;
+		}
+		deliver(&a, &b);
+		assert_int_equal(stack(&b, &h), (k ? 48 : 72) + 2600);
+		for (unsigned n = 0; n < 2; n++) {
+			size_t len = stack(&b, &h);
+
+			assert_int_equal(len, (k ? 72 : 96) + 1300);
+			assert_int_equal(h.flags, VIRTIO_NET_HDR_F_NEEDS_CSUM);
+			assert_int_equal(h.gso_type, VIRTIO_NET_HDR_GSO_NONE);
+			assert_int_equal(h.csum_start, 64);
+			assert_null(inner_fault(got, len, true));
+		}
+		assert_int_equal(stack(&b, &h), 0);
+	}
+}
+
 static void control_packets_are_not_ect(void **state)
 {
 	struct kt_endpoint ep = {.to = ep_b};
@@ -267,6 +297,7 @@ int main(void)
 		T(events_of_authentic_packets),
 		T(control),
 		T(congestion_on_the_way),
+		T(options_of_ipv6),
 		T(control_packets_are_not_ect),
 		T(ping_without_a_lane),
 	};

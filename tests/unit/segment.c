@@ -85,6 +85,25 @@ static void tcp_with_ip_options_and_ecn_type(void **state)
 	assert_int_equal(cut_tcp(&i, true, &h, 1440, 1000), 5);
 }
 
+/* behind extension headers of IPv6; the stack makes such super-packets for a socket with options */
+static void tcp_behind_options(void **state)
+{
+	struct inner i = {INNER_TCP, .v6 = true, .payload = 30000};
+	struct virtio_net_hdr h;
+
+	for (i.ip_options = 8; i.ip_options <= 256; i.ip_options += 8) {
+		h = inner_vnet(&i, VIRTIO_NET_HDR_GSO_TCPV6, 1000);
+		assert_int_equal(cut_tcp(&i, true, &h, 1440, 1000), 30);
+		cut_tcp(&i, true, &h, 1000, 1000 - inner_headers(&i));
+	}
+	/* a lone segment that does not fit, its sum finished and not */
+	i = (struct inner){INNER_TCP, .v6 = true, .ip_options = 16, .payload = 1400};
+	h = inner_vnet(&i, VIRTIO_NET_HDR_GSO_NONE, 0);
+	assert_int_equal(cut_tcp(&i, true, &h, 1440, 1440 - inner_headers(&i)), 2);
+	h.flags = 0;
+	assert_int_equal(cut_tcp(&i, false, &h, 1440, 1440 - inner_headers(&i)), 2);
+}
+
 /*
  * a lone segment of the size that the device's MTU allows: cut in two, its finished sum
  * replaced by partial ones
@@ -489,6 +508,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tcp_super_packets),
 		cmocka_unit_test(tcp_with_ip_options_and_ecn_type),
+		cmocka_unit_test(tcp_behind_options),
 		cmocka_unit_test(tcp_too_big_without_gso),
 		cmocka_unit_test(what_may_not_be_cut_is_refused),
 		cmocka_unit_test(tcp_that_cutting_would_change),

@@ -15,6 +15,16 @@ for family in 4 6; do
 	delivered a b $family classes,ttl,labels,protocols,options,fragments
 	delivered b a $family classes,ttl,labels,protocols,options,fragments
 done
+# super-packets behind extension headers
+canary_file "$TMP/stream" 1000000
+for options in dst hbh,dst; do
+	rm -f "$TMP/streamed"
+	spawn stream b socat -u TCP6-LISTEN:7001,reuseaddr "OPEN:$TMP/streamed,creat,trunc"
+	wait_for 5 listener listening b t 7001
+	on a "$EMIT" stream "${ADDR6[b]}" 7001 $options "$TMP/stream" || fail "TCP with options $options"
+	wait_for 20 "end of the transfer" gone "$(pid_of stream)"
+	cmp "$TMP/stream" "$TMP/streamed" || fail "TCP with options $options: contents differ"
+done
 capture_stop wire
 assert_no_plaintext wire "${CANARY:0:12}"
 assert_only_sealed wire a b
