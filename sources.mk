@@ -7,7 +7,7 @@ LIB_keyd := $(LIB)
 LIB_server := addr aead chan chan_handshake chan_msg config crypto fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac noise reason secmem token
 LIB_mvpnctl := addr fsutil ipc ipc_request ipc_socket log loop mac
 
-SHIM := shim shim_attach shim_clsact shim_frames shim_list shim_maps shim_pin shim_protect shim_xdp
+SHIM := shim shim_attach shim_clsact shim_defer shim_frames shim_list shim_maps shim_pin shim_protect shim_xdp
 KEYD := main attach attach_wire channel conf conn control control_doctor control_show control_wait flows guard identity intro_msg introduce keytab offer options peers prefixes resolve sessions watch $(SHIM)
 DP := nexthop frame wire_xdp
 DP += run wire_xdp_open

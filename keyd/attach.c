@@ -491,8 +491,10 @@ void attach_free(struct keyd *k)
 {
 	unsigned i;
 
-	for (i = 0; i < k->nifaces; i++)
+	for (i = 0; i < k->nifaces; i++) {
+		shim_undefer(k->shim, k->ifaces[i]->name); /* nobody polls any more */
 		free(k->ifaces[i]);
+	}
 	k->nifaces = 0;
 	loop_timer_free(k->refresh);
 	loop_timer_free(k->reregister);

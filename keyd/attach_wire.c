@@ -101,6 +101,10 @@ static int sockets_add(struct keyd *k, struct attachment *a, const struct nl_lin
 	a->xdp = true;
 	a->zerocopy = info.zerocopy;
 	a->sends = info.sends;
+	r = k->conf.busy_poll ? shim_defer(k->shim, a->name) : 0;
+	if (r)
+		log_warn("interrupts of %s are not deferred: %s; busy polling goes on without",
+			 a->name, strerror(-r));
 	return 0;
 }
 
@@ -172,6 +176,7 @@ static int start(struct keyd *k, struct attachment *a, const struct nl_link *lin
 	int r;
 
 	a->xdp = a->sends = false;
+	shim_undefer(k->shim, a->name); /* what a keyd that was killed has left */
 	a->queues = dp_workers(k->dp);
 	snprintf(a->reason, sizeof(a->reason), "asked for");
 	if (a->want == WIRE_AUTO)
@@ -222,6 +227,7 @@ void attach_wire_stop(struct keyd *k, struct attachment *a)
 		return;
 	dp_xsk_del(k->dp, a->ifindex);
 	shim_detach_xdp(k->shim, a->name);
+	shim_undefer(k->shim, a->name);
 	a->xdp = a->sends = false;
 }
 

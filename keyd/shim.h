@@ -85,6 +85,10 @@ int shim_attach(struct shim *s, const char *iface, struct shim_iface *ret, char 
 int shim_attach_xdp(struct shim *s, const char *iface, enum shim_xdp mode, unsigned frame_max, int *ret_xsks_map,
 		    char **ret_error);
 void shim_detach_xdp(struct shim *s, const char *iface);
+/* interrupts of an attached interface deferred for busy polling, and as they were before; detaching does the latter too.
+ * -ENODEV: /sys does not show this interface, -ENOENT: this kernel has no such setting */
+int shim_defer(struct shim *s, const char *iface);
+void shim_undefer(struct shim *s, const char *iface);
 /* all of it; the clsact qdisc is removed only if we made it. Works for an interface that has vanished: pins are removed. */
 int shim_detach(struct shim *s, const char *iface, char **ret_error);
 int shim_ifaces_each(struct shim *s, int (*fn)(void *arg, const struct shim_iface *i), void *arg); /* by what is pinned */

@@ -334,6 +334,7 @@ int shim_detach(struct shim *s, const char *iface, char **ret_error)
 	}
 	shim_log_reset();
 	shim_detach_xdp(s, iface);
+	shim_undefer(s, iface);
 	for (int i = SHIM_PROGS - 1; i >= 0; i--)
 		unset(s, iface, ifindex, i);
 	if (ifindex && shim_iface_get(s, iface, &mark) == 0 && mark.ifindex == ifindex &&

@@ -74,6 +74,8 @@
 #define MVPN_EVENT_RING_B (256 << 10)	/* BPF ring buffer of events */
 #define MVPN_EVENT_GAP_NS 50000000ULL	/* at most one miss event a peer each 50 ms */
 #define MVPN_ALIVE_S 5			/* keyd refreshes config.alive_ns each second; older than this: keyd is down */
+#define MVPN_DEFER_HARD_IRQS 2	/* busy polling: empty polls before a device turns its interrupt on again ... */
+#define MVPN_DEFER_FLUSH_NS 200000 /* ... and how long it waits for the next one (Linux, Documentation/networking/af_xdp.rst) */
 #define MVPN_IFACES_MAX 16		/* attached interfaces */
 #define MVPN_MACS_MAX MVPN_IFACES_MAX	/* MAC addresses of one device: one an interface */
 #define MVPN_FRAMES_MAX 4096		/* (MAC address, EtherType) that one device is told of; the rest is dropped */

@@ -153,9 +153,12 @@ struct mvpn_iface_key {
 struct mvpn_iface {
 	__u32 ifindex;
 	__u32 flags; /* enum mvpn_iface_flags */
+	__u64 defer_hard_irqs; /* with DEFERS: the device's settings before */
+	__u64 gro_flush_ns;
 };
 enum mvpn_iface_flags {
 	MVPN_IFACE_MADE_CLSACT = 1, /* the clsact qdisc is ours to remove */
+	MVPN_IFACE_DEFERS = 2,	    /* its interrupts are deferred for busy polling */
 };
 
 /* counters: BPF_MAP_TYPE_PERCPU_ARRAY of u64, packets. Names in the same order: MVPN_COUNTER_NAMES. */
@@ -202,6 +205,6 @@ _Static_assert(sizeof(struct mvpn_frame) == 8, "map value");
 _Static_assert(sizeof(struct mvpn_frame_tap) == 8, "map value");
 _Static_assert(sizeof(struct mvpn_port_key) == 8, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_iface_key) == 16, "map key has no padding");
-_Static_assert(sizeof(struct mvpn_iface) == 8, "map value");
+_Static_assert(sizeof(struct mvpn_iface) == 24, "map value");
 
 #endif
