@@ -9,6 +9,8 @@
 #include <string.h>
 
 #define TTL 64
+#define LABEL_BITS 20
+#define LABEL_MULTIPLIER 0x9e3779b97f4a7c15ULL /* 2^64 / golden ratio: spreads every bit upwards */
 #define VLAN_TAGS_MAX 2
 #define IP4_MORE_OR_OFFSET 0x3fff /* any fragment: MF, or an offset */
 #define IP4_DF 0x4000
@@ -43,6 +45,26 @@ static uint16_t sum_fold(uint64_t sum)
 	return (uint16_t)~sum;
 }
 
+/*
+ * RFC 6437: a flow has one label, so that routers can share out flows without reordering one. The flow is the outer one,
+ * a lane to a peer, and the label is made of what its header shows anyway: it says nothing of what is inside.
+ */
+static uint32_t flow_label(const struct kt_endpoint *ep, uint16_t sport)
+{
+	uint64_t x = (uint64_t)sport << 16 | ep->to.port, w;
+
+	for (unsigned i = 0; i < 16; i += 8) {
+		memcpy(&w, ep->src.b + i, 8);
+		x = (x ^ w) * LABEL_MULTIPLIER;
+		x ^= x >> 32;
+		memcpy(&w, ep->to.addr.b + i, 8);
+		x = (x ^ w) * LABEL_MULTIPLIER;
+		x ^= x >> 32;
+	}
+	x = x * LABEL_MULTIPLIER >> (64 - LABEL_BITS);
+	return x ? (uint32_t)x : 1; /* zero means that there is none */
+}
+
 size_t frame_start(uint8_t *payload, const struct kt_endpoint *ep, uint16_t sport, uint8_t tos)
 {
 	struct udphdr udp = {.source = htons(sport), .dest = htons(ep->to.port)};
@@ -70,9 +92,10 @@ size_t frame_start(uint8_t *payload, const struct kt_endpoint *ep, uint16_t spor
 		memcpy(p, &ip, sizeof(ip));
 		eth.h_proto = htons(ETH_P_IP);
 	} else {
-		struct ip6_hdr ip = {.ip6_flow = htonl(6u << 28 | (uint32_t)tos << 20),
-				     .ip6_nxt = IPPROTO_UDP,
-				     .ip6_hlim = TTL};
+		struct ip6_hdr ip = {
+			.ip6_flow = htonl(6u << 28 | (uint32_t)tos << 20 | flow_label(ep, sport)),
+			.ip6_nxt = IPPROTO_UDP,
+			.ip6_hlim = TTL};
 
 		memcpy(&ip.ip6_src, ep->src.b, 16);
 		memcpy(&ip.ip6_dst, ep->to.addr.b, 16);

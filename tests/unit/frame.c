@@ -102,7 +102,7 @@ static void ipv6_bytes_and_sum(void **state)
 		assert_int_equal(len, FRAME_HEAD_IP6 + n);
 		assert_int_equal(f[12] << 8 | f[13], 0x86dd);
 		assert_int_equal(f[14], 0x60 | TOS >> 4);
-		assert_int_equal(f[15], (TOS & 15) << 4);
+		assert_int_equal(f[15] & 0xf0, (TOS & 15) << 4);
 		assert_int_equal(f[18] << 8 | f[19], 8 + n);
 		assert_int_equal(f[20], 17);
 		assert_int_equal(f[21], 64);
@@ -111,6 +111,35 @@ static void ipv6_bytes_and_sum(void **state)
 		assert_int_equal(plain_sum(f + 22, len - 22, (uint32_t)(8 + n + 17)), 0xffff);
 		free(f);
 	}
+}
+
+static uint32_t label_of(const struct kt_endpoint *e, uint16_t sport, uint8_t tos)
+{
+	uint8_t room[FRAME_HEAD_MAX],
+		*f = room + FRAME_HEAD_MAX - frame_start(room + FRAME_HEAD_MAX, e, sport, tos);
+
+	return (uint32_t)(f[15] & 15) << 16 | (uint32_t)f[16] << 8 | f[17];
+}
+
+/* one label for each outer flow, whatever is in it, and flows that are alike get different ones */
+static void ipv6_flow_labels(void **state)
+{
+	uint32_t seen[512];
+	unsigned n = 0, same = 0;
+
+	for (unsigned host = 0; host < 32; host++)
+		for (uint16_t lane = 0; lane < 16; lane++) {
+			struct kt_endpoint e = endpoint("fd00::1", "fd00::2");
+
+			e.to.addr.b[15] = (uint8_t)host;
+			seen[n] = label_of(&e, PORT + lane, TOS);
+			assert_int_not_equal(seen[n], 0);
+			assert_int_equal(seen[n], label_of(&e, PORT + lane, 0));
+			for (unsigned k = 0; k < n; k++)
+				same += seen[k] == seen[n];
+			n++;
+		}
+	assert_true(same <= 3); /* of 2^20; by chance one in eight runs has one */
 }
 
 /* RFC 768: a sum that comes out as zero is sent as all ones */
@@ -296,6 +325,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ipv4_bytes),
 		cmocka_unit_test(ipv6_bytes_and_sum),
+		cmocka_unit_test(ipv6_flow_labels),
 		cmocka_unit_test(ipv6_sum_is_never_zero),
 		cmocka_unit_test(reads_what_it_writes),
 		cmocka_unit_test(trailing_padding_is_cut),

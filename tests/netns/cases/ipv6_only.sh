@@ -38,4 +38,7 @@ assert_counter_over b dp rx_ecn_ce 0
 capture_stop wire
 assert_no_plaintext wire "${CANARY:0:12}"
 (($(packets wire "ip6 and udp port $DATA_PORT") > 50)) || fail "nothing sealed over IPv6"
+# one flow label for all that a sends to b, whatever is inside
+labels=$(tcpdump -vnr "$TMP/wire.pcap" "src ${ADDR6[a]} and udp dst port $DATA_PORT" 2>/dev/null | grep -o 'flowlabel 0x[0-9a-f]*' | sort | uniq -c)
+[[ $(wc -l <<<"$labels") == 1 ]] || fail "outer flow labels: $labels"
 assert_no_leak a b
