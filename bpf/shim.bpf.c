@@ -14,6 +14,7 @@
 #include "ether.h"
 #include "exempt.h"
 #include "maps.h"
+#include "mvpn/wire.h"
 #include "parse.h"
 #include "protect.h"
 
@@ -134,6 +135,25 @@ static __always_inline bool untag(struct __sk_buff *skb, const struct pkt *p)
 	       type == p->type;
 }
 
+/*
+ * The lane of a flow: the low bits of the hash, by which the tap chooses its queue (keyd/dp/tap.c). Always one that the session
+ * has, or will have, so nothing waits for a lane; the same for all packets of a flow, so they keep their order. The other
+ * bits are left as they are, for queueing disciplines.
+ */
+static __always_inline void choose_lane(struct __sk_buff *skb, __u32 peer)
+{
+	const struct mvpn_key *key = bpf_map_lookup_elem(&keys, &peer);
+	const struct mvpn_config *c = config_get();
+	__u32 hash = bpf_get_hash_recalc(skb), lanes = 0;
+
+	if (key)
+		lanes = key->lanes;
+	if (!lanes && c)
+		lanes = c->lanes;
+	bpf_set_hash(skb, (hash & ~(__u32)MVPN_LANE_MASK) |
+				  ((__u32)((__u64)hash * lanes >> 32) & MVPN_LANE_MASK));
+}
+
 static __always_inline int to_tap(struct __sk_buff *skb, bool raw, const struct pkt *p)
 {
 	const struct mvpn_config *c;
@@ -171,9 +191,10 @@ static __always_inline int hold_or_drop(struct __sk_buff *skb, bool raw, const s
 	flow_account(skb, p, peer, verdict);
 	if (verdict == MVPN_C_TO_TAP_HELD)
 		event_miss(skb, p, peer, verdict);
-	if (verdict == MVPN_C_TO_TAP || verdict == MVPN_C_TO_TAP_HELD)
-		return p->frame ? to_frame_tap() : to_tap(skb, raw, p);
-	return TC_ACT_SHOT;
+	if (verdict != MVPN_C_TO_TAP && verdict != MVPN_C_TO_TAP_HELD)
+		return TC_ACT_SHOT;
+	choose_lane(skb, peer);
+	return p->frame ? to_frame_tap() : to_tap(skb, raw, p);
 }
 
 static __always_inline int egress_any(struct __sk_buff *skb, bool raw)

@@ -52,7 +52,7 @@ const struct verb verb_attach = {
 	.options = {{"--wire", 'w', KIND_TEXT, "wire", "auto|xdp|udp",
 		     .help = "default: keyd.conf's, else auto"},
 		    {"--queues", 'q', KIND_UINT, "queues", "N", 1, MVPN_WORKERS_MAX,
-		     .help = "use so many queues and workers at most"}},
+		     .help = "UDP: so many workers at least; AF_XDP: refuse if there are more queues"}},
 	.timeout_ms = slow,
 	.show = show_attach,
 };

@@ -10,13 +10,14 @@
 #include "dp/frame.h"
 #include "dp/wire.h"
 #include "log.h"
+#include "sessions.h"
 
 #define XDP_ZEROCOPY_FEATURE (1 << 3) /* NETDEV_XDP_ACT_XSK_ZEROCOPY, <linux/netdev.h> of 6.3 */
 
 void attach_own_sockets(struct keyd *k)
 {
-	uint64_t cookies[MVPN_WORKERS_MAX];
-	unsigned n = dp_socket_cookies(k->dp, cookies, MVPN_WORKERS_MAX);
+	uint64_t cookies[DP_SOCKETS_MAX];
+	unsigned n = dp_socket_cookies(k->dp, cookies, DP_SOCKETS_MAX);
 	int r = shim_own_sockets_set(k->shim, cookies, n);
 
 	if (r)
@@ -169,7 +170,19 @@ static int climb(struct keyd *k, struct attachment *a, const struct nl_link *lin
 	return r;
 }
 
-static int start(struct keyd *k, struct attachment *a, const struct nl_link *link, char **ret_error)
+/* the UDP wire: `queues` asks for so many workers at least */
+static int udp_workers(struct keyd *k, struct attachment *a, char **ret_error)
+{
+	int r = dp_workers_grow(k->dp, a->want_queues);
+
+	if (r && asprintf(ret_error, "%u workers: %s (at most %u)", a->want_queues, strerror(-r),
+			  MVPN_WORKERS_MAX) < 0)
+		*ret_error = NULL;
+	return r;
+}
+
+static int choose(struct keyd *k, struct attachment *a, const struct nl_link *link,
+		  char **ret_error)
 {
 	bool xdp = a->want == WIRE_XDP;
 	char *error = NULL;
@@ -177,12 +190,11 @@ static int start(struct keyd *k, struct attachment *a, const struct nl_link *lin
 
 	a->xdp = a->sends = false;
 	shim_undefer(k->shim, a->name); /* what a keyd that was killed has left */
-	a->queues = dp_workers(k->dp);
 	snprintf(a->reason, sizeof(a->reason), "asked for");
 	if (a->want == WIRE_AUTO)
 		xdp = auto_xdp(k, link, a->reason, sizeof(a->reason));
 	if (!xdp)
-		return 0;
+		return udp_workers(k, a, ret_error);
 	r = climb(k, a, link, &error);
 	if (r == -EAGAIN && (!a->busy_until_ms || mono_ms() < a->busy_until_ms)) {
 		if (!a->busy_until_ms)
@@ -206,6 +218,16 @@ static int start(struct keyd *k, struct attachment *a, const struct nl_link *lin
 		*ret_error = error;
 	else
 		free(error);
+	return r;
+}
+
+static int start(struct keyd *k, struct attachment *a, const struct nl_link *link, char **ret_error)
+{
+	unsigned before = dp_workers(k->dp);
+	int r = choose(k, a, link, ret_error);
+
+	if (dp_workers(k->dp) > before)
+		sessions_workers_grown(k);
 	return r;
 }
 

@@ -25,6 +25,10 @@ static const struct config_key keys[] = {
 	{"data", "udp_port", CONFIG_UINT, AT(udp_port), 1, 65535, NULL},
 	{"data", "spin_us", CONFIG_UINT, AT(spin_us), 0, 10000, NULL},
 	{"data", "latency", CONFIG_BOOL, AT(latency), 0, 0, NULL},
+	{"data", "workers", CONFIG_UINT, AT(workers), 0, MVPN_WORKERS_MAX, NULL},
+	{"data", "rekey_packets", CONFIG_UINT, AT(rekey_packets), 0, INT64_MAX, NULL},
+	{"data", "ratchet_packets", CONFIG_UINT, AT(ratchet_packets), MVPN_GEN_PACKETS_MIN,
+	 MVPN_GEN_PACKETS, NULL},
 	{"data", "busy_poll", CONFIG_BOOL, AT(busy_poll), 0, 0, NULL},
 	{"data", "cipher", CONFIG_ENUM, AT(cipher), 0, 0, ciphers},
 	{"limits", "max_prefixes", CONFIG_UINT, AT(max_prefixes), 1,
@@ -40,6 +44,7 @@ void conf_defaults(struct settings *s)
 	s->tap = strdup("mvpn0");
 	s->udp_port = MVPN_DATA_PORT;
 	s->spin_us = MVPN_SPIN_US;
+	s->ratchet_packets = MVPN_GEN_PACKETS;
 	s->max_prefixes = MVPN_PREFIXES_MAX - MAX_PREFIXES_SPARE;
 	s->log_level = LOG_SETTING_DEFAULT;
 }
@@ -71,17 +76,27 @@ int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
 		      ret_error);
 	if (!r && (fresh.udp_port != k->conf.udp_port || strcmp(fresh.tap, k->conf.tap) ||
 		   fresh.spin_us != k->conf.spin_us || fresh.latency != k->conf.latency ||
-		   fresh.busy_poll != k->conf.busy_poll || fresh.cipher != k->conf.cipher)) {
+		   fresh.workers != k->conf.workers || fresh.busy_poll != k->conf.busy_poll ||
+		   fresh.cipher != k->conf.cipher)) {
 		r = -EBUSY;
-		if (asprintf(ret_error, "tap, udp_port, spin_us, latency, busy_poll and cipher "
-					"change only with a "
-					"restart of keyd") < 0)
+		if (asprintf(ret_error,
+			     "tap, udp_port, spin_us, latency, workers, busy_poll and cipher "
+			     "change only with a "
+			     "restart of keyd") < 0)
 			*ret_error = NULL;
 	}
 	if (!r && fresh.log_level != k->conf.log_level) {
 		k->conf.log_level = fresh.log_level;
 		log_init("keyd", log_setting_level((unsigned)fresh.log_level));
 		json_array_append_new(changed, json_string("log_level"));
+	}
+	if (!r && fresh.rekey_packets != k->conf.rekey_packets) {
+		k->conf.rekey_packets = fresh.rekey_packets;
+		json_array_append_new(changed, json_string("rekey_packets"));
+	}
+	if (!r && fresh.ratchet_packets != k->conf.ratchet_packets) {
+		k->conf.ratchet_packets = fresh.ratchet_packets;
+		json_array_append_new(changed, json_string("ratchet_packets"));
 	}
 	if (!r && fresh.max_prefixes != k->conf.max_prefixes) {
 		k->conf.max_prefixes = fresh.max_prefixes;

@@ -115,7 +115,8 @@ json_t *show_interface(struct keyd *k, const struct attachment *a)
 	return json_pack("{s:s, s:i, s:s, s:s, s:s, s:i, s:i, s:b, s:s, s:s, s:o}", "name", a->name,
 			 "ifindex", a->ifindex, "hook",
 			 a->shim.hook == SHIM_CLSACT ? "clsact" : "tcx", "wire",
-			 a->xdp ? "xdp" : "udp", "rung", attach_rung(a), "queues", a->queues, "mtu",
+			 a->xdp ? "xdp" : "udp", "rung", attach_rung(a), "queues",
+			 a->xdp ? a->queues : dp_workers(k->dp), "mtu",
 			 a->mtu, "sends", a->sends, "reason", a->reason, "link",
 			 !a->ifindex ? "gone"
 			 : a->up     ? "up"
@@ -211,7 +212,8 @@ json_t *show_status(struct keyd *k)
 			 "interfaces", ifaces);
 	json_object_set_new(
 		body, "tap",
-		json_pack("{s:s, s:i}", "name", k->conf.tap, "ifindex", dp_tap_ifindex(k->dp)));
+		json_pack("{s:s, s:i, s:s}", "name", k->conf.tap, "ifindex", dp_tap_ifindex(k->dp),
+			  "steering", dp_tap_steered(k->dp) ? "lane" : "kernel"));
 	json_object_set_new(body, "options", options_show(k));
 	json_object_set_new(body, "udp_port", json_integer(k->conf.udp_port));
 	json_object_set_new(body, "workers", json_integer(dp_workers(k->dp)));

@@ -35,6 +35,8 @@ struct waiter;
 struct settings {
 	char *socket, *pin_dir, *tap;
 	uint64_t udp_port, spin_us, max_prefixes;
+	uint64_t workers; /* 0: chosen by the fast path */
+	uint64_t rekey_packets, ratchet_packets; /* of sessions that are made from then on */
 	bool busy_poll, latency;
 	int cipher; /* 0 both, as the peers agree; else enum mvpn_suite: that one alone */
 	int log_level; /* index into the choices: error warning info debug */

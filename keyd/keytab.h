@@ -83,6 +83,9 @@ struct kt_session {
 	uint32_t peer;
 	uint32_t rx_spi, tx_spi;
 	uint8_t suite, ntx, nrx;
+	/* set before it transmits; per lane, 0: the protocol's bounds alone */
+	uint64_t ratchet_packets;	       /* a generation of keys seals at most about so many */
+	uint64_t rekey_packets, rekey_from_ns; /* a new session is asked for after so many, but not before then */
 	unsigned nlocal, nremote;
 	struct mvpn_prefix *local;  /* inner destinations we accept, sources we send from */
 	struct mvpn_prefix *remote; /* inner sources we accept */

@@ -129,7 +129,7 @@ static int privileges_drop(const struct keyd *k)
 	const capng_type_t all = CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET;
 
 	capng_clear(CAPNG_SELECT_BOTH);
-	/* workers that are added later bind the data port again */
+	/* workers that are added later bind the data port again, and one above it */
 	if ((k->conf.udp_port < 1024 && capng_update(CAPNG_ADD, all, CAP_NET_BIND_SERVICE)) ||
 	    capng_updatev(CAPNG_ADD, all, CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON,
 			  CAP_IPC_LOCK, -1) ||
@@ -175,6 +175,7 @@ static void config_tell(struct keyd *k, bool running)
 		.alive_ns = running ? mono_ns() : 0,
 		.tap_ifindex = running ? dp_tap_ifindex(k->dp) : 0,
 		.udp_port = k->conf.udp_port,
+		.lanes = running ? dp_workers(k->dp) : 0,
 		.flags = options_config_flags(k->options),
 	};
 	int r = shim_config(k->shim, &c);
@@ -240,6 +241,7 @@ static int start_data_path(struct keyd *k)
 	struct dp_config dc = {
 		.tap_name = k->conf.tap,
 		.udp_port = k->conf.udp_port,
+		.workers = k->conf.workers,
 		.busy_poll = k->conf.busy_poll,
 		.spin_us = k->conf.spin_us,
 		.latency = k->conf.latency || k->latency_asked,

@@ -13,7 +13,7 @@
 #define KEPT_FILE "options"
 #define KEPT_MAX 64
 
-uint16_t options_config_flags(uint32_t options)
+uint8_t options_config_flags(uint32_t options)
 {
 	return options & MVPN_OPT_MULTICAST_DROP ? MVPN_CONFIG_MULTICAST_DROP : 0;
 }

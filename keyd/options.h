@@ -17,7 +17,7 @@ void options_set(struct keyd *k, uint32_t options);
 int options_kept(const char *state_dir, uint32_t *ret);
 void options_load(struct keyd *k); /* at the start */
 /* the bits of mvpn_config.flags that they make */
-uint16_t options_config_flags(uint32_t options);
+uint8_t options_config_flags(uint32_t options);
 json_t *options_show(const struct keyd *k);
 
 #endif

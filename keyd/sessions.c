@@ -20,6 +20,8 @@ static const unsigned confirm_at_ms[] = {0, 100, 300, 1000};
 #define SLEEP_S 2 /* whole seconds of two clocks are compared */
 /* sessions_tick comes first, ends all of them at once and says why */
 #define OFFLINE_SLACK_MS 2000
+/* sessions are made anew so far apart when workers have come, or the server would have to make all at once */
+#define GROWN_SPREAD_MS 5
 #define CONFIRMS (sizeof(confirm_at_ms) / sizeof(confirm_at_ms[0]))
 
 static void session_timer(void *arg);
@@ -190,7 +192,8 @@ static uint64_t rekey_after_ms(uint32_t ttl_s, bool initiator)
 
 static void key_map_armed(struct keyd *k, const struct session *s)
 {
-	struct mvpn_key key = {.state = MVPN_KEY_ARMED, .spi = s->tx_spi, .epoch = s->epoch};
+	struct mvpn_key key = {
+		.state = MVPN_KEY_ARMED, .spi = s->tx_spi, .epoch = s->epoch, .lanes = s->kt->ntx};
 	int r = shim_key_set(k->shim, s->peer->index, &key);
 
 	if (r) {
@@ -292,6 +295,12 @@ int session_install(struct keyd *k, struct peer *p, const struct session_spec *s
 	s->created_ms = mono_ms();
 	s->rekey_ms = s->created_ms + rekey_after_ms(spec->ttl_s, spec->initiator);
 	s->end_ms = s->created_ms + 2000ULL * spec->ttl_s;
+	s->kt->ratchet_packets = k->conf.ratchet_packets;
+	/* the responder steps in later than the initiator, as with time */
+	s->kt->rekey_packets = k->conf.rekey_packets;
+	if (!s->initiator)
+		s->kt->rekey_packets += k->conf.rekey_packets / 5;
+	s->kt->rekey_from_ns = mono_ns() + MVPN_REKEY_GAP_MS * 1000000ULL;
 	s->next = p->sessions;
 	p->sessions = s;
 	k->by_slot[spi_slot(s->rx_spi)] = s;
@@ -409,11 +418,27 @@ void sessions_dp_event(struct keyd *k, const struct dp_event *e)
 			session_drop(s, MVPN_R_SHUTDOWN, true);
 		break;
 	case DP_EV_REKEY:
-		if (p)
-			session_rekey(k, p);
+		/* of an earlier session: it has its successor */
+		if (s && s == session_transmitting(s->peer))
+			session_rekey(k, s->peer);
 		break;
 	case DP_EV_ERROR:
 		break;
+	}
+}
+
+void sessions_workers_grown(struct keyd *k)
+{
+	uint64_t now = mono_ms();
+	uint32_t i;
+
+	for (i = 1; i <= k->npeers; i++) {
+		struct session *s = session_transmitting(k->peers[i]);
+
+		if (!s || s->kt->ntx >= dp_workers(k->dp))
+			continue;
+		s->rekey_ms = now + randombytes_uniform(k->nsessions * GROWN_SPREAD_MS);
+		arm(s);
 	}
 }
 

@@ -54,6 +54,8 @@ struct session *session_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN]);
 void sessions_dp_event(struct keyd *k, const struct dp_event *e);
 void sessions_refresh_endpoints(struct keyd *k); /* routes or neighbours may have changed */
 void sessions_tick(struct keyd *k);		 /* each second */
+/* there are more workers than lanes: sessions are made anew, one after the other, and go on with the lanes that they have till then */
+void sessions_workers_grown(struct keyd *k);
 
 /* ---- watch.c ---- */
 /* it has something to wait for: denied_until_ms, backoff_until_ms or wanted_ms was set */

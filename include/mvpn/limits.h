@@ -43,6 +43,10 @@
 #define MVPN_GEN_PACKETS (1ULL << 26)	/* generation ratchet of the sender, by packets ... */
 #define MVPN_GEN_PACKETS_JUMBO (1ULL << 25)
 #define MVPN_GEN_S 120			/* ... or by time */
+#define MVPN_GEN_PACKETS_MIN 16384	/* setting ratchet_packets: two replay windows, so that no packet in the window is
+					 * older than one generation */
+#define MVPN_GEN_SPARE 64		/* generations before the last at which a new session is asked for */
+#define MVPN_REKEY_GAP_MS 1000		/* setting rekey_packets: a session lives so long at least, or the server would do nothing else */
 #define MVPN_GEN_OLD_S 3		/* receiver keeps gen-1 for so long */
 #define MVPN_OPEN_FAIL_MAX (1ULL << 36)	/* failed opens on one SPI before a rekey (RFC 9001 §6.6 takes the same bound) */
 #define MVPN_HOLD_FLOW_PACKETS 64	/* held packets of one flow while its session is made */
@@ -57,6 +61,8 @@
 #define MVPN_GEN_SKIP_MS 100		/* ... at most so often, since it costs key derivations */
 #define MVPN_SELECTORS_MAX 64		/* prefixes a side of one session */
 #define MVPN_WORKERS_MAX MVPN_LANES_MAX
+#define MVPN_CPUS_A_WORKER 2		/* workers = 0: one worker for so many CPUs ... */
+#define MVPN_WORKERS_AUTO_MAX 4		/* ... but no more: each lane costs 6 KB a session */
 #define MVPN_LANE_OFFER_AFTER 32	/* packets in a row that another worker hands over before it is offered the lane: more than
 					 * a burst that strayed, few enough that the copies do not matter */
 #define MVPN_LANE_OFFERS_MAX 16		/* unanswered offers of one worker to another */

@@ -64,7 +64,7 @@ struct mvpn_key {
 	__u32 state; /* enum mvpn_key_state */
 	__u32 spi;   /* the peer's SPI we transmit to, 0 when none: lets an operator match bpftool with `sessions` */
 	__u32 epoch; /* counts rekeys with that peer */
-	__u32 zero;
+	__u32 lanes; /* of the session: egress chooses among them */
 };
 
 /* config: BPF_MAP_TYPE_ARRAY of one */
@@ -72,7 +72,8 @@ struct mvpn_config {
 	__u64 alive_ns;	   /* CLOCK_MONOTONIC at keyd's last breath; older than MVPN_ALIVE_S: drop, counted */
 	__u32 tap_ifindex; /* 0: keyd is not running */
 	__u16 udp_port;	   /* data port, host order */
-	__u16 flags;	   /* enum mvpn_config_flags */
+	__u8 lanes;	   /* that the next session will have */
+	__u8 flags;	   /* enum mvpn_config_flags */
 };
 enum mvpn_config_flags {
 	MVPN_CONFIG_MULTICAST_DROP = 1, /* the policy lets no multicast or broadcast pass */

@@ -3,6 +3,7 @@
 #include "dp.h"
 
 #include <sodium.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -82,7 +83,9 @@ static int worker_new(struct dp *dp, struct worker **ret)
 	r = coalesce_init(&w->coalescer, w->tap.uso, worker_tap_write, w);
 	if (r < 0)
 		goto fail;
-	r = wire_udp_new(&w->udp, dp->udp_port, !first, &w->cookie);
+	if (first)
+		dp->tap_steered = tap_steer(&w->tap) == 0;
+	r = wire_udp_new(&w->udp, &(struct wire_udp_config){dp->udp_port, w->index});
 	if (r < 0)
 		goto fail;
 	dp->udp_port = wire_udp_port(w->udp);
@@ -108,6 +111,12 @@ static int workers_start(struct dp *dp)
 	return r;
 }
 
+/* one socket is no group yet */
+static int steer(struct dp *dp, unsigned n)
+{
+	return n > 1 ? wire_udp_steer(dp->worker[0]->udp, n) : 0;
+}
+
 static void workers_shrink(struct dp *dp, unsigned n)
 {
 	while (dp->nworkers > n) {
@@ -118,6 +127,8 @@ static void workers_shrink(struct dp *dp, unsigned n)
 		dp->worker[i]->nteam = n;
 		memset(dp->worker[i]->offers + n, 0, MVPN_WORKERS_MAX - n);
 	}
+	if (n)
+		steer(dp, n);
 }
 
 /* a ring from each worker to each, and to itself */
@@ -131,7 +142,7 @@ static int team_up(struct dp *dp)
 				r = relay_new(&dp->worker[to]->in[from]);
 	for (unsigned i = 0; i < dp->nworkers && !r; i++)
 		dp->worker[i]->nteam = dp->nworkers;
-	return r;
+	return r ? r : steer(dp, dp->nworkers);
 }
 
 /* no worker runs */
@@ -150,6 +161,22 @@ static int workers_grow(struct dp *dp, unsigned n)
 	if (r)
 		workers_shrink(dp, before);
 	return r;
+}
+
+/*
+ * One worker moves several Gb/s and uses the core it runs on; applications, the stack and the driver's interrupts want theirs. With
+ * two CPUs two workers cost more than they gained; a second one pays when it finds a CPU of its own.
+ */
+static unsigned workers_auto(void)
+{
+	cpu_set_t set;
+	unsigned n = 1;
+
+	if (sched_getaffinity(0, sizeof(set), &set) == 0)
+		n = (unsigned)CPU_COUNT(&set) / MVPN_CPUS_A_WORKER;
+	if (n > MVPN_WORKERS_AUTO_MAX)
+		n = MVPN_WORKERS_AUTO_MAX;
+	return n ? n : 1;
 }
 
 int dp_new(struct dp **ret, struct keytab *kt, const struct dp_config *c)
@@ -171,7 +198,7 @@ int dp_new(struct dp **ret, struct keytab *kt, const struct dp_config *c)
 		free(dp);
 		return r;
 	}
-	r = workers_grow(dp, 1);
+	r = workers_grow(dp, c->workers ? c->workers : workers_auto());
 	if (r >= 0)
 		r = workers_start(dp);
 	if (r < 0) {
@@ -207,12 +234,38 @@ unsigned dp_workers(const struct dp *dp)
 	return dp->nworkers;
 }
 
+bool dp_tap_steered(const struct dp *dp)
+{
+	return dp->tap_steered;
+}
+
+int dp_workers_grow(struct dp *dp, unsigned n)
+{
+	unsigned before = dp->nworkers;
+	int r, started;
+
+	if (n > MVPN_WORKERS_MAX)
+		return -EINVAL;
+	if (n <= before)
+		return 0;
+	workers_stop(dp);
+	r = workers_grow(dp, n);
+	started = workers_start(dp);
+	if (started < 0 && r >= 0) {
+		workers_stop(dp);
+		workers_shrink(dp, before);
+		workers_start(dp);
+		r = started;
+	}
+	return r;
+}
+
 unsigned dp_socket_cookies(const struct dp *dp, uint64_t *ret, unsigned max)
 {
 	unsigned n = 0;
 
-	for (; n < dp->nworkers && n < max; n++)
-		ret[n] = dp->worker[n]->cookie;
+	for (unsigned i = 0; i < dp->nworkers && n + WIRE_UDP_SOCKETS <= max; i++)
+		n += wire_udp_cookies(dp->worker[i]->udp, ret + n);
 	return n;
 }
 
@@ -237,7 +290,10 @@ static int wires_open(struct dp *dp, const struct dp_xsk_config *x, bool zerocop
 	};
 
 	for (c.queue = 0; c.queue < x->nqueues; c.queue++) {
-		int r = wire_xdp_new(&wires[c.queue], &c);
+		int r;
+
+		c.source_port = wire_udp_source(dp->worker[c.queue]->udp);
+		r = wire_xdp_new(&wires[c.queue], &c);
 
 		if (r < 0) {
 			wires_free(wires, c.queue);
@@ -250,9 +306,8 @@ static int wires_open(struct dp *dp, const struct dp_xsk_config *x, bool zerocop
 int dp_xsk_add(struct dp *dp, const struct dp_xsk_config *c, struct dp_xsk_info *ret)
 {
 	struct wire *wires[MVPN_WORKERS_MAX] = {0};
-	unsigned before = dp->nworkers;
 	bool zerocopy = !c->generic;
-	int r = -EOPNOTSUPP;
+	int r;
 
 	if (!c->nqueues || c->nqueues > MVPN_WORKERS_MAX)
 		return -EINVAL;
@@ -261,6 +316,11 @@ int dp_xsk_add(struct dp *dp, const struct dp_xsk_config *c, struct dp_xsk_info 
 			return -EEXIST;
 	if (dp->worker[0]->nxsk == MVPN_IFACES_MAX)
 		return -ENOSPC;
+	/* first the workers: their sockets have the ports that the wires send from */
+	r = dp_workers_grow(dp, c->nqueues);
+	if (r < 0)
+		return r;
+	r = -EOPNOTSUPP;
 	if (zerocopy)
 		r = wires_open(dp, c, true, wires);
 	if (r < 0 && r != -EBUSY) {
@@ -272,12 +332,6 @@ int dp_xsk_add(struct dp *dp, const struct dp_xsk_config *c, struct dp_xsk_info 
 	ret->zerocopy = zerocopy;
 	ret->sends = zerocopy && wire_xdp_sends(wires[0]);
 	workers_stop(dp);
-	r = workers_grow(dp, c->nqueues);
-	if (r < 0) {
-		wires_free(wires, c->nqueues);
-		workers_start(dp);
-		return r;
-	}
 	for (unsigned i = 0; i < c->nqueues; i++) {
 		struct worker *w = dp->worker[i];
 
@@ -287,9 +341,6 @@ int dp_xsk_add(struct dp *dp, const struct dp_xsk_config *c, struct dp_xsk_info 
 	r = workers_start(dp);
 	if (r < 0) {
 		dp_xsk_del(dp, c->ifindex);
-		workers_stop(dp);
-		workers_shrink(dp, before);
-		workers_start(dp);
 		return r;
 	}
 	return 0;

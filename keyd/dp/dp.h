@@ -17,23 +17,29 @@ struct dp;
 struct dp_config {
 	const char *tap_name; /* "mvpn0" */
 	uint16_t udp_port;
+	unsigned workers; /* to begin with; 0: as many as pay on this machine */
 	bool busy_poll; /* AF_XDP preferred busy polling */
 	unsigned spin_us; /* a worker that had work looks at most so long for more before it sleeps; 0: never */
 	bool latency;	  /* always that long, and MVPN_LATENCY_SPIN_US at least, whether it pays or not */
 };
 
-/* makes the tap and the UDP sockets, with one worker, which runs at once. */
+/* makes the tap and the UDP sockets, with workers that run at once. */
 int dp_new(struct dp **ret, struct keytab *kt, const struct dp_config *c);
 void dp_free(struct dp *dp); /* stops the workers, removes the tap */
 unsigned dp_tap_ifindex(const struct dp *dp);
 uint16_t dp_udp_port(const struct dp *dp); /* the one in use, when the config left it open with 0 */
 unsigned dp_workers(const struct dp *dp); /* lanes to offer */
+/* n workers at least, nothing if there are so many: each with a queue of the tap and a UDP socket. Sessions keep the lanes that they
+ * have. -EINVAL over MVPN_WORKERS_MAX; on error nothing has changed. */
+int dp_workers_grow(struct dp *dp, unsigned n);
+bool dp_tap_steered(const struct dp *dp); /* flows keep to their tap queue, by a program; else the kernel may move them */
 /* cookies of the UDP sockets, for the BPF map own_sockets; returns how many (they change when workers change) */
+#define DP_SOCKETS_MAX (2 * MVPN_WORKERS_MAX)
 unsigned dp_socket_cookies(const struct dp *dp, uint64_t *ret, unsigned max);
 
 /*
  * AF_XDP sockets on every one of nqueues RX queues of an interface, for which our XDP program is attached already (`generic`: in
- * that mode); one worker a queue (more workers are made if needed). Tries zero-copy, then copy. Puts the sockets into xsks_map.
+ * that mode); one worker a queue (more workers are made if needed, and stay). Tries zero-copy, then copy. Puts the sockets into xsks_map.
  * On error nothing has changed: -EOPNOTSUPP, -ENOBUFS …, -EBUSY: a queue has a socket. One that was closed a moment ago still
  * counts, for about a second: try again until DP_XSK_BUSY_MS have passed. Never waits.
  */

@@ -116,6 +116,7 @@ static void failed(struct worker *w, const struct kt_session *s, struct kt_rx_la
 }
 
 /* ---- what every authentic packet tells ---- */
+/* `from` is where the peer receives */
 static void learn_endpoint(struct worker *w, struct kt_session *s, const struct mvpn_endpoint *from)
 {
 	struct kt_endpoint *ep =
@@ -153,6 +154,22 @@ static void authentic(struct worker *w, struct kt_session *s, const struct mvpn_
 	}
 	if (newest)
 		learn_endpoint(w, s, from);
+}
+
+/*
+ * Where a packet's sender receives. Only lane 0 is sent from the port that the peer receives on; of the others the address counts.
+ */
+static struct mvpn_endpoint back_to(const struct worker *w, unsigned lane,
+				    const struct wire_from *from)
+{
+	struct mvpn_endpoint back = from->ep;
+	struct kt_endpoint *ep = lane && w->run.peer ? atomic_load_explicit(&w->run.peer->endpoint,
+									    memory_order_acquire)
+						     : NULL;
+
+	if (ep)
+		back.port = ep->to.port;
+	return back;
 }
 
 /* ---- what was in it ---- */
@@ -253,6 +270,7 @@ static void open_lane(struct worker *w, struct kt_session *s, const struct mvpn_
 	unsigned lane = h->lane & MVPN_LANE_MASK;
 	struct kt_rx_lane *l = &s->rx[lane];
 	uint64_t counter = be64toh(h->counter);
+	struct mvpn_endpoint back;
 	uint8_t *pt;
 	bool newest;
 
@@ -271,12 +289,13 @@ static void open_lane(struct worker *w, struct kt_session *s, const struct mvpn_
 		return;
 	}
 	replay_update(&l->replay, counter);
-	authentic(w, s, &from->ep, newest);
+	back = back_to(w, lane, from);
+	authentic(w, s, &back, newest);
 	owner_opened(w, s, lane);
 	if (h->type == MVPN_TUNNEL)
 		open_tunnel(w, s, pt, len, h->lane & MVPN_F_CSUM_PARTIAL, from->tos);
 	else
-		open_ctrl(w, s, pt, len, &from->ep);
+		open_ctrl(w, s, pt, len, &back);
 }
 
 void open_kept(struct worker *w, struct kt_session *s, uint8_t *data, size_t len,

@@ -35,11 +35,19 @@ static void want_rekey(struct worker *w, const struct kt_session *s)
 		want(w, p, DP_EV_REKEY, s->rx_spi);
 }
 
-/* The sender's generation ratchet (PROTOCOL §3). false: the lane is used up. */
+/*
+ * The sender's generation ratchet (PROTOCOL §3). A lane that nears an end asks for the next session in time, and is used up
+ * only without one: then it is false.
+ */
 static bool lane_ready(struct worker *w, struct kt_session *s, struct kt_tx_lane *l, unsigned mtu)
 {
 	uint64_t limit = mtu > UNDERLAY_MTU ? MVPN_GEN_PACKETS_JUMBO : MVPN_GEN_PACKETS;
 
+	if (s->ratchet_packets && s->ratchet_packets < limit)
+		limit = s->ratchet_packets;
+	if ((s->rekey_packets && l->counter >= s->rekey_packets && w->now >= s->rekey_from_ns) ||
+	    l->gen >= UINT16_MAX - MVPN_GEN_SPARE || l->counter >= COUNTER_MAX)
+		want_rekey(w, s);
 	if (l->counter - l->gen_first < limit &&
 	    w->now < l->gen_since_ns + MVPN_GEN_S * 1000000000ULL)
 		return true;
@@ -93,10 +101,8 @@ static void send_segments(struct worker *w, struct kt_session *s, const struct k
 		packet_tos(&seg->p) & (kt_options(w->kt) & MVPN_OPT_DSCP_CLEAR ? ECN_MASK : 0xff);
 	struct segment g;
 
-	if (!lane_ready(w, s, l, ep->mtu)) {
-		want_rekey(w, s);
+	if (!lane_ready(w, s, l, ep->mtu))
 		return;
-	}
 	while (segment_next(seg, &g)) {
 		uint8_t *room = wire->ops->reserve(wire, ep, g.len + MVPN_OVERHEAD, tos);
 
@@ -240,10 +246,12 @@ bool seal_ctrl(struct worker *w, struct kt_session *s, const struct kt_endpoint 
 
 	if (len + MVPN_OVERHEAD > WIRE_PAYLOAD_MAX)
 		return false;
-	if (w->index >= s->ntx || !lane_ready(w, s, l, ep->mtu)) {
+	if (w->index >= s->ntx) {
 		want_rekey(w, s); /* a PING has come to a worker that cannot answer it */
 		return false;
 	}
+	if (!lane_ready(w, s, l, ep->mtu))
+		return false;
 	room = wire->ops->reserve(wire, ep, len + MVPN_OVERHEAD, 0);
 	if (!room) {
 		count(w, DP_C_DROP_WIRE_FULL, 1);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tap.h"
 
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -11,6 +13,8 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "mvpn/wire.h"
 
 /* Linux 6.2; older headers lack them */
 #ifndef TUN_F_USO4
@@ -102,6 +106,28 @@ int tap_open(struct tap_queue *q, const char *name, bool first, unsigned *ret_if
 	return 0;
 fail:
 	r = -errno;
+	close(fd);
+	return r;
+}
+
+int tap_steer(struct tap_queue *q)
+{
+	static const struct bpf_insn insns[] = {
+		{.code = BPF_LDX | BPF_MEM | BPF_W,
+		 .dst_reg = BPF_REG_0,
+		 .src_reg = BPF_REG_1,
+		 .off = offsetof(struct __sk_buff, hash)},
+		{.code = BPF_ALU64 | BPF_AND | BPF_K, .dst_reg = BPF_REG_0, .imm = MVPN_LANE_MASK},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	int fd = bpf_prog_load(BPF_PROG_TYPE_SOCKET_FILTER, "mvpn_steer", "Dual BSD/GPL", insns,
+			       sizeof(insns) / sizeof(insns[0]), NULL);
+	int r = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (ioctl(q->fd, TUNSETSTEERINGEBPF, &fd) < 0)
+		r = -errno;
 	close(fd);
 	return r;
 }

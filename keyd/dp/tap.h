@@ -28,6 +28,12 @@ struct tap_queue {
  * *ret_ifindex may be NULL.
  */
 int tap_open(struct tap_queue *q, const char *name, bool first, unsigned *ret_ifindex);
+/*
+ * The low bits of a packet's hash choose the queue, for as long as the device lives: egress has put the lane there (bpf/shim.bpf.c).
+ * Without it the kernel moves a flow to the queue where its answers were last written, and the flow's packets overtake each
+ * other. -errno when the kernel refuses.
+ */
+int tap_steer(struct tap_queue *q);
 void tap_close(struct tap_queue *q);
 /* Packet length, 0 when there is none, or -errno. At most TAP_PACKET_MAX bytes go to data. */
 ssize_t tap_read(struct tap_queue *q, uint8_t *data, struct virtio_net_hdr *ret);

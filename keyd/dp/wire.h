@@ -50,13 +50,27 @@ struct wire {
 /* what fits a frame of the AF_XDP wire; larger ones go by the UDP socket */
 #define WIRE_XDP_PAYLOAD_MAX (4096 - 64)
 
-/* port 0 picks one; *ret_cookie is SO_COOKIE. `join` (workers > 0): share the port that worker 0 has (SO_REUSEPORT);
- * without it -EADDRINUSE when anybody has it. */
-int wire_udp_new(struct wire **ret, uint16_t port, bool join, uint64_t *ret_cookie);
+/*
+ * Each lane has an outer source port of its own, so that receive-side scaling and equal-cost paths spread lanes and keep each
+ * together; all come to the data port. Lane 0 sends from the data port itself, lane i > 0 from the i-th port above it, so that
+ * firewalls and flow steering can be told a range; from any other if somebody has that one.
+ */
+struct wire_udp_config {
+	uint16_t port; /* the data port; 0 picks one */
+	unsigned lane; /* > 0: shares the port that lane 0 has (SO_REUSEPORT); 0: -EADDRINUSE when anybody has it */
+};
+int wire_udp_new(struct wire **ret, const struct wire_udp_config *c);
 uint16_t wire_udp_port(const struct wire *w);
+uint16_t wire_udp_source(const struct wire *w); /* the port that it sends from */
+/* SO_COOKIE of the sockets that it sends from, at most WIRE_UDP_SOCKETS of them: returns how many */
+#define WIRE_UDP_SOCKETS 2
+unsigned wire_udp_cookies(const struct wire *w, uint64_t ret[WIRE_UDP_SOCKETS]);
+/* of n wires that share the port, the (lane % n)-th to have joined gets the packets of a lane: -errno */
+int wire_udp_steer(struct wire *w, unsigned n);
 
 /*
- * One AF_XDP socket on (ifindex, queue) with its own UMEM; `udp_port` is the outer source port. Zero-copy only if `zerocopy`.
+ * One AF_XDP socket on (ifindex, queue) with its own UMEM; sends from `source_port`, receives what comes to `udp_port`. Zero-copy
+ * only if `zerocopy`.
  * -EBUSY: the queue has a socket, or had one a moment ago; -EMSGSIZE: the device's MTU is beyond FRAME_MTU_MAX (frame.h) and the
  * kernel cannot split packets (before Linux 6.6); -EOPNOTSUPP: no zero-copy, or not for that MTU. Needs CAP_NET_RAW, and
  * CAP_IPC_LOCK or 16 MB of RLIMIT_MEMLOCK. It outlives a device that is set down and up again; receive says -ENXIO when it has
@@ -68,7 +82,7 @@ struct wire_xdp_config {
 	int xsks_map;
 	bool zerocopy, busy_poll;
 	bool generic; /* XDP is attached in generic mode, where the kernel may hand over joined datagrams (run.h) */
-	uint16_t udp_port;
+	uint16_t udp_port, source_port;
 };
 int wire_xdp_new(struct wire **ret, const struct wire_xdp_config *c);
 /* it may send whatever the path takes; else its device is too large for it, or copies: then the UDP socket is the better way */

@@ -7,6 +7,7 @@
 #include "wire.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,9 +40,10 @@ union address {
 
 struct wire_udp {
 	struct wire w;
-	int fd;
+	int fd;	 /* receives, on the data port */
+	int out; /* sends; lane 0: the same */
 	bool v4_only, no_gso;
-	uint16_t port;
+	uint16_t port, source;
 	/* the batch: `count` datagrams of `size` bytes, the last may be shorter and then ends it */
 	uint8_t *tx;
 	union address to;
@@ -91,7 +93,7 @@ static int send_once(struct wire_udp *u, const uint8_t *data, size_t len, size_t
 			   .msg_iov = &iov,
 			   .msg_iovlen = 1,
 			   .msg_control = control};
-	struct pollfd p = {.fd = u->fd, .events = POLLOUT};
+	struct pollfd p = {.fd = u->out, .events = POLLOUT};
 
 	if (segment && segment < len) {
 		uint16_t gso = (uint16_t)segment;
@@ -105,12 +107,12 @@ static int send_once(struct wire_udp *u, const uint8_t *data, size_t len, size_t
 		put_cmsg(&m, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TOS : IPV6_TCLASS, &tos,
 			 sizeof(tos));
 	}
-	if (sendmsg(u->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+	if (sendmsg(u->out, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
 		return 0;
 	if (errno != EAGAIN && errno != ENOBUFS)
 		return -errno;
 	poll(&p, 1, FULL_WAIT_MS);
-	return sendmsg(u->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 ? 0 : -errno;
+	return sendmsg(u->out, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 ? 0 : -errno;
 }
 
 static void udp_flush(struct wire *w)
@@ -284,7 +286,10 @@ static void udp_free(struct wire *w)
 {
 	struct wire_udp *u = self(w);
 
-	close(u->fd);
+	if (u->out >= 0 && u->out != u->fd)
+		close(u->out);
+	if (u->fd >= 0)
+		close(u->fd);
 	free(u->tx);
 	free(u->rx);
 	free(u);
@@ -308,24 +313,22 @@ static int set_int(int fd, int level, int name, int value)
 	return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
 }
 
-static void big_buffers(int fd)
+static void big_buffer(int fd, int force, int name)
 {
-	if (set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, SOCKET_BUF_B) < 0)
-		set_int(fd, SOL_SOCKET, SO_RCVBUF, SOCKET_BUF_B);
-	if (set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, SOCKET_BUF_B) < 0)
-		set_int(fd, SOL_SOCKET, SO_SNDBUF, SOCKET_BUF_B);
+	if (set_int(fd, SOL_SOCKET, force, SOCKET_BUF_B) < 0)
+		set_int(fd, SOL_SOCKET, name, SOCKET_BUF_B);
 }
 
 /*
  * DF on every packet, and no opinion of the kernel about the path's MTU: that is ours to find
  * (RFC 8899)
  */
-static int probe_mtu(const struct wire_udp *u)
+static int probe_mtu(const struct wire_udp *u, int fd)
 {
-	int r = set_int(u->fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
+	int r = set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
 
 	if (!r && !u->v4_only)
-		r = set_int(u->fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
+		r = set_int(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
 	return r;
 }
 
@@ -339,19 +342,24 @@ static int see_tos(const struct wire_udp *u)
 	return r;
 }
 
-static int open_socket(struct wire_udp *u)
+/* both families, unless the kernel has only IPv4 */
+static int open_socket(struct wire_udp *u, int *ret_fd)
 {
-	u->fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (u->fd >= 0 && set_int(u->fd, IPPROTO_IPV6, IPV6_V6ONLY, 0) == 0)
-		return 0;
-	if (u->fd >= 0)
-		close(u->fd);
-	u->v4_only = true;
-	u->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	return u->fd < 0 ? -errno : 0;
+	int fd = u->v4_only ? -1 : socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd >= 0 && set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0) < 0) {
+		close(fd);
+		fd = -1;
+	}
+	if (fd < 0) {
+		u->v4_only = true;
+		fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	}
+	*ret_fd = fd;
+	return fd < 0 ? -errno : 0;
 }
 
-static int bind_socket(struct wire_udp *u, uint16_t port)
+static int bind_socket(const struct wire_udp *u, int fd, uint16_t port, uint16_t *ret_port)
 {
 	union address a = {0};
 	socklen_t len = u->v4_only ? sizeof(a.in) : sizeof(a.in6);
@@ -362,11 +370,11 @@ static int bind_socket(struct wire_udp *u, uint16_t port)
 		a.in.sin_port = htons(port);
 	else
 		a.in6.sin6_port = htons(port);
-	if (bind(u->fd, &a.sa, len) < 0 || getsockname(u->fd, &a.sa, &len) < 0)
+	if (bind(fd, &a.sa, len) < 0 || getsockname(fd, &a.sa, &len) < 0)
 		return -errno;
 	if (mvpn_endpoint_from_sockaddr(&e, &a.sa) < 0)
 		return -EIO;
-	u->port = e.port;
+	*ret_port = e.port;
 	return 0;
 }
 
@@ -382,30 +390,15 @@ static void rx_prepare(struct wire_udp *u)
 	}
 }
 
-int wire_udp_new(struct wire **ret, uint16_t port, bool join, uint64_t *ret_cookie)
+static int open_in(struct wire_udp *u, uint16_t port, bool join)
 {
-	struct wire_udp *u = calloc(1, sizeof(*u));
-	socklen_t len = sizeof(*ret_cookie);
-	int r;
+	int r = open_socket(u, &u->fd);
 
-	if (!u)
-		return -ENOMEM;
-	u->w.ops = &udp_ops;
-	u->fd = -1;
-	u->tx = aligned_alloc(64, 65536 + WIRE_PAYLOAD_MAX);
-	u->rx = aligned_alloc(4096, (size_t)RX_BUFS * RX_BUF_B);
-	r = -ENOMEM;
-	if (!u->tx || !u->rx)
-		goto fail;
-	rx_prepare(u);
-	r = open_socket(u);
 	if (r < 0)
-		goto fail;
-	big_buffers(u->fd);
+		return r;
+	big_buffer(u->fd, SO_RCVBUFFORCE, SO_RCVBUF);
 	set_int(u->fd, SOL_UDP_, UDP_GRO, 1); /* without it datagrams come one by one */
-	r = probe_mtu(u);
-	if (!r)
-		r = see_tos(u);
+	r = see_tos(u);
 	/*
 	 * set after the bind, SO_REUSEPORT lets our own workers join without letting us join a
 	 * stranger
@@ -413,25 +406,92 @@ int wire_udp_new(struct wire **ret, uint16_t port, bool join, uint64_t *ret_cook
 	if (!r && join)
 		r = set_int(u->fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (!r)
-		r = bind_socket(u, port);
+		r = bind_socket(u, u->fd, port, &u->port);
 	if (!r)
 		r = set_int(u->fd, SOL_SOCKET, SO_REUSEPORT, 1);
-	if (!r && getsockopt(u->fd, SOL_SOCKET, SO_COOKIE, ret_cookie, &len) < 0)
-		r = -errno;
+	return r;
+}
+
+static int open_out(struct wire_udp *u, unsigned lane)
+{
+	int r = 0;
+
+	u->out = u->fd;
+	u->source = u->port;
+	if (lane) {
+		r = open_socket(u, &u->out);
+		if (r < 0)
+			return r;
+		set_int(u->out, SOL_SOCKET, SO_RCVBUF, 0); /* nobody sends there */
+		if (u->port + lane > UINT16_MAX ||
+		    bind_socket(u, u->out, (uint16_t)(u->port + lane), &u->source) < 0)
+			r = bind_socket(u, u->out, 0, &u->source);
+	}
+	big_buffer(u->out, SO_SNDBUFFORCE, SO_SNDBUF);
+	return r < 0 ? r : probe_mtu(u, u->out);
+}
+
+int wire_udp_new(struct wire **ret, const struct wire_udp_config *c)
+{
+	struct wire_udp *u = calloc(1, sizeof(*u));
+	int r = -ENOMEM;
+
+	if (!u)
+		return r;
+	u->w.ops = &udp_ops;
+	u->fd = u->out = -1;
+	u->tx = aligned_alloc(64, 65536 + WIRE_PAYLOAD_MAX);
+	u->rx = aligned_alloc(4096, (size_t)RX_BUFS * RX_BUF_B);
+	if (!u->tx || !u->rx)
+		goto fail;
+	rx_prepare(u);
+	r = open_in(u, c->port, c->lane > 0);
+	if (r >= 0)
+		r = open_out(u, c->lane);
 	if (r < 0)
 		goto fail;
 	*ret = &u->w;
 	return 0;
 fail:
-	if (u->fd >= 0)
-		close(u->fd);
-	free(u->tx);
-	free(u->rx);
-	free(u);
+	udp_free(&u->w);
 	return r;
 }
 
 uint16_t wire_udp_port(const struct wire *w)
 {
 	return ((const struct wire_udp *)w)->port;
+}
+
+uint16_t wire_udp_source(const struct wire *w)
+{
+	return ((const struct wire_udp *)w)->source;
+}
+
+unsigned wire_udp_cookies(const struct wire *w, uint64_t ret[WIRE_UDP_SOCKETS])
+{
+	const struct wire_udp *u = (const struct wire_udp *)w;
+	socklen_t len = sizeof(*ret);
+	unsigned n = 0;
+
+	n += getsockopt(u->fd, SOL_SOCKET, SO_COOKIE, &ret[n], &len) == 0;
+	if (u->out != u->fd)
+		n += getsockopt(u->out, SOL_SOCKET, SO_COOKIE, &ret[n], &len) == 0;
+	return n;
+}
+
+int wire_udp_steer(struct wire *w, unsigned n)
+{
+	/* the packet is looked at from the UDP payload on; one that is too short goes to the first */
+	struct sock_filter lane_mod_n[] = {
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, offsetof(struct mvpn_hdr, lane)),
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, MVPN_LANE_MASK),
+		BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, n),
+		BPF_STMT(BPF_RET | BPF_A, 0),
+	};
+	struct sock_fprog prog = {.len = sizeof(lane_mod_n) / sizeof(lane_mod_n[0]),
+				  .filter = lane_mod_n};
+
+	return setsockopt(self(w)->fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &prog, sizeof(prog)) < 0
+		       ? -errno
+		       : 0;
 }

@@ -127,7 +127,7 @@ static uint8_t *xdp_reserve(struct wire *w, const struct kt_endpoint *ep, size_t
 	/* taken off the stack only by commit: a reservation may be forgotten */
 	x->now.payload = x->area + x->free[x->nfree - 1] + PAYLOAD_OFFSET_B;
 	x->now.max = len;
-	x->now.head_len = frame_start(x->now.payload, ep, x->udp_port, tos);
+	x->now.head_len = frame_start(x->now.payload, ep, x->source_port, tos);
 	return x->now.payload;
 }
 

@@ -27,7 +27,7 @@ struct wire_xdp {
 	size_t area_b;
 	unsigned ifindex;
 	uint32_t frame_b, nrx, ntx; /* bytes of a frame; frames each way */
-	uint16_t udp_port;
+	uint16_t udp_port, source_port;
 	bool zerocopy, busy_poll;
 	bool sg;   /* a packet may take several frames */
 	bool runs; /* and may hold several datagrams */

@@ -199,6 +199,7 @@ int wire_xdp_new(struct wire **ret, const struct wire_xdp_config *c)
 	x->wire.ops = &wire_xdp_ops;
 	x->ifindex = c->ifindex;
 	x->udp_port = c->udp_port;
+	x->source_port = c->source_port;
 	x->zerocopy = c->zerocopy;
 	x->busy_poll = c->busy_poll;
 	x->runs = c->generic;

@@ -49,7 +49,6 @@ struct worker {
 	int wake_fd;  /* own: a command, or the end */
 	struct tap_queue tap;
 	struct wire *udp;
-	uint64_t cookie;
 	struct worker_xsk xsk[MVPN_IFACES_MAX];
 	unsigned nxsk;
 	struct worker *const *team; /* all workers, by index */
@@ -141,7 +140,7 @@ struct dp {
 	char tap_name[16];
 	unsigned tap_ifindex;
 	uint16_t udp_port;
-	bool busy_poll, latency;
+	bool busy_poll, latency, tap_steered;
 	unsigned spin_us;
 	int event_fd;
 	unsigned nworkers,

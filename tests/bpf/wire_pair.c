@@ -111,7 +111,8 @@ int wire_new(struct side *s, struct wire **ret, unsigned queue, bool zerocopy, b
 					  .zerocopy = zerocopy,
 					  .busy_poll = busy_poll,
 					  .generic = s->generic,
-					  .udp_port = PORT};
+					  .udp_port = PORT,
+					  .source_port = PORT};
 
 	enter(s);
 	return wire_xdp_new(ret, &c);

@@ -449,6 +449,35 @@ numbered() {
 	awk '{ print $2, $4, $6, $8 }' <<<"$out"
 }
 
+# flows_start FROM TO COUNT PPS SECS [SIZE]: numbered datagrams in so many flows at once, each to a server of its own
+flows_start() {
+	local i
+	for ((i = 0; i < $3; i++)); do
+		[[ -e $TMP/pid/count-$2-$i ]] || spawn "count-$2-$i" "$2" "$PINGPONG" serve $((7100 + i))
+		wait_for 5 "server of flow $i" listening "$2" u $((7100 + i))
+	done
+	for ((i = 0; i < $3; i++)); do
+		: >"$TMP/log/flow-$1-$2-$i.log"
+		spawn "flow-$1-$2-$i" "$1" "$PINGPONG" send "${ADDR4[$2]}" $((7100 + i)) "${6:-200}" "$5" "$4"
+	done
+}
+# flows_end FROM TO COUNT [reorder]: waits for them; nothing is lost, doubled or, without "reorder", overtaken
+flows_end() {
+	local i sent received duplicate reordered all=0
+	for ((i = 0; i < $3; i++)); do
+		wait_for 30 "end of flow $i" gone "$(pid_of "flow-$1-$2-$i")"
+		read -r _ sent _ received _ duplicate _ reordered _ <"$TMP/log/flow-$1-$2-$i.log" ||
+			fail "no figures of flow $i: $(cat "$TMP/log/flow-$1-$2-$i.log")"
+		((sent > 0 && sent == received && duplicate == 0)) ||
+			fail "flow $i from $1 to $2: of $sent datagrams $received arrived, $duplicate twice; $(drops "$1") $(drops "$2")"
+		((reordered == 0)) || [[ ${4:-} == reorder ]] || fail "flow $i from $1 to $2: $reordered of $sent out of order"
+		all=$((all + sent))
+	done
+	echo "$1 to $2: $all datagrams in $3 flows"
+}
+# what the fast path of a host has counted, but for what is no loss
+drops() { status_of "$1" '.counters.dp | with_entries(select(.value > 0)) | tojson'; }
+
 # everything that an administrator could have set on a host, in files below DIR; counters left out
 snapshot() { # HOST DIR
 	local h=$1 d=$2

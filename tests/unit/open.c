@@ -160,6 +160,42 @@ static void events_of_authentic_packets(void **state)
 	open_finish(b.w);
 }
 
+static int two_lanes(void **state)
+{
+	lanes = 2;
+	setup(state);
+	lanes = 1;
+	return 0;
+}
+
+/* a peer receives on the port that it sends lane 0 from; of the other lanes only the address counts */
+static void endpoint_by_lane(void **state)
+{
+	struct wire_from from = {.ep = ep_a};
+	struct kt_endpoint ep = {.to = ep_b};
+	struct dp_event e;
+
+	a.w->index = 1;
+	from.ep.port++;
+	send_small(&a);
+	assert_int_equal(a.wire.data[0][1] & MVPN_LANE_MASK, 1);
+	open_datagram(b.w, a.wire.data[0], a.wire.len[0], &from);
+	assert_true(event(&b, DP_EV_CONFIRMED, &e));
+	assert_false(event(&b, DP_EV_ENDPOINT, &e));
+	/* nor is it answered to that port */
+	assert_true(seal_ctrl(a.w, a.s, &ep, MVPN_CTRL_PING, 1, 0));
+	open_datagram(b.w, a.wire.data[1], a.wire.len[1], &from);
+	assert_int_equal(b.wire.n, 1);
+	assert_int_equal(b.wire.to[0].port, ep_a.port);
+	mvpn_addr_parse(&from.ep.addr, "192.0.2.9");
+	send_small(&a);
+	open_datagram(b.w, a.wire.data[2], a.wire.len[2], &from);
+	assert_true(event(&b, DP_EV_ENDPOINT, &e));
+	assert_int_equal(e.from.port, ep_a.port);
+	assert_memory_equal(&e.from.addr, &from.ep.addr, sizeof(from.ep.addr));
+	open_finish(b.w);
+}
+
 static void control(void **state)
 {
 	struct kt_endpoint ep = {.to = ep_b};
@@ -295,6 +331,7 @@ int main(void)
 		T(generations),
 		T(lost_generations),
 		T(events_of_authentic_packets),
+		cmocka_unit_test_setup_teardown(endpoint_by_lane, two_lanes, teardown),
 		T(control),
 		T(congestion_on_the_way),
 		T(options_of_ipv6),

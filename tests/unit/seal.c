@@ -54,6 +54,47 @@ static void generation_by_packets_and_its_end(void **state)
 	assert_int_equal(e.peer, PEER_B);
 }
 
+/* the settings: a generation by fewer packets, a session by so many, but not at once */
+static void bounds_that_are_set(void **state)
+{
+	struct kt_tx_lane *l = &a.s->tx[0];
+	struct dp_event e;
+
+	a.s->ratchet_packets = MVPN_GEN_PACKETS_MIN;
+	a.s->rekey_packets = 3 * MVPN_GEN_PACKETS_MIN;
+	a.s->rekey_from_ns = a.w->now + SECOND;
+	l->counter = MVPN_GEN_PACKETS_MIN - 1;
+	send_small(&a);
+	assert_int_equal(l->gen, 0);
+	send_small(&a);
+	assert_int_equal(l->gen, 1);
+	l->counter = 3 * MVPN_GEN_PACKETS_MIN;
+	send_small(&a);
+	assert_false(event(&a, DP_EV_REKEY, &e));
+	a.w->now += SECOND;
+	send_small(&a);
+	assert_true(event(&a, DP_EV_REKEY, &e));
+	assert_int_equal(e.rx_spi, a.s->rx_spi);
+	assert_int_equal(a.wire.n, 4); /* it goes on with what it has */
+}
+
+/* generations are few: the next session is asked for before they end */
+static void generations_end(void **state)
+{
+	struct kt_tx_lane *l = &a.s->tx[0];
+	struct dp_event e;
+
+	l->gen = UINT16_MAX - MVPN_GEN_SPARE;
+	send_small(&a);
+	assert_int_equal(a.wire.n, 1);
+	assert_true(event(&a, DP_EV_REKEY, &e));
+	l->gen = UINT16_MAX;
+	l->gen_first = 0;
+	l->counter = MVPN_GEN_PACKETS;
+	send_small(&a);
+	assert_int_equal(a.wire.n, 1);
+}
+
 static void held_until_there_is_a_session(void **state)
 {
 	struct virtio_net_hdr h;
@@ -217,6 +258,8 @@ int main(void)
 		T(super_packets_arrive_whole),
 		T(nothing_of_it_is_readable),
 		T(generation_by_packets_and_its_end),
+		T(bounds_that_are_set),
+		T(generations_end),
 		T(held_until_there_is_a_session),
 		T(held_for_the_owner_alone),
 		T(no_lane_no_packet),

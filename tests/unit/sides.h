@@ -39,6 +39,7 @@ struct side {
 	int tap; /* the stack's end */
 };
 static struct side a, b;
+static uint8_t lanes = 1; /* of their sessions */
 static struct mvpn_endpoint ep_a, ep_b;
 static uint8_t got[70000], built[70000];
 
@@ -67,8 +68,8 @@ static inline void arm(struct side *me, uint32_t peer, uint32_t rx, uint32_t tx,
 		       const char *remote, uint8_t k)
 {
 	struct intro_keys keys = {.suite = MVPN_CHACHA20_POLY1305,
-				  .tx_lanes = 1,
-				  .rx_lanes = 1,
+				  .tx_lanes = lanes,
+				  .rx_lanes = lanes,
 				  .peer_spi = tx,
 				  .tx = {k},
 				  .rx = {(uint8_t)(3 - k)}};

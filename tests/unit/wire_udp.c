@@ -12,12 +12,13 @@
 #define WAIT_MS 2000
 
 static struct wire *a, *b;
-static uint64_t cookie_a, cookie_b;
 
 static int setup(void **state)
 {
-	assert_int_equal(wire_udp_new(&a, 0, false, &cookie_a), 0);
-	assert_int_equal(wire_udp_new(&b, 0, false, &cookie_b), 0);
+	const struct wire_udp_config c = {0};
+
+	assert_int_equal(wire_udp_new(&a, &c), 0);
+	assert_int_equal(wire_udp_new(&b, &c), 0);
 	return 0;
 }
 
@@ -160,14 +161,48 @@ static void unreachable_is_counted_and_forgotten(void **state)
 /* workers share the port; nobody else gets it by accident */
 static void port_is_shared_only_by_joining(void **state)
 {
+	struct wire_udp_config c = {.port = wire_udp_port(a)};
+	uint64_t first[WIRE_UDP_SOCKETS], second[WIRE_UDP_SOCKETS];
 	struct wire *w;
-	uint64_t cookie;
 
-	assert_int_equal(wire_udp_new(&w, wire_udp_port(a), false, &cookie), -EADDRINUSE);
-	assert_int_equal(wire_udp_new(&w, wire_udp_port(a), true, &cookie), 0);
+	assert_int_equal(wire_udp_new(&w, &c), -EADDRINUSE);
+	c.lane = 1;
+	assert_int_equal(wire_udp_new(&w, &c), 0);
 	assert_int_equal(wire_udp_port(w), wire_udp_port(a));
-	assert_true(cookie && cookie_a && cookie != cookie_a);
+	assert_int_equal(wire_udp_cookies(a, first), 1);
+	assert_int_equal(wire_udp_cookies(w, second), 2);
+	assert_true(first[0] && second[0] && second[1]);
+	assert_true(first[0] != second[0] && second[0] != second[1]);
 	w->ops->free(w);
+}
+
+/* each lane is sent from a port of its own, and comes to the data port, where it is always the same wire's */
+static void lanes_have_ports_and_keep_to_a_wire(void **state)
+{
+	struct wire *wires[3] = {b};
+	struct kt_endpoint ep = to(b, "127.0.0.1");
+
+	for (unsigned i = 1; i < 3; i++) {
+		struct wire_udp_config c = {.port = wire_udp_port(b), .lane = i};
+
+		assert_int_equal(wire_udp_new(&wires[i], &c), 0);
+		assert_int_not_equal(wire_udp_source(wires[i]), wire_udp_port(b));
+		assert_int_not_equal(wire_udp_source(wires[i]), wire_udp_source(wires[i - 1]));
+	}
+	assert_int_equal(wire_udp_source(b), wire_udp_port(b));
+	assert_int_equal(wire_udp_steer(b, 3), 0);
+	for (unsigned lane = 0; lane < MVPN_LANES_MAX; lane++) {
+		struct got g = {0};
+
+		/* the second byte is the lane, whatever is above it */
+		put(wires[lane % 2], &ep, 40, (lane | 0x80) - 1);
+		wires[lane % 2]->ops->flush(wires[lane % 2]);
+		g.n = (lane | 0x80) - 1; /* what on_rx expects */
+		get(wires[lane % 3], &g, lane | 0x80);
+		assert_int_equal(g.from.ep.port, wire_udp_source(wires[lane % 2]));
+	}
+	for (unsigned i = 1; i < 3; i++)
+		wires[i]->ops->free(wires[i]);
 }
 
 int main(void)
@@ -179,6 +214,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(unreachable_is_counted_and_forgotten, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(port_is_shared_only_by_joining, setup, teardown),
+		cmocka_unit_test_setup_teardown(lanes_have_ports_and_keep_to_a_wire, setup,
+						teardown),
 	};
 
 	return MVPN_RUN(tests);
