@@ -66,6 +66,28 @@ static json_t *address_of(const char *host)
 	return j;
 }
 
+/* MAC/0xTYPE, cut in place; false: it is no MAC address. *ret_r: 0 or the error that was told */
+static bool frame_parse(char *s, unsigned *ret_type, int *ret_r)
+{
+	char *slash = strchr(s, '/'), *end = NULL;
+	unsigned long type;
+	uint8_t mac[6];
+
+	if (slash)
+		*slash = 0;
+	if (mvpn_mac_parse(mac, s)) {
+		if (slash)
+			*slash = '/';
+		return false;
+	}
+	type = slash ? strtoul(slash + 1, &end, 16) : 0;
+	if (!slash || strncmp(slash + 1, "0x", 2) || end == slash + 3 || *end || type > UINT16_MAX)
+		*ret_r = usage_error(&verb_explain,
+				     "a MAC address is followed by an EtherType, like /0x88b5");
+	*ret_type = (unsigned)type;
+	return true;
+}
+
 static int prepare_explain(json_t *args)
 {
 	char *copy = strdup(json_string_value(json_object_get(args, "dst"))), *host, *port, *proto;
@@ -74,6 +96,14 @@ static int prepare_explain(json_t *args)
 
 	if (!copy)
 		return fail(MVPN_EXIT_FAILED, "out-of-memory", NULL, "out of memory");
+	if (frame_parse(copy, &n, &r)) {
+		if (!r) {
+			json_object_set_new(args, "dst", json_string(copy));
+			json_object_set_new(args, "ethertype", json_integer(n));
+		}
+		free(copy);
+		return r;
+	}
 	host = split(copy, &port, &proto);
 	if (!*host)
 		r = usage_error(&verb_explain, "DST has no address");
@@ -124,8 +154,10 @@ const struct verb verb_explain = {
 		"`dropped` or\n"
 		"`clear` (not protected, leaves as it always did).",
 	.example = "explain 10.0.0.2:443/tcp",
-	.operands = {{"DST[:PORT[/PROTO]]", .kind = KIND_TEXT, .member = "dst", .required = true,
-		      .help = "address or name; [v6]:port; tcp, udp or icmp"}},
+	.operands = {{"DST[:PORT[/PROTO]]|MAC/TYPE", .kind = KIND_TEXT, .member = "dst",
+		      .required = true,
+		      .help = "address or name; [v6]:port; tcp, udp or icmp; for a frame "
+			      "02:00:00:00:00:0b/0x88b5"}},
 	.prepare = prepare_explain,
 	.show = show_explain,
 };

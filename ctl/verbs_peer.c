@@ -133,6 +133,8 @@ static const char *proto_text(const json_t *f, char buf[static HUMAN_B])
 {
 	const json_t *proto = json_object_get(f, "proto");
 
+	if (has_text(f, "ethertype"))
+		return text_of(f, "ethertype");
 	if (!json_is_integer(proto))
 		return text_of(f, "proto");
 	switch (json_integer_value(proto)) {

@@ -12,6 +12,7 @@
 #include "channel.h"
 #include "control.h"
 #include "dp/wire.h"
+#include "ether.h"
 #include "fsutil.h"
 #include "log.h"
 #include "sessions.h"
@@ -99,6 +100,19 @@ int attach_kept_each(const char *state_dir,
 
 /* ---- attach, detach ---- */
 
+/* the server hears of another address, and until it has said that it is ours nothing is delivered there */
+static void take_mac(struct keyd *k, struct attachment *a, const struct nl_link *link)
+{
+	uint8_t mac[6] = {0};
+
+	if (link->has_mac)
+		memcpy(mac, link->mac, 6);
+	if (memcmp(mac, a->mac, 6))
+		loop_timer_arm(k->reregister, REREGISTER_AFTER_MS);
+	memcpy(a->mac, mac, 6);
+	ether_ports_changed(k);
+}
+
 /* the shim first: from then on nothing protected leaves in clear, whatever the wire does */
 static int bring_up(struct keyd *k, struct attachment *a, char **ret_error)
 {
@@ -116,6 +130,7 @@ static int bring_up(struct keyd *k, struct attachment *a, char **ret_error)
 			link.ifindex; /* from here on it counts as attached, with the UDP wire at least */
 		a->up = link.flags & IFF_RUNNING;
 		a->mtu = link.mtu;
+		take_mac(k, a, &link);
 		r = attach_wire_start(k, a, &link, ret_error);
 		attach_own_sockets(k);
 	}
@@ -134,6 +149,7 @@ static void forget(struct keyd *k, struct attachment *a)
 		k->ifaces[i] = k->ifaces[--k->nifaces];
 		keep(k);
 	}
+	ether_ports_changed(k);
 	free(a);
 }
 
@@ -330,6 +346,7 @@ static void iface_gone(struct keyd *k, struct attachment *a)
 	shim_detach(k->shim, a->name, NULL); /* removes the pins that are left */
 	a->ifindex = 0;
 	a->up = false;
+	ether_ports_changed(k);
 }
 
 /* The programs stay on an interface that is renamed, and so must the attachment: taken for gone, it would be detached. */
@@ -373,6 +390,7 @@ static void iface_changed(struct keyd *k, struct attachment *a)
 		return;
 	}
 	a->up = link.flags & IFF_RUNNING;
+	take_mac(k, a, &link);
 	a->mtu = link.mtu;
 	if (!a->xdp)
 		return;

@@ -18,6 +18,7 @@ struct attachment {
 	bool zerocopy;
 	bool sends;    /* what goes out, too; else through the UDP socket */
 	unsigned queues, mtu;
+	uint8_t mac[6]; /* zero: none */
 	char reason[256]; /* why this rung */
 
 	/* attach_wire.c: a queue is still busy, the UDP wire carries on, and AF_XDP is tried again until then; 0: settled */

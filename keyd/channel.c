@@ -11,6 +11,7 @@
 #include "conn.h"
 #include "control.h"
 #include "crypto.h"
+#include "ether.h"
 #include "identity.h"
 #include "log.h"
 #include "peers.h"
@@ -109,6 +110,7 @@ static void send_register(struct conn *c, bool with_name)
 	for (i = 0; i < n; i++)
 		chan_put(&b, MVPN_TLV_ADDR, list[i].b, 16);
 	free(list);
+	ether_claim(k, &b);
 	chan_put_u16(&b, MVPN_TLV_UDP_PORT, k->conf.udp_port);
 	chan_put_u64(&b, MVPN_TLV_BOOT_GEN, k->boot_gen);
 	chan_put_u16(&b, MVPN_TLV_SUITES, k->suites);
@@ -206,6 +208,7 @@ static int welcome(struct conn *c, const struct chan_msg *m)
 	if (enrolled && become(c))
 		return 0; /* dead */
 	take_addresses(k, m);
+	ether_welcome(k, m);
 	if (k->next_conn == c) {
 		conn_free(k->conn);
 		k->conn = c;
@@ -295,6 +298,8 @@ int channel_message(struct conn *c, const struct chan_msg *m)
 	switch (m->type) {
 	case MVPN_MSG_PREFIXES:
 		return peers_message(k, m);
+	case MVPN_MSG_ETHER:
+		return ether_message(k, m);
 	case MVPN_MSG_OFFER:
 		return introduce_offer(k, m);
 	case MVPN_MSG_ANSWER:

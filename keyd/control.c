@@ -156,7 +156,20 @@ static void verb_explain(struct keyd *k, struct ipc_call *call, json_t *args)
 {
 	const char *text = json_string_value(json_object_get(args, "dst"));
 	struct mvpn_addr dst;
+	uint8_t mac[6];
+	json_t *type = json_object_get(args, "ethertype");
 
+	if (text && !mvpn_mac_parse(mac, text)) {
+		if (!json_is_integer(type) || json_integer_value(type) < 0 ||
+		    json_integer_value(type) > UINT16_MAX)
+			ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument",
+					"mvpnctl explain 02:00:00:00:00:0b/0x88b5",
+					"%s needs an EtherType", text);
+		else
+			ipc_reply_ok(call, show_explain_frame(k, mac,
+							      (uint16_t)json_integer_value(type)));
+		return;
+	}
 	if (!text || mvpn_addr_parse(&dst, text))
 		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument",
 				"mvpnctl explain 10.0.0.5:443/tcp", "%s is not an address",

@@ -33,6 +33,7 @@ json_t *show_flows(struct keyd *k);
 json_t *show_leaks(struct keyd *k);
 json_t *show_doctor(struct keyd *k);
 json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst);
+json_t *show_explain_frame(struct keyd *k, const uint8_t mac[6], uint16_t type);
 json_t *show_metrics(struct keyd *k);
 json_t *show_device(struct keyd *k);
 

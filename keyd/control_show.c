@@ -9,6 +9,7 @@
 #include "channel.h"
 #include "conf.h"
 #include "crypto.h"
+#include "ether.h"
 #include "mvpn/ctl.h"
 #include "options.h"
 #include "peers.h"
@@ -18,8 +19,8 @@ const char *const keyd_counter_names[KC_MAX] = {
 	"channel_up",	 "channel_lost", "channel_failed", "bad_message",
 	"intro_started", "intro_done",	 "intro_failed",   "intro_denied",
 	"offer_refused", "stale_boot",	 "bad_answer",	   "sessions_dropped_offline",
-	"revoked",	 "pin_changed",	 "addr_refused",   "map_full",
-	"wire_errors",
+	"revoked",	 "pin_changed",	 "addr_refused",   "mac_refused",
+	"map_full",	 "wire_errors",
 };
 
 static double age_s(uint64_t at_ms)
@@ -64,11 +65,16 @@ static json_t *addr_json(const struct mvpn_addr *a)
 	return json_string(mvpn_addr_str(a, text));
 }
 
+/* a MAC address stands for itself there (bpf/ether.h) */
 static json_t *addr16_json(const uint8_t b[16])
 {
+	char text[MVPN_MACSTRLEN];
+	uint8_t mac[6];
 	struct mvpn_addr a;
 
 	memcpy(a.b, b, 16);
+	if (mvpn_addr_mac(&a, mac))
+		return json_string(mvpn_mac_str(mac, text));
 	return addr_json(&a);
 }
 
@@ -215,6 +221,11 @@ json_t *show_status(struct keyd *k)
 		json_pack("{s:s, s:i, s:s}", "name", k->conf.tap, "ifindex", dp_tap_ifindex(k->dp),
 			  "steering", dp_tap_steered(k->dp) ? "lane" : "kernel"));
 	json_object_set_new(body, "options", options_show(k));
+	json_object_set_new(body, "frame_tap",
+			    ether_tap_ifindex(k)
+				    ? json_pack("{s:s, s:i}", "name", ether_tap_name(k), "ifindex",
+						ether_tap_ifindex(k))
+				    : json_null());
 	json_object_set_new(body, "udp_port", json_integer(k->conf.udp_port));
 	json_object_set_new(body, "workers", json_integer(dp_workers(k->dp)));
 	json_object_set_new(body, "suites", suites);
@@ -261,6 +272,25 @@ static json_t *heard_json(uint64_t at_ns)
 	return at_ns ? json_real((mono_ns() - at_ns) / 1e9) : json_null();
 }
 
+/* of a peer for frames, in place of prefixes */
+static void frames_collect(struct keyd *k, json_t **by_index)
+{
+	char text[ETHER_ENTRY_STRLEN];
+	const struct ether_entry *e;
+	unsigned n;
+
+	e = ether_entries(k, &n);
+	for (unsigned i = 0; i < n; i++)
+		if (e[i].peer)
+			json_array_append_new(by_index[e[i].peer->index],
+					      json_string(ether_entry_str(&e[i], text)));
+}
+
+static const char *layer_name(const struct peer *p)
+{
+	return p->link ? "link" : "network";
+}
+
 static json_t *show_peer(const struct peer *p, json_t *prefixes)
 {
 	const struct session *s;
@@ -274,11 +304,12 @@ static json_t *show_peer(const struct peer *p, json_t *prefixes)
 		rx += stats.rx_bytes;
 		last = stats.rx_last_ns > last ? stats.rx_last_ns : last;
 	}
-	return json_pack("{s:i, s:o, s:s, s:s, s:o, s:b, s:o, s:o, s:I, s:I, s:o}", "index",
-			 p->index, "id", hex_json(p->id, MVPN_ID_LEN), "name", p->name, "state",
-			 device_state_name(p->state), "prefixes", prefixes, "session",
-			 session_transmitting(p) != NULL, "endpoint", endpoint_json(&p->endpoint),
-			 "last_rx_s", heard_json(last), "tx_bytes", tx, "rx_bytes", rx, "error",
+	return json_pack("{s:i, s:s, s:o, s:s, s:s, s:o, s:b, s:o, s:o, s:I, s:I, s:o}", "index",
+			 p->index, "layer", layer_name(p), "id", hex_json(p->id, MVPN_ID_LEN),
+			 "name", p->name, "state", device_state_name(p->state), "prefixes",
+			 prefixes, "session", session_transmitting(p) != NULL, "endpoint",
+			 endpoint_json(&p->endpoint), "last_rx_s", heard_json(last), "tx_bytes", tx,
+			 "rx_bytes", rx, "error",
 			 p->error ? json_string(mvpn_reason_text(p->error)) : json_null());
 }
 
@@ -290,8 +321,10 @@ json_t *show_peers(struct keyd *k)
 
 	for (i = 1; w.by_index && i <= k->npeers; i++)
 		w.by_index[i] = json_array();
-	if (w.by_index)
+	if (w.by_index) {
 		lpm_each(k->prefixes, prefix_collect, &w);
+		frames_collect(k, w.by_index);
+	}
 	for (i = 1; w.by_index && i <= k->npeers; i++)
 		json_array_append_new(list, show_peer(k->peers[i], w.by_index[i]));
 	free(w.by_index);
@@ -326,7 +359,7 @@ static json_t *show_session(struct keyd *k, const struct session *s)
 		      hex_json(s->id, MVPN_ID_LEN), "peer", peer_label(s->peer), "peer_id",
 		      hex_json(s->peer->id, MVPN_ID_LEN), "role",
 		      s->initiator ? "initiator" : "responder", "state", states[s->state], "layer",
-		      "network", "mode", "end-to-end", "suite",
+		      layer_name(s->peer), "mode", "end-to-end", "suite",
 		      kt->suite == MVPN_AES256_GCM ? "aes-256-gcm" : "chacha20-poly1305", "epoch",
 		      s->epoch);
 	json_object_set_new(o, "transmits", json_boolean(s->transmits));
@@ -405,16 +438,26 @@ static json_t *show_flow(struct keyd *k, const struct flow_row *row)
 {
 	const struct mvpn_flow *f = &row->flow;
 	struct peer *p = peer_by_index(k, f->peer);
+	struct mvpn_addr dst;
 	uint64_t now = mono_ns();
+	uint8_t mac[6];
+	char type[8];
+	json_t *o;
 
-	return json_pack("{s:o, s:o, s:i, s:i, s:i, s:o, s:I, s:I, s:f, s:f, s:s}", "src",
-			 addr16_json(row->key.src), "dst", addr16_json(row->key.dst), "proto",
-			 row->key.proto, "sport", be16toh(row->key.sport), "dport",
-			 be16toh(row->key.dport), "peer",
-			 p ? json_string(peer_label(p)) : json_null(), "packets",
-			 (json_int_t)f->packets, "bytes", (json_int_t)f->bytes, "first_s",
-			 (now - f->first_ns) / 1e9, "last_s", (now - f->last_ns) / 1e9, "verdict",
-			 f->verdict < MVPN_C_MAX ? shim_counter_names[f->verdict] : "unknown");
+	memcpy(dst.b, row->key.dst, sizeof(dst.b));
+	o = json_pack("{s:o, s:o, s:i, s:i, s:i, s:o, s:I, s:I, s:f, s:f, s:s}", "src",
+		      addr16_json(row->key.src), "dst", addr16_json(row->key.dst), "proto",
+		      row->key.proto, "sport", be16toh(row->key.sport), "dport",
+		      be16toh(row->key.dport), "peer", p ? json_string(peer_label(p)) : json_null(),
+		      "packets", (json_int_t)f->packets, "bytes", (json_int_t)f->bytes, "first_s",
+		      (now - f->first_ns) / 1e9, "last_s", (now - f->last_ns) / 1e9, "verdict",
+		      f->verdict < MVPN_C_MAX ? shim_counter_names[f->verdict] : "unknown");
+	if (mvpn_addr_mac(&dst, mac)) {
+		snprintf(type, sizeof(type), "0x%04x", be16toh(row->key.dport));
+		json_object_set_new(o, "ethertype", json_string(type));
+		json_object_set_new(o, "dport", json_integer(0));
+	}
+	return o;
 }
 
 json_t *show_flows(struct keyd *k)
@@ -472,11 +515,34 @@ static const char *explain_group(struct keyd *k, const struct mvpn_addr *dst, js
 	return drop ? "dropped" : "clear";
 }
 
+/* what becomes of a packet or frame for that peer */
+static const char *explain_peer(struct keyd *k, struct peer *p, json_t *why, json_t **ret_session)
+{
+	const struct session *s = session_transmitting(p);
+
+	if (s) {
+		*ret_session = hex_json(s->id, MVPN_ID_LEN);
+		problem(why, "epoch %u transmits with SPI %08x", s->epoch, s->tx_spi);
+		return "sealed";
+	}
+	if (p->denied_until_ms) {
+		problem(why, "refused: %s", mvpn_reason_text(p->error));
+		return "dropped";
+	}
+	problem(why, "there is no session: the first packet is held while the server introduces "
+		     "both ends");
+	if (k->state != KEYD_ONLINE)
+		problem(why, "but this device is %s, so it is dropped after %u s",
+			keyd_state_name(k->state), MVPN_HOLD_S);
+	else if (p->error)
+		problem(why, "the last introduction failed: %s", mvpn_reason_text(p->error));
+	return "held";
+}
+
 json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst)
 {
 	json_t *why = json_array(), *session = json_null(), *peer = json_null();
 	const char *verdict = "clear";
-	const struct session *s;
 	char text[MVPN_ADDRSTRLEN];
 	struct peer *p;
 	uint32_t owner;
@@ -503,24 +569,42 @@ json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst)
 		peer = json_string(peer_label(p));
 		problem(why, "%s is protected and belongs to %s", mvpn_addr_str(dst, text),
 			peer_label(p));
-		s = session_transmitting(p);
-		if (s) {
-			verdict = "sealed";
-			session = hex_json(s->id, MVPN_ID_LEN);
-			problem(why, "epoch %u transmits with SPI %08x", s->epoch, s->tx_spi);
-		} else if (p->denied_until_ms) {
+		verdict = explain_peer(k, p, why, &session);
+	}
+	return json_pack("{s:s, s:o, s:o, s:o}", "verdict", verdict, "why", why, "peer", peer,
+			 "session", session);
+}
+
+json_t *show_explain_frame(struct keyd *k, const uint8_t mac[6], uint16_t type)
+{
+	json_t *why = json_array(), *session = json_null(), *peer = json_null();
+	const struct ether_entry *e = ether_find(k, mac, type);
+	char text[MVPN_MACSTRLEN];
+	const char *verdict = "clear";
+
+	mvpn_mac_str(mac, text);
+	if (!e) {
+		problem(why,
+			"no policy line pairs this device with %s for EtherType 0x%04x: such "
+			"frames pass untouched",
+			text, type);
+	} else if (!k->nifaces) {
+		problem(why,
+			"it is protected, but no interface is attached: it would leave in CLEAR");
+	} else if (!e->peer) {
+		verdict = "dropped";
+		problem(why,
+			"EtherType 0x%04x is protected, and no device is known to have %s: the "
+			"policy pairs this device with too many",
+			type, text);
+	} else {
+		peer = json_string(peer_label(e->peer));
+		problem(why, "%s belongs to %s", text, peer_label(e->peer));
+		if (!(e->flags & MVPN_FRAME_TX)) {
 			verdict = "dropped";
-			problem(why, "refused: %s", mvpn_reason_text(p->error));
+			problem(why, "the policy lets such frames come from there, not go there");
 		} else {
-			verdict = "held";
-			problem(why, "there is no session: the first packet is held while the "
-				     "server introduces both ends");
-			if (k->state != KEYD_ONLINE)
-				problem(why, "but this device is %s, so it is dropped after %u s",
-					keyd_state_name(k->state), MVPN_HOLD_S);
-			else if (p->error)
-				problem(why, "the last introduction failed: %s",
-					mvpn_reason_text(p->error));
+			verdict = explain_peer(k, e->peer, why, &session);
 		}
 	}
 	return json_pack("{s:s, s:o, s:o, s:o}", "verdict", verdict, "why", why, "peer", peer,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "attach.h"
+#include "ether.h"
 #include "log.h"
 #include "mvpn/ctl.h"
 #include "options.h"
@@ -14,7 +15,7 @@
 
 struct guard {
 	struct shim *shim;
-	unsigned prefixes, attached, failed;
+	unsigned prefixes, frames, attached, failed;
 };
 
 static int guard_prefix(void *arg, const struct mvpn_prefix *p, const char *owner, const char *name)
@@ -33,6 +34,16 @@ static int guard_prefix(void *arg, const struct mvpn_prefix *p, const char *owne
 
 	if (!r)
 		g->prefixes++;
+	return r;
+}
+
+static int guard_frame(void *arg, const struct ether_entry *e)
+{
+	struct guard *g = arg;
+	int r = shim_frame_set(g->shim, e->mac, e->type, MVPN_PEER_NONE, e->flags);
+
+	if (!r)
+		g->frames++;
 	return r;
 }
 
@@ -58,7 +69,7 @@ int guard_run(const char *state_dir, const char *pin_dir)
 	uint32_t options;
 	struct guard g = {0};
 	char *error = NULL;
-	int r = shim_open(&g.shim, pin_dir, &error);
+	int q, r = shim_open(&g.shim, pin_dir, &error);
 
 	if (r) {
 		log_err("guard: %s", error ? error : strerror(-r));
@@ -73,9 +84,15 @@ int guard_run(const char *state_dir, const char *pin_dir)
 		log_err("guard: the kept set in %s is damaged or does not fit after %u prefixes: "
 			"%s",
 			state_dir, g.prefixes, strerror(-r));
+	q = ether_kept_each(state_dir, guard_frame, &g);
+	if (q && q != -ENOENT)
+		log_err("guard: the kept table of frames in %s is damaged or does not fit after %u "
+			"entries: %s",
+			state_dir, g.frames, strerror(-q));
 	attach_kept_each(state_dir, guard_iface, &g);
 	shim_close(g.shim);
 	log_info("guard: %u prefixes protected on %u interfaces until keyd is up", g.prefixes,
 		 g.attached);
-	return (r && r != -ENOENT) || g.failed ? MVPN_EXIT_UNHEALTHY : MVPN_EXIT_OK;
+	return (r && r != -ENOENT) || (q && q != -ENOENT) || g.failed ? MVPN_EXIT_UNHEALTHY
+								      : MVPN_EXIT_OK;
 }

@@ -74,6 +74,9 @@ static struct mvpn_endpoint endpoint_choose(const struct intro_msg *im,
 	return e;
 }
 
+/* what a session for frames names: no prefix, so no packet passes by it, whatever the server says */
+static const struct intro_selectors no_selectors;
+
 int intro_install(struct keyd *k, struct peer *p, const struct intro_msg *im,
 		  const struct intro_keys *keys, uint32_t spi, bool initiator)
 {
@@ -84,7 +87,7 @@ int intro_install(struct keyd *k, struct peer *p, const struct intro_msg *im,
 		.rx_spi = spi,
 		.ttl_s = im->ttl_s,
 		.keys = keys,
-		.selectors = &im->sel,
+		.selectors = p->link ? &no_selectors : &im->sel,
 		.endpoint = endpoint_choose(im, keys),
 	};
 	struct session *s;
@@ -117,11 +120,12 @@ void intro_describe(struct keyd *k, uint32_t spi, struct mvpn_endpoint cand[MVPN
 	ret->cand = cand;
 }
 
-void intro_pin_check(struct keyd *k, struct peer *p, const uint8_t pk[32])
+void intro_pin_check(struct keyd *k, const uint8_t id[MVPN_ID_LEN], const uint8_t pk[32])
 {
+	struct peer *p = peer_ensure(k, id); /* one pin for all layers */
 	char was[MVPN_FINGERPRINT_LEN], is[MVPN_FINGERPRINT_LEN];
 
-	if (p->pinned && !sodium_memcmp(p->pin, pk, 32))
+	if (!p || (p->pinned && !sodium_memcmp(p->pin, pk, 32)))
 		return;
 	if (p->pinned) {
 		mvpn_fingerprint(was, p->pin);

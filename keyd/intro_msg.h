@@ -29,7 +29,7 @@ void intro_describe(struct keyd *k, uint32_t spi, struct mvpn_endpoint cand[MVPN
 int intro_install(struct keyd *k, struct peer *p, const struct intro_msg *im,
 		  const struct intro_keys *keys, uint32_t spi, bool initiator);
 /* keys of peers are pinned on first use; a change is told, loudly */
-void intro_pin_check(struct keyd *k, struct peer *p, const uint8_t pk[32]);
+void intro_pin_check(struct keyd *k, const uint8_t id[MVPN_ID_LEN], const uint8_t pk[32]);
 
 /* keys of a handshake, in locked memory; free wipes */
 struct intro_keys *intro_keys_new(void);

@@ -149,13 +149,17 @@ static int run_start(struct keyd *k, struct peer *p, const struct mvpn_addr *dst
 	run->k = k;
 	run->p = p;
 	memset(&tmpl, 0, sizeof(tmpl));
-	tmpl.layer = MVPN_LAYER_NETWORK;
+	tmpl.layer = p->link ? MVPN_LAYER_LINK : MVPN_LAYER_NETWORK;
 	tmpl.mode = MVPN_MODE_E2E;
 	memcpy(tmpl.net_id, k->id->net_id, sizeof(tmpl.net_id));
 	memcpy(tmpl.a_id, k->id->device_id, sizeof(tmpl.a_id));
-	tmpl.proto = proto;
-	tmpl.dport_be = htobe16(dport);
-	memcpy(tmpl.dst, dst ? dst->b : peer_address(k, p)->b, 16);
+	if (p->link) {
+		memcpy(tmpl.dst, p->id, sizeof(tmpl.dst));
+	} else {
+		tmpl.proto = proto;
+		tmpl.dport_be = htobe16(dport);
+		memcpy(tmpl.dst, dst ? dst->b : peer_address(k, p)->b, 16);
+	}
 	if (replaces)
 		memcpy(tmpl.replaces, replaces->id, sizeof(tmpl.replaces));
 
@@ -310,7 +314,7 @@ int introduce_answer(struct keyd *k, const struct chan_msg *m)
 			   MVPN_INTRO_BACKOFF_S * 1000);
 		goto out;
 	}
-	intro_pin_check(k, p, im.peer_pk);
+	intro_pin_check(k, im.peer_id, im.peer_pk);
 	if (intro_install(k, p, &im, keys, spi, true)) {
 		run_failed(run, MVPN_R_INTERNAL, MVPN_INTRO_BACKOFF_S * 1000);
 		goto out;

@@ -25,6 +25,7 @@
 #include "shim.h"
 
 struct conn;
+struct ether;
 struct attachment;
 struct session;
 struct intro_run;
@@ -68,6 +69,7 @@ struct peer {
 	struct hnode by_id;
 	uint32_t index;
 	uint8_t id[MVPN_ID_LEN];
+	bool link; /* for frames: apart from the peer for packets that is the same device */
 	char name[MVPN_NAME_MAX_B + 1];
 	uint8_t state; /* enum mvpn_device_state as the server says; 0 unknown */
 	unsigned prefixes;
@@ -110,6 +112,7 @@ enum keyd_counter {
 	KC_REVOKED,
 	KC_PIN_CHANGED,
 	KC_ADDR_REFUSED,
+	KC_MAC_REFUSED,
 	KC_MAP_FULL,
 	KC_WIRE_ERRORS,
 	KC_MAX,
@@ -162,6 +165,8 @@ struct keyd {
 	struct mvpn_addr *addresses; /* accepted by the server */
 	unsigned naddresses, naddresses_refused;
 	struct loop_timer *save_protected;
+
+	struct ether *ether; /* ether.c */
 
 	/* sessions.c */
 	struct session **by_slot; /* MVPN_SPI_SLOTS */

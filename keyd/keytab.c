@@ -46,6 +46,11 @@ struct peer_box {
 	struct kt_peer p;
 };
 
+struct frames_box {
+	struct retired retired;
+	struct frametab *t;
+};
+
 struct peer_chunk {
 	struct kt_peer *_Atomic peer[PEER_CHUNK];
 };
@@ -57,6 +62,7 @@ struct keytab {
 	struct kt_session *_Atomic rx[MVPN_SPI_SLOTS];
 	struct peer_chunk *_Atomic chunks[PEER_CHUNKS];
 	struct lpm *_Atomic lpm;
+	struct frames_box *_Atomic frames;
 	_Atomic uint64_t epoch;
 	_Atomic uint32_t options; /* enum mvpn_options */
 	struct reader reader[MVPN_WORKERS_MAX];
@@ -112,6 +118,14 @@ static void lpm_memory_free(struct retired *r)
 static void lpm_outgrown(void *arg, void *mem)
 {
 	retire(arg, mem, lpm_memory_free);
+}
+
+static void frames_box_free(struct retired *r)
+{
+	struct frames_box *b = box_of(r, struct frames_box, retired);
+
+	frametab_free(b->t);
+	free(b);
 }
 
 unsigned kt_reclaim(struct keytab *kt)
@@ -171,6 +185,7 @@ int kt_new(struct keytab **ret)
 void kt_free(struct keytab *kt)
 {
 	struct lpm *lpm;
+	struct frames_box *frames;
 
 	if (!kt)
 		return;
@@ -185,12 +200,31 @@ void kt_free(struct keytab *kt)
 	lpm = atomic_load(&kt->lpm);
 	if (lpm)
 		retire(kt, (struct retired *)lpm, lpm_retired_free);
+	frames = atomic_load(&kt->frames);
+	if (frames)
+		retire(kt, &frames->retired, frames_box_free);
 	for (unsigned i = 0; i < MVPN_WORKERS_MAX; i++)
 		kt_worker_offline(kt, i);
 	kt_reclaim(kt);
 	secslab_free(kt->lanes);
 	spi_table_free(kt->spis);
 	munmap(kt, sizeof(*kt));
+}
+
+int kt_set_frames(struct keytab *kt, struct frametab *t)
+{
+	struct frames_box *b = t ? calloc(1, sizeof(*b)) : NULL, *old;
+
+	if (t && !b) {
+		frametab_free(t);
+		return -ENOMEM;
+	}
+	if (b)
+		b->t = t;
+	old = atomic_exchange_explicit(&kt->frames, b, memory_order_acq_rel);
+	if (old)
+		retire(kt, &old->retired, frames_box_free);
+	return 0;
 }
 
 void kt_set_prefixes(struct keytab *kt, struct lpm *lpm)
@@ -498,6 +532,13 @@ struct kt_peer *kt_lookup_dst(struct keytab *kt, const struct mvpn_addr *dst)
 	if (!lpm || !lpm_lookup(lpm, dst, &index) || index == MVPN_PEER_NONE)
 		return NULL;
 	return kt_lookup_peer(kt, index);
+}
+
+const struct frametab *kt_frames(struct keytab *kt)
+{
+	const struct frames_box *b = atomic_load_explicit(&kt->frames, memory_order_acquire);
+
+	return b ? b->t : NULL;
 }
 
 struct kt_session *kt_lookup_spi(struct keytab *kt, uint32_t spi)

@@ -18,6 +18,7 @@
 
 #include "addr.h"
 #include "aead.h"
+#include "frametab.h"
 #include "intro.h"
 #include "lpm.h"
 #include "mvpn/limits.h"
@@ -116,6 +117,7 @@ void kt_free(struct keytab *kt);
 void kt_set_prefixes(struct keytab *kt, struct lpm *lpm);
 /* enum mvpn_options, for every packet from now on */
 void kt_set_options(struct keytab *kt, uint32_t options);
+int kt_set_frames(struct keytab *kt, struct frametab *t); /* takes ownership, of NULL too */
 struct kt_peer *kt_peer_get(struct keytab *kt, uint32_t index); /* creates; NULL only without memory */
 void kt_peer_drop(struct keytab *kt, uint32_t index); /* and its sessions */
 
@@ -146,6 +148,7 @@ void kt_worker_offline(struct keytab *kt, unsigned worker);   /* before it sleep
 
 struct kt_peer *kt_lookup_dst(struct keytab *kt, const struct mvpn_addr *dst); /* NULL: not protected or nobody's */
 uint32_t kt_options(const struct keytab *kt);
+const struct frametab *kt_frames(struct keytab *kt); /* NULL: there are none */
 struct kt_session *kt_lookup_spi(struct keytab *kt, uint32_t spi);
 struct kt_peer *kt_lookup_peer(struct keytab *kt, uint32_t index); /* the main thread too; never creates */
 

@@ -22,6 +22,7 @@
 #include "conf.h"
 #include "control.h"
 #include "crypto.h"
+#include "ether.h"
 #include "flows.h"
 #include "fsutil.h"
 #include "guard.h"
@@ -288,6 +289,8 @@ static int start(struct keyd *k)
 	if (!r)
 		r = peers_init(k);
 	if (!r)
+		r = ether_init(k);
+	if (!r)
 		options_load(k);
 	if (!r)
 		r = channel_init(k);
@@ -329,6 +332,7 @@ static void stop(struct keyd *k)
 		shim_purge(k->shim);
 	attach_free(k);
 	channel_free(k);
+	ether_free(k);
 	peers_free(k);
 	dp_free(k->dp);
 	kt_free(k->kt);

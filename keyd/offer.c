@@ -59,6 +59,19 @@ static enum mvpn_reason accept_offer(struct keyd *k, struct peer *p, const struc
 	return MVPN_R_NONE;
 }
 
+/* the device, at the layer that the session is for; NULL: no room for another */
+static struct peer *offered_by(struct keyd *k, const struct chan_msg *m,
+			       const uint8_t id[MVPN_ID_LEN])
+{
+	struct mvpn_req req = {0};
+	uint16_t len;
+	const uint8_t *p = chan_tlv_find(m, MVPN_TLV_REQ, &len);
+
+	if (p && len >= sizeof(req))
+		memcpy(&req, p, sizeof(req));
+	return req.layer == MVPN_LAYER_LINK ? peer_link_ensure(k, id) : peer_ensure(k, id);
+}
+
 int introduce_offer(struct keyd *k, const struct chan_msg *m)
 {
 	struct intro_msg im;
@@ -71,7 +84,7 @@ int introduce_offer(struct keyd *k, const struct chan_msg *m)
 		return -EPROTO;
 	if (session_by_id(k, im.session))
 		goto out; /* a repeated offer: our ACCEPT is on its way or A gives up */
-	p = peer_ensure(k, im.peer_id);
+	p = offered_by(k, m, im.peer_id);
 	keys = intro_keys_new();
 	if (im.boot_gen != k->boot_gen) {
 		k->counters[KC_STALE_BOOT]++;
@@ -81,7 +94,7 @@ int introduce_offer(struct keyd *k, const struct chan_msg *m)
 	} else if (!p || !keys) {
 		why = MVPN_R_LIMIT;
 	} else {
-		intro_pin_check(k, p, im.peer_pk);
+		intro_pin_check(k, im.peer_id, im.peer_pk);
 		why = accept_offer(k, p, m, &im, keys);
 	}
 	intro_keys_free(keys);
@@ -107,28 +120,37 @@ int introduce_cancel(struct keyd *k, const struct chan_msg *m)
 
 /* ---- the server ends what it began ---- */
 
+static void gone(struct keyd *k, struct peer *p, uint8_t type, enum mvpn_reason why)
+{
+	sessions_drop_peer(k, p, why, false);
+	introduce_abort(k, p);
+	p->backoff_until_ms = 0;
+	if (type == MVPN_MSG_PEER_RESET)
+		return;
+	k->counters[KC_REVOKED]++;
+	log_warn("sessions%s with %s cut by the server: %s", p->link ? " for frames" : "",
+		 peer_label(p), mvpn_reason_text(why));
+	peer_deny(k, p, why);
+}
+
 int introduce_peer_gone(struct keyd *k, const struct chan_msg *m)
 {
-	uint8_t id[MVPN_ID_LEN];
+	uint8_t id[MVPN_ID_LEN], layer = 0;
 	uint16_t why = MVPN_R_NONE;
-	struct peer *p;
+	struct peer *p, *link;
 
 	if (!chan_get_bytes(m, MVPN_TLV_DEVICE, id, sizeof(id)))
 		return -EPROTO;
-	p = peer_by_id(k, id);
-	if (!p)
-		return 0;
+	chan_get_u8(m, MVPN_TLV_LAYER, &layer); /* none: every layer */
 	if (m->type == MVPN_MSG_PEER_RESET)
 		why = MVPN_R_STALE_BOOT;
 	else
 		chan_get_u16(m, MVPN_TLV_REASON, &why);
-	sessions_drop_peer(k, p, why, false);
-	introduce_abort(k, p);
-	p->backoff_until_ms = 0;
-	if (m->type == MVPN_MSG_PEER_RESET)
-		return 0;
-	k->counters[KC_REVOKED]++;
-	log_warn("sessions with %s cut by the server: %s", peer_label(p), mvpn_reason_text(why));
-	peer_deny(k, p, why);
+	p = layer == MVPN_LAYER_LINK ? NULL : peer_by_id(k, id);
+	link = layer && layer != MVPN_LAYER_LINK ? NULL : peer_link_by_id(k, id);
+	if (p)
+		gone(k, p, m->type, why);
+	if (link)
+		gone(k, link, m->type, why);
 	return 0;
 }

@@ -19,7 +19,7 @@
 #define KEPT_SLACK 1000 /* lines of changes that a short file may have */
 #define GONE UINT32_MAX /* no owner */
 
-struct peer *peer_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN])
+static struct peer *find(struct keyd *k, const uint8_t id[MVPN_ID_LEN], bool link)
 {
 	struct hnode *n;
 
@@ -27,10 +27,20 @@ struct peer *peer_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN])
 	     n = htab_next(n)) {
 		struct peer *p = container_of(n, struct peer, by_id);
 
-		if (!memcmp(p->id, id, MVPN_ID_LEN))
+		if (p->link == link && !memcmp(p->id, id, MVPN_ID_LEN))
 			return p;
 	}
 	return NULL;
+}
+
+struct peer *peer_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN])
+{
+	return find(k, id, false);
+}
+
+struct peer *peer_link_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN])
+{
+	return find(k, id, true);
 }
 
 struct peer *peer_by_index(struct keyd *k, uint32_t index)
@@ -58,9 +68,9 @@ static bool peers_grow(struct keyd *k)
 	return true;
 }
 
-struct peer *peer_ensure(struct keyd *k, const uint8_t id[MVPN_ID_LEN])
+static struct peer *ensure(struct keyd *k, const uint8_t id[MVPN_ID_LEN], bool link)
 {
-	struct peer *p = peer_by_id(k, id);
+	struct peer *p = find(k, id, link);
 
 	if (p)
 		return p;
@@ -68,6 +78,7 @@ struct peer *peer_ensure(struct keyd *k, const uint8_t id[MVPN_ID_LEN])
 	if (!p)
 		goto fail;
 	memcpy(p->id, id, MVPN_ID_LEN);
+	p->link = link;
 	p->index = k->npeers +
 		   1; /* peers are never forgotten in one life of keyd: indices are dense */
 	if (!kt_peer_get(k->kt, p->index))
@@ -85,6 +96,24 @@ fail:
 	return NULL;
 }
 
+struct peer *peer_ensure(struct keyd *k, const uint8_t id[MVPN_ID_LEN])
+{
+	return ensure(k, id, false);
+}
+
+struct peer *peer_link_ensure(struct keyd *k, const uint8_t id[MVPN_ID_LEN])
+{
+	const struct peer *twin = find(k, id, false);
+	bool known = find(k, id, true);
+	struct peer *p = ensure(k, id, true);
+
+	if (p && !known && twin) {
+		memcpy(p->name, twin->name, sizeof(p->name));
+		p->state = twin->state;
+	}
+	return p;
+}
+
 const char *peer_label(const struct peer *p)
 {
 	return p->name[0] ? p->name : "?";
@@ -99,7 +128,7 @@ struct peer *peer_find(struct keyd *k, const char *what)
 
 	/* a device that was enrolled anew has the name of its dead predecessor */
 	for (i = 1; i <= k->npeers; i++)
-		if (!strcmp(k->peers[i]->name, what) &&
+		if (!k->peers[i]->link && !strcmp(k->peers[i]->name, what) &&
 		    (!found || found->state == MVPN_DEV_REVOKED))
 			found = k->peers[i];
 	if (found)

@@ -10,6 +10,9 @@ int peers_init(struct keyd *k); /* reads the kept set and makes the maps agree w
 void peers_free(struct keyd *k);
 /* finds or makes; NULL when the table is full or there is no memory */
 struct peer *peer_ensure(struct keyd *k, const uint8_t id[MVPN_ID_LEN]);
+/* the same device at the link layer: its frames have sessions, refusals and an index of their own */
+struct peer *peer_link_ensure(struct keyd *k, const uint8_t id[MVPN_ID_LEN]);
+struct peer *peer_link_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN]);
 struct peer *peer_by_index(struct keyd *k, uint32_t index); /* NULL if none */
 struct peer *peer_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN]);
 /* by name, id in hex, or an address inside one of its prefixes */

@@ -147,17 +147,8 @@ static int apply_prefix(struct keyd *k, const uint8_t *v)
 	return lpm_set(k->incoming, &p, index);
 }
 
-static int apply_peer(struct keyd *k, const uint8_t *v, size_t len)
+static void peer_told(struct keyd *k, struct peer *p, const uint8_t *v, size_t len)
 {
-	struct peer *p;
-
-	if (len < MVPN_ID_LEN + 1 || len > MVPN_ID_LEN + 1 + MVPN_NAME_MAX_B)
-		return -EPROTO;
-	if (k->id && !memcmp(v, k->id->device_id, MVPN_ID_LEN))
-		return 0;
-	p = peer_ensure(k, v);
-	if (!p)
-		return 0;
 	if (v[MVPN_ID_LEN] == MVPN_DEV_ACTIVE && p->state != MVPN_DEV_ACTIVE)
 		peer_undeny(k,
 			    p); /* approved, or no longer suspended: a refusal of before is void */
@@ -171,6 +162,22 @@ static int apply_peer(struct keyd *k, const uint8_t *v, size_t len)
 				   true);
 		introduce_abort(k, p);
 	}
+}
+
+static int apply_peer(struct keyd *k, const uint8_t *v, size_t len)
+{
+	struct peer *p;
+
+	if (len < MVPN_ID_LEN + 1 || len > MVPN_ID_LEN + 1 + MVPN_NAME_MAX_B)
+		return -EPROTO;
+	if (k->id && !memcmp(v, k->id->device_id, MVPN_ID_LEN))
+		return 0;
+	p = peer_ensure(k, v);
+	if (p)
+		peer_told(k, p, v, len);
+	p = peer_link_by_id(k, v);
+	if (p)
+		peer_told(k, p, v, len);
 	return 0;
 }
 

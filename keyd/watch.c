@@ -38,7 +38,7 @@ static void outgrown(struct keyd *k, struct peer *p, struct mvpn_prefix prefix, 
 	int r;
 
 	p->has_uncovered = false;
-	if (s && !s->initiator)
+	if (p->link || (s && !s->initiator)) /* frames name no prefix */
 		return;
 	/* one that is being made may have been begun without it */
 	if (p->intro)

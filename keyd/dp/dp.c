@@ -22,6 +22,7 @@ static void worker_free(struct worker *w)
 	if (w->udp)
 		w->udp->ops->free(w->udp);
 	tap_close(&w->tap);
+	tap_close(&w->frame_tap);
 	if (w->wake_fd >= 0)
 		close(w->wake_fd);
 	for (unsigned i = 0; i < MVPN_WORKERS_MAX; i++)
@@ -64,7 +65,7 @@ static int worker_new(struct dp *dp, struct worker **ret)
 	w->relayed_by = w->index;
 	spin_init(&w->spin, spin_most_us(dp) * 1000ULL, dp->latency);
 	w->ip6_id = randombytes_random();
-	w->tap.fd = -1;
+	w->tap.fd = w->frame_tap.fd = -1;
 	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = -errno;
 	if (w->wake_fd < 0)
@@ -78,6 +79,10 @@ static int worker_new(struct dp *dp, struct worker **ret)
 	if (r < 0)
 		goto fail;
 	r = tap_open(&w->tap, dp->tap_name, first, first ? &dp->tap_ifindex : NULL);
+	if (r < 0)
+		goto fail;
+	if (dp->frame_tap_name[0])
+		r = tap_open_frames(&w->frame_tap, dp->frame_tap_name, false, NULL);
 	if (r < 0)
 		goto fail;
 	r = coalesce_init(&w->coalescer, w->tap.uso, worker_tap_write, w);
@@ -222,6 +227,41 @@ void dp_free(struct dp *dp)
 unsigned dp_tap_ifindex(const struct dp *dp)
 {
 	return dp->tap_ifindex;
+}
+
+/* ---- Ethernet frames ---- */
+static void frames_close(struct dp *dp)
+{
+	for (unsigned i = 0; i < dp->nworkers; i++)
+		tap_close(&dp->worker[i]->frame_tap);
+	dp->frame_tap_name[0] = '\0';
+}
+
+int dp_frames_open(struct dp *dp, const char *name, unsigned *ret_ifindex)
+{
+	int r = 0;
+
+	workers_stop(dp);
+	frames_close(dp);
+	for (unsigned i = 0; i < dp->nworkers && r >= 0; i++) {
+		r = tap_open_frames(&dp->worker[i]->frame_tap, name, i == 0, ret_ifindex);
+		dp->worker[i]->frame_tap_broken = false;
+		if (i == 0 && r >= 0) /* best effort, as for the tap: dp_tap_steered() */
+			tap_steer(&dp->worker[0]->frame_tap);
+	}
+	if (r < 0)
+		frames_close(dp);
+	else
+		snprintf(dp->frame_tap_name, sizeof(dp->frame_tap_name), "%s", name);
+	workers_start(dp);
+	return r;
+}
+
+void dp_frames_close(struct dp *dp)
+{
+	workers_stop(dp);
+	frames_close(dp);
+	workers_start(dp);
 }
 
 uint16_t dp_udp_port(const struct dp *dp)

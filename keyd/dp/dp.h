@@ -27,6 +27,9 @@ struct dp_config {
 int dp_new(struct dp **ret, struct keytab *kt, const struct dp_config *c);
 void dp_free(struct dp *dp); /* stops the workers, removes the tap */
 unsigned dp_tap_ifindex(const struct dp *dp);
+/* the device for Ethernet frames, made with a queue for each worker. -errno: there is none, as before */
+int dp_frames_open(struct dp *dp, const char *name, unsigned *ret_ifindex);
+void dp_frames_close(struct dp *dp);
 uint16_t dp_udp_port(const struct dp *dp); /* the one in use, when the config left it open with 0 */
 unsigned dp_workers(const struct dp *dp); /* lanes to offer */
 /* n workers at least, nothing if there are so many: each with a queue of the tap and a UDP socket. Sessions keep the lanes that they
@@ -104,7 +107,7 @@ enum dp_counter {
 	DP_C_HELD_DROP_DENIED,
 	DP_C_DROP_NO_PEER,  /* out: destination owned by nobody */
 	DP_C_DROP_BAD_SRC,  /* out: inner source is not ours by the session's selectors */
-	DP_C_DROP_TOO_BIG,  /* out: answered with ICMP too-big */
+	DP_C_DROP_TOO_BIG,  /* out: answered with ICMP too-big, unless it is an Ethernet frame */
 	DP_C_DROP_MALFORMED_TAP,
 	DP_C_DROP_WIRE_FULL, /* out: no room in the ring or socket */
 	DP_C_DROP_TAP_FULL, /* in: the tap refused */
@@ -120,6 +123,8 @@ enum dp_counter {
 	DP_C_RX_ECN_CE,	    /* in: marked on the way, the mark was handed to the inner packet (RFC 6040) */
 	DP_C_RX_ECN_DROP,   /* in: marked on the way, inner packet not capable of ECN: dropped */
 	DP_C_RX_ECN_ODD,    /* in: inner and outer ECN that no peer sends together */
+	DP_C_TX_FRAMES,	    /* of DP_C_TX_PACKETS: Ethernet frames */
+	DP_C_RX_FRAMES,
 	DP_C_ICMP_SENT,	    /* synthetic too-big and prohibited */
 	DP_C_EVENT_LOST,
 	DP_C_XSK_RX_DROPPED, /* XDP_STATISTICS, summed */

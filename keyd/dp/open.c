@@ -7,6 +7,7 @@
 #include <sodium.h>
 
 #include "ecn.h"
+#include "ether.h"
 #include "worker.h"
 
 /* ---- runs: statistics are published once for many packets ---- */
@@ -217,6 +218,29 @@ static void open_tunnel(struct worker *w, struct kt_session *s, uint8_t *data, s
 	coalesce_packet(&w->coalescer, &p, partial, s->peer);
 }
 
+/* frames are few: copied to where the tap's header has room, and never joined */
+static void open_frame(struct worker *w, struct kt_session *s, const uint8_t *data, size_t len,
+		       unsigned flags)
+{
+	static const struct virtio_net_hdr plain;
+	bool ok = !flags && ether_in(w, s, data, len);
+
+	if (ok)
+		memcpy(w->packet, data, len);
+	coalesce_cancel(&w->coalescer);
+	if (!ok) {
+		count(w, DP_C_RX_BAD_INNER, 1);
+		kt_add(&w->run.lane->bad_inner, 1);
+		return;
+	}
+	w->run.packets++;
+	w->run.bytes += len;
+	if (w->frame_tap.fd < 0 || tap_write(&w->frame_tap, &plain, w->packet, len) < 0)
+		count(w, DP_C_DROP_TAP_FULL, 1);
+	else
+		count(w, DP_C_RX_FRAMES, 1);
+}
+
 /* to where the question came from: that is what a path is validated by */
 static void pong(struct worker *w, struct kt_session *s, const struct mvpn_endpoint *from,
 		 uint64_t token)
@@ -294,6 +318,8 @@ static void open_lane(struct worker *w, struct kt_session *s, const struct mvpn_
 	owner_opened(w, s, lane);
 	if (h->type == MVPN_TUNNEL)
 		open_tunnel(w, s, pt, len, h->lane & MVPN_F_CSUM_PARTIAL, from->tos);
+	else if (h->type == MVPN_FRAME)
+		open_frame(w, s, pt, len, h->lane & MVPN_F_CSUM_PARTIAL);
 	else
 		open_ctrl(w, s, pt, len, &back);
 }
@@ -321,7 +347,8 @@ void open_datagram(void *arg, uint8_t *data, size_t len, const struct wire_from 
 		return;
 	}
 	memcpy(&h, data, sizeof(h));
-	if ((h.type != MVPN_TUNNEL && h.type != MVPN_CTRL) || h.lane & MVPN_LANE_ZERO) {
+	if ((h.type != MVPN_TUNNEL && h.type != MVPN_CTRL && h.type != MVPN_FRAME) ||
+	    h.lane & MVPN_LANE_ZERO) {
 		count(w, DP_C_RX_BAD_TYPE, 1);
 		return;
 	}

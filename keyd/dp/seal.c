@@ -6,6 +6,7 @@
 #include <endian.h>
 
 #include "ecn.h"
+#include "ether.h"
 #include "mvpn/auth.h"
 #include "worker.h"
 
@@ -122,6 +123,26 @@ static void send_segments(struct worker *w, struct kt_session *s, const struct k
 	kt_add(&l->bytes, bytes);
 }
 
+/* one payload as it is. false: the lane is used up, or there is no room */
+static bool send_one(struct worker *w, struct kt_session *s, const struct kt_endpoint *ep,
+		     enum mvpn_type type, const uint8_t *data, size_t len)
+{
+	struct wire *wire = worker_wire(w, ep, len + MVPN_OVERHEAD);
+	struct kt_tx_lane *l = &s->tx[w->index];
+	uint8_t *room;
+
+	if (!lane_ready(w, s, l, ep->mtu))
+		return false;
+	room = wire->ops->reserve(wire, ep, len + MVPN_OVERHEAD, 0);
+	if (!room) {
+		count(w, DP_C_DROP_WIRE_FULL, 1);
+		return false;
+	}
+	seal(l, s, w->index, type, data, len, room);
+	wire->ops->commit(wire, len + MVPN_OVERHEAD);
+	return true;
+}
+
 /* ---- one super-packet ---- */
 static void hold_packet(struct worker *w, uint32_t peer, const struct packet *p,
 			const struct virtio_net_hdr *h)
@@ -197,6 +218,33 @@ void seal_super(struct worker *w, const struct virtio_net_hdr *h, size_t len)
 		count(w, DP_C_DROP_NO_PEER, 1);
 }
 
+/* nobody can be told that a frame does not fit or is refused: counted, and that is all */
+void seal_frame(struct worker *w, struct kt_peer *peer, const struct packet *p)
+{
+	static const struct virtio_net_hdr held = {.flags = ETHER_HELD};
+	struct kt_endpoint *ep;
+	struct kt_session *s;
+
+	if (atomic_load_explicit(&peer->denied, memory_order_relaxed)) {
+		count(w, DP_C_HELD_DROP_DENIED, 1);
+		return;
+	}
+	s = ready(w, peer, p, &held, &ep);
+	if (!s)
+		return;
+	if (p->len > inner_max(ep)) {
+		count(w, DP_C_DROP_TOO_BIG, 1);
+		return;
+	}
+	if (!send_one(w, s, ep, MVPN_FRAME, p->data, p->len))
+		return;
+	count(w, DP_C_TX_FRAMES, 1);
+	count(w, DP_C_TX_PACKETS, 1);
+	count(w, DP_C_TX_BYTES, p->len);
+	kt_add(&s->tx[w->index].packets, 1);
+	kt_add(&s->tx[w->index].bytes, p->len);
+}
+
 /* ---- held packets ---- */
 void seal_flush_held(struct worker *w, uint32_t index)
 {
@@ -208,6 +256,11 @@ void seal_flush_held(struct worker *w, uint32_t index)
 
 	/* one that still cannot go is held again, behind the cursor */
 	while (peer && (len = hold_take(w->hold, index, &cursor, w->packet, &h))) {
+		if (h.flags & ETHER_HELD) {
+			count(w, DP_C_HELD_SENT, 1);
+			ether_out(w, len, peer);
+			continue;
+		}
 		if (packet_parse(&p, w->packet, len) < 0)
 			continue;
 		/* the prefix may have gone to another since */
@@ -229,7 +282,7 @@ void seal_drop_held(struct worker *w, uint32_t index, bool prohibited)
 
 	while ((len = hold_take(w->hold, index, &cursor, w->packet, &h))) {
 		count(w, DP_C_HELD_DROP_DENIED, 1);
-		if (prohibited && packet_parse(&p, w->packet, len) == 0)
+		if (prohibited && !(h.flags & ETHER_HELD) && packet_parse(&p, w->packet, len) == 0)
 			worker_icmp(w, &p, ICMP_E_PROHIBITED, 0);
 	}
 }
@@ -239,10 +292,7 @@ bool seal_ctrl(struct worker *w, struct kt_session *s, const struct kt_endpoint 
 	       enum mvpn_ctrl_type type, uint64_t token, unsigned pad)
 {
 	struct mvpn_ctrl c = {.type = (uint8_t)type, .pad = htobe32(pad), .token = htobe64(token)};
-	struct kt_tx_lane *l = &s->tx[w->index];
 	size_t len = sizeof(c) + pad;
-	struct wire *wire = worker_wire(w, ep, len + MVPN_OVERHEAD);
-	uint8_t *room;
 
 	if (len + MVPN_OVERHEAD > WIRE_PAYLOAD_MAX)
 		return false;
@@ -250,16 +300,7 @@ bool seal_ctrl(struct worker *w, struct kt_session *s, const struct kt_endpoint 
 		want_rekey(w, s); /* a PING has come to a worker that cannot answer it */
 		return false;
 	}
-	if (!lane_ready(w, s, l, ep->mtu))
-		return false;
-	room = wire->ops->reserve(wire, ep, len + MVPN_OVERHEAD, 0);
-	if (!room) {
-		count(w, DP_C_DROP_WIRE_FULL, 1);
-		return false;
-	}
 	memcpy(w->scratch, &c, sizeof(c));
 	memset(w->scratch + sizeof(c), 0, pad);
-	seal(l, s, w->index, MVPN_CTRL, w->scratch, len, room);
-	wire->ops->commit(wire, len + MVPN_OVERHEAD);
-	return true;
+	return send_one(w, s, ep, MVPN_CTRL, w->scratch, len);
 }

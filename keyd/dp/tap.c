@@ -77,7 +77,17 @@ fail:
 	return r;
 }
 
-int tap_open(struct tap_queue *q, const char *name, bool first, unsigned *ret_ifindex)
+static int offloads(struct tap_queue *q, int fd, int kind)
+{
+	if (kind == IFF_TAP)
+		return ioctl(fd, TUNSETOFFLOAD, 0UL);
+	q->uso = ioctl(fd, TUNSETOFFLOAD,
+		       (unsigned long)(TAP_OFFLOADS | TUN_F_USO4 | TUN_F_USO6)) == 0;
+	return q->uso ? 0 : ioctl(fd, TUNSETOFFLOAD, (unsigned long)TAP_OFFLOADS);
+}
+
+static int open_queue(struct tap_queue *q, const char *name, int kind, bool first,
+		      unsigned *ret_ifindex)
 {
 	struct ifreq ifr = {0};
 	int fd, r;
@@ -85,17 +95,17 @@ int tap_open(struct tap_queue *q, const char *name, bool first, unsigned *ret_if
 	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return -errno;
-	ifr.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE;
+	ifr.ifr_flags = (short)(kind | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE);
 	if (first)
 		ifr.ifr_flags |= IFF_TUN_EXCL;
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
 	if (ioctl(fd, TUNSETIFF, &ifr) < 0)
 		goto fail;
-	q->uso = ioctl(fd, TUNSETOFFLOAD,
-		       (unsigned long)(TAP_OFFLOADS | TUN_F_USO4 | TUN_F_USO6)) == 0;
-	if (!q->uso && ioctl(fd, TUNSETOFFLOAD, (unsigned long)TAP_OFFLOADS) < 0)
+	if (offloads(q, fd, kind) < 0)
 		goto fail;
 	if (first) {
+		if (kind == IFF_TAP)
+			tap_sysctl("ipv6", name, "disable_ipv6", "1");
 		r = tap_up(name, ret_ifindex);
 		if (r < 0) {
 			close(fd);
@@ -130,6 +140,16 @@ int tap_steer(struct tap_queue *q)
 		r = -errno;
 	close(fd);
 	return r;
+}
+
+int tap_open(struct tap_queue *q, const char *name, bool first, unsigned *ret_ifindex)
+{
+	return open_queue(q, name, IFF_TUN, first, ret_ifindex);
+}
+
+int tap_open_frames(struct tap_queue *q, const char *name, bool first, unsigned *ret_ifindex)
+{
+	return open_queue(q, name, IFF_TAP, first, ret_ifindex);
 }
 
 void tap_close(struct tap_queue *q)

@@ -34,6 +34,8 @@ int tap_open(struct tap_queue *q, const char *name, bool first, unsigned *ret_if
  * other. -errno when the kernel refuses.
  */
 int tap_steer(struct tap_queue *q);
+/* the same for Ethernet frames: no super-packets, no checksums left open, no IP stack on it */
+int tap_open_frames(struct tap_queue *q, const char *name, bool first, unsigned *ret_ifindex);
 void tap_close(struct tap_queue *q);
 /* Packet length, 0 when there is none, or -errno. At most TAP_PACKET_MAX bytes go to data. */
 ssize_t tap_read(struct tap_queue *q, uint8_t *data, struct virtio_net_hdr *ret);

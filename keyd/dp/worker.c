@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "ether.h"
 #include "loop.h"
 
 #define TAP_BUDGET 64	       /* packets: as many as one sendmsg() of the UDP wire takes ... */
@@ -138,6 +139,28 @@ static bool transmit(struct worker *w)
 	return n;
 }
 
+static bool transmit_frames(struct worker *w)
+{
+	struct virtio_net_hdr h;
+	unsigned n = 0;
+
+	for (; n < TAP_BUDGET && w->frame_tap.fd >= 0 && !w->frame_tap_broken; n++) {
+		ssize_t len = tap_read(&w->frame_tap, w->packet, &h);
+
+		if (!len)
+			break;
+		if (len > 0) {
+			ether_out(w, (size_t)len, NULL);
+		} else if (len == -EINVAL) {
+			count(w, DP_C_DROP_MALFORMED_TAP, 1);
+		} else {
+			w->frame_tap_broken = true;
+			failed(w, 0, (int)len);
+		}
+	}
+	return n;
+}
+
 static void send_ctrl(struct worker *w, const struct dp_cmd *c)
 {
 	struct kt_session *s = kt_lookup_spi(w->kt, c->spi);
@@ -189,6 +212,7 @@ static bool turn(struct worker *w)
 	work = receive(w);
 	work |= commands(w);
 	work |= transmit(w);
+	work |= transmit_frames(w);
 	if (work)
 		flush_wires(w);
 	expired = hold_expire(w->hold, w->now);
@@ -214,14 +238,15 @@ static struct timespec *hold_timeout(struct worker *w, struct timespec *ts)
 
 static void sleep_until_work(struct worker *w)
 {
-	struct pollfd fds[MVPN_IFACES_MAX + 3] = {
+	struct pollfd fds[MVPN_IFACES_MAX + 4] = {
 		{.fd = w->wake_fd, .events = POLLIN},
 		{.fd = w->tap_broken ? -1 : w->tap.fd, .events = POLLIN},
+		{.fd = w->frame_tap_broken ? -1 : w->frame_tap.fd, .events = POLLIN},
 		{.fd = w->udp_broken ? -1 : w->udp->ops->fd(w->udp), .events = POLLIN},
 	};
 	struct timespec ts;
 	uint64_t drained;
-	unsigned n = 3;
+	unsigned n = 4;
 
 	for (unsigned i = 0; i < w->nxsk; i++) {
 		if (w->xsk[i].broken)

@@ -45,9 +45,9 @@ struct worker {
 	/* fixed while the thread runs */
 	unsigned index;
 	struct keytab *kt;
-	int event_fd; /* all workers' */
-	int wake_fd;  /* own: a command, or the end */
-	struct tap_queue tap;
+	int event_fd;			 /* all workers' */
+	int wake_fd;			 /* own: a command, or the end */
+	struct tap_queue tap, frame_tap; /* frame_tap.fd -1: there is none */
 	struct wire *udp;
 	struct worker_xsk xsk[MVPN_IFACES_MAX];
 	unsigned nxsk;
@@ -59,8 +59,8 @@ struct worker {
 	_Atomic bool stop;
 
 	/* the thread's own */
-	uint64_t now;		     /* CLOCK_MONOTONIC of this turn */
-	bool udp_broken, tap_broken; /* as worker_xsk.broken */
+	uint64_t now;				       /* CLOCK_MONOTONIC of this turn */
+	bool udp_broken, tap_broken, frame_tap_broken; /* as worker_xsk.broken */
 	struct spin spin;
 	struct coalescer coalescer;
 	struct hold *hold;
@@ -108,6 +108,8 @@ void worker_icmp(struct worker *w, const struct packet *p, enum icmp_error what,
 /* ---- seal.c: out ---- */
 /* one packet from the tap, at w->packet */
 void seal_super(struct worker *w, const struct virtio_net_hdr *h, size_t len);
+/* p as ether.c makes it */
+void seal_frame(struct worker *w, struct kt_peer *peer, const struct packet *p);
 void seal_flush_held(struct worker *w, uint32_t peer);
 void seal_drop_held(struct worker *w, uint32_t peer, bool prohibited);
 /* control packet on a session to ep; false: not sent */
@@ -139,6 +141,7 @@ struct dp {
 	struct keytab *kt;
 	char tap_name[16];
 	unsigned tap_ifindex;
+	char frame_tap_name[16]; /* "": there is none */
 	uint16_t udp_port;
 	bool busy_poll, latency, tap_steered;
 	unsigned spin_us;

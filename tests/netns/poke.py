@@ -9,6 +9,9 @@
         grow      new counter, more at the end random    new counter, all behind the header random
         type      every type byte
   poke.py spoof IFACE DST_MAC SRC DST COUNT TEXT    UDP in clear to port 9999 that claims to be from SRC
+  poke.py frame IFACE DST_MAC TYPE COUNT BYTES TEXT [SRC_MAC] [VLAN]    numbered frames with so many bytes of payload that begin
+        with TEXT; prints a line about each
+  poke.py catch IFACE TYPE                   the same lines of the frames of that type that a program on the interface gets
   poke.py junk IFACE DST_MAC SRC DST PORT COUNT [SEED]    random UDP payloads of 0..1400 bytes to PORT
   poke.py channel ADDR PORT [SEED]           garbage of several kinds on a TCP port
   poke.py silent ADDR PORT COUNT             connections that say nothing, until standard input ends
@@ -16,6 +19,7 @@
         secret id server_key net_id version flags mistyped
 """
 import base64
+import errno
 import hashlib
 import ipaddress
 import random
@@ -152,6 +156,37 @@ def spoof(iface, dst_mac, src, dst, count, text):
         s.send(ether(mac(dst_mac), ip_udp(src, dst, 9999, 9999, text.encode())))
 
 
+def frame_line(data):
+    """Length, text, and what tells whether it is the same to the byte, addresses included."""
+    text = data[14:].partition(b"..")[0].decode(errors="replace").strip()
+    return f"{len(data)} {hashlib.blake2b(data, digest_size=16).hexdigest()} {text}"
+
+
+def frame(iface, dst_mac, kind, count, size, text, src_mac=None, vlan=None):
+    s = raw(iface)
+    src = mac(src_mac) if src_mac else s.getsockname()[4]
+    tag = struct.pack("!HH", 0x8100, int(vlan)) if vlan else b""
+    for i in range(int(count)):
+        payload = f"{text} {i} ".encode().ljust(int(size), b".")[: int(size)]
+        data = mac(dst_mac) + src + tag + struct.pack("!H", int(kind, 0)) + payload
+        try:
+            s.send(data)
+        except OSError as e:
+            if e.errno != errno.ENOBUFS:  # a program on the way out drops it
+                raise
+        print(frame_line(data), flush=True)
+
+
+def catch(iface, kind):
+    s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    s.bind((iface, int(kind, 0)))
+    print("ready", flush=True)
+    while True:
+        data, where = s.recvfrom(65536)
+        if where[2] != socket.PACKET_OUTGOING:
+            print(frame_line(data), flush=True)
+
+
 def junk(iface, dst_mac, src, dst, port, count, seed="1"):
     s, rng = raw(iface), random.Random(int(seed))
     for i in range(int(count)):
@@ -218,7 +253,7 @@ def mark(iface, text):
 
 
 if __name__ == "__main__":
-    verbs = {f.__name__: f for f in (mark, replay, spoof, junk, channel, silent, forge)}
+    verbs = {f.__name__: f for f in (mark, replay, spoof, frame, catch, junk, channel, silent, forge)}
     if len(sys.argv) < 2 or sys.argv[1] not in verbs:
         sys.exit(__doc__)
     verbs[sys.argv[1]](*sys.argv[2:])

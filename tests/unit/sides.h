@@ -101,6 +101,7 @@ static inline struct worker *worker_make(struct side *me, int tap_fd, unsigned i
 	w->kt = me->kt;
 	w->now = mono_ns();
 	w->tap.fd = tap_fd;
+	w->frame_tap.fd = -1;
 	w->tap.uso = true;
 	w->udp = &me->wire.w;
 	w->event_fd = eventfd(0, EFD_NONBLOCK);
