@@ -45,6 +45,10 @@ enum {
 };
 
 enum {
+	BPF_HDR_START_MAC = 0, /* of bpf_skb_load_bytes_relative() */
+};
+
+enum {
 	BPF_F_INGRESS = 1U << 0, /* of bpf_redirect() */
 };
 

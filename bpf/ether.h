@@ -91,7 +91,7 @@ static __always_inline bool frame_in_clear(struct __sk_buff *skb, const struct p
 		skb->mark = 0;
 		return false;
 	}
-	return skb->pkt_type == PACKET_HOST && !bpf_skb_load_bytes(skb, ETH_ALEN, src, ETH_ALEN) &&
+	return skb->pkt_type == PACKET_HOST && !load_eth(skb, p, ETH_ALEN, src, ETH_ALEN) &&
 	       frame_find(src, p->type);
 }
 

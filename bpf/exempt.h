@@ -76,7 +76,7 @@ static __always_inline bool to_group(struct __sk_buff *skb, bool raw, const stru
 		    ? (a[12] & 0xf0) == 224 || (a[12] & a[13] & a[14] & a[15]) == 255
 		    : a[0] == 0xff)
 		return true;
-	return !raw && !bpf_skb_load_bytes(skb, 0, &mac, 1) && (mac & 1);
+	return !raw && !load_eth(skb, p, 0, &mac, 1) && (mac & 1);
 }
 
 static __always_inline bool multicast_drops(void)

@@ -66,6 +66,7 @@ struct pkt {
 	__u8 ihl; /* IPv4: 32-bit words */
 	__u8 tcp_flags;
 	bool fragment;
+	bool headless; /* offset 0 is behind the Ethernet header: find_header() */
 	bool frame; /* no IP packet, and protected as it is */
 	bool ports; /* not a fragment, and the L4 ports were there to be read */
 };
@@ -79,12 +80,39 @@ static __always_inline void v4_mapped(__u8 to[16], const __u8 from[4])
 	__builtin_memcpy(to + 12, from, 4);
 }
 
+/*
+ * Where generic XDP has copied a packet for want of headroom, Linux forgets how long its Ethernet header is (skb->mac_len, seen
+ * on 6.18), and a tc program on ingress sees the packet from behind it: what is IP would look like anything else, and pass.
+ * So the header is looked for where the kernel says that it begins.
+ */
+static __always_inline void find_header(struct __sk_buff *skb, struct pkt *p)
+{
+	struct {
+		__u64 a;
+		__u32 b;
+		__u16 c;
+	} mac, first; /* the compiler has no memcmp() here */
+
+	if (bpf_skb_load_bytes_relative(skb, 0, &mac, ETH_HLEN, BPF_HDR_START_MAC))
+		return;
+	p->headless = bpf_skb_load_bytes(skb, 0, &first, ETH_HLEN) || mac.a != first.a ||
+		      mac.b != first.b || mac.c != first.c;
+}
+
+/* a part of the Ethernet header */
+static __always_inline long load_eth(struct __sk_buff *skb, const struct pkt *p, __u32 off,
+				     void *to, __u32 len)
+{
+	return p->headless ? bpf_skb_load_bytes_relative(skb, off, to, len, BPF_HDR_START_MAC)
+			   : bpf_skb_load_bytes(skb, off, to, len);
+}
+
 /* Ethernet and VLAN headers: sets l3, type and tags. */
 static __always_inline enum parsed parse_eth(struct __sk_buff *skb, struct pkt *p)
 {
-	__u32 off = ETH_TYPE_OFF;
+	__u32 off = p->headless ? -2 : ETH_TYPE_OFF; /* of the type, from where the packet begins for us */
 
-	if (bpf_skb_load_bytes(skb, off, &p->type, 2))
+	if (load_eth(skb, p, ETH_TYPE_OFF, &p->type, 2))
 		return CUT;
 #pragma unroll
 	for (int i = 0; i < VLAN_TAGS_MAX; i++) {

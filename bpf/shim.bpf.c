@@ -243,8 +243,11 @@ static __always_inline int ingress_any(struct __sk_buff *skb, bool raw)
 	bool unwanted = false;
 	struct pkt p = {};
 	struct mvpn_protected prot;
-	enum parsed r = parse_ip(skb, raw, &p);
+	enum parsed r;
 
+	if (!raw)
+		find_header(skb, &p);
+	r = parse_ip(skb, raw, &p);
 	if (r == NOT_IP && (raw || !frame_in_clear(skb, &p)))
 		return NEXT;
 	if (r == NOT_IP) {
