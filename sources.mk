@@ -9,6 +9,7 @@ LIB_mvpnctl := addr fsutil ipc ipc_request ipc_socket log loop mac
 
 SHIM := shim shim_attach shim_clsact shim_defer shim_frames shim_list shim_maps shim_pin shim_protect shim_xdp
 KEYD := main attach attach_wire channel conf conn control control_doctor control_show control_wait ether flows frametab guard identity intro_msg introduce keytab offer options peers prefixes resolve sessions watch $(SHIM)
+KEYD += path pmtu
 DP := nexthop frame wire_xdp
 DP += run wire_xdp_open
 DP += dp tell worker owner relay spin tap seal open segment fragment coalesce hold icmp wire_udp ether
@@ -23,7 +24,8 @@ UNIT += addr config ctl fsutil ipc loop lpm secslab spi
 OBJS_unit_ctl = $(call objs,ctl,$(filter-out main,$(CTL)))
 UNIT += aead chan chan_frames chan_msg crypto intro intro_keys noise replay token
 UNIT += netlink frame nexthop
-UNIT += identity
+UNIT += identity pmtu
+OBJS_unit_pmtu = $(call objs,keyd,pmtu)
 OBJS_unit_identity = $(call objs,keyd,identity)
 OBJS_unit_frame = $(call objs,keyd/dp,frame)
 UNIT += run

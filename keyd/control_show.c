@@ -12,6 +12,7 @@
 #include "ether.h"
 #include "mvpn/ctl.h"
 #include "options.h"
+#include "path.h"
 #include "peers.h"
 #include "sessions.h"
 
@@ -348,8 +349,6 @@ static json_t *show_session(struct keyd *k, const struct session *s)
 {
 	static const char *const states[] = {"unconfirmed", "active", "draining"};
 	const struct kt_session *kt = s->kt;
-	const struct kt_endpoint *e = atomic_load_explicit(
-		&kt_peer_get(k->kt, s->peer->index)->endpoint, memory_order_acquire);
 	uint64_t now = mono_ms();
 	struct kt_stats stats;
 	json_t *o;
@@ -370,7 +369,8 @@ static json_t *show_session(struct keyd *k, const struct session *s)
 	json_object_set_new(o, "rx_spi", spi_json(s->rx_spi));
 	json_object_set_new(o, "lanes", json_integer(kt->ntx));
 	json_object_set_new(o, "endpoint", endpoint_json(&s->peer->endpoint));
-	json_object_set_new(o, "mtu", json_integer(e && e->mtu ? e->mtu : 1500));
+	json_object_set_new(o, "mtu", json_integer(path_mtu(s->peer)));
+	json_object_set_new(o, "mtu_state", json_string(path_mtu_state(s->peer)));
 #define STAT(name) json_object_set_new(o, #name, json_integer(stats.name))
 	STAT(tx_packets);
 	STAT(tx_bytes);

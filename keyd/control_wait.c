@@ -188,6 +188,7 @@ void control_ping(struct keyd *k, struct ipc_call *call, json_t *args)
 	r->interval_ms = uint_arg(args, "interval_ms", 1000, 3600000);
 	r->timeout_ms = uint_arg(args, "timeout_ms", 2000, 3600000);
 	randombytes_buf(&r->token, sizeof(r->token));
+	r->token >>= 2; /* with all that follow, below PMTU_TOKEN: path MTU probes have their own */
 	r->since_ms = mono_ms();
 	r->replies = json_array();
 	r->next = k->pings;

@@ -29,6 +29,7 @@ struct ether;
 struct attachment;
 struct session;
 struct intro_run;
+struct path;
 struct ping_run;
 struct waiter;
 
@@ -80,6 +81,7 @@ struct peer {
 	struct session *sessions; /* newest first */
 	struct intro_run *intro;  /* ours, under way */
 	struct mvpn_endpoint endpoint;
+	struct path *path; /* path.c; NULL without a session */
 	uint32_t epoch;
 	uint64_t denied_until_ms; /* a refusal is believed until then */
 	uint64_t backoff_until_ms;

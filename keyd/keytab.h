@@ -30,6 +30,7 @@ struct keytab;
 struct kt_endpoint {
 	struct mvpn_endpoint to;
 	unsigned mtu;	/* of the underlay path, IP packet bytes; 0: 1500 */
+	unsigned link_mtu; /* of its first link: probes of the path may be so large; 0: as mtu */
 	bool has_hop;	/* the fields below are valid: a frame can be built without the stack */
 	unsigned ifindex;
 	struct mvpn_addr src; /* outer source address */
@@ -104,6 +105,8 @@ struct kt_peer {
 	struct kt_endpoint *_Atomic endpoint;
 	_Atomic bool denied; /* policy refuses: drop instead of hold */
 	_Atomic uint64_t want_ns; /* [worker] when DP_EV_WANT was last given */
+	/* the first packet sent from then on gives DP_EV_TRAFFIC; 0: none does [worker sets that] */
+	_Atomic uint64_t watch_ns;
 };
 
 /* ---- main thread ---- */

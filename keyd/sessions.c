@@ -10,8 +10,8 @@
 #include "channel.h"
 #include "control.h"
 #include "crypto.h"
-#include "dp/nexthop.h"
 #include "log.h"
+#include "path.h"
 #include "peers.h"
 #include "spi.h"
 
@@ -77,33 +77,12 @@ struct session *session_transmitting(const struct peer *p)
 	return NULL;
 }
 
-static void set_endpoint(struct keyd *k, struct peer *p, const struct mvpn_endpoint *to)
-{
-	struct kt_endpoint e;
-	char text[MVPN_ADDRSTRLEN];
-	int r;
-
-	memset(&e, 0, sizeof(e));
-	p->endpoint = *to;
-	r = nexthop_resolve(k->nl, to, &e);
-	if (r) {
-		/* no route now: the UDP wire will say so packet by packet, and a route change resolves it anew */
-		e.to = *to;
-		log_ratelimited(LOG_L_WARN, "no route to %s of peer %s: %s",
-				mvpn_endpoint_str(to, text), peer_label(p), strerror(-r));
-	}
-	r = kt_peer_set_endpoint(k->kt, p->index, &e);
-	if (r)
-		log_err("cannot set the end point of peer %s: %s", peer_label(p), strerror(-r));
-}
-
 void sessions_refresh_endpoints(struct keyd *k)
 {
 	uint32_t i;
 
 	for (i = 1; i <= k->npeers; i++)
-		if (k->peers[i]->sessions)
-			set_endpoint(k, k->peers[i], &k->peers[i]->endpoint);
+		path_refresh(k, k->peers[i]);
 }
 
 /* ---- life in time ---- */
@@ -190,10 +169,13 @@ static uint64_t rekey_after_ms(uint32_t ttl_s, bool initiator)
 	return initiator ? ms : ms + ms / 5;
 }
 
-static void key_map_armed(struct keyd *k, const struct session *s)
+void session_key_map(struct keyd *k, const struct session *s)
 {
-	struct mvpn_key key = {
-		.state = MVPN_KEY_ARMED, .spi = s->tx_spi, .epoch = s->epoch, .lanes = s->kt->ntx};
+	struct mvpn_key key = {.state = MVPN_KEY_ARMED,
+			       .spi = s->tx_spi,
+			       .epoch = s->epoch,
+			       .lanes = s->kt->ntx,
+			       .mtu = (__u16)path_inner_mtu(s->peer)};
 	int r = shim_key_set(k->shim, s->peer->index, &key);
 
 	if (r) {
@@ -230,7 +212,8 @@ static void transmit(struct session *s)
 	s->epoch = ++s->peer->epoch;
 	s->peer->error = 0;
 	peer_undeny(k, s->peer);
-	key_map_armed(k, s);
+	session_key_map(k, s);
+	path_usable(s->peer);
 	dp_flush_held(k->dp, s->peer->index);
 }
 
@@ -308,7 +291,7 @@ int session_install(struct keyd *k, struct peer *p, const struct session_spec *s
 	k->nsessions++;
 
 	/* receivers before senders, and the end point before either can be used */
-	set_endpoint(k, p, &spec->endpoint);
+	path_set_endpoint(k, p, &spec->endpoint);
 	kt_session_arm_rx(k->kt, s->kt);
 	shim_spi_set(k->shim, s->rx_spi);
 	if (s->initiator) {
@@ -357,6 +340,8 @@ void session_drop(struct session *s, enum mvpn_reason why, bool tell)
 	loop_timer_free(s->timer);
 	k->nsessions--;
 	free(s);
+	if (!p->sessions)
+		path_free(p);
 	/* a successor that was never confirmed leaves the field to its predecessor */
 	for (heir = transmitted ? p->sessions : NULL; heir; heir = heir->next)
 		if (heir->state == SESSION_ACTIVE) {
@@ -406,12 +391,16 @@ void sessions_dp_event(struct keyd *k, const struct dp_event *e)
 		if (s && s == session_transmitting(s->peer)) {
 			log_info("peer %s has moved to %s", peer_label(s->peer),
 				 mvpn_endpoint_str(&e->from, text));
-			set_endpoint(k, s->peer, &e->from);
+			path_set_endpoint(k, s->peer, &e->from);
 		}
 		break;
 	case DP_EV_PONG:
-		if (s)
+		if (s && !path_pong(s->peer, e))
 			control_pong(k, s->peer, e);
+		break;
+	case DP_EV_TRAFFIC:
+		if (p)
+			path_traffic(p);
 		break;
 	case DP_EV_CLOSE:
 		if (s)

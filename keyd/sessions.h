@@ -51,6 +51,7 @@ void sessions_drop_peer(struct keyd *k, struct peer *p, enum mvpn_reason why, bo
 void sessions_drop_all(struct keyd *k, enum mvpn_reason why);
 struct session *session_transmitting(const struct peer *p); /* NULL if none */
 struct session *session_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN]);
+void session_key_map(struct keyd *k, const struct session *s); /* what the shim may know of the one that transmits */
 void sessions_dp_event(struct keyd *k, const struct dp_event *e);
 void sessions_refresh_endpoints(struct keyd *k); /* routes or neighbours may have changed */
 void sessions_tick(struct keyd *k);		 /* each second */

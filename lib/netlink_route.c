@@ -13,6 +13,7 @@ struct route {
 	struct nl_route r;
 	int error; /* of a route whose purpose is to refuse */
 	bool there;
+	bool learned; /* an exception that ICMP or a redirect has made: its MTU is hearsay, and it expires */
 };
 
 /* RTA_VIA: an IPv4 destination behind an IPv6 router (RFC 5549), or the other way about */
@@ -82,7 +83,14 @@ static int route_answer(const struct nlmsghdr *h, void *arg)
 	r->there = true;
 	r->error = type_error(m->rtm_type);
 	r->r.local = m->rtm_type == RTN_LOCAL;
-	mnl_attr_for_each(a, h, sizeof(*m)) route_attr(a, m->rtm_family, &r->r);
+	mnl_attr_for_each(a, h, sizeof(*m))
+	{
+		route_attr(a, m->rtm_family, &r->r);
+		if (mnl_attr_get_type(a) == RTA_CACHEINFO &&
+		    mnl_attr_get_payload_len(a) >= sizeof(struct rta_cacheinfo))
+			r->learned = ((const struct rta_cacheinfo *)mnl_attr_get_payload(a))
+					     ->rta_expires != 0;
+	}
 	return MNL_CB_OK;
 }
 
@@ -103,6 +111,8 @@ int nl_route_get(struct nl *n, const struct mvpn_addr *dst, struct nl_route *ret
 	if (route.error)
 		return route.error;
 	*ret = route.r;
+	if (route.learned)
+		ret->mtu = 0;
 	return 0;
 }
 

@@ -71,6 +71,26 @@
 #define MVPN_LATENCY_SPIN_US 1000 /* ... in latency mode: longer than the answer of a peer nearby takes */
 #define MVPN_DATA_PORT 7469		/* default UDP port of the data path */
 
+/* ---- path MTU (RFC 8899 §5.1) ---- */
+#define MVPN_PMTU_MIN_IP4_B 576		/* RFC 1122 §3.3.3: what every host must take; nothing smaller is probed ... */
+#define MVPN_PMTU_MIN_IP6_B 1280	/* ... nor below IPv6's least link MTU */
+#define MVPN_PMTU_TRIES 3		/* probes of one size (MAX_PROBES): a lost one must not look like a small path */
+#define MVPN_PMTU_BURSTS 4		/* of all sizes, at doubling intervals, before the peer counts as silent */
+#define MVPN_PMTU_FIRST_MS 300		/* round-trip time assumed before one is known */
+#define MVPN_PMTU_MARGIN_MS 50		/* a probe is lost after 3 round trips and this (a scheduler's hiccup), at least ... */
+#define MVPN_PMTU_TIMEOUT_MIN_MS 60
+#define MVPN_PMTU_TIMEOUT_MAX_MS 3000	/* ... and at most after these */
+#define MVPN_PMTU_SETTLE_MS 15		/* on a new path, after the first answer and half a round trip: the sizes in use until
+					 * then may vanish, so wait no longer */
+#define MVPN_PMTU_CONFIRM_S 3		/* while packets are sent the size in use is confirmed so often: the time in which a
+					 * path that shrinks without ICMP is noticed */
+#define MVPN_PMTU_RAISE_S 10		/* larger sizes are tried again after so long, while packets are sent (a detour is
+					 * often short), then ever more rarely ... */
+#define MVPN_PMTU_RAISE_MAX_S 600	/* ... down to this (PMTU_RAISE_TIMER) */
+#define MVPN_PMTU_SILENT_S 5		/* a peer that answered no size is asked again after so long, then more rarely ... */
+#define MVPN_PMTU_SILENT_MAX_S 60	/* ... down to this */
+#define MVPN_PMTU_HINT_GAP_MS 1000	/* ICMP errors, which anybody can forge, make us probe at most so often */
+
 /* ---- keyd and BPF ---- */
 #define MVPN_PEERS_MAX 131072		/* peer indices; 100 000 devices and room for churn */
 #define MVPN_PREFIXES_MAX 1048576	/* protected prefixes in the BPF map */

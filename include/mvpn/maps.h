@@ -64,7 +64,8 @@ struct mvpn_key {
 	__u32 state; /* enum mvpn_key_state */
 	__u32 spi;   /* the peer's SPI we transmit to, 0 when none: lets an operator match bpftool with `sessions` */
 	__u32 epoch; /* counts rekeys with that peer */
-	__u32 lanes; /* of the session: egress chooses among them */
+	__u16 lanes; /* of the session: egress chooses among them */
+	__u16 mtu;   /* the largest inner packet that its path takes now, 0 unknown: for TCP's MSS */
 };
 
 /* config: BPF_MAP_TYPE_ARRAY of one */

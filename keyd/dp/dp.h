@@ -65,6 +65,7 @@ enum dp_event_type {
 	DP_EV_WANT = 1,	 /* a packet for `peer` is held: a session is needed */
 	DP_EV_CONFIRMED, /* first authenticated packet on the session */
 	DP_EV_ENDPOINT,	 /* authenticated packet with the highest counter came from elsewhere: `from` */
+	DP_EV_TRAFFIC,	 /* the first packet to `peer` at or after its watch_ns */
 	DP_EV_PONG,	 /* answer to our PING: `token`, `at_ns` of its arrival */
 	DP_EV_CLOSE,	 /* the peer has dropped this session */
 	DP_EV_REKEY,	 /* the session nears a bound: failed opens, lanes that other workers need */
@@ -84,8 +85,10 @@ bool dp_next_event(struct dp *dp, struct dp_event *ret); /* false: none left (an
 
 /* ---- commands; each is queued to a worker and wakes it: 0 or -ENOBUFS ---- */
 /* CTRL packet on a session (CONFIRM, PING, CLOSE; PONG is the fast path's own), with `pad` zero bytes after it. CLOSE waits until
- * it is sent (DP_CLOSE_WAIT_MS at most), so that the session may be removed right after; with too large a pad -EMSGSIZE. */
+ * it is sent (DP_CLOSE_WAIT_MS at most), so that the session may be removed right after; with too large a pad -EMSGSIZE. Padded ones, which are
+ * probes, leave half of the queue to commands that must not be lost. */
 #define DP_CLOSE_WAIT_MS 20
+unsigned dp_payload_max(void); /* of the outer UDP, sealed */
 int dp_send_ctrl(struct dp *dp, uint32_t rx_spi, enum mvpn_ctrl_type type, uint64_t token, unsigned pad);
 /* `peer` has (or will not get) a session: send its held packets, or drop them and, if `prohibited`, answer each flow with ICMP
  * administratively prohibited */

@@ -30,6 +30,7 @@ int nexthop_resolve(struct nl *nl, const struct mvpn_endpoint *to, struct kt_end
 	if (r < 0)
 		return r;
 	ep.mtu = route.mtu && route.mtu < link.mtu ? route.mtu : link.mtu;
+	ep.link_mtu = ep.mtu;
 
 	if (!route.local && can_frame(&link) && ep.mtu <= FRAME_MTU_MAX &&
 	    !mvpn_addr_is_zero(&route.src) &&

@@ -44,6 +44,10 @@ struct event_ring {
 		}                                                                           \
 		ok_;                                                                        \
 	})
+/* as the producer sees it */
+#define RING_USED(r)                                             \
+	(atomic_load_explicit(&(r)->tail, memory_order_relaxed) - \
+	 atomic_load_explicit(&(r)->head, memory_order_acquire))
 /* as RING_GET, but the producer sees it gone only after RING_DONE */
 #define RING_PEEK(r, e)                                                                     \
 	({                                                                                  \

@@ -28,6 +28,20 @@ static void want(struct worker *w, struct kt_peer *p, enum dp_event_type type, u
 		atomic_store_explicit(&p->want_ns, 0, memory_order_relaxed);
 }
 
+/* the main thread wants to know whether packets are sent at all, without a clock of its own */
+static void watched(struct worker *w, struct kt_peer *p)
+{
+	uint64_t at = atomic_load_explicit(&p->watch_ns, memory_order_relaxed);
+	struct dp_event e = {.type = DP_EV_TRAFFIC, .peer = p->index};
+
+	if (!at || w->now < at)
+		return;
+	if (atomic_compare_exchange_strong_explicit(&p->watch_ns, &at, 0, memory_order_relaxed,
+						    memory_order_relaxed) &&
+	    !worker_event(w, &e))
+		atomic_store_explicit(&p->watch_ns, at, memory_order_relaxed);
+}
+
 static void want_rekey(struct worker *w, const struct kt_session *s)
 {
 	struct kt_peer *p = kt_lookup_peer(w->kt, s->peer);
@@ -189,6 +203,7 @@ static void seal_packet(struct worker *w, struct kt_peer *peer, const struct pac
 		count(w, DP_C_DROP_BAD_SRC, 1);
 		return;
 	}
+	watched(w, peer);
 	switch (segment_start(&seg, p, h, inner_max(ep), &w->ip6_id)) {
 	case 0:
 		send_segments(w, s, ep, &seg);

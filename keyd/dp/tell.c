@@ -59,6 +59,11 @@ static void command_wait(struct worker *w, unsigned ms)
 		nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
 }
 
+unsigned dp_payload_max(void)
+{
+	return WIRE_PAYLOAD_MAX;
+}
+
 int dp_send_ctrl(struct dp *dp, uint32_t rx_spi, enum mvpn_ctrl_type type, uint64_t token,
 		 unsigned pad)
 {
@@ -68,6 +73,8 @@ int dp_send_ctrl(struct dp *dp, uint32_t rx_spi, enum mvpn_ctrl_type type, uint6
 
 	if (pad > WIRE_PAYLOAD_MAX - MVPN_OVERHEAD - sizeof(struct mvpn_ctrl))
 		return -EMSGSIZE;
+	if (pad && RING_USED(&dp->worker[0]->cmds) > RING_ENTRIES / 2)
+		return -ENOBUFS;
 	r = command(dp->worker[0], &c);
 	if (!r && type == MVPN_CTRL_CLOSE)
 		command_wait(dp->worker[0], DP_CLOSE_WAIT_MS);

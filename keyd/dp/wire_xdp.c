@@ -100,10 +100,10 @@ static uint8_t *xdp_reserve(struct wire *w, const struct kt_endpoint *ep, size_t
 {
 	struct wire_xdp *x = of(w);
 	size_t ip_head = (mvpn_addr_is_v4(&ep->to.addr) ? FRAME_HEAD_IP4 : FRAME_HEAD_IP6) - 14;
+	unsigned link = ep->link_mtu ? ep->link_mtu : ep->mtu ? ep->mtu : MTU_DEFAULT;
 
 	x->now.payload = NULL;
-	if (!ep->has_hop || ep->ifindex != x->ifindex ||
-	    len + ip_head > (ep->mtu ? ep->mtu : MTU_DEFAULT)) {
+	if (!ep->has_hop || ep->ifindex != x->ifindex || len + ip_head > link) {
 		refuse(x);
 		return NULL;
 	}

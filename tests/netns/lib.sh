@@ -225,6 +225,44 @@ topo_up() {
 	done
 }
 
+# router_add NAME: forwards; its links are the case's to make
+router_add() {
+	ip netns add "$P-$1"
+	HOSTS+=("$1")
+	ip -n "$P-$1" link set lo up
+	on "$1" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv6.conf.default.accept_dad=0
+}
+# addresses HOST DEV ADDRESS…: gives them to the device and sets it up
+addresses() {
+	local h=$1 dev=$2 addr
+	shift 2
+	for addr; do
+		if [[ $addr == *:* ]]; then
+			ip -n "$P-$h" addr add "$addr" dev "$dev" nodad
+		else
+			ip -n "$P-$h" addr add "$addr" dev "$dev"
+		fi
+	done
+	ip -n "$P-$h" link set "$dev" up
+}
+# b leaves the switch for a network behind the router r: b's eth0 is on r's `$1`
+b_behind() { # ROUTER DEV
+	ip -n "$P-b" link del eth0
+	ip -n "$P-b" link add eth0 type veth peer name "$2" netns "$P-$1"
+	ADDR4[b]=10.78.0.2 ADDR6[b]=fd78::2
+	addresses "$1" "$2" 10.78.0.1/24 fd78::1/64
+	addresses b eth0 10.78.0.2/24 fd78::2/64
+	ip -n "$P-b" route add default via 10.78.0.1
+	ip -n "$P-b" route add default via fd78::1
+	for h in server a c; do
+		ip -n "$P-$h" route add 10.78.0.0/24 via 10.77.0.100
+		ip -n "$P-$h" route add fd78::/64 via fd77::100
+	done
+	ip -n "$P-r" link add eth0 type veth peer name r netns "$P-sw"
+	ip -n "$P-sw" link set dev r master br0 up
+	addresses r eth0 10.77.0.100/24 fd77::100/64
+}
+
 # ---- daemons ----
 
 ctl() { # HOST VERB…
@@ -287,8 +325,11 @@ policy() {
 }
 # everything up to the point where a and b may talk
 net_up() {
-	local h
 	topo_up server a b c
+	daemons_up
+}
+daemons_up() {
+	local h
 	server_start
 	for h in a b; do
 		host_start "$h"
