@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "channel.h"
-#include "fsutil.h"
 #include "mvpn/ctl.h"
+#include "rp_filter.h"
 #include "sessions.h"
 
 #define HEARD_STALE_MS (2 * MVPN_CHAN_HEARTBEAT_S * 1000 + 5000)
@@ -29,18 +29,6 @@ static bool check(json_t *list, const char *name, enum verdict v, const char *hi
 					      v == OK ? "" : hint));
 	va_end(ap);
 	return v == FAIL;
-}
-
-static long sysctl_read(const char *path)
-{
-	char *text = NULL;
-	size_t len;
-	long v = -1;
-
-	if (!file_read(path, 64, &text, &len))
-		v = strtol(text, NULL, 10);
-	free(text);
-	return v;
 }
 
 static bool check_server(struct keyd *k, json_t *list)
@@ -108,14 +96,16 @@ static bool check_leaks(json_t *list, const uint64_t *c)
 	return bad;
 }
 
-static void check_host(struct keyd *k, json_t *list)
+static bool check_host(struct keyd *k, json_t *list)
 {
-	long rp = sysctl_read("/proc/sys/net/ipv4/conf/all/rp_filter");
+	bool stops = rp_filter_stops(k);
+	char hint[96];
 
-	check(list, "rp_filter", rp == 1 ? WARN : OK,
-	      "sysctl net.ipv4.conf.all.rp_filter=2 (loose)",
-	      rp == 1 ? "strict: the kernel drops what arrives on %s"
-		      : "does not stand in the way of %s",
+	snprintf(hint, sizeof(hint),
+		 "sysctl net.ipv4.conf.%s.rp_filter=2; the log says what failed", k->conf.tap);
+	check(list, "rp_filter", stops ? FAIL : OK, hint,
+	      stops ? "the kernel drops the IPv4 packets that come out of %s"
+		    : "does not stand in the way of %s",
 	      k->conf.tap);
 	check(list, "cipher", k->suites & (1 << (MVPN_AES256_GCM - 1)) ? OK : WARN,
 	      "a CPU with AES-NI would be faster",
@@ -124,6 +114,7 @@ static void check_host(struct keyd *k, json_t *list)
 	check(list, "addresses", k->naddresses_refused ? WARN : OK,
 	      "mvpnctl server device address add NAME PREFIX",
 	      "%u accepted by the server, %u refused", k->naddresses, k->naddresses_refused);
+	return stops;
 }
 
 /* a session that sends and hears nothing is dead, whatever its state says */
@@ -157,7 +148,7 @@ json_t *show_doctor(struct keyd *k)
 	bad = check_server(k, list);
 	bad |= check_interfaces(k, list);
 	bad |= check_leaks(list, c);
-	check_host(k, list);
+	bad |= check_host(k, list);
 	check_sessions(k, list);
 	body = json_pack("{s:o}", "checks", list);
 	if (bad)

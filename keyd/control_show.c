@@ -14,6 +14,7 @@
 #include "options.h"
 #include "path.h"
 #include "peers.h"
+#include "rp_filter.h"
 #include "sessions.h"
 
 const char *const keyd_counter_names[KC_MAX] = {
@@ -181,6 +182,12 @@ static json_t *problems(struct keyd *k, const uint64_t *shim)
 		if (!k->ifaces[i]->ifindex || !k->ifaces[i]->up)
 			problem(list, "interface %s is %s", k->ifaces[i]->name,
 				k->ifaces[i]->ifindex ? "down" : "gone");
+	if (rp_filter_stops(k))
+		problem(list,
+			"reverse path filtering drops the IPv4 packets that come out of %s: "
+			"`sysctl "
+			"net.ipv4.conf.%s.rp_filter=2`",
+			k->conf.tap, k->conf.tap);
 	if (k->naddresses_refused)
 		problem(list,
 			"the server refused %u of our addresses: `mvpnctl server device address` "

@@ -131,6 +131,7 @@ struct keyd {
 	struct shim *shim;
 	struct keytab *kt;
 	struct dp *dp;
+	bool tap_address; /* rp_filter.c has given it one */
 	struct ipc_server *ipc;
 	struct loop_timer *tick; /* each second: alive_ns, reclaim, expiries */
 	uint64_t boot_gen;

@@ -32,6 +32,7 @@
 #include "mvpn/ctl.h"
 #include "options.h"
 #include "peers.h"
+#include "rp_filter.h"
 #include "sessions.h"
 
 #define CONFIG_DEFAULT "/etc/mvpn/keyd.conf"
@@ -193,6 +194,7 @@ static void tick(void *arg)
 	struct keyd *k = arg;
 
 	config_tell(k, true);
+	rp_filter_mend(k);
 	kt_reclaim(k->kt);
 	channel_tick(k);
 	sessions_tick(k);

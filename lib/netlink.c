@@ -237,6 +237,19 @@ int nl_addr_list(struct nl *n, int (*fn)(void *arg, unsigned ifindex, const stru
 	return r < 0 ? r : 0;
 }
 
+int nl_addr_add(struct nl *n, unsigned ifindex, const struct mvpn_addr *a)
+{
+	struct ifaddrmsg *m;
+	struct nlmsghdr *h = nl_request(n, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, sizeof(*m), &m);
+	bool v4 = mvpn_addr_is_v4(a);
+
+	m->ifa_prefixlen = v4 ? 32 : 128;
+	m->ifa_scope = RT_SCOPE_HOST;
+	m->ifa_index = ifindex;
+	m->ifa_family = (uint8_t)nl_put_addr(h, IFA_LOCAL, a);
+	return nl_talk(n, n->route, h, NULL, NULL);
+}
+
 /* ---- events ---- */
 
 int nl_events_open(struct nl *n)

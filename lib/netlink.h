@@ -40,6 +40,9 @@ int nl_xdp_features(struct nl *n, unsigned ifindex, uint64_t *ret);
 /* addresses of all devices, ownable ones only (mvpn_addr_is_ownable), no tentative or deprecated ones */
 int nl_addr_list(struct nl *n, int (*fn)(void *arg, unsigned ifindex, const struct mvpn_addr *a), void *arg);
 
+/* one more address, of scope host; -EEXIST when it is there */
+int nl_addr_add(struct nl *n, unsigned ifindex, const struct mvpn_addr *a);
+
 /* how the kernel would route to dst: output device, gateway (zero if on-link), preferred source, route's MTU (0: link's;
  * what the kernel has learned by ICMP, which anybody can forge, is left out) */
 struct nl_route {

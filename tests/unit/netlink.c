@@ -226,6 +226,22 @@ static void point_to_point_lists_our_own_end(void **state)
 	sh("ip addr del 10.78.0.1 peer 10.78.0.2 dev t1");
 }
 
+static void one_more_address(void **state)
+{
+	struct mvpn_addr v4, v6;
+
+	need_root();
+	mvpn_addr_parse(&v4, "192.0.0.8");
+	mvpn_addr_parse(&v6, "fd77::8");
+	assert_int_equal(nl_addr_add(nl, t0.ifindex, &v4), 0);
+	assert_int_equal(nl_addr_add(nl, t0.ifindex, &v4), -EEXIST);
+	assert_int_equal(nl_addr_add(nl, t0.ifindex, &v6), 0);
+	assert_int_equal(nl_addr_add(nl, 9999, &v4), -ENODEV);
+	sh("ip -4 addr show dev t0 scope host | grep -q 'inet 192.0.0.8/32'; ip addr del "
+	   "192.0.0.8/32 dev t0; "
+	   "ip addr del fd77::8/128 dev t0");
+}
+
 /* ---- routes ---- */
 
 static void route_on_link_and_by_gateway(void **state)
@@ -398,6 +414,7 @@ int main(void)
 		cmocka_unit_test(xdp_features_of_veth),
 		cmocka_unit_test(addresses_are_ownable_and_settled),
 		cmocka_unit_test(point_to_point_lists_our_own_end),
+		cmocka_unit_test(one_more_address),
 		cmocka_unit_test(route_on_link_and_by_gateway),
 		cmocka_unit_test(ipv4_behind_an_ipv6_router),
 		cmocka_unit_test(refusing_routes_are_errors),
