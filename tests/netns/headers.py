@@ -5,6 +5,7 @@
   headers.py lanes PCAP           for each source and lane: address, lane, source port, packets
   headers.py nonces PCAP…         no two packets have the same SPI, lane and counter unless they are the same packet; prints how
                                   many packets, SPIs, lanes and generations were seen in all captures together
+  headers.py generation PCAP      the highest generation
 """
 import collections
 import struct
@@ -27,6 +28,10 @@ def lanes(path):
         print(src, lane, sport, n)
 
 
+def generation(path):
+    print(max(header(packet[6])[2] for packet in poke.data_packets(path)))
+
+
 def nonces(*paths):
     seen, spis, lane_set, gens = {}, set(), set(), set()
     for path in paths:
@@ -45,7 +50,7 @@ def nonces(*paths):
 
 
 if __name__ == "__main__":
-    verbs = {f.__name__: f for f in (lanes, nonces)}
+    verbs = {f.__name__: f for f in (lanes, generation, nonces)}
     if len(sys.argv) < 3 or sys.argv[1] not in verbs:
         sys.exit(__doc__)
     verbs[sys.argv[1]](*sys.argv[2:])

@@ -167,6 +167,33 @@ static void nothing_is_freed_under_a_worker(void **state)
 	kt_worker_offline(kt, 0);
 }
 
+/* a session's keys are wiped when it is freed, and not before */
+static void keys_end_with_the_session(void **state)
+{
+#ifdef __SANITIZE_ADDRESS__
+	print_message("skipped: the address sanitizer lets nobody look\n");
+	skip();
+#else
+	struct kt_session *s = session(1, 2), *stays = session(1, 2);
+	const uint8_t *tx = (const uint8_t *)s->tx, *rx = (const uint8_t *)s->rx;
+	unsigned left = 0;
+
+	assert_non_null(stays);
+	kt_worker_online(kt, 0);
+	kt_session_remove(kt, s);
+	assert_int_equal(kt_reclaim(kt), 1);
+	assert_int_equal(s->rx[1].cur.suite, MVPN_CHACHA20_POLY1305);
+	kt_worker_quiescent(kt, 0);
+	assert_int_equal(kt_reclaim(kt), 0);
+	for (size_t i = 0; i < 2 * sizeof(struct kt_tx_lane); i++)
+		left |= tx[i];
+	for (size_t i = 0; i < 2 * sizeof(struct kt_rx_lane); i++)
+		left |= rx[i];
+	assert_int_equal(left, 0);
+	kt_worker_offline(kt, 0);
+#endif
+}
+
 /* a worker that looks things up while all of it changes: the address sanitizer sees any slip */
 static _Atomic bool stop;
 
@@ -239,6 +266,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(lanes, setup, teardown),
 		cmocka_unit_test_setup_teardown(bad_parameters, setup, teardown),
 		cmocka_unit_test_setup_teardown(nothing_is_freed_under_a_worker, setup, teardown),
+		cmocka_unit_test_setup_teardown(keys_end_with_the_session, setup, teardown),
 		cmocka_unit_test_setup_teardown(changes_under_a_reader, setup, teardown),
 	};
 
