@@ -169,8 +169,9 @@ static int workers_grow(struct dp *dp, unsigned n)
 }
 
 /*
- * One worker moves several Gb/s and uses the core it runs on; applications, the stack and the driver's interrupts want theirs. With
- * two CPUs two workers cost more than they gained; a second one pays when it finds a CPU of its own.
+ * One worker moves several Gb/s and uses the core it runs on; applications, the stack and the driver's interrupts want theirs.
+ * Measured with both ends on two busy CPUs, two workers moved as much TCP as one in one stream, 1.24 times as much in four, for
+ * 1.1 times the CPU time a byte: a worker for each CPU is there for who asks for it.
  */
 static unsigned workers_auto(void)
 {
