@@ -12,28 +12,50 @@ HOSTS+=(d)
 ip -n "$P-d" link set lo up
 ip -n "$P-d" link add eth0 type veth peer name eth1 netns "$P-b"
 ip -n "$P-d" addr add 10.9.0.2/24 dev eth0
+ip -n "$P-d" addr add fd09::2/64 dev eth0 nodad
 ip -n "$P-d" link set eth0 up
 ip -n "$P-b" addr add 10.9.0.1/24 dev eth1
+ip -n "$P-b" addr add fd09::1/64 dev eth1 nodad
 ip -n "$P-b" link set eth1 up
-on b sysctl -qw net.ipv4.ip_forward=1
+on b sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
 ip -n "$P-d" route add default via 10.9.0.1
+ip -n "$P-d" route add default via fd09::1
 ip -n "$P-a" route add 10.9.0.0/24 via "${ADDR4[b]}"
-ADDR4[d]=10.9.0.2
+ip -n "$P-a" route add fd09::/64 via "${ADDR6[b]}"
+ADDR4[d]=10.9.0.2 ADDR6[d]=fd09::2
 policy 'allow a -> b
-protect 10.9.0.0/24 via b'
+protect 10.9.0.0/24 via b
+protect fd09::/64 via b'
 for h in a b; do
-	wait_for 10 "the prefix on $h" protects $h 5
+	wait_for 10 "the prefix on $h" protects $h 6
 	wait_for 10 "new policy on $h" same_rev $h
 done
 capture_start wire a
-ping4 a d -c 2 -i 0.1 || fail "a does not reach d"
-ping4 d a -c 2 -i 0.1 || fail "d does not reach a"
-copy a d tcp 4 1000000
-copy d a tcp 4 1000000
+for family in 4 6; do
+	"ping$family" a d -c 2 -i 0.1 || fail "a does not reach d over IPv$family"
+	"ping$family" d a -c 2 -i 0.1 || fail "d does not reach a over IPv$family"
+	copy a d tcp $family 1000000
+	copy d a tcp $family 1000000
+	copy a d udp $family 60000
+	copy d a udp $family 60000
+	# the tunnel is no hop, forwarding by b is one
+	! "ping$family" a d -c 1 -t 1 -W 1 || fail "IPv$family: b does not count as a hop"
+	"ping$family" a d -c 1 -t 2 || fail "IPv$family: the tunnel counts as a hop"
+	"ping$family" a b -c 1 -t 1 || fail "IPv$family: the tunnel counts as a hop on the way to b"
+	"ping$family" d a -c 1 -t 2 || fail "IPv$family: the tunnel counts as a hop on the way back"
+done
+said=$(on a ping -4 -n -c 1 -t 1 -W 3 "${ADDR4[d]}" || true)
+[[ $said == *"Time to live exceeded"* ]] || fail "b does not say that the TTL has run out: $said"
+# what d sends comes to b as super-packets, and goes through the tunnel as such
+super=$(counter b dp tap_rx)
+sealed=$(counter b dp tx_packets)
+copy d a tcp 4 5000000
+super=$(($(counter b dp tap_rx) - super)) sealed=$(($(counter b dp tx_packets) - sealed))
+((super * 2 < sealed)) || fail "$sealed packets of $super: forwarded super-packets were cut before the tunnel"
 ping4 a b -c 1
 capture_stop wire
 assert_no_plaintext wire "${CANARY:0:12}"
-(($(packets wire "net 10.9.0.0/24 and not arp") == 0)) || fail "packets of d are on the wire in clear"
+(($(packets wire "(net 10.9.0.0/24 or net fd09::/64) and not arp") == 0)) || fail "packets of d are on the wire in clear"
 mac=$(ip -n "$P-a" -j link show eth0 | jq -r '.[0].address')
 before=$(counter a shim ingress_clear)
 on sw "$POKE" spoof a "$mac" 10.9.0.2 "${ADDR4[a]}" 3 SPOOFED

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck shell=bash
-# A network that has IPv6 only: channel, sealed packets and what is in them.
+# A network that has IPv6 only: channel, sealed packets and what is in them, IPv4 of networks behind both ends as well.
 # wires: udp xdp
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
@@ -35,6 +35,31 @@ done
 congested 4
 copy a b tcp 6 2000000
 assert_counter_over b dp rx_ecn_ce 0
+congested 0
+
+# IPv4 in IPv6: each is the gateway of a network that the other reaches by it
+ip -n "$P-a" addr add 10.9.1.1/32 dev lo
+ip -n "$P-b" addr add 10.9.2.1/32 dev lo
+ip -n "$P-a" route add 10.9.2.0/24 via inet6 "${ADDR6[b]}" src 10.9.1.1
+ip -n "$P-b" route add 10.9.1.0/24 via inet6 "${ADDR6[a]}" src 10.9.2.1
+ADDR4[a]=10.9.1.1 ADDR4[b]=10.9.2.1
+policy 'allow a -> b
+protect 10.9.1.0/24 via a
+protect 10.9.2.0/24 via b'
+for h in a b; do
+	wait_for 10 "all prefixes on $h" protects $h 4
+	wait_for 10 "new policy on $h" same_rev $h
+done
+capture_start wire4 a
+ping4 a b -c 2 -i 0.1
+for proto in tcp udp; do
+	copy a b $proto 4 60000
+	copy b a $proto 4 60000
+done
+delivered a b 4 classes,protocols,options,fragments
+capture_stop wire4
+assert_no_plaintext wire4 "${CANARY:0:12}"
+(($(packets wire4 "ip") == 0)) || fail "IPv4 on the wire"
 capture_stop wire
 assert_no_plaintext wire "${CANARY:0:12}"
 (($(packets wire "ip6 and udp port $DATA_PORT") > 50)) || fail "nothing sealed over IPv6"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck shell=bash
-# Two interfaces attached: what leaves by either is caught; detaching one leaves the other protected.
+# Two interfaces attached: what leaves by either is caught, and both carry traffic at once; detaching one leaves the other
+# protected.
 # wires: udp xdp
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
@@ -20,4 +21,38 @@ capture_stop wire
 assert_no_plaintext wire MVPNMVPN
 ip -n "$P-a" route del "${ADDR4[b]}/32" dev eth1
 wait_for 5 "talking over eth0" ping4 a b -c 1
+
+# a and b have a second network between them, attached too: each address goes sealed, whichever interface it would leave by
+ip -n "$P-b" link add eth1 type veth peer name b1 netns "$P-sw"
+ip -n "$P-sw" link set dev b1 master br0 up
+for h in a b; do
+	ip -n "$P-$h" link set eth1 up
+	srv device address add "$h" "10.78.0.${ADDR4[$h]##*.}/32" >/dev/null
+	ip -n "$P-$h" addr add "10.78.0.${ADDR4[$h]##*.}/24" dev eth1
+	attach "$h" "$WIRE" eth1
+done
+for h in a b; do
+	wait_for 20 "the second addresses on $h" protects $h 6
+done
+before=$(counter a shim to_tap)
+capture_start wire0 a
+capture_start wire1 a1
+canary_file "$TMP/both" 3000000
+for n in 77 78; do
+	spawn "hear$n" b socat -u "TCP4-LISTEN:70$n,bind=10.$n.0.2,reuseaddr" "OPEN:$TMP/both.$n,creat,trunc"
+	wait_for 5 listener listening b t "70$n"
+done
+for n in 77 78; do
+	spawn "say$n" a socat -u "OPEN:$TMP/both" "TCP4:10.$n.0.2:70$n,bind=10.$n.0.1,connect-timeout=10"
+done
+for n in 77 78; do
+	wait_for 40 "end of the transfer by 10.$n.0.0/24" gone "$(pid_of "hear$n")"
+	cmp "$TMP/both" "$TMP/both.$n" || fail "10.$n.0.0/24: contents differ"
+done
+for c in wire0 wire1; do
+	capture_stop $c
+	assert_no_plaintext $c "${CANARY:0:12}"
+	(($(packets $c "tcp and net 10.78.0.0/24") == 0)) || fail "TCP in clear"
+done
+assert_counter_over a shim to_tap "$before"
 assert_no_leak a b
