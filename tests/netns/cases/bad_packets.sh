@@ -15,6 +15,7 @@ datagrams() { # COUNT MARK: one datagram each, faster than a neighbour entry can
 	# shellcheck disable=SC2016
 	on a bash -c 'for ((i = 1; i <= $1; i++)); do echo "$2-$i-$3" >/dev/udp/$4/9999; done' - "$1" "$2" "$CANARY" "${ADDR4[b]}"
 }
+# shellcheck disable=SC2120 # called by wait_for
 heard() { [[ -e $TMP/heard ]] && (($(wc -l <"$TMP/heard") >= $1)); }
 total() { ctlj b status | jq '.counters.dp | .rx_short + .rx_bad_type + .rx_unknown_spi + .rx_auth_fail + .rx_replay'; }
 counted() { (($(total) >= $1)); }
