@@ -8,6 +8,7 @@
 
 #include "ecn.h"
 #include "ether.h"
+#include "mss.h"
 #include "worker.h"
 
 /* ---- runs: statistics are published once for many packets ---- */
@@ -174,6 +175,17 @@ static struct mvpn_endpoint back_to(const struct worker *w, unsigned lane,
 }
 
 /* ---- what was in it ---- */
+/* what the other end's stack may send is its own path's matter; what ours may send to it is limited here */
+static void clamp(struct worker *w, const struct packet *p, bool partial)
+{
+	const struct kt_endpoint *ep =
+		w->run.peer ? atomic_load_explicit(&w->run.peer->endpoint, memory_order_acquire)
+			    : NULL;
+
+	if (ep)
+		mss_clamp(p, partial, seal_inner_max(ep));
+}
+
 /*
  * What the path did to the outer ECN field becomes the inner packet's. The outer one is not
  * authenticated: who changes it could as well have dropped the packet. false: drop it.
@@ -213,6 +225,8 @@ static void open_tunnel(struct worker *w, struct kt_session *s, uint8_t *data, s
 		coalesce_cancel(&w->coalescer);
 		return;
 	}
+	if (packet_is_syn(&p))
+		clamp(w, &p, partial);
 	w->run.packets++;
 	w->run.bytes += len;
 	coalesce_packet(&w->coalescer, &p, partial, s->peer);

@@ -133,6 +133,11 @@ static inline void packet_skip_options(struct packet *p)
 	}
 }
 
+static inline bool packet_is_syn(const struct packet *p)
+{
+	return p->proto == IPPROTO_TCP && p->headers && p->data[p->l4 + TCP_FLAGS] & TCP_F_SYN;
+}
+
 /* -EINVAL: not exactly one IP packet of len bytes. Only `headers` vouches for the transport header.
  */
 static inline int packet_parse(struct packet *p, uint8_t *data, size_t len)

@@ -8,6 +8,7 @@
 #include "ecn.h"
 #include "ether.h"
 #include "mvpn/auth.h"
+#include "mss.h"
 #include "worker.h"
 
 /* far above what a session's lifetime allows: a wrapped nonce must not be possible */
@@ -96,8 +97,7 @@ static unsigned overhead(const struct kt_endpoint *ep)
 	return mvpn_addr_is_v4(&ep->to.addr) ? MVPN_OVERHEAD_IP4 : MVPN_OVERHEAD_IP6;
 }
 
-/* the largest inner packet for ep */
-static unsigned inner_max(const struct kt_endpoint *ep)
+unsigned seal_inner_max(const struct kt_endpoint *ep)
 {
 	unsigned mtu = ep->mtu ? ep->mtu : UNDERLAY_MTU,
 		 max = mtu > overhead(ep) ? mtu - overhead(ep) : 0;
@@ -108,7 +108,7 @@ static unsigned inner_max(const struct kt_endpoint *ep)
 static void send_segments(struct worker *w, struct kt_session *s, const struct kt_endpoint *ep,
 			  struct segmenter *seg)
 {
-	uint32_t most = seg->p.len < inner_max(ep) ? seg->p.len : inner_max(ep);
+	uint32_t most = seg->p.len < seal_inner_max(ep) ? seg->p.len : seal_inner_max(ep);
 	struct wire *wire = worker_wire(w, ep, most + MVPN_OVERHEAD);
 	struct kt_tx_lane *l = &s->tx[w->index];
 	uint64_t packets = 0, bytes = 0;
@@ -177,8 +177,10 @@ static struct kt_session *ready(struct worker *w, struct kt_peer *peer, const st
 	struct kt_session *s = atomic_load_explicit(&peer->tx, memory_order_acquire);
 
 	*ret_ep = atomic_load_explicit(&peer->endpoint, memory_order_acquire);
-	if (s && *ret_ep && w->index < s->ntx)
+	if (s && *ret_ep && w->index < s->ntx) {
+		watched(w, peer);
 		return s;
+	}
 	hold_packet(w, peer->index, p, h);
 	want(w, peer, s ? DP_EV_REKEY : DP_EV_WANT, s ? s->rx_spi : 0);
 	return NULL;
@@ -203,14 +205,15 @@ static void seal_packet(struct worker *w, struct kt_peer *peer, const struct pac
 		count(w, DP_C_DROP_BAD_SRC, 1);
 		return;
 	}
-	watched(w, peer);
-	switch (segment_start(&seg, p, h, inner_max(ep), &w->ip6_id)) {
+	if (packet_is_syn(p))
+		mss_clamp(p, h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM, seal_inner_max(ep));
+	switch (segment_start(&seg, p, h, seal_inner_max(ep), &w->ip6_id)) {
 	case 0:
 		send_segments(w, s, ep, &seg);
 		return;
 	case -EMSGSIZE:
 		count(w, DP_C_DROP_TOO_BIG, 1);
-		worker_icmp(w, p, ICMP_E_TOO_BIG, inner_max(ep));
+		worker_icmp(w, p, ICMP_E_TOO_BIG, seal_inner_max(ep));
 		return;
 	default:
 		count(w, DP_C_DROP_MALFORMED_TAP, 1);
@@ -247,7 +250,7 @@ void seal_frame(struct worker *w, struct kt_peer *peer, const struct packet *p)
 	s = ready(w, peer, p, &held, &ep);
 	if (!s)
 		return;
-	if (p->len > inner_max(ep)) {
+	if (p->len > seal_inner_max(ep)) {
 		count(w, DP_C_DROP_TOO_BIG, 1);
 		return;
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "segment.h"
 
+#include "mss.h"
 #include "tap.h"
 
 /* a TCP segment below this is a sign of a nonsensical path MTU, not of a path */
@@ -55,16 +56,7 @@ static void template(struct segmenter *s, enum segment_mode mode, uint16_t nhead
 /* RFC 2385, RFC 5925: covers the segment as it was sent */
 static bool is_signed(const struct packet *p)
 {
-	unsigned i = p->l4 + 20u;
-
-	while (i + 1 < p->headers && p->data[i] != 0) {
-		if (p->data[i] == TCP_OPT_MD5 || p->data[i] == TCP_OPT_AO)
-			return true;
-		if (p->data[i] != 1 && p->data[i + 1] < 2)
-			return false;
-		i += p->data[i] == 1 ? 1 : p->data[i + 1];
-	}
-	return false;
+	return tcp_option(p, TCP_OPT_MD5) || tcp_option(p, TCP_OPT_AO);
 }
 
 /*

@@ -106,6 +106,7 @@ void worker_tap_write(void *arg, const struct virtio_net_hdr *h, uint8_t *data,
 void worker_icmp(struct worker *w, const struct packet *p, enum icmp_error what, unsigned mtu);
 
 /* ---- seal.c: out ---- */
+unsigned seal_inner_max(const struct kt_endpoint *ep); /* the largest inner packet */
 /* one packet from the tap, at w->packet */
 void seal_super(struct worker *w, const struct virtio_net_hdr *h, size_t len);
 /* p as ether.c makes it */

@@ -28,6 +28,35 @@ static void super_packets_arrive_whole(void **state)
 	assert_int_equal(stats(&b).rx_packets, counter(&b, DP_C_RX_PACKETS));
 }
 
+/* the path decides, at both ends: what leaves with an MSS that does not fit, and what comes with one */
+static void mss_of_a_connection_fits(void **state)
+{
+	struct inner i = {INNER_TCP};
+	struct virtio_net_hdr h, back;
+	size_t len;
+
+	i.flags = TCP_F_SYN;
+	h = inner_vnet(&i, VIRTIO_NET_HDR_GSO_NONE, 0);
+	for (unsigned open_side = 0; open_side < 2; open_side++) {
+		struct kt_endpoint small = {.to = open_side ? ep_a : ep_b, .mtu = 1400},
+				   large = {.to = open_side ? ep_b : ep_a, .mtu = 9000};
+
+		assert_int_equal(kt_peer_set_endpoint(open_side ? b.kt : a.kt,
+						      open_side ? PEER_A : PEER_B, &small),
+				 0);
+		assert_int_equal(kt_peer_set_endpoint(open_side ? a.kt : b.kt,
+						      open_side ? PEER_B : PEER_A, &large),
+				 0);
+		len = inner_build(a.w->packet, &i, true);
+		memcpy(a.w->packet + 40, "\2\4\x05\xb4\1\1\1\1\1\1\1\1", 12);
+		seal_super(a.w, &h, (size_t)len);
+		deliver(&a, &b);
+		assert_int_equal(stack(&b, &back), len);
+		assert_int_equal(get16(got + 42), 1400 - MVPN_OVERHEAD_IP4 - 40);
+		a.wire.n = 0;
+	}
+}
+
 static void nothing_of_it_is_readable(void **state)
 {
 	struct inner i = small();
@@ -256,6 +285,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(super_packets_arrive_whole),
+		T(mss_of_a_connection_fits),
 		T(nothing_of_it_is_readable),
 		T(generation_by_packets_and_its_end),
 		T(bounds_that_are_set),
