@@ -22,4 +22,4 @@ bpftool -j map dump pinned "$PIN/a/config" | jq -e '.[0].formatted.value | (.ele
 	fail "config: $(bpftool -j map dump pinned "$PIN/a/config")"
 [[ $(on a "$HOOKS" eth0 | wc -l) == 3 ]] || fail "not three programs on eth0: $(on a "$HOOKS" eth0)"
 # keys are 32 bytes: no map value is long enough to hold one next to its other fields
-jq -e '[.[].formatted.value | keys[]] | unique - ["state", "spi", "epoch", "lanes"] == []' "$TMP/keys.json" >/dev/null || fail "unknown fields in keys"
+jq -e '[.[].formatted.value | keys[]] | unique - ["state", "spi", "epoch", "lanes", "mtu"] == []' "$TMP/keys.json" >/dev/null || fail "unknown fields in keys"
