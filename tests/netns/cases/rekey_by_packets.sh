@@ -57,8 +57,8 @@ for h in a b; do
 done
 ctl a rekey b >/dev/null || fail "rekey"
 third=$(epoch)
-flows_start a b 2 4000 8
-flows_start b a 2 4000 8
+flows_start a b 2 2500 8
+flows_start b a 2 2500 8
 flows_end a b 2
 flows_end b a 2
 known_keys "generations, paced"
