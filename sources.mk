@@ -7,7 +7,7 @@ LIB_keyd := $(LIB)
 LIB_server := addr aead chan chan_handshake chan_msg config crypto fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac noise reason secmem token
 LIB_mvpnctl := addr fsutil ipc ipc_request ipc_socket log loop mac
 
-SHIM := shim shim_attach shim_clsact shim_defer shim_frames shim_list shim_maps shim_pin shim_protect shim_xdp
+SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_frames shim_list shim_maps shim_pin shim_protect shim_xdp
 KEYD := main attach attach_wire channel conf conn control control_doctor control_show control_wait ether flows frametab guard identity intro_msg introduce keytab offer options peers prefixes resolve rp_filter sessions watch $(SHIM)
 KEYD += path pmtu
 DP := nexthop frame wire_xdp
@@ -16,7 +16,7 @@ DP += dp tell worker owner relay spin tap seal open segment fragment mss coalesc
 SERVER := main server conf identity privileges listen channel dispatch enrol register introduce intro_table session push registry owners policy policy_parse audit store_sqlite store_device store_token store_session store_policy admin admin_token admin_device admin_policy
 SERVER += macs ether policy_ether policy_text
 CTL := args help human input main mvpnctl output table verb_explain verbs_device verbs_iface verbs_peer verbs_policy verbs_status verbs_token
-BPF := shim wire
+BPF := shim wire sockops
 
 # tests/unit/NAME.c, cmocka programs; objects that each links besides lib/: OBJS_unit_NAME
 UNIT :=

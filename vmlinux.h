@@ -115,4 +115,53 @@ struct xdp_md {
 	__u32 egress_ifindex;
 };
 
+/* up to what is read here; the context's size is the kernel's affair */
+enum { BPF_SOCK_OPS_TCP_CONNECT_CB = 3 };
+struct bpf_sock_ops {
+	__u32 op;
+	__u32 args[4];
+	__u32 family;
+	__u32 remote_ip4;
+	__u32 local_ip4;
+	__u32 remote_ip6[4];
+	__u32 local_ip6[4];
+	__u32 remote_port;
+	__u32 local_port;
+	__u32 is_fullsock;
+	__u32 snd_cwnd;
+	__u32 srtt_us;
+	__u32 cb_flags;
+	__u32 state;
+	__u32 rtt_min;
+	__u32 snd_ssthresh;
+	__u32 rcv_nxt;
+	__u32 snd_nxt;
+	__u32 snd_una;
+	__u32 mss_cache;
+	__u32 ecn_flags;
+	__u32 rate_delivered;
+	__u32 rate_interval_us;
+	__u32 packets_out;
+	__u32 retrans_out;
+	__u32 total_retrans;
+	__u32 segs_in;
+	__u32 data_segs_in;
+	__u32 segs_out;
+	__u32 data_segs_out;
+	__u32 lost_out;
+	__u32 sacked_out;
+	__u32 sk_txhash;
+	__u64 bytes_received;
+	__u64 bytes_acked;
+	struct bpf_sock *sk;
+};
+
+/* kernel structs: offsets are found when the program is loaded */
+struct tcp_options_received {
+	__u16 user_mss;
+} __attribute__((preserve_access_index));
+struct tcp_sock {
+	struct tcp_options_received rx_opt;
+} __attribute__((preserve_access_index));
+
 #endif

@@ -81,6 +81,18 @@ static bool check_interfaces(struct keyd *k, json_t *list)
 	return bad;
 }
 
+static void check_transport(struct keyd *k, json_t *list)
+{
+	const char *error, *where = shim_transport(k->shim, &error);
+
+	if (where)
+		check(list, "transport shim", OK, "", "on the cgroup %s", where);
+	else if (k->nifaces)
+		check(list, "transport shim", WARN,
+		      "TCP works all the same: the fast path limits its segments on the way",
+		      "not attached: %s", error ? error : "out of memory");
+}
+
 static bool check_leaks(json_t *list, const uint64_t *c)
 {
 	bool bad = check(list, "leaks", c[MVPN_C_LEAK] ? FAIL : OK,
@@ -148,6 +160,7 @@ json_t *show_doctor(struct keyd *k)
 	bad = check_server(k, list);
 	bad |= check_interfaces(k, list);
 	bad |= check_leaks(list, c);
+	check_transport(k, list);
 	bad |= check_host(k, list);
 	check_sessions(k, list);
 	body = json_pack("{s:o}", "checks", list);

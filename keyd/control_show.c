@@ -202,6 +202,13 @@ static json_t *problems(struct keyd *k, const uint64_t *shim)
 	return list;
 }
 
+static json_t *show_transport(struct keyd *k)
+{
+	const char *error, *where = shim_transport(k->shim, &error);
+
+	return json_pack("{s:s?, s:s?}", "cgroup", where, "error", where ? NULL : error);
+}
+
 json_t *show_status(struct keyd *k)
 {
 	uint64_t shim[MVPN_C_MAX] = {0}, dp[DP_C_MAX] = {0};
@@ -234,6 +241,7 @@ json_t *show_status(struct keyd *k)
 				    ? json_pack("{s:s, s:i}", "name", ether_tap_name(k), "ifindex",
 						ether_tap_ifindex(k))
 				    : json_null());
+	json_object_set_new(body, "transport", show_transport(k));
 	json_object_set_new(body, "udp_port", json_integer(k->conf.udp_port));
 	json_object_set_new(body, "workers", json_integer(dp_workers(k->dp)));
 	json_object_set_new(body, "suites", suites);

@@ -243,6 +243,7 @@ void shim_close(struct shim *s)
 	}
 	if (s->deliver_link >= 0)
 		close(s->deliver_link);
+	free(s->transport_error);
 	ring_buffer__free(s->ring);
 	shim_bpf__destroy(s->bpf);
 	free(s->lengths);

@@ -5,6 +5,7 @@
  *
  *   protected prefix_lengths keys config exempt own_sockets flows event_rate events spis counters ifaces     maps
  *   frames frame_tap ports
+ *   transport                         link on the root of the cgroup tree
  *   if/IFACE/{egress,ingress,leak}    TCX links, or programs where clsact filters are used (kernel < 6.6)
  *   if/IFACE/{xdp,xsks}               XDP link and XSKMAP when the AF_XDP wire is in use
  *
@@ -92,6 +93,14 @@ void shim_undefer(struct shim *s, const char *iface);
 /* all of it; the clsact qdisc is removed only if we made it. Works for an interface that has vanished: pins are removed. */
 int shim_detach(struct shim *s, const char *iface, char **ret_error);
 int shim_ifaces_each(struct shim *s, int (*fn)(void *arg, const struct shim_iface *i), void *arg); /* by what is pinned */
+/*
+ * The transport shim (bpf/sockops.bpf.c), while anything is attached. Without cgroup2, or on a kernel that refuses it, everything
+ * else works all the same: the fast path clamps the MSS.
+ */
+int shim_transport_attach(struct shim *s);
+void shim_transport_detach(struct shim *s);
+/* the cgroup that it is on; NULL: it is not, and *ret_error says why (NULL: not tried) */
+const char *shim_transport(const struct shim *s, const char **ret_error);
 /* after the last detach, and with `purge`: remove every pin and the directory */
 int shim_purge(struct shim *s);
 /* programs of others that come before ours on the hook and may hide us: names into a malloc'ed list, or NULL */

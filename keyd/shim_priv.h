@@ -23,6 +23,8 @@ struct shim_wire {
 	int xsks_map;
 };
 
+#define CGROUP_PATH_MAX 256
+
 struct shim {
 	char *pin_dir;
 	struct shim_bpf *bpf;
@@ -33,6 +35,10 @@ struct shim {
 	struct shim_wire *wires;
 	struct mvpn_lengths *lengths; /* as in the map prefix_lengths */
 	size_t nprotected, ngone;     /* prefixes; taken out since the lengths were last made anew */
+	/* shim_cgroup.c */
+	bool transport; /* attached, at `cgroup` */
+	char cgroup[CGROUP_PATH_MAX];
+	char *transport_error; /* why not, once it was tried */
 	int deliver_link; /* TCX link on the frame tap, -1 none */
 };
 

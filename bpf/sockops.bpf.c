@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The transport shim: a TCP connection that this host opens to a protected destination gets the MSS that the tunnel's path takes
+ * now, before its SYN is made. The kernel's own TCP then knows it, whatever comes after in the packet's way, and what cannot be
+ * changed on the way (TCP-AO) is right from the start. Connections from outside need nothing here: the fast path clamps the
+ * SYN that comes in and the SYN-ACK that goes out.
+ *
+ * It hangs on the root of the cgroup tree, where every network namespace passes: `netns_cookie` is ours.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include "protect.h"
+
+#define AF_INET 2
+#define AF_INET6 10
+#define SOL_TCP 6
+#define TCP_MAXSEG 2
+#define TCP_HLEN 20
+#define MSS_MIN 88 /* the least that TCP_MAXSEG takes */
+
+const volatile __u64 netns_cookie = 0;
+
+/* Read here and now: the compiler would join loads of two fields to one from "ctx + register", which the verifier refuses. */
+#define FIELD(var, expr)        \
+	__u32 var = (expr);     \
+	asm volatile("" : "+r"(var))
+
+static __always_inline bool destination(struct bpf_sock_ops *ctx, __u8 to[16], __u32 *ret_ip_hlen)
+{
+	FIELD(v4, ctx->remote_ip4);
+	FIELD(a0, ctx->remote_ip6[0]);
+	FIELD(a1, ctx->remote_ip6[1]);
+	FIELD(a2, ctx->remote_ip6[2]);
+	FIELD(a3, ctx->remote_ip6[3]);
+	FIELD(family, ctx->family);
+	__u32 a[4] = {0, 0, bpf_htonl(0xffff), v4};
+
+	if (family == AF_INET6) {
+		a[0] = a0;
+		a[1] = a1;
+		a[2] = a2;
+		a[3] = a3;
+	} else if (family != AF_INET) {
+		return false;
+	}
+	/* an IPv6 socket may be used for IPv4 */
+	*ret_ip_hlen = !a[0] && !a[1] && a[2] == bpf_htonl(0xffff) ? 20 : 40;
+	__builtin_memcpy(to, a, 16);
+	return true;
+}
+
+/* what the application itself has asked for by TCP_MAXSEG, 0: nothing */
+static __always_inline __u32 asked_for(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct tcp_sock *tcp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
+
+	return tcp ? tcp->rx_opt.user_mss : 0;
+}
+
+SEC("sockops")
+int transport(struct bpf_sock_ops *ctx)
+{
+	struct mvpn_protected prot;
+	struct mvpn_key *key;
+	__u32 ip_hlen, mine;
+	__u8 to[16];
+	int mss;
+
+	if (ctx->op != BPF_SOCK_OPS_TCP_CONNECT_CB || bpf_get_netns_cookie(ctx) != netns_cookie ||
+	    !destination(ctx, to, &ip_hlen) || !protected_by(to, &prot) ||
+	    (prot.flags & MVPN_PROT_LOCAL))
+		return 1;
+	key = bpf_map_lookup_elem(&keys, &prot.peer);
+	if (!key || key->state != MVPN_KEY_ARMED || key->mtu < ip_hlen + TCP_HLEN + MSS_MIN)
+		return 1;
+	mss = key->mtu - ip_hlen - TCP_HLEN;
+	mine = asked_for(ctx);
+	if (!mine || mine > (__u32)mss)
+		bpf_setsockopt(ctx, SOL_TCP, TCP_MAXSEG, &mss, sizeof(mss));
+	return 1;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
