@@ -14,17 +14,7 @@ for h in server a b c; do
 	ip -n "$P-$h" link set dev eth0 mtu 9000
 done
 ip -n "$P-sw" link set dev br0 mtu 9000
-server_start
-for h in a b; do
-	host_start $h
-	enrol $h
-	attach $h
-done
-policy 'allow a -> b'
-for h in a b; do
-	wait_for 10 "both addresses of both hosts on $h" protects $h 4
-	wait_for 10 "new policy on $h" same_rev $h
-done
+daemons_up
 ping4 a b -c 2 -i 0.1 -M "do" -s 1400
 ping4 a b -c 2 -i 0.1 -M "dont" -s 8972
 for family in 4 6; do

@@ -8,17 +8,7 @@ source "$(dirname "$0")/../lib.sh"
 topo_up server a b
 on a sysctl -qw net.ipv4.conf.all.rp_filter=1
 on b sysctl -qw net.ipv4.conf.all.rp_filter=2
-server_start
-for h in a b; do
-	host_start $h
-	enrol $h
-	attach $h
-done
-policy 'allow a -> b'
-for h in a b; do
-	wait_for 10 "both addresses of both hosts on $h" protects $h 4
-	wait_for 10 "new policy on $h" same_rev $h
-done
+daemons_up
 ping4 a b -c 2 -i 0.1 || fail "reverse path filtering stops the tunnel"
 copy a b tcp 4 500000
 copy b a udp 4 50000

@@ -14,17 +14,7 @@ cpu_ticks() { awk '{ print $14 + $15 }' "/proc/$(pid_of keyd-a)/stat"; }
 QUEUES=2
 topo_up server a b c
 on a ethtool -L eth0 rx 1 >/dev/null
-server_start
-for h in a b; do
-	host_start $h
-	enrol $h
-	attach $h
-done
-policy 'allow a -> b'
-for h in a b; do
-	wait_for 10 "both addresses of both hosts on $h" protects $h 4
-	wait_for 10 "new policy on $h" same_rev $h
-done
+daemons_up
 capture_start wire a
 ping4 a b -c 3 -i 0.05
 wire_is wire xdp || fail "no AF_XDP: $(status_of a .interfaces)"
