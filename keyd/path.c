@@ -202,6 +202,14 @@ void path_traffic(struct peer *p)
 	follow(p->path);
 }
 
+void path_hint(struct peer *p, unsigned mtu)
+{
+	if (!p->path)
+		return;
+	pmtu_hint(&p->path->pmtu, mtu, mono_ms());
+	follow(p->path);
+}
+
 unsigned path_mtu(const struct peer *p)
 {
 	return p->path ? p->path->published : LINK_MTU;

@@ -17,7 +17,8 @@ void path_usable(
 void path_free(struct peer *p);
 /* DP_EV_PONG: false when it answers no probe of ours */
 bool path_pong(struct peer *p, const struct dp_event *e);
-void path_traffic(struct peer *p); /* DP_EV_TRAFFIC */
+void path_traffic(struct peer *p);	       /* DP_EV_TRAFFIC */
+void path_hint(struct peer *p, unsigned mtu); /* DP_EV_TOO_BIG */
 
 unsigned path_mtu(const struct peer *p); /* of the underlay, whole IP packets */
 unsigned

@@ -402,6 +402,10 @@ void sessions_dp_event(struct keyd *k, const struct dp_event *e)
 		if (p)
 			path_traffic(p);
 		break;
+	case DP_EV_TOO_BIG:
+		if (p)
+			path_hint(p, e->mtu);
+		break;
 	case DP_EV_CLOSE:
 		if (s)
 			session_drop(s, MVPN_R_SHUTDOWN, true);

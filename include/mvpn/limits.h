@@ -89,6 +89,8 @@
 #define MVPN_PMTU_RAISE_MAX_S 600	/* ... down to this (PMTU_RAISE_TIMER) */
 #define MVPN_PMTU_SILENT_S 5		/* a peer that answered no size is asked again after so long, then more rarely ... */
 #define MVPN_PMTU_SILENT_MAX_S 60	/* ... down to this */
+#define MVPN_PMTU_QUOTE_PACKETS (1 << 18) /* an ICMP error counts only if it quotes one of so many last packets: 200 ms at
+					   * more than a worker can send */
 #define MVPN_PMTU_HINT_GAP_MS 1000	/* ICMP errors, which anybody can forge, make us probe at most so often */
 
 /* ---- keyd and BPF ---- */

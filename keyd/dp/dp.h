@@ -69,6 +69,7 @@ enum dp_event_type {
 	DP_EV_PONG,	 /* answer to our PING: `token`, `at_ns` of its arrival */
 	DP_EV_CLOSE,	 /* the peer has dropped this session */
 	DP_EV_REKEY,	 /* the session nears a bound: failed opens, lanes that other workers need */
+	DP_EV_TOO_BIG,	 /* an ICMP error or the device says so of packets to `peer`; `mtu` would fit, 0 unknown */
 	DP_EV_ERROR,	 /* a wire failed: `ifindex` (0: tap or UDP), `error` -errno */
 };
 struct dp_event {
@@ -77,7 +78,7 @@ struct dp_event {
 	uint32_t rx_spi; /* names the session; it may be gone by now */
 	struct mvpn_endpoint from;
 	uint64_t token, at_ns;
-	unsigned ifindex;
+	unsigned ifindex, mtu;
 	int error;
 };
 int dp_event_fd(const struct dp *dp); /* readable when there are events */
@@ -129,6 +130,8 @@ enum dp_counter {
 	DP_C_TX_FRAMES,	    /* of DP_C_TX_PACKETS: Ethernet frames */
 	DP_C_RX_FRAMES,
 	DP_C_ICMP_SENT,	    /* synthetic too-big and prohibited */
+	DP_C_ICMP_TOO_BIG,  /* from the path, about a packet that was sent lately: it is probed */
+	DP_C_ICMP_IGNORED,  /* other ICMP errors, or about no packet of ours */
 	DP_C_EVENT_LOST,
 	DP_C_XSK_RX_DROPPED, /* XDP_STATISTICS, summed */
 	DP_C_XSK_RX_RING_FULL,

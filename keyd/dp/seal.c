@@ -105,6 +105,16 @@ unsigned seal_inner_max(const struct kt_endpoint *ep)
 	return max < WIRE_PAYLOAD_MAX - MVPN_OVERHEAD ? max : WIRE_PAYLOAD_MAX - MVPN_OVERHEAD;
 }
 
+/* for ICMP errors that quote it: see quote.c */
+static void note_sent(struct worker *w, const struct kt_session *s, const struct kt_tx_lane *l)
+{
+	struct worker_sent *n = &w->sent[s->tx_spi % WORKER_SENT];
+
+	if (n->spi != s->tx_spi)
+		*n = (struct worker_sent){.spi = s->tx_spi, .peer = s->peer};
+	n->next = l->counter;
+}
+
 static void send_segments(struct worker *w, struct kt_session *s, const struct kt_endpoint *ep,
 			  struct segmenter *seg)
 {
@@ -131,6 +141,7 @@ static void send_segments(struct worker *w, struct kt_session *s, const struct k
 		packets++;
 		bytes += g.len;
 	}
+	note_sent(w, s, l);
 	count(w, DP_C_TX_PACKETS, packets);
 	count(w, DP_C_TX_BYTES, bytes);
 	kt_add(&l->packets, packets);
@@ -154,6 +165,7 @@ static bool send_one(struct worker *w, struct kt_session *s, const struct kt_end
 	}
 	seal(l, s, w->index, type, data, len, room);
 	wire->ops->commit(wire, len + MVPN_OVERHEAD);
+	note_sent(w, s, l);
 	return true;
 }
 

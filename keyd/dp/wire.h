@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "../keytab.h"
+#include "errqueue.h"
 
 struct wire;
 
@@ -65,6 +66,13 @@ uint16_t wire_udp_source(const struct wire *w); /* the port that it sends from *
 /* SO_COOKIE of the sockets that it sends from, at most WIRE_UDP_SOCKETS of them: returns how many */
 #define WIRE_UDP_SOCKETS 2
 unsigned wire_udp_cookies(const struct wire *w, uint64_t ret[WIRE_UDP_SOCKETS]);
+/*
+ * Hands over what came back for packets sent: ICMP errors, and what the device has refused as too big. `waiting`: poll() says
+ * POLLERR on the error fd; else only what sending itself has met.
+ */
+typedef void wire_error_fn(void *arg, const struct quote *q);
+void wire_udp_errors(struct wire *w, bool waiting, wire_error_fn *fn, void *arg);
+int wire_udp_error_fd(const struct wire *w);
 /* of n wires that share the port, the (lane % n)-th to have joined gets the packets of a lane: -errno */
 int wire_udp_steer(struct wire *w, unsigned n);
 

@@ -29,6 +29,7 @@
 #define SOCKET_BUF_B (8 << 20) /* bursts of super-packets from many peers */
 #define RX_BUFS 16	       /* datagrams, or runs of them, a recvmmsg(): without GRO each comes alone */
 #define RX_BUF_B 65536
+#define ERRORS_BUDGET 64 /* of the error queue in one turn; poll() tells of the rest again */
 #define FULL_WAIT_MS 1 /* a full socket gets so long to drain before packets are dropped */
 
 union address {
@@ -54,6 +55,9 @@ struct wire_udp {
 	uint8_t tos;
 	bool ended;
 	_Atomic uint64_t dropped;
+	/* what sending has met: ICMP errors that wait in the queue, the last datagram that the device refused */
+	bool failed, refused;
+	struct quote refusal;
 	/* reception */
 	uint8_t *rx;
 	struct mmsghdr msgs[RX_BUFS];
@@ -83,6 +87,23 @@ static void put_cmsg(struct msghdr *m, int level, int type, const void *value, s
 	m->msg_controllen += CMSG_SPACE(len);
 }
 
+/* An error that ICMP has left on the socket is about another packet: this one may still go. */
+static int send_now(struct wire_udp *u, const struct msghdr *m)
+{
+	int r = 0, pending = 0;
+	socklen_t len = sizeof(pending);
+
+	if (sendmsg(u->out, m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		return 0;
+	r = -errno;
+	if (r == -EAGAIN || r == -ENOBUFS)
+		return r;
+	u->failed = true;
+	/* sendmsg() has taken the error off, unless it was the packet's own */
+	getsockopt(u->out, SOL_SOCKET, SO_ERROR, &pending, &len);
+	return sendmsg(u->out, m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 ? 0 : -errno;
+}
+
 static int send_once(struct wire_udp *u, const uint8_t *data, size_t len, size_t segment)
 {
 	char control[CMSG_SPACE(sizeof(uint16_t)) + CMSG_SPACE(sizeof(int))]
@@ -94,6 +115,7 @@ static int send_once(struct wire_udp *u, const uint8_t *data, size_t len, size_t
 			   .msg_iovlen = 1,
 			   .msg_control = control};
 	struct pollfd p = {.fd = u->out, .events = POLLOUT};
+	int r;
 
 	if (segment && segment < len) {
 		uint16_t gso = (uint16_t)segment;
@@ -107,12 +129,21 @@ static int send_once(struct wire_udp *u, const uint8_t *data, size_t len, size_t
 		put_cmsg(&m, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TOS : IPV6_TCLASS, &tos,
 			 sizeof(tos));
 	}
-	if (sendmsg(u->out, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
-		return 0;
-	if (errno != EAGAIN && errno != ENOBUFS)
-		return -errno;
+	r = send_now(u, &m);
+	if (r != -EAGAIN && r != -ENOBUFS)
+		return r;
 	poll(&p, 1, FULL_WAIT_MS);
-	return sendmsg(u->out, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 ? 0 : -errno;
+	return send_now(u, &m);
+}
+
+/* alone, and too big for the device all the same */
+static void refuse(struct wire_udp *u, const uint8_t *data, size_t len)
+{
+	u->refusal = (struct quote){.len = len < QUOTE_B ? len : QUOTE_B,
+				    .to = u->to_ep,
+				    .too_big = true};
+	memcpy(u->refusal.data, data, u->refusal.len);
+	u->refused = true;
 }
 
 static void udp_flush(struct wire *w)
@@ -135,10 +166,15 @@ static void udp_flush(struct wire *w)
 		for (size_t at = 0; at < u->fill; at += u->size) {
 			size_t n = u->fill - at < u->size ? u->fill - at : u->size;
 
-			dropped += send_once(u, u->tx + at, n, 0) < 0;
+			r = send_once(u, u->tx + at, n, 0);
+			dropped += r < 0;
+			if (r == -EMSGSIZE)
+				refuse(u, u->tx + at, n);
 		}
 	} else if (r < 0) {
 		dropped = u->count;
+		if (r == -EMSGSIZE)
+			refuse(u, u->tx, u->fill);
 	}
 	if (dropped)
 		atomic_fetch_add_explicit(&u->dropped, dropped, memory_order_relaxed);
@@ -264,6 +300,26 @@ static int udp_receive(struct wire *w, wire_rx_fn *fn, void *arg, unsigned budge
 			break;
 	}
 	return (int)done;
+}
+
+void wire_udp_errors(struct wire *w, bool waiting, wire_error_fn *fn, void *arg)
+{
+	struct wire_udp *u = self(w);
+	struct quote q;
+
+	if (u->refused)
+		fn(arg, &u->refusal);
+	u->refused = false;
+	if (!waiting && !u->failed)
+		return;
+	u->failed = false;
+	for (unsigned n = 0; n < ERRORS_BUDGET && errqueue_read(u->out, &q); n++)
+		fn(arg, &q);
+}
+
+int wire_udp_error_fd(const struct wire *w)
+{
+	return ((const struct wire_udp *)w)->out;
 }
 
 static int udp_fd(const struct wire *w)
@@ -428,6 +484,8 @@ static int open_out(struct wire_udp *u, unsigned lane)
 			r = bind_socket(u, u->out, 0, &u->source);
 	}
 	big_buffer(u->out, SO_SNDBUFFORCE, SO_SNDBUF);
+	if (r >= 0)
+		r = errqueue_enable(u->out, u->v4_only);
 	return r < 0 ? r : probe_mtu(u, u->out);
 }
 

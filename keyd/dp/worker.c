@@ -100,6 +100,8 @@ static bool receive(struct worker *w)
 		empty &= n < RX_BUDGET;
 	}
 	if (!w->udp_broken) {
+		wire_udp_errors(w->udp, w->udp_poll_error, quote_take, w);
+		w->udp_poll_error = false;
 		n = w->udp->ops->receive(w->udp, open_datagram, w, RX_BUDGET);
 		if (n < 0) {
 			w->udp_broken = true;
@@ -238,15 +240,16 @@ static struct timespec *hold_timeout(struct worker *w, struct timespec *ts)
 
 static void sleep_until_work(struct worker *w)
 {
-	struct pollfd fds[MVPN_IFACES_MAX + 4] = {
+	struct pollfd fds[MVPN_IFACES_MAX + 5] = {
 		{.fd = w->wake_fd, .events = POLLIN},
 		{.fd = w->tap_broken ? -1 : w->tap.fd, .events = POLLIN},
 		{.fd = w->frame_tap_broken ? -1 : w->frame_tap.fd, .events = POLLIN},
 		{.fd = w->udp_broken ? -1 : w->udp->ops->fd(w->udp), .events = POLLIN},
+		{.fd = w->udp_broken ? -1 : wire_udp_error_fd(w->udp)}, /* POLLERR comes unasked */
 	};
 	struct timespec ts;
 	uint64_t drained;
-	unsigned n = 4;
+	unsigned n = 5;
 
 	for (unsigned i = 0; i < w->nxsk; i++) {
 		if (w->xsk[i].broken)
@@ -262,6 +265,7 @@ static void sleep_until_work(struct worker *w)
 
 		(void)got;
 	}
+	w->udp_poll_error = fds[4].revents & POLLERR;
 	kt_worker_online(w->kt, w->index);
 }
 

@@ -12,6 +12,7 @@
 
 #include "coalesce.h"
 #include "dp.h"
+#include "errqueue.h"
 #include "hold.h"
 #include "icmp.h"
 #include "relay.h"
@@ -25,6 +26,15 @@
 #define ENDPOINT_SEEN 256
 
 #define RX_BUDGET 256 /* payloads of one wire before the others get their turn */
+
+/* sessions remembered for quotes in ICMP errors; a collision means one hint less */
+#define WORKER_SENT 256
+struct worker_sent {
+	uint32_t spi; /* the peer's */
+	uint32_t peer;
+	uint64_t next; /* counter of our lane */
+	uint64_t hinted_ns;
+};
 
 struct worker_xsk {
 	unsigned ifindex;
@@ -60,6 +70,7 @@ struct worker {
 
 	/* the thread's own */
 	uint64_t now;				       /* CLOCK_MONOTONIC of this turn */
+	bool udp_poll_error; /* poll() says that errors wait at the UDP wire */
 	bool udp_broken, tap_broken, frame_tap_broken; /* as worker_xsk.broken */
 	struct spin spin;
 	struct coalescer coalescer;
@@ -82,6 +93,8 @@ struct worker {
 		uint32_t spi;
 		uint64_t at_ns;
 	} endpoint_seen[ENDPOINT_SEEN];
+
+	struct worker_sent sent[WORKER_SENT];
 
 	_Atomic uint64_t counters[DP_C_MAX] __attribute__((aligned(64)));
 	struct cmd_ring cmds;
@@ -116,6 +129,9 @@ void seal_drop_held(struct worker *w, uint32_t peer, bool prohibited);
 /* control packet on a session to ep; false: not sent */
 bool seal_ctrl(struct worker *w, struct kt_session *s, const struct kt_endpoint *ep,
 	       enum mvpn_ctrl_type type, uint64_t token, unsigned pad);
+
+/* ---- quote.c ---- */
+void quote_take(void *arg, const struct quote *q); /* wire_error_fn */
 
 /* ---- open.c: in ---- */
 void open_datagram(void *arg, uint8_t *data, size_t len,

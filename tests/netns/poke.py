@@ -12,6 +12,8 @@
   poke.py frame IFACE DST_MAC TYPE COUNT BYTES TEXT [SRC_MAC] [VLAN]    numbered frames with so many bytes of payload that begin
         with TEXT; prints a line about each
   poke.py catch IFACE TYPE                   the same lines of the frames of that type that a program on the interface gets
+  poke.py toobig IFACE PCAP ROUTER MTU [forge]      an ICMP or ICMPv6 error "too big" of ROUTER for each data packet of the capture,
+                                                    to its sender; forge: quoting another SPI or counter
   poke.py junk IFACE DST_MAC SRC DST PORT COUNT [SEED]    random UDP payloads of 0..1400 bytes to PORT
   poke.py channel ADDR PORT [SEED]           garbage of several kinds on a TCP port
   poke.py silent ADDR PORT COUNT             connections that say nothing, until standard input ends
@@ -189,6 +191,31 @@ def catch(iface, kind):
             print(frame_line(data), flush=True)
 
 
+def icmp_too_big(router, mtu, quoted):
+    """A whole packet to the sender of the quoted one."""
+    dst = ipaddress.ip_address(quoted[8:24] if quoted[0] >> 4 == 6 else quoted[12:16])
+    src = ipaddress.ip_address(router)
+    if dst.version == 4:
+        body = struct.pack("!BBHHH", 3, 4, 0, 0, mtu) + quoted[:548]
+        body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
+        head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0x4000, 64, 1, 0) + src.packed + dst.packed
+        return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + body
+    body = struct.pack("!BBHI", 2, 0, 0, mtu) + quoted[:1232]
+    pseudo = src.packed + dst.packed + struct.pack("!II", len(body), 58)
+    body = body[:2] + struct.pack("!H", checksum(pseudo + body)) + body[4:]
+    return struct.pack("!IHBB", 6 << 28, len(body), 58, 64) + src.packed + dst.packed + body
+
+
+def toobig(iface, path, router, mtu, forge=""):
+    s, n = raw(iface), 0
+    for _, src_mac, src, dst, sport, dport, data in data_packets(path):
+        if forge:
+            data = data[:4] + struct.pack("!I", random.getrandbits(32)) + data[8:] if n % 2 else fresh(data)
+        s.send(ether(src_mac, icmp_too_big(router, int(mtu), ip_udp(src, dst, sport, dport, data))))
+        n += 1
+    print(n)
+
+
 def junk(iface, dst_mac, src, dst, port, count, seed="1"):
     s, rng = raw(iface), random.Random(int(seed))
     for i in range(int(count)):
@@ -255,7 +282,7 @@ def mark(iface, text):
 
 
 if __name__ == "__main__":
-    verbs = {f.__name__: f for f in (mark, replay, spoof, frame, catch, junk, channel, silent, forge)}
+    verbs = {f.__name__: f for f in (mark, replay, spoof, toobig, frame, catch, junk, channel, silent, forge)}
     if len(sys.argv) < 2 or sys.argv[1] not in verbs:
         sys.exit(__doc__)
     verbs[sys.argv[1]](*sys.argv[2:])
