@@ -13,7 +13,6 @@ need nft socat python3
 UDPFILE=$ROOT/tests/netns/udpfile.py
 MIB16=$((16 << 20))
 JUMBO=9000
-[[ $WIRE == udp ]] || JUMBO=3800 # what fits a frame of AF_XDP
 
 topo_up server a b c
 router_add r
