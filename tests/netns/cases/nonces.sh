@@ -19,8 +19,8 @@ serve a
 serve b
 capture_start wire a
 # all the time, whether anything comes of it or not
-spawn talk-a a sh -c "while :; do '$PINGPONG' send ${ADDR4[b]} 7000 200 1 1000; done"
-spawn talk-b b sh -c "while :; do '$PINGPONG' send ${ADDR4[a]} 7000 200 1 1000; done"
+spawn talk-a a sh -c "while :; do '$PINGPONG' send ${ADDR4[b]} 7000 200 1 2500; done"
+spawn talk-b b sh -c "while :; do '$PINGPONG' send ${ADDR4[a]} 7000 200 1 2500; done"
 spawn ping-a a ping -4 -n -q -i 0.01 "${ADDR4[b]}"
 
 answers() { ping4 a b -c 1; }
@@ -46,7 +46,7 @@ stop talk-b
 stop ping-a INT
 capture_stop wire
 read -r packets spis lanes _ <<<"$("$HEADERS" nonces "$TMP/wire.pcap")" || fail "a nonce came twice"
-# two SPIs a session: three sessions a life, and the first
-((packets > 3000 && spis >= 2 * (lives * 3 + 1))) || fail "only $packets packets under $spis SPIs"
+# two SPIs a session: the first, and three a life, one of which may have ended before it carried a packet
+((packets > 3000 && spis >= 2 * (lives * 2 + 1))) || fail "only $packets packets under $spis SPIs"
 echo "$packets packets, $spis SPIs, $lanes lanes, $lives lives: no nonce twice"
 assert_no_leak a b
