@@ -8,14 +8,14 @@ LIB_server := addr aead chan chan_handshake chan_msg config crypto fsutil htab i
 LIB_mvpnctl := addr fsutil ipc ipc_request ipc_socket log loop mac
 
 SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_frames shim_list shim_maps shim_pin shim_protect shim_xdp
-KEYD := main attach attach_wire channel conf conn control control_doctor control_show control_wait ether flows frametab guard identity intro_msg introduce keytab offer options peers prefixes resolve rp_filter sessions watch $(SHIM)
+KEYD := main attach attach_wire channel conf conn control control_doctor control_identity control_show control_wait ether flows frametab guard identity identity_file intro_msg introduce keystore keytab offer options peers prefixes resolve rp_filter sessions watch $(SHIM)
 KEYD += path pmtu
 DP := nexthop frame wire_xdp
 DP += run wire_xdp_open errqueue quote
 DP += dp tell worker owner relay spin tap seal open segment fragment mss coalesce hold icmp wire_udp ether
 SERVER := main server conf identity privileges listen channel dispatch enrol register introduce intro_table session push registry owners policy policy_parse audit store_sqlite store_device store_token store_session store_policy admin admin_token admin_device admin_policy
 SERVER += macs ether policy_ether policy_text
-CTL := args help human input main mvpnctl output table verb_explain verbs_device verbs_iface verbs_peer verbs_policy verbs_status verbs_token
+CTL := args help human input main mvpnctl output table verb_explain verbs_device verbs_identity verbs_iface verbs_peer verbs_policy verbs_status verbs_token
 BPF := shim wire sockops
 
 # tests/unit/NAME.c, cmocka programs; objects that each links besides lib/: OBJS_unit_NAME
@@ -26,7 +26,7 @@ UNIT += aead chan chan_frames chan_msg crypto intro intro_keys noise replay toke
 UNIT += netlink frame nexthop
 UNIT += identity pmtu
 OBJS_unit_pmtu = $(call objs,keyd,pmtu)
-OBJS_unit_identity = $(call objs,keyd,identity)
+OBJS_unit_identity = $(call objs,keyd,identity identity_file)
 OBJS_unit_frame = $(call objs,keyd/dp,frame)
 UNIT += run
 OBJS_unit_run = $(call objs,keyd/dp,run)
@@ -79,6 +79,8 @@ FUZZ += chan intro token
 SRCS_fuzz_chan := lib/chan.c lib/chan_handshake.c lib/chan_msg.c lib/crypto.c lib/noise.c lib/secmem.c
 SRCS_fuzz_intro := lib/addr.c lib/aead.c lib/crypto.c lib/intro.c lib/intro_keys.c lib/noise.c
 SRCS_fuzz_token := lib/crypto.c lib/token.c
+FUZZ += identity
+SRCS_fuzz_identity := $(addprefix keyd/,identity.c identity_file.c) lib/crypto.c lib/fsutil.c
 FUZZ += tap inner mss
 SRCS_fuzz_mss = keyd/dp/mss.c lib/addr.c
 SRCS_fuzz_tap = $(addprefix keyd/dp/,segment.c fragment.c mss.c icmp.c) lib/addr.c

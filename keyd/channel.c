@@ -12,7 +12,7 @@
 #include "control.h"
 #include "crypto.h"
 #include "ether.h"
-#include "identity.h"
+#include "keystore.h"
 #include "log.h"
 #include "peers.h"
 #include "prefixes.h"
@@ -21,7 +21,7 @@
 const char *keyd_state_name(enum keyd_state s)
 {
 	static const char *const names[] = {"unenrolled", "offline",   "pending",
-					    "online",	  "suspended", "revoked"};
+					    "online",	  "suspended", "revoked", "locked"};
 
 	return names[s];
 }
@@ -167,7 +167,7 @@ static int become(struct conn *c)
 	int r = chan_device_psk(c->chan, c->fresh->psk, c->fresh->psk);
 
 	if (!r)
-		r = identity_save(k->state_dir, c->fresh);
+		r = keystore_save(k, c->fresh);
 	if (r) {
 		conn_failed(c,
 			    "enrolled, but the identity could not be kept in %s: %s; the token is "
@@ -386,7 +386,9 @@ int channel_init(struct keyd *k)
 {
 	k->max_offline_s = MVPN_MAX_OFFLINE_S;
 	k->rekey_s = MVPN_SESSION_REKEY_S;
-	k->state = k->id ? KEYD_OFFLINE : KEYD_UNENROLLED;
+	k->state = k->id		? KEYD_OFFLINE
+		   : keystore_locked(k) ? KEYD_LOCKED
+					: KEYD_UNENROLLED;
 	return loop_timer_new(k->loop, reconnect_timer, k, &k->reconnect);
 }
 

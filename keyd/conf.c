@@ -21,6 +21,7 @@ static const struct config_key keys[] = {
 	{"keyd", "socket", CONFIG_STRING, AT(socket), 0, 0, NULL},
 	{"keyd", "pin_dir", CONFIG_STRING, AT(pin_dir), 0, 0, NULL},
 	{"keyd", "log_level", CONFIG_ENUM, AT(log_level), 0, 0, log_settings},
+	{"identity", "passphrase_file", CONFIG_STRING, AT(passphrase_file), 0, 0, NULL},
 	{"data", "tap", CONFIG_STRING, AT(tap), 0, 0, NULL},
 	{"data", "udp_port", CONFIG_UINT, AT(udp_port), 1, 65535, NULL},
 	{"data", "spin_us", CONFIG_UINT, AT(spin_us), 0, 10000, NULL},
@@ -66,6 +67,11 @@ void conf_free(struct settings *s)
 	config_free(keys, NKEYS, s);
 }
 
+static const char *text(const char *s)
+{
+	return s ? s : "";
+}
+
 int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
 {
 	struct settings fresh;
@@ -89,6 +95,13 @@ int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
 		k->conf.log_level = fresh.log_level;
 		log_init("keyd", log_setting_level((unsigned)fresh.log_level));
 		json_array_append_new(changed, json_string("log_level"));
+	}
+	if (!r && strcmp(text(fresh.passphrase_file), text(k->conf.passphrase_file))) {
+		char *was = k->conf.passphrase_file;
+
+		k->conf.passphrase_file = fresh.passphrase_file;
+		fresh.passphrase_file = was;
+		json_array_append_new(changed, json_string("passphrase_file"));
 	}
 	if (!r && fresh.rekey_packets != k->conf.rekey_packets) {
 		k->conf.rekey_packets = fresh.rekey_packets;

@@ -9,6 +9,7 @@
 
 #include "channel.h"
 #include "conf.h"
+#include "keystore.h"
 #include "log.h"
 #include "mvpn/ctl.h"
 
@@ -112,6 +113,12 @@ static void verb_enroll(struct keyd *k, struct ipc_call *call, json_t *args)
 				k->id->server);
 		return;
 	}
+	if (keystore_locked(k)) {
+		ipc_reply_error(call, MVPN_EXIT_FAILED, "locked", "mvpnctl identity show",
+				"this machine is enrolled, but its identity is locked: %s",
+				keystore_locked(k));
+		return;
+	}
 	r = json_is_string(text) ? mvpn_token_decode(&t, json_string_value(text)) : -EINVAL;
 	if (r) {
 		ipc_reply_error(
@@ -190,7 +197,9 @@ static const struct {
 	{"explain", verb_explain, NULL}, {"wait", control_wait, NULL},
 	{"rekey", control_rekey, NULL},	 {"leaks", NULL, show_leaks},
 	{"doctor", NULL, show_doctor},	 {"metrics", NULL, show_metrics},
-	{"reload", verb_reload, NULL},
+	{"reload", verb_reload, NULL},	 {"identity", NULL, show_identity},
+	{"identity-unlock", control_identity_unlock, NULL},
+	{"identity-passphrase", control_identity_passphrase, NULL},
 };
 
 static void on_request(void *arg, struct ipc_call *call, const char *verb, json_t *args)

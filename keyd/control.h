@@ -23,6 +23,8 @@ void control_attach_failed(struct ipc_call *call, const char *iface, int r, cons
 void control_ping(struct keyd *k, struct ipc_call *call, json_t *args);
 void control_wait(struct keyd *k, struct ipc_call *call, json_t *args);
 void control_rekey(struct keyd *k, struct ipc_call *call, json_t *args);
+void control_identity_unlock(struct keyd *k, struct ipc_call *call, json_t *args);
+void control_identity_passphrase(struct keyd *k, struct ipc_call *call, json_t *args);
 void control_wait_free(struct keyd *k);
 
 json_t *show_status(struct keyd *k);
@@ -35,6 +37,7 @@ json_t *show_doctor(struct keyd *k);
 json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst);
 json_t *show_explain_frame(struct keyd *k, const uint8_t mac[6], uint16_t type);
 json_t *show_metrics(struct keyd *k);
+json_t *show_identity(struct keyd *k);
 json_t *show_device(struct keyd *k);
 
 #endif

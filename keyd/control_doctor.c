@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "channel.h"
+#include "keystore.h"
 #include "mvpn/ctl.h"
 #include "rp_filter.h"
 #include "sessions.h"
@@ -33,6 +34,9 @@ static bool check(json_t *list, const char *name, enum verdict v, const char *hi
 
 static bool check_server(struct keyd *k, json_t *list)
 {
+	if (keystore_locked(k))
+		return check(list, "identity", FAIL, "mvpnctl identity show", "%s",
+			     keystore_locked(k));
 	if (!k->id)
 		return check(list, "enrolled", FAIL, "mvpnctl enroll --token-file F",
 			     "this machine is not enrolled");

@@ -10,6 +10,7 @@
 #include "conf.h"
 #include "crypto.h"
 #include "ether.h"
+#include "keystore.h"
 #include "mvpn/ctl.h"
 #include "options.h"
 #include "path.h"
@@ -170,7 +171,9 @@ static json_t *problems(struct keyd *k, const uint64_t *shim)
 			"dropped there): another program "
 			"lets them by ours; see `mvpnctl leaks`",
 			(unsigned long long)shim[MVPN_C_LEAK]);
-	if (!k->id)
+	if (keystore_locked(k))
+		problem(list, "locked: %s", keystore_locked(k));
+	else if (!k->id)
 		problem(list, "not enrolled: `mvpnctl enroll --token-file F`");
 	else if (k->state != KEYD_ONLINE)
 		problem(list, "%s: %s", keyd_state_name(k->state),

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "identity.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stddef.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,24 +13,9 @@
 #include "crypto.h"
 #include "fsutil.h"
 
-#define IDENTITY_FILE "identity"
 #define BOOT_FILE "boot_gen"
 #define PIN_FILE "pins"
 #define PIN_FILE_MAX (64U << 20)
-
-/* the file: fixed size, so that a cut one is noticed before its checksum */
-struct identity_file {
-	char magic[8];
-	uint8_t sk[32], psk[32];
-	uint32_t psk_epoch_be;
-	uint8_t server_pk[32];
-	uint8_t net_id[8];
-	uint8_t device_id[16];
-	char server[256];
-	char name[64];
-	uint8_t check[16]; /* BLAKE2b-128 of all before: against damage, not against an attacker */
-} __attribute__((packed));
-static const char MAGIC[8] = "MVPNID1";
 
 struct identity *identity_new(void)
 {
@@ -49,49 +32,24 @@ void identity_free(struct identity *id)
 		sodium_free(id);
 }
 
-static void file_check(const struct identity_file *f, uint8_t ret[16])
+int identity_load(const char *path, const struct passphrase *p, struct identity **ret,
+		  struct identity_lock **ret_lock)
 {
-	struct mvpn_part part = {f, offsetof(struct identity_file, check)};
-
-	mvpn_blake2b(ret, 16, NULL, 0, &part, 1);
-}
-
-static int identity_decode(const struct identity_file *f, struct identity *id)
-{
-	uint8_t check[16];
-
-	file_check(f, check);
-	if (memcmp(f->magic, MAGIC, sizeof(MAGIC)) || memcmp(f->check, check, sizeof(check)) ||
-	    f->server[sizeof(f->server) - 1] || f->name[sizeof(f->name) - 1])
-		return -EBADMSG;
-	memcpy(id->sk, f->sk, 32);
-	memcpy(id->psk, f->psk, 32);
-	id->psk_epoch = be32toh(f->psk_epoch_be);
-	memcpy(id->server_pk, f->server_pk, 32);
-	memcpy(id->net_id, f->net_id, 8);
-	memcpy(id->device_id, f->device_id, 16);
-	memcpy(id->server, f->server, sizeof(id->server));
-	memcpy(id->name, f->name, sizeof(id->name));
-	return mvpn_x25519_public(id->pk, id->sk);
-}
-
-int identity_load(const char *dir, struct identity **ret)
-{
-	char *path = path_join(dir, IDENTITY_FILE), *data = NULL;
 	struct identity *id = identity_new();
+	char *data = NULL;
 	size_t len = 0;
 	int r = -ENOMEM;
 
-	if (path && id)
-		r = file_read_secret(path, sizeof(struct identity_file) + 1, &data, &len);
+	if (id)
+		r = file_read_secret(path, IDENTITY_FILE_MAX_B, &data, &len);
+	if (r == -EFBIG)
+		r = -EBADMSG;
 	if (!r)
-		r = len == sizeof(struct identity_file) ? identity_decode((void *)data, id)
-							: -EBADMSG;
+		r = identity_decode(data, len, p, id, ret_lock);
 	if (data) {
 		sodium_memzero(data, len);
 		free(data);
 	}
-	free(path);
 	if (r) {
 		identity_free(id);
 		return r;
@@ -100,29 +58,29 @@ int identity_load(const char *dir, struct identity **ret)
 	return 0;
 }
 
-int identity_save(const char *dir, const struct identity *id)
+int identity_save(const char *path, const struct identity *id, const struct identity_lock *lock)
 {
-	struct identity_file *f = sodium_malloc(sizeof(*f));
-	char *path = path_join(dir, IDENTITY_FILE);
-	int r = -ENOMEM;
+	uint8_t *data = sodium_malloc(IDENTITY_FILE_MAX_B);
+	int r;
 
-	if (f && path) {
-		sodium_memzero(f, sizeof(*f));
-		memcpy(f->magic, MAGIC, sizeof(MAGIC));
-		memcpy(f->sk, id->sk, 32);
-		memcpy(f->psk, id->psk, 32);
-		f->psk_epoch_be = htobe32(id->psk_epoch);
-		memcpy(f->server_pk, id->server_pk, 32);
-		memcpy(f->net_id, id->net_id, 8);
-		memcpy(f->device_id, id->device_id, 16);
-		memcpy(f->server, id->server, sizeof(f->server));
-		memcpy(f->name, id->name, sizeof(f->name));
-		file_check(f, f->check);
-		r = file_replace(path, f, sizeof(*f), 0600);
-	}
-	free(path);
-	if (f)
-		sodium_free(f);
+	if (!data)
+		return -ENOMEM;
+	r = file_replace(path, data, identity_encode(id, lock, data), 0600);
+	sodium_free(data);
+	return r;
+}
+
+int passphrase_read(const char *path, struct passphrase **ret)
+{
+	char *text;
+	size_t len;
+	int r = file_read_secret(path, PASSPHRASE_MAX_B + 2, &text, &len);
+
+	if (r)
+		return r == -EFBIG ? -EINVAL : r;
+	r = passphrase_new(ret, text, len);
+	sodium_memzero(text, len);
+	free(text);
 	return r;
 }
 

@@ -3,15 +3,19 @@
 #ifndef MVPN_IDENTITY_H
 #define MVPN_IDENTITY_H
 
+#include "identity_file.h"
 #include "keyd.h"
 
 /* locked, undumped memory for an identity; free wipes */
 struct identity *identity_new(void);
 void identity_free(struct identity *id);
 
-/* 0, -ENOENT not enrolled, -EPERM readable by others, -EBADMSG damaged */
-int identity_load(const char *dir, struct identity **ret);
-int identity_save(const char *dir, const struct identity *id);
+/* 0, -ENOENT none there, -EPERM readable by others, and as identity_decode() */
+int identity_load(const char *path, const struct passphrase *p, struct identity **ret,
+		  struct identity_lock **ret_lock);
+int identity_save(const char *path, const struct identity *id, const struct identity_lock *lock);
+/* -EPERM readable by others, and as passphrase_new() */
+int passphrase_read(const char *path, struct passphrase **ret);
 /* adds one to the stored number, durably, and returns it: no two lives of keyd have the same */
 int boot_gen_next(const char *dir, uint64_t *ret);
 

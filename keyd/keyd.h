@@ -29,6 +29,7 @@ struct ether;
 struct attachment;
 struct session;
 struct intro_run;
+struct keystore;
 struct path;
 struct ping_run;
 struct waiter;
@@ -36,6 +37,7 @@ struct waiter;
 /* keyd.conf; see docs/keyd.conf.5 */
 struct settings {
 	char *socket, *pin_dir, *tap;
+	char *passphrase_file; /* NULL: none */
 	uint64_t udp_port, spin_us, max_prefixes;
 	uint64_t workers; /* 0: chosen by the fast path */
 	uint64_t rekey_packets, ratchet_packets; /* of sessions that are made from then on */
@@ -63,6 +65,7 @@ enum keyd_state {
 	KEYD_ONLINE,
 	KEYD_SUSPENDED,
 	KEYD_REVOKED,
+	KEYD_LOCKED, /* enrolled, but the identity cannot be opened */
 };
 
 /* peers.c: another device */
@@ -138,8 +141,9 @@ struct keyd {
 	uint64_t counters[KC_MAX];
 	uint16_t suites;
 
-	/* identity.c; NULL until enrolled */
+	/* keystore.c; id is NULL until enrolled, and while it is locked */
 	struct identity *id;
+	struct keystore *keystore;
 
 	/* channel.c */
 	enum keyd_state state;

@@ -28,6 +28,7 @@
 #include "guard.h"
 #include "identity.h"
 #include "keyd.h"
+#include "keystore.h"
 #include "log.h"
 #include "mvpn/ctl.h"
 #include "options.h"
@@ -223,18 +224,10 @@ static int fail(const char *what, const char *on, int r)
 
 static int start_identity(struct keyd *k)
 {
-	int r = identity_load(k->state_dir, &k->id);
+	int r = keystore_start(k);
 
-	if (r == -EBADMSG)
-		return fail("the identity is damaged; restore it from a backup, or remove it and "
-			    "enrol again:",
-			    k->state_dir, r);
-	if (r == -EPERM)
-		return fail("the identity must be a file of root's that nobody else may read "
-			    "(chmod 600):",
-			    k->state_dir, r);
-	if (r && r != -ENOENT)
-		return fail("cannot read the identity in", k->state_dir, r);
+	if (r)
+		return r;
 	r = boot_gen_next(k->state_dir, &k->boot_gen);
 	return r ? fail("cannot count this start (boot_gen) in", k->state_dir, r) : 0;
 }
@@ -340,6 +333,7 @@ static void stop(struct keyd *k)
 	kt_free(k->kt);
 	shim_close(k->shim);
 	nl_free(k->nl);
+	keystore_free(k);
 	identity_free(k->id);
 	loop_timer_free(k->tick);
 }
@@ -428,7 +422,9 @@ int main(int argc, char **argv)
 	if (!r) {
 		sd_notify(0, "READY=1");
 		log_info("keyd %s: %s, boot generation %llu", MVPN_VERSION,
-			 k.id ? k.id->name : "not enrolled", (unsigned long long)k.boot_gen);
+			 k.id			 ? k.id->name
+			 : keystore_locked(&k) ? "locked"
+						 : "not enrolled", (unsigned long long)k.boot_gen);
 		r = loop_run(k.loop);
 	}
 	stop(&k);

@@ -35,6 +35,24 @@ static int teardown(void **state)
 	return rmdir(dir);
 }
 
+static char *file(void)
+{
+	static char path[64];
+
+	snprintf(path, sizeof(path), "%s/identity", dir);
+	return path;
+}
+
+/* plain, or without a passphrase at hand */
+static int load(struct identity **ret)
+{
+	struct identity_lock *lock = NULL;
+	int r = identity_load(file(), NULL, ret, &lock);
+
+	assert_null(lock);
+	return r;
+}
+
 static struct identity *somebody(void)
 {
 	struct identity *id = identity_new();
@@ -52,14 +70,14 @@ static struct identity *somebody(void)
 static void test_round_trip(void **state)
 {
 	struct identity *id = somebody(), *back;
-	char *path = path_join(dir, "identity");
+	char *path = file();
 	struct stat st;
 
-	assert_int_equal(identity_load(dir, &back), -ENOENT);
-	assert_int_equal(identity_save(dir, id), 0);
+	assert_int_equal(load(&back), -ENOENT);
+	assert_int_equal(identity_save(file(), id, NULL), 0);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
-	assert_int_equal(identity_load(dir, &back), 0);
+	assert_int_equal(load(&back), 0);
 	assert_memory_equal(back->sk, id->sk, 32);
 	assert_memory_equal(back->pk, id->pk, 32);
 	assert_memory_equal(back->psk, id->psk, 32);
@@ -68,42 +86,174 @@ static void test_round_trip(void **state)
 	assert_string_equal(back->name, "alpha");
 	identity_free(back);
 	identity_free(id);
-	free(path);
 }
 
 /* every byte of the file counts, and so does its length */
 static void test_damage_is_noticed(void **state)
 {
 	struct identity *id = somebody(), *back = NULL;
-	char *path = path_join(dir, "identity"), *data;
+	char *path = file(), *data;
 	size_t len, i;
 
-	assert_int_equal(identity_save(dir, id), 0);
+	assert_int_equal(identity_save(file(), id, NULL), 0);
 	assert_int_equal(file_read_secret(path, 4096, &data, &len), 0);
 	for (i = 0; i < len; i += 13) {
 		data[i] ^= 1;
 		assert_int_equal(file_replace(path, data, len, 0600), 0);
-		assert_int_equal(identity_load(dir, &back), -EBADMSG);
+		assert_int_equal(load(&back), -EBADMSG);
 		data[i] ^= 1;
 	}
 	assert_int_equal(file_replace(path, data, len - 1, 0600), 0);
-	assert_int_equal(identity_load(dir, &back), -EBADMSG);
+	assert_int_equal(load(&back), -EBADMSG);
 	assert_null(back);
 	free(data);
-	free(path);
 	identity_free(id);
 }
 
 static void test_readable_by_others_is_refused(void **state)
 {
 	struct identity *id = somebody(), *back;
-	char *path = path_join(dir, "identity");
+	char *path = file();
 
-	assert_int_equal(identity_save(dir, id), 0);
+	assert_int_equal(identity_save(file(), id, NULL), 0);
 	assert_int_equal(chmod(path, 0640), 0);
-	assert_int_equal(identity_load(dir, &back), -EPERM);
+	assert_int_equal(load(&back), -EPERM);
 	identity_free(id);
-	free(path);
+}
+
+/* ---- sealed ---- */
+
+static const struct identity_cost cheap = {1, 64};
+
+static struct passphrase *phrase(const char *text)
+{
+	struct passphrase *p = NULL;
+
+	assert_int_equal(passphrase_new(&p, text, strlen(text)), 0);
+	return p;
+}
+
+static void test_passphrases(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t len, want; /* 0: refused */
+	} cases[] = {
+		{"secret", 6, 6},     {"secret\n", 7, 6}, {"secret\r\n", 8, 6},
+		{" a b ", 5, 5},      {"\xff\xfe", 2, 2}, {"", 0, 0},
+		{"\n", 1, 0},	      {"\r\n", 2, 0},	  {"a\nb", 3, 0},
+		{"secret\n\n", 8, 0}, {"a\0b", 3, 0},
+	};
+	char longest[PASSPHRASE_MAX_B + 1];
+	struct passphrase *p;
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		p = NULL;
+		assert_int_equal(passphrase_new(&p, cases[i].text, cases[i].len),
+				 cases[i].want ? 0 : -EINVAL);
+		if (p)
+			assert_int_equal(p->len, cases[i].want);
+		passphrase_free(p);
+	}
+	memset(longest, 'x', sizeof(longest));
+	assert_int_equal(passphrase_new(&p, longest, sizeof(longest)), -EINVAL);
+	assert_int_equal(passphrase_new(&p, longest, sizeof(longest) - 1), 0);
+	passphrase_free(p);
+}
+
+static void test_sealed(void **state)
+{
+	struct identity *id = somebody(), *back = NULL;
+	struct passphrase *right = phrase("correct horse"), *wrong = phrase("correct horsf");
+	struct identity_lock *lock = NULL, *again = NULL;
+	char *data, *other;
+	size_t len, i, at;
+
+	assert_int_equal(identity_lock_new(&lock, right, &cheap), 0);
+	assert_int_equal(identity_save(file(), id, lock), 0);
+	assert_int_equal(file_read_secret(file(), 4096, &data, &len), 0);
+	assert_null(memmem(data, len, id->sk, 32));
+	assert_null(memmem(data, len, id->psk, 32));
+	assert_null(memmem(data, len, "alpha", 5));
+
+	assert_int_equal(load(&back), -ENOKEY);
+	assert_int_equal(identity_load(file(), wrong, &back, &again), -EKEYREJECTED);
+	assert_null(back);
+	assert_null(again);
+	assert_int_equal(identity_load(file(), right, &back, &again), 0);
+	assert_memory_equal(back->sk, id->sk, 32);
+	assert_memory_equal(back->pk, id->pk, 32);
+	assert_string_equal(back->name, "alpha");
+
+	/* the lock that came with it writes it anew, never with the same nonce */
+	assert_int_equal(identity_save(file(), back, again), 0);
+	assert_int_equal(file_read_secret(file(), 4096, &other, &at), 0);
+	assert_int_equal(at, len);
+	assert_memory_equal(data, other, 36);
+	assert_memory_not_equal(data + 36, other + 36, 24);
+	free(other);
+	identity_free(back);
+	identity_lock_free(again);
+	again = NULL;
+	assert_int_equal(identity_load(file(), right, &back, &again), 0);
+	identity_free(back);
+	identity_lock_free(again);
+	back = NULL;
+	again = NULL;
+
+	/* every byte is authenticated, those of the head too; what it may ask for is bounded */
+	for (i = 0; i < len; i += i < 36 ? 1 : 11) {
+		int r;
+
+		data[i] ^= 1;
+		assert_int_equal(file_replace(file(), data, len, 0600), 0);
+		r = identity_load(file(), right, &back, &again);
+		assert_true(r == -EBADMSG || r == -EKEYREJECTED);
+		assert_null(back);
+		data[i] ^= 1;
+	}
+	data[16] = 0x7f; /* memory: 2 TiB */
+	assert_int_equal(file_replace(file(), data, len, 0600), 0);
+	assert_int_equal(identity_load(file(), right, &back, &again), -EBADMSG);
+	assert_int_equal(file_replace(file(), data, len - 1, 0600), 0);
+	assert_int_equal(identity_load(file(), right, &back, &again), -EBADMSG);
+	free(data);
+	identity_lock_free(lock);
+	passphrase_free(right);
+	passphrase_free(wrong);
+	identity_free(id);
+}
+
+/* a passphrase that a plain file does not need is not an error, and does not seal it */
+static void test_plain_with_a_passphrase(void **state)
+{
+	struct identity *id = somebody(), *back = NULL;
+	struct identity_lock *lock = NULL;
+	struct passphrase *p = phrase("x");
+
+	assert_int_equal(identity_save(file(), id, NULL), 0);
+	assert_int_equal(identity_load(file(), p, &back, &lock), 0);
+	assert_null(lock);
+	passphrase_free(p);
+	identity_free(back);
+	identity_free(id);
+}
+
+static void test_passphrase_files(void **state)
+{
+	struct passphrase *p = NULL;
+
+	assert_int_equal(passphrase_read(file(), &p), -ENOENT);
+	assert_int_equal(file_replace(file(), "secret\n", 7, 0644), 0);
+	assert_int_equal(passphrase_read(file(), &p), -EPERM);
+	assert_int_equal(file_replace(file(), "secret\n", 7, 0600), 0);
+	assert_int_equal(passphrase_read(file(), &p), 0);
+	assert_int_equal(p->len, 6);
+	passphrase_free(p);
+	p = NULL;
+	assert_int_equal(file_replace(file(), "two\nlines\n", 10, 0600), 0);
+	assert_int_equal(passphrase_read(file(), &p), -EINVAL);
+	assert_null(p);
 }
 
 static void test_boot_gen_rises_and_lasts(void **state)
@@ -165,6 +315,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_damage_is_noticed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_readable_by_others_is_refused, setup, teardown),
+		cmocka_unit_test(test_passphrases),
+		cmocka_unit_test_setup_teardown(test_sealed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_plain_with_a_passphrase, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_passphrase_files, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_boot_gen_rises_and_lasts, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pins, setup, teardown),
 	};

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Verbs about how the identity is kept: identity, identity-unlock, identity-passphrase. */
+#include "control.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "channel.h"
+#include "keystore.h"
+#include "mvpn/ctl.h"
+
+json_t *show_identity(struct keyd *k)
+{
+	json_t *body = keystore_show(k);
+
+	json_object_set_new(body, "state", json_string(keyd_state_name(k->state)));
+	json_object_set_new(body, "device", k->id ? show_device(k) : json_null());
+	return body;
+}
+
+static struct passphrase *passphrase_arg(struct ipc_call *call, json_t *args)
+{
+	json_t *v = json_object_get(args, "passphrase");
+	struct passphrase *p = NULL;
+	int r = json_is_string(v) ? passphrase_new(&p, json_string_value(v), json_string_length(v))
+				  : -EINVAL;
+
+	if (r)
+		ipc_reply_error(call, MVPN_EXIT_FAILED, "bad-passphrase",
+				"mvpnctl reads it from --passphrase-file, - is standard input",
+				"%s",
+				r == -EINVAL ? "a passphrase is one line of 1 to 1024 bytes"
+					     : strerror(-r));
+	return p;
+}
+
+static void refuse(struct ipc_call *call, int r)
+{
+	switch (r) {
+	case -EALREADY:
+		ipc_reply_error(call, MVPN_EXIT_FAILED, "in-progress", "", "a passphrase is being "
+									   "worked on");
+		break;
+	case -EKEYREJECTED:
+		ipc_reply_error(call, MVPN_EXIT_FAILED, "wrong-passphrase",
+				"capitals, keyboard layout? without it only a backup or a new "
+				"token helps",
+				"the passphrase does not open the identity (or the identity was "
+				"tampered with)");
+		break;
+	case -EROFS:
+		ipc_reply_error(call, MVPN_EXIT_FAILED, "read-only",
+				"systemd-creds encrypt makes a new one of an identity file",
+				"the identity is a systemd credential, which keyd cannot change");
+		break;
+	case -ENOMEM:
+		ipc_reply_error(call, MVPN_EXIT_FAILED, "no-memory", "",
+				"not enough memory: a passphrase takes 256 MiB for a second");
+		break;
+	default:
+		ipc_reply_error(call, MVPN_EXIT_FAILED, "identity-failed", "",
+				"the identity cannot be read or written: %s", strerror(-r));
+	}
+}
+
+static void reply(struct keyd *k, struct ipc_call *call, const char *warning)
+{
+	json_t *body = show_identity(k);
+
+	json_object_set_new(body, "warning", warning ? json_string(warning) : json_null());
+	ipc_reply_ok(call, body);
+}
+
+void control_identity_done(struct keyd *k, struct ipc_call *call, int r, const char *warning)
+{
+	if (r)
+		refuse(call, r);
+	else
+		reply(k, call, warning);
+}
+
+void control_identity_unlock(struct keyd *k, struct ipc_call *call, json_t *args)
+{
+	struct passphrase *p;
+	int r;
+
+	if (!keystore_locked(k)) {
+		ipc_reply_error(call, MVPN_EXIT_FAILED, "not-locked", "mvpnctl identity show",
+				"the identity is not locked");
+		return;
+	}
+	p = passphrase_arg(call, args);
+	if (!p)
+		return;
+	r = keystore_unlock(k, p, call);
+	if (r)
+		refuse(call, r);
+}
+
+void control_identity_passphrase(struct keyd *k, struct ipc_call *call, json_t *args)
+{
+	struct passphrase *p;
+	int r;
+
+	if (!k->id) {
+		ipc_reply_error(call, MVPN_EXIT_FAILED,
+				keystore_locked(k) ? "locked" : "not-enrolled",
+				keystore_locked(k) ? "mvpnctl identity unlock"
+						   : "enrol first: mvpnctl enroll --token-file F",
+				"there is no identity in use");
+		return;
+	}
+	if (json_is_true(json_object_get(args, "remove"))) {
+		r = keystore_unseal(k);
+		if (r)
+			refuse(call, r);
+		else
+			reply(k, call, NULL);
+		return;
+	}
+	p = passphrase_arg(call, args);
+	if (!p)
+		return;
+	r = keystore_seal(k, p, call);
+	if (r)
+		refuse(call, r);
+}
