@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # What is built from what, one line a room; a new source file is named here.
 
-LIB := addr aead chan chan_handshake chan_msg config crypto fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac netlink netlink_link netlink_route noise reason replay secmem secslab spi token
+LIB := addr aead chan chan_handshake chan_msg config crypto echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac netlink netlink_link netlink_route noise reason replay secmem secslab spi token
 # the part of lib/ that each program links
 LIB_keyd := $(LIB)
-LIB_server := addr aead chan chan_handshake chan_msg config crypto fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac noise reason secmem token
+LIB_server := addr aead chan chan_handshake chan_msg config crypto echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac noise reason secmem token
 LIB_mvpnctl := addr fsutil ipc ipc_request ipc_socket log loop mac
 
 SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_frames shim_list shim_maps shim_pin shim_protect shim_xdp
 KEYD := main attach attach_wire channel conf conn control control_doctor control_identity control_show control_wait ether flows frametab guard identity identity_file intro_msg introduce keystore keytab offer options peers prefixes resolve rp_filter sessions watch $(SHIM)
-KEYD += path pmtu
+KEYD += path pmtu endpoint nat
 DP := nexthop frame wire_xdp
 DP += run wire_xdp_open errqueue quote
 DP += dp tell worker owner relay spin tap seal open segment fragment mss coalesce hold icmp wire_udp ether
 SERVER := main server conf identity privileges listen channel dispatch enrol register introduce intro_table session push registry owners policy policy_parse audit store_sqlite store_device store_token store_session store_policy admin admin_token admin_device admin_policy
-SERVER += macs ether policy_ether policy_text
+SERVER += macs ether policy_ether policy_text echo
 CTL := args help human input main mvpnctl output table verb_explain verbs_device verbs_identity verbs_iface verbs_peer verbs_policy verbs_status verbs_token
 BPF := shim wire sockops
 
@@ -42,7 +42,7 @@ OBJS_unit_spin = $(call objs,keyd/dp,spin)
 OBJS_unit_hold = $(call objs,keyd/dp,hold)
 OBJS_unit_keytab = $(call objs,keyd,keytab frametab)
 OBJS_unit_segment = $(call objs,keyd/dp,segment fragment mss)
-UNIT += mss quote
+UNIT += mss quote echo server_echo
 OBJS_unit_quote = $(OBJS_unit_seal)
 OBJS_unit_mss = $(call objs,keyd/dp,mss)
 UNIT += server server_bad server_flood server_trust server_ether policy store
@@ -53,6 +53,7 @@ OBJS_unit_server_bad = $(OBJS_unit_server)
 OBJS_unit_server_flood = $(OBJS_unit_server)
 OBJS_unit_server_trust = $(OBJS_unit_server)
 OBJS_unit_server_ether = $(OBJS_unit_server)
+OBJS_unit_server_echo = $(OBJS_unit_server)
 # tests/bpf/NAME.c, cmocka programs that need root: linked with keyd/shim
 BPFTEST :=
 SHIM_TESTS := attach egress exempt frames guard ifaces maps multicast prefixes traffic wire
@@ -86,6 +87,7 @@ SRCS_fuzz_mss = keyd/dp/mss.c lib/addr.c
 SRCS_fuzz_tap = $(addprefix keyd/dp/,segment.c fragment.c mss.c icmp.c) lib/addr.c
 SRCS_fuzz_inner = keyd/dp/coalesce.c lib/addr.c
 FUZZ += policy
-FUZZ += ether
+FUZZ += ether echo
+SRCS_fuzz_echo := lib/crypto.c lib/echo_msg.c
 SRCS_fuzz_ether := keyd/frametab.c lib/addr.c lib/lpm.c lib/mac.c
 SRCS_fuzz_policy := $(addprefix server/policy,.c _parse.c _ether.c _text.c) lib/addr.c

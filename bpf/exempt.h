@@ -7,6 +7,7 @@
 #define BPF_EXEMPT_H
 
 #include "maps.h"
+#include "mvpn/wire.h"
 #include "parse.h"
 
 #define ND_HOP_LIMIT 255  /* RFC 4861 §7.1: proof that no router forwarded it */
@@ -132,6 +133,27 @@ static __always_inline bool is_channel(const struct pkt *p)
 		return false;
 	__builtin_memcpy(e.addr, p->flow.src, 16);
 	e.port = p->flow.sport;
+	return bpf_map_lookup_elem(&exempt, &e);
+}
+
+/*
+ * An echo on its way to a server, or its answer: where the server runs on a member. Of exactly that length, so that nothing else
+ * fits into it, and to or from the channel's own port.
+ */
+static __always_inline bool is_echo(struct __sk_buff *skb, const struct pkt *p)
+{
+	struct mvpn_exempt e;
+	__u8 type;
+
+	if (!p->ports || p->flow.proto != IPPROTO_UDP ||
+	    skb->len != p->l4 + sizeof(struct udp_hdr) + MVPN_ECHO_B ||
+	    bpf_skb_load_bytes(skb, p->l4 + sizeof(struct udp_hdr), &type, 1) ||
+	    (type != MVPN_ECHO && type != MVPN_ECHO_REPLY))
+		return false;
+	e.proto = IPPROTO_TCP; /* the channel's */
+	e.zero = 0;
+	__builtin_memcpy(e.addr, type == MVPN_ECHO ? p->flow.dst : p->flow.src, 16);
+	e.port = type == MVPN_ECHO ? p->flow.dport : p->flow.sport;
 	return bpf_map_lookup_elem(&exempt, &e);
 }
 

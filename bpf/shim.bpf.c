@@ -96,7 +96,7 @@ static __always_inline enum mvpn_counter judge(struct __sk_buff *skb, bool raw, 
 		return MVPN_C_PASS_NEVER;
 	if (unwanted)
 		return MVPN_C_DROP_MULTICAST;
-	if (is_channel(p))
+	if (is_channel(p) || is_echo(skb, p))
 		return MVPN_C_PASS_SERVER;
 
 	*ret_peer = prot.peer;
@@ -273,7 +273,7 @@ static __always_inline int ingress_any(struct __sk_buff *skb, bool raw)
 		count(MVPN_C_DROP_MULTICAST, segments(skb));
 		return TC_ACT_SHOT;
 	}
-	if (is_channel(&p)) {
+	if (is_channel(&p) || is_echo(skb, &p)) {
 		count(MVPN_C_PASS_SERVER, segments(skb));
 		return NEXT;
 	}

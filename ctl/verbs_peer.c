@@ -75,8 +75,8 @@ static void show_sessions(const json_t *r)
 {
 	static const char *const headers[] = {
 		"PEER",	  "SESSION",  "STATE",	   "ROLE",	"SUITE",  ">EPOCH",
-		"AGE",	  "REKEY IN", "ENDPOINT",  ">MTU",	">LANES", "TX SPI",
-		"RX SPI", ">SENT",    ">RECEIVED", "?REJECTED", NULL};
+		"AGE",	  "REKEY IN", "ENDPOINT",  "PATH",	">MTU",	  ">LANES",
+		"TX SPI", "RX SPI",   ">SENT",	   ">RECEIVED", "?REJECTED", NULL};
 	struct table *t = table_new(headers);
 	const json_t *s;
 	size_t i;
@@ -95,6 +95,8 @@ static void show_sessions(const json_t *r)
 		table_cell(t, PLAIN, "%s", seconds_of(s, "age_s", b));
 		table_cell(t, PLAIN, "%s", seconds_of(s, "rekey_in_s", b));
 		table_cell(t, PLAIN, "%s", text_of(s, "endpoint"));
+		table_cell(t, strcmp(text_of(s, "path"), "direct") ? WARN : PLAIN, "%s",
+			   text_of(s, "path"));
 		table_cell(t, PLAIN, "%llu", (unsigned long long)number_of(s, "mtu"));
 		table_cell(t, PLAIN, "%llu", (unsigned long long)number_of(s, "lanes"));
 		table_cell(t, FAINT, "%s", text_of(s, "tx_spi"));
@@ -224,8 +226,8 @@ static void show_ping(const json_t *r)
 		else
 			printf("reply %zu: none\n", i + 1);
 	}
-	printf("%s: %llu sent, %llu received, %.0f %% lost\n", text_of(r, "peer"),
-	       (unsigned long long)sent, (unsigned long long)received,
+	printf("%s (%s): %llu sent, %llu received, %.0f %% lost\n", text_of(r, "peer"),
+	       text_of(r, "path"), (unsigned long long)sent, (unsigned long long)received,
 	       sent ? 100.0 * (double)(sent - (received > sent ? sent : received)) / (double)sent
 		    : 0.0);
 	if (received && json_array_size(rtt) == 3)

@@ -141,6 +141,8 @@ static void show_data_path(const json_t *r)
 	     (unsigned long long)number_of(r, "workers"), number_of(r, "workers") == 1 ? "" : "s",
 	     suites);
 	free(suites);
+	if (flag_of(r, "behind_nat"))
+		line("NAT", PLAIN, "before this device, which is seen as %s", text_of(r, "seen"));
 	line("peers", PLAIN, "%llu; sessions %llu; protected prefixes %llu",
 	     (unsigned long long)number_of(r, "peers"),
 	     (unsigned long long)number_of(r, "sessions"),

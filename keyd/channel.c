@@ -11,6 +11,7 @@
 #include "conn.h"
 #include "control.h"
 #include "crypto.h"
+#include "endpoint.h"
 #include "ether.h"
 #include "keystore.h"
 #include "log.h"
@@ -92,6 +93,16 @@ int channel_send(struct keyd *k, const struct chan_buf *b)
 	if (!r)
 		conn_flush(c);
 	return r;
+}
+
+bool channel_server(const struct keyd *k, struct mvpn_endpoint *ret)
+{
+	const struct conn *c = k->conn;
+
+	if (!c || !c->welcomed || !c->at)
+		return false;
+	*ret = c->list[c->at - 1];
+	return true;
 }
 
 /* ---- REGISTER, WELCOME ---- */
@@ -220,6 +231,7 @@ static int welcome(struct conn *c, const struct chan_msg *m)
 			      randombytes_uniform(MVPN_CHAN_REKEY_S * 200);
 	}
 	c->welcomed = true;
+	endpoint_welcome(k, m);
 	k->server_heard_ms = mono_ms();
 	k->state = state == MVPN_DEV_ACTIVE    ? KEYD_ONLINE
 		   : state == MVPN_DEV_PENDING ? KEYD_PENDING

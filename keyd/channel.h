@@ -17,6 +17,8 @@ int channel_enrol(struct keyd *k, const struct mvpn_token *t, const char *name,
 int channel_send(struct keyd *k, const struct chan_buf *b);
 /* our addresses have changed: tell the server */
 void channel_register(struct keyd *k);
+/* where the server is, by the channel in use: false if there is none */
+bool channel_server(const struct keyd *k, struct mvpn_endpoint *ret);
 void channel_tick(struct keyd *k); /* each second */
 const char *keyd_state_name(enum keyd_state s);
 

@@ -9,10 +9,12 @@
 #include "channel.h"
 #include "conf.h"
 #include "crypto.h"
+#include "endpoint.h"
 #include "ether.h"
 #include "keystore.h"
 #include "mvpn/ctl.h"
 #include "options.h"
+#include "nat.h"
 #include "path.h"
 #include "peers.h"
 #include "rp_filter.h"
@@ -216,6 +218,7 @@ json_t *show_status(struct keyd *k)
 {
 	uint64_t shim[MVPN_C_MAX] = {0}, dp[DP_C_MAX] = {0};
 	json_t *ifaces = json_array(), *suites = json_array(), *body, *list;
+	struct mvpn_endpoint seen;
 	unsigned i;
 
 	shim_counters(k->shim, shim);
@@ -246,6 +249,8 @@ json_t *show_status(struct keyd *k)
 				    : json_null());
 	json_object_set_new(body, "transport", show_transport(k));
 	json_object_set_new(body, "udp_port", json_integer(k->conf.udp_port));
+	json_object_set_new(body, "seen", endpoint_seen(k, &seen) ? endpoint_json(&seen) : json_null());
+	json_object_set_new(body, "behind_nat", json_boolean(endpoint_behind_nat(k)));
 	json_object_set_new(body, "workers", json_integer(dp_workers(k->dp)));
 	json_object_set_new(body, "suites", suites);
 	json_object_set_new(body, "peers", json_integer(k->npeers));
@@ -387,6 +392,7 @@ static json_t *show_session(struct keyd *k, const struct session *s)
 	json_object_set_new(o, "rx_spi", spi_json(s->rx_spi));
 	json_object_set_new(o, "lanes", json_integer(kt->ntx));
 	json_object_set_new(o, "endpoint", endpoint_json(&s->peer->endpoint));
+	json_object_set_new(o, "path", json_string(nat_path_name(s)));
 	json_object_set_new(o, "mtu", json_integer(path_mtu(s->peer)));
 	json_object_set_new(o, "mtu_state", json_string(path_mtu_state(s->peer)));
 #define STAT(name) json_object_set_new(o, #name, json_integer(stats.name))

@@ -10,6 +10,7 @@
 #include "channel.h"
 #include "log.h"
 #include "mvpn/ctl.h"
+#include "nat.h"
 #include "peers.h"
 #include "sessions.h"
 
@@ -88,9 +89,11 @@ static void ping_free(struct ping_run *r)
 
 static void ping_done(struct ping_run *r)
 {
-	json_t *body = json_pack("{s:s, s:i, s:i, s:I, s:O}", "peer", peer_label(r->peer), "sent",
-				 r->sent, "received", r->received, "session_ms",
-				 (json_int_t)r->session_ms, "replies", r->replies);
+	const struct session *s = session_transmitting(r->peer);
+	json_t *body = json_pack("{s:s, s:i, s:i, s:I, s:O, s:s}", "peer", peer_label(r->peer),
+				 "sent", r->sent, "received", r->received, "session_ms",
+				 (json_int_t)r->session_ms, "replies", r->replies, "path",
+				 s ? nat_path_name(s) : "none");
 
 	if (r->received)
 		json_object_set_new(body, "rtt_ms",

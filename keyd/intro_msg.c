@@ -8,6 +8,7 @@
 #include "crypto.h"
 #include "identity.h"
 #include "log.h"
+#include "nat.h"
 #include "peers.h"
 #include "sessions.h"
 
@@ -89,6 +90,7 @@ int intro_install(struct keyd *k, struct peer *p, const struct intro_msg *im,
 		.keys = keys,
 		.selectors = p->link ? &no_selectors : &im->sel,
 		.endpoint = endpoint_choose(im, keys),
+		.nat = nat_between(k, &im->seen, keys->cand, keys->ncand),
 	};
 	struct session *s;
 	int r = session_install(k, p, &spec, &s);

@@ -26,10 +26,12 @@
 
 struct conn;
 struct ether;
+struct own_endpoint;
 struct attachment;
 struct session;
 struct intro_run;
 struct keystore;
+struct nat_probe;
 struct path;
 struct ping_run;
 struct waiter;
@@ -85,6 +87,8 @@ struct peer {
 	struct intro_run *intro;  /* ours, under way */
 	struct mvpn_endpoint endpoint;
 	struct path *path; /* path.c; NULL without a session */
+	struct nat_probe *probe; /* nat.c, NULL: none so far */
+	uint64_t kept_packets;	 /* sent when nat.c looked last */
 	uint32_t epoch;
 	uint64_t denied_until_ms; /* a refusal is believed until then */
 	uint64_t backoff_until_ms;
@@ -174,6 +178,8 @@ struct keyd {
 	struct loop_timer *save_protected;
 
 	struct ether *ether; /* ether.c */
+	struct own_endpoint *own; /* endpoint.c */
+	uint64_t keep_ms; /* nat.c: peers are to be kept from then on */
 
 	/* sessions.c */
 	struct session **by_slot; /* MVPN_SPI_SLOTS */

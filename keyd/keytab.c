@@ -65,6 +65,7 @@ struct keytab {
 	struct frames_box *_Atomic frames;
 	_Atomic uint64_t epoch;
 	_Atomic uint32_t options; /* enum mvpn_options */
+	_Atomic uint32_t echo;
 	struct reader reader[MVPN_WORKERS_MAX];
 	/* writer only */
 	struct retired *retired, **retired_end; /* oldest first */
@@ -240,6 +241,16 @@ void kt_set_prefixes(struct keytab *kt, struct lpm *lpm)
 void kt_set_options(struct keytab *kt, uint32_t options)
 {
 	atomic_store_explicit(&kt->options, options, memory_order_relaxed);
+}
+
+void kt_set_echo(struct keytab *kt, uint32_t id)
+{
+	atomic_store_explicit(&kt->echo, id, memory_order_relaxed);
+}
+
+uint32_t kt_echo(const struct keytab *kt)
+{
+	return atomic_load_explicit(&kt->echo, memory_order_relaxed);
 }
 
 uint32_t kt_options(const struct keytab *kt)

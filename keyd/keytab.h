@@ -31,6 +31,7 @@ struct kt_endpoint {
 	struct mvpn_endpoint to;
 	unsigned mtu;	/* of the underlay path, IP packet bytes; 0: 1500 */
 	unsigned link_mtu; /* of its first link: probes of the path may be so large; 0: as mtu */
+	bool one_port;	/* NAT on the way: all lanes are sent from the data port, whose mapping is known */
 	bool has_hop;	/* the fields below are valid: a frame can be built without the stack */
 	unsigned ifindex;
 	struct mvpn_addr src; /* outer source address */
@@ -120,6 +121,8 @@ void kt_free(struct keytab *kt);
 void kt_set_prefixes(struct keytab *kt, struct lpm *lpm);
 /* enum mvpn_options, for every packet from now on */
 void kt_set_options(struct keytab *kt, uint32_t options);
+/* whose answers to echoes are to be handed on, 0: none */
+void kt_set_echo(struct keytab *kt, uint32_t id);
 int kt_set_frames(struct keytab *kt, struct frametab *t); /* takes ownership, of NULL too */
 struct kt_peer *kt_peer_get(struct keytab *kt, uint32_t index); /* creates; NULL only without memory */
 void kt_peer_drop(struct keytab *kt, uint32_t index); /* and its sessions */
@@ -151,6 +154,7 @@ void kt_worker_offline(struct keytab *kt, unsigned worker);   /* before it sleep
 
 struct kt_peer *kt_lookup_dst(struct keytab *kt, const struct mvpn_addr *dst); /* NULL: not protected or nobody's */
 uint32_t kt_options(const struct keytab *kt);
+uint32_t kt_echo(const struct keytab *kt);
 const struct frametab *kt_frames(struct keytab *kt); /* NULL: there are none */
 struct kt_session *kt_lookup_spi(struct keytab *kt, uint32_t spi);
 struct kt_peer *kt_lookup_peer(struct keytab *kt, uint32_t index); /* the main thread too; never creates */

@@ -22,6 +22,7 @@
 #include "conf.h"
 #include "control.h"
 #include "crypto.h"
+#include "endpoint.h"
 #include "ether.h"
 #include "flows.h"
 #include "fsutil.h"
@@ -211,6 +212,8 @@ static void dp_ready(void *arg, uint32_t events)
 	while (dp_next_event(k->dp, &e)) {
 		if (e.type == DP_EV_ERROR)
 			attach_wire_failed(k, e.ifindex, e.error);
+		else if (e.type == DP_EV_ECHO)
+			endpoint_answered(k, &e);
 		else
 			sessions_dp_event(k, &e);
 	}
@@ -288,6 +291,8 @@ static int start(struct keyd *k)
 	if (!r)
 		options_load(k);
 	if (!r)
+		r = endpoint_init(k);
+	if (!r)
 		r = channel_init(k);
 	if (!r)
 		r = flows_init(k);
@@ -327,6 +332,7 @@ static void stop(struct keyd *k)
 		shim_purge(k->shim);
 	attach_free(k);
 	channel_free(k);
+	endpoint_free(k);
 	ether_free(k);
 	peers_free(k);
 	dp_free(k->dp);

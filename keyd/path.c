@@ -20,6 +20,7 @@ struct path {
 	struct peer *peer;
 	struct kt_endpoint ep; /* as resolved; `mtu` is the first link's */
 	unsigned published;    /* MTU */
+	bool nat;	       /* on the way */
 	bool known;	       /* pmtu.mtu was found for this end point */
 	struct pmtu pmtu;
 	struct loop_timer *timer;
@@ -133,6 +134,7 @@ static void resolve(struct path *a, const struct mvpn_endpoint *to)
 		a->ep.mtu = LINK_MTU;
 	if (a->ep.mtu > most)
 		a->ep.mtu = most;
+	a->ep.one_port = a->nat;
 }
 
 void path_set_endpoint(struct keyd *k, struct peer *p, const struct mvpn_endpoint *to)
@@ -154,6 +156,14 @@ void path_set_endpoint(struct keyd *k, struct peer *p, const struct mvpn_endpoin
 		start(a);
 	publish(a);
 	follow(a);
+}
+
+void path_set_nat(struct keyd *k, struct peer *p, bool nat)
+{
+	struct path *a = path_get(k, p);
+
+	if (a)
+		a->nat = nat;
 }
 
 void path_refresh(struct keyd *k, struct peer *p)

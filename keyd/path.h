@@ -11,6 +11,8 @@
 
 /* the peer is at `to`; p->endpoint is set */
 void path_set_endpoint(struct keyd *k, struct peer *p, const struct mvpn_endpoint *to);
+/* NAT is between us: before the end point is set or refreshed */
+void path_set_nat(struct keyd *k, struct peer *p, bool nat);
 void path_refresh(struct keyd *k, struct peer *p); /* routes or neighbours may have changed */
 void path_usable(
 	struct peer *p); /* a session transmits: what is not known of the path is found out */

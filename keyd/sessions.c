@@ -11,12 +11,14 @@
 #include "control.h"
 #include "crypto.h"
 #include "log.h"
+#include "nat.h"
 #include "path.h"
 #include "peers.h"
 #include "spi.h"
 
-/* A repeats CONFIRM at these ages until B is heard (PROTOCOL §3 step 5) */
-static const unsigned confirm_at_ms[] = {0, 100, 300, 1000};
+/* A repeats CONFIRM at these ages until B is heard (PROTOCOL §3 step 5); the later ones only where NAT is to be opened, by both */
+static const unsigned confirm_at_ms[] = {0, 100, 300, 1000, 2000, 4000, 7000};
+#define CONFIRMS_DIRECT 4
 #define SLEEP_S 2 /* whole seconds of two clocks are compared */
 /* sessions_tick comes first, ends all of them at once and says why */
 #define OFFLINE_SLACK_MS 2000
@@ -87,6 +89,11 @@ void sessions_refresh_endpoints(struct keyd *k)
 
 /* ---- life in time ---- */
 
+static unsigned rounds(const struct session *s)
+{
+	return s->nat ? CONFIRMS : s->initiator ? CONFIRMS_DIRECT : 0;
+}
+
 static uint64_t next_deadline(const struct session *s)
 {
 	uint64_t at = s->end_ms;
@@ -95,7 +102,7 @@ static uint64_t next_deadline(const struct session *s)
 		return s->drain_ms < at ? s->drain_ms : at;
 	if (s->state == SESSION_UNCONFIRMED) {
 		uint64_t gone = s->created_ms + MVPN_UNCONFIRMED_S * 1000;
-		uint64_t again = s->initiator && s->confirms < CONFIRMS
+		uint64_t again = s->confirms < rounds(s)
 					 ? s->created_ms + confirm_at_ms[s->confirms]
 					 : gone;
 
@@ -109,6 +116,16 @@ static void arm(struct session *s)
 	uint64_t now = mono_ms(), at = next_deadline(s);
 
 	loop_timer_arm(s->timer, at > now ? at - now : 0);
+}
+
+/* says to the peer, or to where it may be, that we have the keys */
+static void confirm(struct session *s)
+{
+	s->confirms++;
+	if (s->nat)
+		nat_punch(s);
+	else
+		dp_send_ctrl(s->k->dp, s->rx_spi, MVPN_CTRL_CONFIRM, 0, 0);
 }
 
 /* without its heartbeat the server's word is believed until then */
@@ -145,11 +162,8 @@ static void session_timer(void *arg)
 			session_drop(s, MVPN_R_PEER_SILENT, true);
 			return;
 		}
-		if (s->initiator && s->confirms < CONFIRMS &&
-		    now >= s->created_ms + confirm_at_ms[s->confirms]) {
-			s->confirms++;
-			dp_send_ctrl(k->dp, s->rx_spi, MVPN_CTRL_CONFIRM, 0, 0);
-		}
+		if (s->confirms < rounds(s) && now >= s->created_ms + confirm_at_ms[s->confirms])
+			confirm(s);
 	}
 	if (s->state == SESSION_ACTIVE && now >= s->rekey_ms) {
 		/* without a channel or while the peer is away, try again shortly; end_ms is the limit */
@@ -225,9 +239,22 @@ static void retire_older(struct session *newest)
 		drain(s, MVPN_SESSION_OLD_RX_S);
 }
 
-static void confirmed(struct session *s)
+/* it is confirmed, and where the peer is is known */
+static void usable(struct session *s)
+{
+	transmit(s);
+	retire_older(s);
+	/* the initiator learns that we hear it even when we have nothing to say */
+	if (!s->initiator)
+		dp_send_ctrl(s->k->dp, s->rx_spi, MVPN_CTRL_CONFIRM, 0, 0);
+	arm(s);
+	control_session_up(s->k, s->peer);
+}
+
+static void confirmed(struct session *s, const struct mvpn_endpoint *from)
 {
 	struct session *tx = session_transmitting(s->peer);
+	const struct mvpn_endpoint *to = &s->peer->endpoint;
 
 	if (s->state != SESSION_UNCONFIRMED)
 		return;
@@ -236,13 +263,26 @@ static void confirmed(struct session *s)
 		drain(s, MVPN_SESSION_OLD_RX_S / 2);
 		return;
 	}
-	transmit(s);
-	retire_older(s);
-	/* the initiator learns that we hear it even when we have nothing to say */
-	if (!s->initiator)
-		dp_send_ctrl(s->k->dp, s->rx_spi, MVPN_CTRL_CONFIRM, 0, 0);
+	if (!s->nat || (from->port == to->port && mvpn_addr_eq(&from->addr, &to->addr))) {
+		usable(s);
+		return;
+	}
+	s->awaits_path = true;
+	nat_probe(s, from);
 	arm(s);
-	control_session_up(s->k, s->peer);
+}
+
+void sessions_path_found(struct peer *p)
+{
+	struct session *s;
+
+	for (s = p->sessions; s && !s->awaits_path; s = s->next)
+		;
+	if (!s)
+		return;
+	s->awaits_path = false;
+	if (s->state == SESSION_ACTIVE)
+		usable(s);
 }
 
 /* ---- install and drop ---- */
@@ -291,15 +331,22 @@ int session_install(struct keyd *k, struct peer *p, const struct session_spec *s
 	k->nsessions++;
 
 	/* receivers before senders, and the end point before either can be used */
-	path_set_endpoint(k, p, &spec->endpoint);
+	s->nat = spec->nat;
+	s->seen = spec->endpoint;
+	s->ncand = spec->keys->ncand;
+	memcpy(s->cand, spec->keys->cand, s->ncand * sizeof(*s->cand));
+	path_set_nat(k, p, s->nat);
+	if (s->nat && session_transmitting(p))
+		path_refresh(k, p); /* a way that is open, maybe another than the server sees */
+	else
+		path_set_endpoint(k, p, &spec->endpoint);
 	kt_session_arm_rx(k->kt, s->kt);
 	shim_spi_set(k->shim, s->rx_spi);
-	if (s->initiator) {
-		s->confirms = 1;
+	if (s->initiator && !s->nat)
 		transmit(s);
-		dp_send_ctrl(k->dp, s->rx_spi, MVPN_CTRL_CONFIRM, 0, 0);
-	}
-	arm(s);
+	if (s->initiator)
+		confirm(s);
+	arm(s); /* B punches at once, but after its ACCEPT */
 	*ret = s;
 	return 0;
 }
@@ -340,8 +387,10 @@ void session_drop(struct session *s, enum mvpn_reason why, bool tell)
 	loop_timer_free(s->timer);
 	k->nsessions--;
 	free(s);
-	if (!p->sessions)
+	if (!p->sessions) {
 		path_free(p);
+		nat_forget(p);
+	}
 	/* a successor that was never confirmed leaves the field to its predecessor */
 	for (heir = transmitted ? p->sessions : NULL; heir; heir = heir->next)
 		if (heir->state == SESSION_ACTIVE) {
@@ -376,7 +425,6 @@ void sessions_dp_event(struct keyd *k, const struct dp_event *e)
 {
 	struct session *s = by_spi(k, e->rx_spi);
 	struct peer *p = peer_by_index(k, e->peer);
-	char text[MVPN_ADDRSTRLEN];
 
 	switch (e->type) {
 	case DP_EV_WANT:
@@ -385,17 +433,14 @@ void sessions_dp_event(struct keyd *k, const struct dp_event *e)
 		break;
 	case DP_EV_CONFIRMED:
 		if (s)
-			confirmed(s);
+			confirmed(s, &e->from);
 		break;
 	case DP_EV_ENDPOINT:
-		if (s && s == session_transmitting(s->peer)) {
-			log_info("peer %s has moved to %s", peer_label(s->peer),
-				 mvpn_endpoint_str(&e->from, text));
-			path_set_endpoint(k, s->peer, &e->from);
-		}
+		if (s && (s->transmits || s->awaits_path))
+			nat_probe(s, &e->from);
 		break;
 	case DP_EV_PONG:
-		if (s && !path_pong(s->peer, e))
+		if (s && !path_pong(s->peer, e) && !nat_pong(s->peer, e))
 			control_pong(k, s->peer, e);
 		break;
 	case DP_EV_TRAFFIC:
@@ -415,6 +460,7 @@ void sessions_dp_event(struct keyd *k, const struct dp_event *e)
 		if (s && s == session_transmitting(s->peer))
 			session_rekey(k, s->peer);
 		break;
+	case DP_EV_ECHO: /* no session's: endpoint.c */
 	case DP_EV_ERROR:
 		break;
 	}
@@ -472,6 +518,7 @@ void sessions_tick(struct keyd *k)
 	uint64_t now = mono_ms();
 
 	watch_tick(k, now);
+	nat_tick(k, now);
 	if (has_slept())
 		woken(k);
 	if (!k->nsessions || now < offline_end_ms(k))

@@ -24,10 +24,15 @@ struct session {
 	uint8_t id[MVPN_ID_LEN];
 	enum session_state state;
 	bool initiator, transmits;
+	bool nat; /* on the way: nothing is sent on it until the way is found */
+	bool awaits_path; /* confirmed, but from an end point that is being probed */
+	struct mvpn_endpoint seen; /* by the server */
+	struct mvpn_endpoint cand[MVPN_CANDIDATES_MAX]; /* the peer's own */
+	unsigned ncand;
 	uint64_t seq; /* the server's; the highest confirmed one transmits */
 	uint32_t epoch, rx_spi, tx_spi;
 	uint64_t created_ms, rekey_ms, end_ms, drain_ms;
-	unsigned confirms; /* CONFIRM packets sent by A */
+	unsigned confirms; /* rounds of CONFIRM sent by A, of punching by B */
 };
 
 /* ---- sessions.c ---- */
@@ -42,6 +47,7 @@ struct session_spec {
 	const struct intro_keys *keys;
 	const struct intro_selectors *selectors;
 	struct mvpn_endpoint endpoint;
+	bool nat;
 };
 int session_install(struct keyd *k, struct peer *p, const struct session_spec *spec,
 		    struct session **ret);
@@ -54,6 +60,7 @@ struct session *session_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN]);
 void session_key_map(struct keyd *k, const struct session *s); /* what the shim may know of the one that transmits */
 void sessions_dp_event(struct keyd *k, const struct dp_event *e);
 void sessions_refresh_endpoints(struct keyd *k); /* routes or neighbours may have changed */
+void sessions_path_found(struct peer *p); /* nat.c has found where it is */
 void sessions_tick(struct keyd *k);		 /* each second */
 /* there are more workers than lanes: sessions are made anew, one after the other, and go on with the lanes that they have till then */
 void sessions_workers_grown(struct keyd *k);

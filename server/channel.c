@@ -10,6 +10,7 @@
 
 #include "channel.h"
 #include "dispatch.h"
+#include "echo.h"
 #include "enrol.h"
 #include "introduce.h"
 #include "listen.h"
@@ -103,6 +104,7 @@ static void conn_free(struct conn *c)
 
 	leave_half_open(c);
 	push_unsubscribe(c);
+	echo_forget(c);
 	loop_remove(c->io);
 	loop_timer_free(c->timer);
 	chan_free(c->ch);

@@ -22,6 +22,7 @@ enum conn_phase {
 	CONN_CLOSING /* CLOSE is on its way out; nothing is read any more */
 };
 
+struct echo_end;
 struct source;
 struct snapshot;
 
@@ -51,6 +52,7 @@ struct conn {
 	uint8_t macs[CONN_MACS_MAX][6]; /* claimed */
 	unsigned nmacs;
 	uint8_t ether_sum[32]; /* ether.c: of what it was told last */
+	struct echo_end *echo; /* echo.c; NULL: none */
 	uint16_t reqid;
 	unsigned revoke_beats; /* heartbeats until the REVOKEs sent here count as heard */
 	/* push.c: a snapshot being sent, then deltas from next_delta on */

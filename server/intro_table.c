@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "echo.h"
 #include "intro_table.h"
 #include "secmem.h"
 
@@ -138,11 +139,13 @@ void intro_abandon(struct server *s, struct intro *i, enum mvpn_reason reason)
 
 static void put_endpoint(struct chan_buf *b, const struct device *d)
 {
+	struct mvpn_endpoint seen = {d->conn->from.addr, d->udp_port};
 	uint8_t v[18];
 
-	memcpy(v, d->conn->from.addr.b, 16);
-	v[16] = (uint8_t)(d->udp_port >> 8);
-	v[17] = (uint8_t)d->udp_port;
+	echo_endpoint(d->conn, &seen);
+	memcpy(v, seen.addr.b, 16);
+	v[16] = (uint8_t)(seen.port >> 8);
+	v[17] = (uint8_t)seen.port;
 	chan_put(b, MVPN_TLV_ENDPOINT, v, sizeof(v));
 }
 

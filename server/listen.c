@@ -357,6 +357,13 @@ int listener_address(const struct listener *l, char *ret, size_t size)
 	return 0;
 }
 
+unsigned listener_endpoints(const struct listener *l, struct mvpn_endpoint *ret)
+{
+	for (unsigned i = 0; i < l->nsockets; i++)
+		ret[i] = l->sockets[i].at;
+	return l->nsockets;
+}
+
 json_t *listener_json(const struct listener *l)
 {
 	json_t *list = json_array();

@@ -17,6 +17,8 @@ void listener_free(struct listener *l); /* after the connections: they hold sour
 void source_release(struct source *src);
 /* address a token should name when nobody said: a listening address, else one of this host's; -ENOENT */
 int listener_address(const struct listener *l, char *ret, size_t size);
+/* where it listens, at most SERVER_LISTEN_MAX; returns how many */
+unsigned listener_endpoints(const struct listener *l, struct mvpn_endpoint *ret);
 /* addresses in use, an array of texts: with port 0 in the settings this is where the port is found */
 json_t *listener_json(const struct listener *l);
 

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* REGISTER: a device takes its place, says its addresses, and hears what it may have. */
 #include <errno.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "addr.h"
 #include "crypto.h"
 #include "dispatch.h"
+#include "echo.h"
 #include "enrol.h"
 #include "ether.h"
 #include "introduce.h"
@@ -290,7 +292,9 @@ static void send_welcome(struct conn *c, const struct verdict *v, const struct m
 		chan_put(b, MVPN_TLV_ADDR_REFUSED, value, sizeof(value));
 	}
 	mac_verdict_put(mv, b);
+	echo_welcome(c, b);
 	conn_send(c, b);
+	sodium_memzero(b->data, b->len);
 }
 
 void register_welcome(struct conn *c)

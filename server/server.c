@@ -13,6 +13,7 @@
 #include "admin.h"
 #include "channel.h"
 #include "crypto.h"
+#include "echo.h"
 #include "ether.h"
 #include "fsutil.h"
 #include "introduce.h"
@@ -278,6 +279,8 @@ int server_new(const struct server_settings *conf, struct loop *l, struct server
 		r = intros_new(s);
 	if (r == 0)
 		r = listener_new(s, ret_error);
+	if (r == 0)
+		r = echo_new(s);
 	if (r < 0) {
 		server_free(s);
 		return r;
@@ -314,6 +317,7 @@ void server_free(struct server *s)
 		return;
 	admin_free(s->admin);
 	conn_free_all(s);
+	echo_free(s->echo);
 	listener_free(s->listener);
 	intros_free(s->intros);
 	push_free(s->push);

@@ -58,6 +58,8 @@
 	X(deltas)      /* changes of the protected set, each sent to every channel */        \
 	X(frames_told) /* tables of frames sent, each to one channel */                       \
 	X(frames_cut)  /* of them, with more than MVPN_FRAMES_MAX entries */                  \
+	X(echoes)      /* questions of devices where they are seen, answered */              \
+	X(echo_refused) /* UDP packets that are none, forged, replayed or too many */         \
 	X(fell_behind) /* channels that missed deltas and get the whole set again */         \
 	X(store_errors)
 
@@ -69,6 +71,7 @@ enum server_counter {
 };
 
 struct conn;
+struct echo;
 struct intros;
 struct listener;
 struct push;
@@ -87,6 +90,7 @@ struct server {
 	char *policy_alarm; /* why an older revision is in force, or NULL */
 
 	struct listener *listener;
+	struct echo *echo;
 	struct intros *intros;
 	struct push *push;
 	struct loop_timer *ether; /* ether.c: tables of frames are to be made anew */

@@ -27,7 +27,7 @@ enum mvpn_msg {
 	MVPN_MSG_CLOSE = 0x03,
 
 	/* S→C. Answer to REGISTER: TLV_DEVICE, TLV_NAME, TLV_NET, TLV_STATE, TLV_ADDR… (accepted),
-	 * TLV_ADDR_REFUSED…, TLV_MAC… (accepted), TLV_MAC_REFUSED…, TLV_MAX_OFFLINE, TLV_REKEY, TLV_PSK (first log-in after enrolment: none; derived). */
+	 * TLV_ADDR_REFUSED…, TLV_MAC… (accepted), TLV_MAC_REFUSED…, TLV_MAX_OFFLINE, TLV_REKEY, TLV_ECHO, TLV_PSK (first log-in after enrolment: none; derived). */
 	MVPN_MSG_WELCOME = 0x08,
 	/* S→C. A part of the protected set: TLV_PREFIX…, TLV_PEER…, TLV_REV, TLV_OPTIONS; flags MVPN_PFX_*. After REGISTER the
 	 * whole set is sent (first part RESET, last part COMMIT); later changes are RESET-less deltas with COMMIT.
@@ -93,6 +93,7 @@ enum mvpn_tlv {
 	MVPN_TLV_MAC_REFUSED = 33,  /* mac[6] | reason u16 */
 	MVPN_TLV_ETHER = 34,	    /* struct mvpn_ether */
 	MVPN_TLV_LAYER = 35,	    /* u8, enum mvpn_layer */
+	MVPN_TLV_ECHO = 40,	    /* id u32 | key[32]: the server answers echoes (lib/echo_msg.h) on the channel's UDP port */
 };
 
 /* bits that a receiver does not know are ignored; without the TLV: 0 */
@@ -188,6 +189,8 @@ struct mvpn_ether {
 	uint8_t zero;
 	uint8_t owner[16]; /* zero: nobody */
 } __attribute__((packed));
+
+#define MVPN_TLV_ECHO_B 36
 
 _Static_assert(sizeof(struct mvpn_ether) == 26, "ETHER is 26 bytes");
 _Static_assert(sizeof(struct mvpn_req) == 100, "REQ is 100 bytes before its candidates");

@@ -71,6 +71,16 @@
 #define MVPN_LATENCY_SPIN_US 1000 /* ... in latency mode: longer than the answer of a peer nearby takes */
 #define MVPN_DATA_PORT 7469		/* default UDP port of the data path */
 
+/* ---- end points behind NAT ---- */
+#define MVPN_KEEPALIVE_S 20		/* a mapping lives for 30 s at the very least that NATs are seen to keep */
+#define MVPN_ECHO_FIRST_MS 250		/* an unanswered echo is repeated after so long, then at doubling intervals ... */
+#define MVPN_ECHO_TRIES 6		/* ... so often in a row (16 s) ... */
+#define MVPN_ECHO_SILENT_S 60		/* ... and again after so long: UDP to the server may be blocked */
+#define MVPN_ECHO_RATE 10		/* questions of one device a second that the server answers */
+#define MVPN_ECHO_HEAR_MS 20		/* a worker hands on one answer in so long at most: anybody can send what looks like one */
+#define MVPN_PROBE_GAP_MS 300		/* PINGs to where a peer seems to have moved; no more bytes than have come from there ... */
+#define MVPN_PROBE_TRIES 3		/* ... since the packet that made us ask was as long as one of them (RFC 9000 §8) */
+
 /* ---- path MTU (RFC 8899 §5.1) ---- */
 #define MVPN_PMTU_MIN_IP4_B 576		/* RFC 1122 §3.3.3: what every host must take; nothing smaller is probed ... */
 #define MVPN_PMTU_MIN_IP6_B 1280	/* ... nor below IPv6's least link MTU */

@@ -31,7 +31,13 @@ enum mvpn_type {
 	MVPN_TRANSPORT = 0x42, /* reserved: inner IP header elided */
 	MVPN_CTRL = 0x43,      /* struct mvpn_ctrl */
 	MVPN_FRAME = 0x44,     /* reserved: an Ethernet frame */
+	/* no session's: the XDP program leaves them to the socket */
+	MVPN_PUNCH = 0x50,	/* nothing but a header; opens the way through the sender's NAT */
+	MVPN_ECHO = 0x51,	/* device to server, lib/echo_msg.h */
+	MVPN_ECHO_REPLY = 0x52, /* server to device */
 };
+
+#define MVPN_ECHO_B 64 /* either of them */
 
 #define MVPN_LANE_MASK 0x0f
 /*

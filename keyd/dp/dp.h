@@ -70,6 +70,7 @@ enum dp_event_type {
 	DP_EV_CLOSE,	 /* the peer has dropped this session */
 	DP_EV_REKEY,	 /* the session nears a bound: failed opens, lanes that other workers need */
 	DP_EV_TOO_BIG,	 /* an ICMP error or the device says so of packets to `peer`; `mtu` would fit, 0 unknown */
+	DP_EV_ECHO,	 /* what may be an answer of the server to an echo: `data` */
 	DP_EV_ERROR,	 /* a wire failed: `ifindex` (0: tap or UDP), `error` -errno */
 };
 struct dp_event {
@@ -80,6 +81,7 @@ struct dp_event {
 	uint64_t token, at_ns;
 	unsigned ifindex, mtu;
 	int error;
+	uint8_t data[MVPN_ECHO_B];
 };
 int dp_event_fd(const struct dp *dp); /* readable when there are events */
 bool dp_next_event(struct dp *dp, struct dp_event *ret); /* false: none left (and the fd is drained) */
@@ -91,6 +93,12 @@ bool dp_next_event(struct dp *dp, struct dp_event *ret); /* false: none left (an
 #define DP_CLOSE_WAIT_MS 20
 unsigned dp_payload_max(void); /* of the outer UDP, sealed */
 int dp_send_ctrl(struct dp *dp, uint32_t rx_spi, enum mvpn_ctrl_type type, uint64_t token, unsigned pad);
+/* the same, but not to where the peer is known to be */
+int dp_send_ctrl_to(struct dp *dp, uint32_t rx_spi, enum mvpn_ctrl_type type, uint64_t token,
+		    const struct mvpn_endpoint *to);
+/* as it is, from the data port; at most DP_PLAIN_MAX bytes */
+#define DP_PLAIN_MAX MVPN_ECHO_B
+int dp_send_plain(struct dp *dp, const struct mvpn_endpoint *to, const void *data, size_t len);
 /* `peer` has (or will not get) a session: send its held packets, or drop them and, if `prohibited`, answer each flow with ICMP
  * administratively prohibited */
 int dp_flush_held(struct dp *dp, uint32_t peer);
@@ -117,6 +125,8 @@ enum dp_counter {
 	DP_C_DROP_TAP_FULL, /* in: the tap refused */
 	DP_C_RX_SHORT,	    /* in: too short for a header */
 	DP_C_RX_BAD_TYPE,
+	DP_C_RX_PUNCH,	    /* what a peer behind NAT sends to open its way: nothing to open */
+	DP_C_RX_ECHO,	    /* answers of the server */
 	DP_C_RX_UNKNOWN_SPI,
 	DP_C_RX_AUTH_FAIL,
 	DP_C_RX_REPLAY,

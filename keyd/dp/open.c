@@ -259,7 +259,7 @@ static void open_frame(struct worker *w, struct kt_session *s, const uint8_t *da
 static void pong(struct worker *w, struct kt_session *s, const struct mvpn_endpoint *from,
 		 uint64_t token)
 {
-	struct kt_endpoint here = {.to = *from};
+	struct kt_endpoint here = {.to = *from, .one_port = true};
 	struct kt_endpoint *ep =
 		w->run.peer ? atomic_load_explicit(&w->run.peer->endpoint, memory_order_acquire)
 			    : NULL;
@@ -350,12 +350,39 @@ void open_kept(struct worker *w, struct kt_session *s, uint8_t *data, size_t len
 		count(w, DP_C_RX_UNKNOWN_SPI, 1);
 }
 
+/* of the types that belong to no session; false: it is none of them */
+static bool open_plain(struct worker *w, const uint8_t *data, size_t len)
+{
+	struct dp_event e = {.type = DP_EV_ECHO};
+	struct mvpn_hdr h;
+
+	if (len < sizeof(h))
+		return false;
+	memcpy(&h, data, sizeof(h));
+	if (h.type == MVPN_PUNCH && len == sizeof(h)) {
+		count(w, DP_C_RX_PUNCH, 1);
+		return true;
+	}
+	if (h.type != MVPN_ECHO_REPLY || len != sizeof(e.data))
+		return false;
+	/* the main thread looks whether it is authentic: it must not be kept busy by what is not */
+	if (!h.spi || be32toh(h.spi) != kt_echo(w->kt) || w->now < w->echo_after_ns)
+		return false;
+	w->echo_after_ns = w->now + MVPN_ECHO_HEAR_MS * 1000000ULL;
+	count(w, DP_C_RX_ECHO, 1);
+	memcpy(e.data, data, sizeof(e.data));
+	worker_event(w, &e);
+	return true;
+}
+
 void open_datagram(void *arg, uint8_t *data, size_t len, const struct wire_from *from)
 {
 	struct worker *w = arg;
 	struct kt_session *s;
 	struct mvpn_hdr h;
 
+	if (open_plain(w, data, len))
+		return;
 	if (len < MVPN_OVERHEAD || len - MVPN_OVERHEAD > PACKET_MAX_B) {
 		count(w, DP_C_RX_SHORT, 1);
 		return;

@@ -12,7 +12,7 @@
 
 #define RING_ENTRIES 1024 /* power of two */
 
-enum dp_cmd_type { DP_CMD_CTRL = 1, DP_CMD_FLUSH_HELD, DP_CMD_DROP_HELD };
+enum dp_cmd_type { DP_CMD_CTRL = 1, DP_CMD_PLAIN, DP_CMD_FLUSH_HELD, DP_CMD_DROP_HELD };
 struct dp_cmd {
 	enum dp_cmd_type type;
 	uint32_t spi, peer;
@@ -20,6 +20,9 @@ struct dp_cmd {
 	uint64_t token;
 	unsigned pad;
 	bool prohibited;
+	struct mvpn_endpoint to; /* port 0: where the peer is */
+	unsigned len;
+	uint8_t data[DP_PLAIN_MAX];
 };
 
 struct cmd_ring {

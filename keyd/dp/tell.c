@@ -64,6 +64,26 @@ unsigned dp_payload_max(void)
 	return WIRE_PAYLOAD_MAX;
 }
 
+int dp_send_ctrl_to(struct dp *dp, uint32_t rx_spi, enum mvpn_ctrl_type type, uint64_t token,
+		    const struct mvpn_endpoint *to)
+{
+	return command(dp->worker[0], &(struct dp_cmd){.type = DP_CMD_CTRL,
+						       .spi = rx_spi,
+						       .ctrl = type,
+						       .token = token,
+						       .to = *to});
+}
+
+int dp_send_plain(struct dp *dp, const struct mvpn_endpoint *to, const void *data, size_t len)
+{
+	struct dp_cmd c = {.type = DP_CMD_PLAIN, .to = *to, .len = (unsigned)len};
+
+	if (len > sizeof(c.data))
+		return -EMSGSIZE;
+	memcpy(c.data, data, len);
+	return command(dp->worker[0], &c);
+}
+
 int dp_send_ctrl(struct dp *dp, uint32_t rx_spi, enum mvpn_ctrl_type type, uint64_t token,
 		 unsigned pad)
 {
@@ -126,6 +146,8 @@ const char *const dp_counter_names[DP_C_MAX] = {
 	[DP_C_DROP_TAP_FULL] = "drop_tap_full",
 	[DP_C_RX_SHORT] = "rx_short",
 	[DP_C_RX_BAD_TYPE] = "rx_bad_type",
+	[DP_C_RX_PUNCH] = "rx_punch",
+	[DP_C_RX_ECHO] = "rx_echo",
 	[DP_C_RX_UNKNOWN_SPI] = "rx_unknown_spi",
 	[DP_C_RX_AUTH_FAIL] = "rx_auth_fail",
 	[DP_C_RX_REPLAY] = "rx_replay",

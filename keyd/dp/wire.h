@@ -54,7 +54,8 @@ struct wire {
 /*
  * Each lane has an outer source port of its own, so that receive-side scaling and equal-cost paths spread lanes and keep each
  * together; all come to the data port. Lane 0 sends from the data port itself, lane i > 0 from the i-th port above it, so that
- * firewalls and flow steering can be told a range; from any other if somebody has that one.
+ * firewalls and flow steering can be told a range; from any other if somebody has that one. Where NAT is on the way (`one_port` of
+ * the end point) all of them send from the data port.
  */
 struct wire_udp_config {
 	uint16_t port; /* the data port; 0 picks one */

@@ -43,6 +43,7 @@ struct wire_udp {
 	struct wire w;
 	int fd;	 /* receives, on the data port */
 	int out; /* sends; lane 0: the same */
+	int via; /* the one of them that the batch goes through */
 	bool v4_only, no_gso;
 	uint16_t port, source;
 	/* the batch: `count` datagrams of `size` bytes, the last may be shorter and then ends it */
@@ -93,15 +94,15 @@ static int send_now(struct wire_udp *u, const struct msghdr *m)
 	int r = 0, pending = 0;
 	socklen_t len = sizeof(pending);
 
-	if (sendmsg(u->out, m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+	if (sendmsg(u->via, m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
 		return 0;
 	r = -errno;
 	if (r == -EAGAIN || r == -ENOBUFS)
 		return r;
 	u->failed = true;
 	/* sendmsg() has taken the error off, unless it was the packet's own */
-	getsockopt(u->out, SOL_SOCKET, SO_ERROR, &pending, &len);
-	return sendmsg(u->out, m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 ? 0 : -errno;
+	getsockopt(u->via, SOL_SOCKET, SO_ERROR, &pending, &len);
+	return sendmsg(u->via, m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 ? 0 : -errno;
 }
 
 static int send_once(struct wire_udp *u, const uint8_t *data, size_t len, size_t segment)
@@ -114,7 +115,7 @@ static int send_once(struct wire_udp *u, const uint8_t *data, size_t len, size_t
 			   .msg_iov = &iov,
 			   .msg_iovlen = 1,
 			   .msg_control = control};
-	struct pollfd p = {.fd = u->out, .events = POLLOUT};
+	struct pollfd p = {.fd = u->via, .events = POLLOUT};
 	int r;
 
 	if (segment && segment < len) {
@@ -186,7 +187,9 @@ static void udp_flush(struct wire *w)
 static uint8_t *udp_reserve(struct wire *w, const struct kt_endpoint *ep, size_t len, uint8_t tos)
 {
 	struct wire_udp *u = self(w);
-	bool same = u->to_ep.port == ep->to.port && !memcmp(&u->to_ep.addr, &ep->to.addr, 16);
+	int via = ep->one_port ? u->fd : u->out;
+	bool same = u->to_ep.port == ep->to.port && !memcmp(&u->to_ep.addr, &ep->to.addr, 16) &&
+		    via == u->via;
 
 	if (len > WIRE_PAYLOAD_MAX)
 		return NULL;
@@ -195,6 +198,7 @@ static uint8_t *udp_reserve(struct wire *w, const struct kt_endpoint *ep, size_t
 		udp_flush(w);
 	if (!same) {
 		u->to_ep = ep->to;
+		u->via = via;
 		address_of(u, &ep->to, &u->to, &u->to_len);
 	}
 	u->tos = tos;
@@ -486,7 +490,12 @@ static int open_out(struct wire_udp *u, unsigned lane)
 	big_buffer(u->out, SO_SNDBUFFORCE, SO_SNDBUF);
 	if (r >= 0)
 		r = errqueue_enable(u->out, u->v4_only);
-	return r < 0 ? r : probe_mtu(u, u->out);
+	if (r >= 0)
+		r = probe_mtu(u, u->out);
+	/* it sends too, what must come from the data port; ICMP errors about that are not heard */
+	if (r >= 0 && u->out != u->fd)
+		r = probe_mtu(u, u->fd);
+	return r;
 }
 
 int wire_udp_new(struct wire **ret, const struct wire_udp_config *c)

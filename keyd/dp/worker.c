@@ -42,6 +42,9 @@ void worker_wake(struct worker *w)
 
 struct wire *worker_wire(struct worker *w, const struct kt_endpoint *ep, size_t max)
 {
+	/* an AF_XDP socket sends from its lane's own port */
+	if (ep->one_port && w->index)
+		return w->udp;
 	for (unsigned i = 0; ep->has_hop && max <= WIRE_XDP_PAYLOAD_MAX && i < w->nxsk; i++)
 		if (w->xsk[i].ifindex == ep->ifindex && w->xsk[i].sends && !w->xsk[i].broken)
 			return w->xsk[i].wire;
@@ -169,9 +172,25 @@ static void send_ctrl(struct worker *w, const struct dp_cmd *c)
 	struct kt_peer *p = s ? kt_lookup_peer(w->kt, s->peer) : NULL;
 	struct kt_endpoint *ep =
 		p ? atomic_load_explicit(&p->endpoint, memory_order_acquire) : NULL;
+	struct kt_endpoint there = {.to = c->to, .one_port = true};
 
+	if (s && c->to.port)
+		ep = &there;
 	if (ep)
 		seal_ctrl(w, s, ep, c->ctrl, c->token, c->pad);
+}
+
+static void send_plain(struct worker *w, const struct dp_cmd *c)
+{
+	struct kt_endpoint there = {.to = c->to, .one_port = true};
+	uint8_t *room = w->udp->ops->reserve(w->udp, &there, c->len, 0);
+
+	if (!room) {
+		count(w, DP_C_DROP_WIRE_FULL, 1);
+		return;
+	}
+	memcpy(room, c->data, c->len);
+	w->udp->ops->commit(w->udp, c->len);
 }
 
 static bool commands(struct worker *w)
@@ -185,6 +204,9 @@ static bool commands(struct worker *w)
 		switch (c.type) {
 		case DP_CMD_CTRL:
 			send_ctrl(w, &c);
+			break;
+		case DP_CMD_PLAIN:
+			send_plain(w, &c);
 			break;
 		case DP_CMD_FLUSH_HELD:
 			seal_flush_held(w, c.peer);

@@ -88,6 +88,7 @@ struct worker {
 	uint8_t *packet;	 /* TAP_PACKET_MAX bytes behind TAP_HEADROOM */
 	uint8_t *scratch;	 /* ICMP_ERROR_MAX_B or a control packet, likewise */
 	uint64_t icmp_tokens_ns; /* token bucket: up to a second's worth */
+	uint64_t echo_after_ns; /* no answer to an echo is handed on before then */
 	uint32_t ip6_id;	 /* segment_start()'s; begins at random */
 	struct {
 		uint32_t spi;

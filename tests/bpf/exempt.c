@@ -124,6 +124,41 @@ static void test_channel(void **state)
 	st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_SERVER);
 }
 
+static void pkt_echo(struct packet *p, const char *from, unsigned sport, const char *to,
+		     unsigned dport, uint8_t type, unsigned len)
+{
+	pkt_eth(p, 0x0800);
+	pkt_ip4(p, from, to, IPPROTO_UDP);
+	pkt_udp(p, sport, dport, len);
+	p->b[p->l3 + 20 + 8] = type;
+	pkt_done(p);
+}
+
+/* the server's answers to echoes, and a device's questions; nothing else on that port */
+static void test_echo(void **state)
+{
+	struct shim *s = st_shim();
+	struct packet p;
+
+	st_need_root();
+	pkt_echo(&p, "10.9.0.1", 7469, "10.1.0.7", 7468, 0x51, 64);
+	st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_SERVER);
+	st_expect(s, LEAK(s), &p, NEXT, NO_COUNTER);
+	pkt_echo(&p, "10.1.0.7", 7468, "10.1.0.8", 20001, 0x52, 64); /* we are the server */
+	st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_SERVER);
+
+	pkt_echo(&p, "10.9.0.1", 7469, "10.1.0.7", 7468, 0x52, 64);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	pkt_echo(&p, "10.9.0.1", 7469, "10.1.0.7", 7468, 0x41, 64);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	pkt_echo(&p, "10.9.0.1", 7469, "10.1.0.7", 7468, 0x51, 65);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	pkt_echo(&p, "10.9.0.1", 7469, "10.1.0.7", 7467, 0x51, 64);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	pkt_echo(&p, "10.9.0.1", 7469, "10.1.0.8", 7468, 0x51, 64);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+}
+
 /* another port, another address, another protocol, the wrong way round */
 static void test_channel_lookalikes(void **state)
 {
@@ -193,6 +228,7 @@ int main(void)
 		cmocka_unit_test_setup(test_nd, st_policy),
 		cmocka_unit_test_setup(test_dhcp, st_policy),
 		cmocka_unit_test_setup(test_channel, server),
+		cmocka_unit_test_setup(test_echo, server),
 		cmocka_unit_test_setup(test_channel_lookalikes, server),
 		cmocka_unit_test_setup(test_channel_hidden_ports, server),
 	};

@@ -8,6 +8,9 @@
         flip      one bit changed in each      truncate  cut at every length
         grow      new counter, more at the end random    new counter, all behind the header random
         type      every type byte
+  poke.py elsewhere PCAP ADDR SECS           the UDP data packets of a capture from a socket of this host to ADDR; prints packets and
+                                             bytes sent, and those that came back within so many seconds
+  poke.py forget                             the kernel's connection tracking forgets all flows of this network namespace
   poke.py spoof IFACE DST_MAC SRC DST COUNT TEXT    UDP in clear to port 9999 that claims to be from SRC
   poke.py frame IFACE DST_MAC TYPE COUNT BYTES TEXT [SRC_MAC] [VLAN]    numbered frames with so many bytes of payload that begin
         with TEXT; prints a line about each
@@ -24,6 +27,7 @@ import base64
 import errno
 import hashlib
 import ipaddress
+import os
 import random
 import socket
 import struct
@@ -154,6 +158,31 @@ def replay(iface, path, mode, seed="1"):
     print(n)
 
 
+def elsewhere(path, addr, secs):
+    packets = [p[6] for p in data_packets(path)]
+    back = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(0.05)
+        for data in packets:
+            s.sendto(data, (addr, DATA_PORT))
+        end = time.monotonic() + float(secs)
+        while time.monotonic() < end:
+            try:
+                back.append(len(s.recv(65536)))
+            except TimeoutError:
+                pass
+    print(len(packets), sum(map(len, packets)), len(back), sum(back))
+
+
+def forget():
+    # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_DELETE without a tuple; NLM_F_REQUEST and NLM_F_ACK
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12) as s:
+        s.send(struct.pack("=IHHIIBBH", 20, 1 << 8 | 2, 5, 1, 0, socket.AF_UNSPEC, 0, 0))
+        error = struct.unpack_from("=i", s.recv(4096), 16)[0]
+    if error:
+        raise OSError(-error, os.strerror(-error))
+
+
 def spoof(iface, dst_mac, src, dst, count, text):
     s = raw(iface)
     for _ in range(int(count)):
@@ -282,7 +311,7 @@ def mark(iface, text):
 
 
 if __name__ == "__main__":
-    verbs = {f.__name__: f for f in (mark, replay, spoof, toobig, frame, catch, junk, channel, silent, forge)}
+    verbs = {f.__name__: f for f in (mark, replay, elsewhere, forget, spoof, toobig, frame, catch, junk, channel, silent, forge)}
     if len(sys.argv) < 2 or sys.argv[1] not in verbs:
         sys.exit(__doc__)
     verbs[sys.argv[1]](*sys.argv[2:])

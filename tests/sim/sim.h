@@ -57,6 +57,7 @@ struct sim_device {
 	uint8_t macs[8][6];
 	unsigned nmacs, naccepted_macs, nrefused_macs;
 	uint16_t refused_mac_reason;
+	uint8_t echo[MVPN_TLV_ECHO_B]; /* of the last WELCOME; zero: none */
 	/* the table of frames as pushed */
 	struct mvpn_ether frames[MVPN_FRAMES_MAX + 64];
 	unsigned nframes, frame_commits;

@@ -213,6 +213,8 @@ static void take_welcome(struct sim_device *d)
 	size_t pos = 0;
 
 	d->naccepted = d->nrefused = d->naccepted_macs = d->nrefused_macs = 0;
+	if (!chan_get_bytes(&d->msg, MVPN_TLV_ECHO, d->echo, sizeof(d->echo)))
+		memset(d->echo, 0, sizeof(d->echo));
 	while (chan_tlv_next(&d->msg, &pos, &t)) {
 		if (t.type == MVPN_TLV_ADDR) {
 			memcpy(d->accepted[d->naccepted++].b, t.value, 16);

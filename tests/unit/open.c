@@ -322,9 +322,55 @@ static void ping_without_a_lane(void **state)
 	assert_int_equal(e.peer, PEER_A);
 }
 
+/* packets of no session: the answer to our echo is handed on as it is, whatever else looks like one is not */
+static void answers_to_echoes_are_handed_on(void **state)
+{
+	struct mvpn_hdr h = {.type = MVPN_ECHO_REPLY, .spi = htobe32(77)};
+	struct wire_from from = {.ep = ep_a};
+	uint8_t p[MVPN_ECHO_B + 1] = {0};
+	struct dp_event e;
+
+	memcpy(p, &h, sizeof(h));
+	p[MVPN_ECHO_B - 1] = 9;
+	open_datagram(b.w, p, MVPN_ECHO_B, &from);
+	assert_false(event(&b, DP_EV_ECHO, &e)); /* we have asked nothing */
+	kt_set_echo(b.kt, 78);
+	open_datagram(b.w, p, MVPN_ECHO_B, &from);
+	kt_set_echo(b.kt, 77);
+	open_datagram(b.w, p, MVPN_ECHO_B - 1, &from);
+	open_datagram(b.w, p, MVPN_ECHO_B + 1, &from);
+	assert_false(event(&b, DP_EV_ECHO, &e));
+	open_datagram(b.w, p, MVPN_ECHO_B, &from);
+	open_datagram(b.w, p, MVPN_ECHO_B, &from); /* too soon */
+	assert_true(event(&b, DP_EV_ECHO, &e));
+	assert_memory_equal(e.data, p, MVPN_ECHO_B);
+	assert_false(event(&b, DP_EV_ECHO, &e));
+	assert_int_equal(counter(&b, DP_C_RX_ECHO), 1);
+	b.w->now += SECOND;
+	open_datagram(b.w, p, MVPN_ECHO_B, &from);
+	assert_true(event(&b, DP_EV_ECHO, &e));
+}
+
+static void punches_are_counted(void **state)
+{
+	struct mvpn_hdr h = {.type = MVPN_PUNCH};
+	struct wire_from from = {.ep = ep_a};
+	uint8_t p[sizeof(h) + 1] = {0};
+
+	memcpy(p, &h, sizeof(h));
+	open_datagram(b.w, p, sizeof(h), &from);
+	assert_int_equal(counter(&b, DP_C_RX_PUNCH), 1);
+	open_datagram(b.w, p, sizeof(h) + 1, &from);
+	open_datagram(b.w, p, sizeof(h) - 1, &from);
+	assert_int_equal(counter(&b, DP_C_RX_PUNCH), 1);
+	assert_int_equal(counter(&b, DP_C_RX_SHORT), 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		T(answers_to_echoes_are_handed_on),
+		T(punches_are_counted),
 		T(tampered_and_replayed_are_refused),
 		T(lane_bits_that_must_be_zero),
 		T(crypto_routing),

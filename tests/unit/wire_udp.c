@@ -205,6 +205,29 @@ static void lanes_have_ports_and_keep_to_a_wire(void **state)
 		wires[i]->ops->free(wires[i]);
 }
 
+/* where NAT is on the way every lane leaves from the data port */
+static void lanes_share_the_port_through_nat(void **state)
+{
+	struct wire_udp_config c = {.port = wire_udp_port(a), .lane = 1};
+	struct kt_endpoint ep = to(b, "127.0.0.1");
+	struct got g = {0};
+	struct wire *w;
+
+	assert_int_equal(wire_udp_new(&w, &c), 0);
+	put(w, &ep, 100, 0);
+	ep.one_port = true;
+	put(w, &ep, 100, 1); /* not in the same batch */
+	w->ops->flush(w);
+	get(b, &g, 2);
+	assert_int_equal(g.from.ep.port, wire_udp_port(a));
+	ep.one_port = false;
+	put(w, &ep, 100, 2);
+	w->ops->flush(w);
+	get(b, &g, 3);
+	assert_int_equal(g.from.ep.port, wire_udp_source(w));
+	w->ops->free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -213,6 +236,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_not_committed_is_not_sent, setup, teardown),
 		cmocka_unit_test_setup_teardown(unreachable_is_counted_and_forgotten, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(lanes_share_the_port_through_nat, setup, teardown),
 		cmocka_unit_test_setup_teardown(port_is_shared_only_by_joining, setup, teardown),
 		cmocka_unit_test_setup_teardown(lanes_have_ports_and_keep_to_a_wire, setup,
 						teardown),

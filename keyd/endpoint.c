@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "endpoint.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "channel.h"
+#include "echo_msg.h"
+#include "log.h"
+
+struct own_endpoint {
+	struct keyd *k;
+	struct loop_timer *timer;
+	uint8_t *key; /* sodium_malloc()ed; of the channel */
+	uint32_t id;  /* 0: the server answers none */
+	uint64_t counter;
+	uint8_t cookie[ECHO_COOKIE_B];
+	unsigned tries; /* since the last answer */
+	bool known, nat;
+	struct mvpn_endpoint seen;
+};
+
+static void ask(struct own_endpoint *o)
+{
+	struct echo_msg m = {.id = o->id, .counter = ++o->counter};
+	struct mvpn_endpoint server;
+	uint8_t packet[MVPN_ECHO_B];
+
+	if (!o->id || !channel_server(o->k, &server))
+		return;
+	memcpy(m.cookie, o->cookie, sizeof(m.cookie));
+	echo_seal(packet, MVPN_ECHO, &m, o->key);
+	dp_send_plain(o->k->dp, &server, packet, sizeof(packet));
+	loop_timer_arm(o->timer, o->tries < MVPN_ECHO_TRIES ? MVPN_ECHO_FIRST_MS << o->tries
+							    : MVPN_ECHO_SILENT_S * 1000);
+	o->tries = o->tries < MVPN_ECHO_TRIES ? o->tries + 1 : 1;
+}
+
+static void on_timer(void *arg)
+{
+	ask(arg);
+}
+
+struct own_search {
+	const struct mvpn_addr *addr;
+	bool found;
+};
+
+static int is_own(void *arg, unsigned ifindex, const struct mvpn_addr *addr)
+{
+	struct own_search *s = arg;
+
+	s->found |= mvpn_addr_eq(s->addr, addr);
+	return 0;
+}
+
+/* as it is or as a NAT has made it? An address list that cannot be had says nothing. */
+static bool is_mapped(struct keyd *k, const struct mvpn_endpoint *seen)
+{
+	struct own_search s = {&seen->addr, false};
+
+	if (seen->port != k->conf.udp_port)
+		return true;
+	return !nl_addr_list(k->nl, is_own, &s) && !s.found;
+}
+
+static void learn(struct own_endpoint *o, const struct mvpn_endpoint *seen)
+{
+	bool nat = is_mapped(o->k, seen);
+	char text[MVPN_ADDRSTRLEN];
+
+	if (!o->known || nat != o->nat || seen->port != o->seen.port ||
+	    !mvpn_addr_eq(&seen->addr, &o->seen.addr)) {
+		if (nat)
+			log_info("behind NAT: seen as %s", mvpn_endpoint_str(seen, text));
+		else if (o->nat)
+			log_info("not behind NAT any more: %s", mvpn_endpoint_str(seen, text));
+	}
+	o->known = true;
+	o->nat = nat;
+	o->seen = *seen;
+}
+
+void endpoint_answered(struct keyd *k, const struct dp_event *e)
+{
+	struct own_endpoint *o = k->own;
+	struct echo_msg m;
+	bool proven;
+
+	if (!o->id || echo_open(&m, e->data, o->key) || m.counter != o->counter || !m.seen.port)
+		return; /* forged, or to a question that has been repeated since */
+	learn(o, &m.seen);
+	proven = !memcmp(m.cookie, o->cookie, sizeof(m.cookie));
+	memcpy(o->cookie, m.cookie, sizeof(o->cookie));
+	o->tries = 0;
+	if (!proven)
+		ask(o); /* with the cookie, at once: then the server believes that we are there */
+	else if (o->nat)
+		loop_timer_arm(o->timer, MVPN_KEEPALIVE_S * 1000);
+	else
+		loop_timer_disarm(o->timer);
+}
+
+void endpoint_welcome(struct keyd *k, const struct chan_msg *m)
+{
+	struct own_endpoint *o = k->own;
+	uint8_t v[MVPN_TLV_ECHO_B];
+	uint32_t id_be;
+
+	o->id = 0;
+	loop_timer_disarm(o->timer);
+	if (chan_get_bytes(m, MVPN_TLV_ECHO, v, sizeof(v))) {
+		memcpy(&id_be, v, sizeof(id_be));
+		memcpy(o->key, v + sizeof(id_be), ECHO_KEY_B);
+		sodium_memzero(v, sizeof(v));
+		o->id = be32toh(id_be);
+	}
+	kt_set_echo(k->kt, o->id);
+	o->tries = 0;
+	ask(o);
+}
+
+bool endpoint_behind_nat(const struct keyd *k)
+{
+	return k->own->nat;
+}
+
+bool endpoint_seen(const struct keyd *k, struct mvpn_endpoint *ret)
+{
+	*ret = k->own->seen;
+	return k->own->known;
+}
+
+int endpoint_init(struct keyd *k)
+{
+	struct own_endpoint *o = calloc(1, sizeof(*o));
+
+	if (!o)
+		return -ENOMEM;
+	k->own = o;
+	o->k = k;
+	o->key = sodium_malloc(ECHO_KEY_B);
+	return o->key ? loop_timer_new(k->loop, on_timer, o, &o->timer) : -ENOMEM;
+}
+
+void endpoint_free(struct keyd *k)
+{
+	struct own_endpoint *o = k->own;
+
+	if (!o)
+		return;
+	loop_timer_free(o->timer);
+	sodium_free(o->key);
+	free(o);
+	k->own = NULL;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * This device's own end point: is there NAT before it, and as what do others see its data port? The server says so in answer to
+ * sealed questions from that very port (lib/echo_msg.h); no answer means not known, and then all is done as without NAT.
+ * Behind NAT the question is repeated, so that the mapping lives and its change is noticed.
+ */
+#ifndef MVPN_ENDPOINT_H
+#define MVPN_ENDPOINT_H
+
+#include "keyd.h"
+
+int endpoint_init(struct keyd *k);
+void endpoint_free(struct keyd *k);
+void endpoint_welcome(struct keyd *k, const struct chan_msg *m);
+void endpoint_answered(struct keyd *k, const struct dp_event *e); /* DP_EV_ECHO */
+bool endpoint_behind_nat(const struct keyd *k);
+/* false: not known */
+bool endpoint_seen(const struct keyd *k, struct mvpn_endpoint *ret);
+
+#endif

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "echo.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "crypto.h"
+#include "echo_msg.h"
+#include "htab.h"
+#include "listen.h"
+#include "log.h"
+#include "secmem.h"
+
+#define AT_ONCE 256 /* questions before the channels have their turn */
+#define MASTER_B 32
+
+struct echo {
+	struct server *s;
+	struct {
+		int fd;
+		struct loop_source *src;
+	} sockets[SERVER_LISTEN_MAX];
+	unsigned nsockets;
+	struct htab by_id;
+	uint8_t *master; /* the ends' keys are derived from it: secmem cell */
+	uint64_t serial;
+};
+
+/* a channel's */
+struct echo_end {
+	struct hnode by_id;
+	struct conn *c;
+	uint32_t id;
+	uint64_t serial, counter;
+	struct mvpn_endpoint asked; /* where the last question came from ... */
+	uint8_t cookie[ECHO_COOKIE_B]; /* ... and what was sent there */
+	struct mvpn_endpoint proven; /* port 0: none */
+	uint64_t at_ms, tokens; /* answers left, in 1/1000 */
+};
+
+/* a question that has come, and the address of ours that it came to */
+struct question {
+	uint8_t data[MVPN_ECHO_B + 1]; /* a longer one is none */
+	size_t len;
+	struct sockaddr_storage from;
+	struct iovec iov;
+	struct msghdr m;
+	char control[CMSG_SPACE(sizeof(struct in6_pktinfo))] __attribute__((aligned(8)));
+};
+
+/* ---- ends ---- */
+
+static uint64_t id_hash(const struct echo *e, uint32_t id)
+{
+	return htab_hash(&e->by_id, &id, sizeof(id));
+}
+
+static struct echo_end *find(const struct echo *e, uint32_t id)
+{
+	struct hnode *n = htab_first(&e->by_id, id_hash(e, id));
+
+	for (; n; n = htab_next(n)) {
+		struct echo_end *end = container_of(n, struct echo_end, by_id);
+
+		if (end->id == id)
+			return end;
+	}
+	return NULL;
+}
+
+static void key_of(const struct echo *e, const struct echo_end *end, uint8_t ret[ECHO_KEY_B])
+{
+	uint64_t serial_be = htobe64(end->serial);
+	const struct mvpn_part parts[] = {{"mavp1 echo", 10}, {&serial_be, sizeof(serial_be)}};
+
+	mvpn_blake2b(ret, ECHO_KEY_B, e->master, MASTER_B, parts, 2);
+}
+
+static struct echo_end *end_new(struct echo *e, struct conn *c)
+{
+	struct echo_end *end = calloc(1, sizeof(*end));
+
+	if (!end)
+		return NULL;
+	end->c = c;
+	end->serial = ++e->serial;
+	end->at_ms = mono_ms();
+	end->tokens = MVPN_ECHO_RATE * 1000;
+	do
+		end->id = randombytes_random();
+	while (!end->id || find(e, end->id));
+	htab_add(&e->by_id, &end->by_id, id_hash(e, end->id));
+	return end;
+}
+
+void echo_welcome(struct conn *c, struct chan_buf *b)
+{
+	struct echo *e = c->s->echo;
+	uint8_t v[MVPN_TLV_ECHO_B];
+	uint32_t id_be;
+
+	if (!e || !e->nsockets)
+		return;
+	if (!c->echo)
+		c->echo = end_new(e, c);
+	if (!c->echo)
+		return;
+	id_be = htobe32(c->echo->id);
+	memcpy(v, &id_be, sizeof(id_be));
+	key_of(e, c->echo, v + sizeof(id_be));
+	chan_put(b, MVPN_TLV_ECHO, v, sizeof(v));
+	sodium_memzero(v, sizeof(v));
+}
+
+void echo_forget(struct conn *c)
+{
+	if (!c->echo)
+		return;
+	htab_del(&c->s->echo->by_id, &c->echo->by_id);
+	free(c->echo);
+	c->echo = NULL;
+}
+
+bool echo_endpoint(const struct conn *c, struct mvpn_endpoint *ret)
+{
+	if (!c->echo || !c->echo->proven.port)
+		return false;
+	*ret = c->echo->proven;
+	return true;
+}
+
+/* ---- questions ---- */
+
+static bool may(struct echo_end *end)
+{
+	uint64_t now = mono_ms(), full = MVPN_ECHO_RATE * 1000;
+
+	end->tokens += (now - end->at_ms) * MVPN_ECHO_RATE;
+	end->at_ms = now;
+	if (end->tokens > full)
+		end->tokens = full;
+	if (end->tokens < 1000)
+		return false;
+	end->tokens -= 1000;
+	return true;
+}
+
+static bool same(const struct mvpn_endpoint *x, const struct mvpn_endpoint *y)
+{
+	return x->port == y->port && mvpn_addr_eq(&x->addr, &y->addr);
+}
+
+/* a question of `end` from there; *m becomes its answer */
+static void take(struct echo_end *end, const struct mvpn_endpoint *from, struct echo_msg *m)
+{
+	end->counter = m->counter;
+	if (!same(&end->asked, from)) {
+		end->asked = *from;
+		randombytes_buf(end->cookie, sizeof(end->cookie));
+	} else if (!sodium_memcmp(m->cookie, end->cookie, sizeof(end->cookie))) {
+		end->proven = *from;
+	}
+	m->seen = *from;
+	memcpy(m->cookie, end->cookie, sizeof(m->cookie));
+}
+
+/* false: no answer. It replaces the question. */
+static bool answer(struct echo *e, struct question *q)
+{
+	struct mvpn_endpoint from;
+	struct echo_end *end = NULL;
+	struct echo_msg m;
+	uint8_t key[ECHO_KEY_B];
+	uint32_t id;
+	bool ok;
+
+	if (mvpn_endpoint_from_sockaddr(&from, (struct sockaddr *)&q->from) == 0 &&
+	    echo_look(q->data, q->len, MVPN_ECHO, &id))
+		end = find(e, id);
+	if (!end)
+		return false;
+	key_of(e, end, key);
+	ok = !echo_open(&m, q->data, key) && m.counter > end->counter && may(end);
+	if (ok) {
+		take(end, &from, &m);
+		echo_seal(q->data, MVPN_ECHO_REPLY, &m, key);
+	}
+	sodium_memzero(key, sizeof(key));
+	return ok;
+}
+
+/* ---- sockets ---- */
+
+static bool receive(int fd, struct question *q)
+{
+	ssize_t n;
+
+	q->iov = (struct iovec){q->data, sizeof(q->data)};
+	q->m = (struct msghdr){.msg_name = &q->from,
+			       .msg_namelen = sizeof(q->from),
+			       .msg_iov = &q->iov,
+			       .msg_iovlen = 1,
+			       .msg_control = q->control,
+			       .msg_controllen = sizeof(q->control)};
+	do
+		n = recvmsg(fd, &q->m, MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	q->len = n < 0 ? 0 : (size_t)n;
+	return n >= 0;
+}
+
+/* from the address that was asked, for NAT lets no other answer in; by whatever route */
+static void from_there(struct msghdr *m)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		struct in6_pktinfo i6;
+		struct in_pktinfo i4;
+
+		if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+			memcpy(&i6, CMSG_DATA(c), sizeof(i6));
+			if (!IN6_IS_ADDR_LINKLOCAL(&i6.ipi6_addr))
+				i6.ipi6_ifindex = 0;
+			memcpy(CMSG_DATA(c), &i6, sizeof(i6));
+		} else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+			memcpy(&i4, CMSG_DATA(c), sizeof(i4));
+			i4.ipi_spec_dst = i4.ipi_addr;
+			i4.ipi_ifindex = 0;
+			memcpy(CMSG_DATA(c), &i4, sizeof(i4));
+		}
+	}
+}
+
+static void on_socket(struct echo *e, int fd)
+{
+	struct question q;
+
+	for (unsigned i = 0; i < AT_ONCE && receive(fd, &q); i++) {
+		if (!answer(e, &q)) {
+			count(e->s, echo_refused);
+			continue;
+		}
+		count(e->s, echoes);
+		from_there(&q.m);
+		q.iov.iov_len = MVPN_ECHO_B;
+		/* a full socket: it is asked again */
+		if (sendmsg(fd, &q.m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+			log_ratelimited(LOG_L_DEBUG, "an echo could not be answered: %s",
+					strerror(errno));
+	}
+}
+
+static void on_readable(void *arg, uint32_t events)
+{
+	struct echo *e = arg;
+
+	for (unsigned i = 0; i < e->nsockets; i++)
+		on_socket(e, e->sockets[i].fd);
+}
+
+static int open_socket(struct echo *e, const struct mvpn_endpoint *at)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = mvpn_endpoint_to_sockaddr(at, false, &ss);
+	int fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	bool v6 = ss.ss_family == AF_INET6;
+	int on = 1, only = !mvpn_addr_is_zero(&at->addr), r;
+
+	if (fd < 0)
+		return -errno;
+	if ((v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only)) < 0) ||
+	    setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVPKTINFO : IP_PKTINFO, &on,
+		       sizeof(on)) < 0 ||
+	    bind(fd, (struct sockaddr *)&ss, len) < 0)
+		r = -errno;
+	else
+		r = loop_add(e->s->loop, fd, EPOLLIN, on_readable, e, &e->sockets[e->nsockets].src);
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	e->sockets[e->nsockets++].fd = fd;
+	return 0;
+}
+
+/* ---- making ---- */
+
+int echo_new(struct server *s)
+{
+	struct mvpn_endpoint at[SERVER_LISTEN_MAX];
+	unsigned n = listener_endpoints(s->listener, at);
+	struct echo *e = calloc(1, sizeof(*e));
+	char text[MVPN_ADDRSTRLEN];
+	int r;
+
+	if (!e)
+		return -ENOMEM;
+	e->s = s;
+	s->echo = e;
+	r = htab_init(&e->by_id);
+	e->master = r ? NULL : secmem_alloc();
+	if (!e->master)
+		return r ? r : -ENOMEM;
+	randombytes_buf(e->master, MASTER_B);
+	for (unsigned i = 0; i < n; i++) {
+		r = open_socket(e, &at[i]);
+		if (r < 0)
+			log_warn("UDP %s: %s; devices behind NAT will not learn how they are seen",
+				 mvpn_endpoint_str(&at[i], text), strerror(-r));
+	}
+	return 0;
+}
+
+void echo_free(struct echo *e)
+{
+	if (!e)
+		return;
+	for (unsigned i = 0; i < e->nsockets; i++) {
+		loop_remove(e->sockets[i].src);
+		close(e->sockets[i].fd);
+	}
+	htab_free(&e->by_id);
+	secmem_free(e->master);
+	free(e);
+}

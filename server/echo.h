@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The UDP side of the server: devices ask where their packets come from (lib/echo_msg.h), and the peers that they are introduced to
+ * are told what was seen. The sockets have the addresses and ports of the channel's. Without them (somebody else has the port)
+ * all goes on as if no device were behind NAT.
+ */
+#ifndef SERVER_ECHO_H
+#define SERVER_ECHO_H
+
+#include "channel.h"
+
+int echo_new(struct server *s); /* after listener_new() */
+void echo_free(struct echo *e); /* after the connections; NULL is fine */
+/* adds TLV_ECHO, if echoes are answered */
+void echo_welcome(struct conn *c, struct chan_buf *b);
+void echo_forget(struct conn *c);
+/* where the device's data port is seen, as proven by a cookie: false if that is not known */
+bool echo_endpoint(const struct conn *c, struct mvpn_endpoint *ret);
+
+#endif
