@@ -86,7 +86,6 @@ found_by() { # HOST MTU
 	wait $ping || true
 }
 
-
 families=(4 6 6 4)
 hows=(df fragment fragment df)
 n=0

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 # As at boot: no keyd, no pins. The guard alone, from what was last known, keeps protected traffic off the wire until keyd
 # has come; then it heals without an attach.
+# waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 

@@ -57,6 +57,16 @@ for proto in tcp udp; do
 	copy b a $proto 4 60000
 done
 delivered a b 4 classes,protocols,options,fragments
+# the least MTU that IPv6 has: what it lets an inner packet be no longer fits, and is cut
+for h in a b; do
+	ip -n "$P-$h" link set dev eth0 mtu 1280
+	ip -n "$P-sw" link set dev $h mtu 1280
+done
+ping6 a b -c 4 -i 0.1 -s 1232
+copy a b tcp 6 1000000
+copy b a tcp 6 1000000
+copy a b udp 6 60000
+copy b a udp 6 60000
 capture_stop wire4
 assert_no_plaintext wire4 "${CANARY:0:12}"
 (($(packets wire4 "ip") == 0)) || fail "IPv4 on the wire"

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 # A host that is not enrolled gets nothing from those that are, whatever it sends; and what they send to an address
 # that policy protects, but nobody owns, is dropped.
+# waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 

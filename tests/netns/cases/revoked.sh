@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 # Revoking a device cuts its live sessions within a second, and it gets nothing afterwards.
 # sanitized
+# waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 

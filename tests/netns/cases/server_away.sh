@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 # Without a server sessions live on, past their own lifetime too, but only so long as policy says: a revocation cannot be kept from
 # arriving by cutting the server off.
+# waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 

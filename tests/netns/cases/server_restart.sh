@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 # Sessions live on while the server is away; once it is back the devices return and new sessions are made.
 # sanitized
+# waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 

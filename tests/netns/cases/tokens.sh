@@ -3,6 +3,7 @@
 # A token that is expired, used up, revoked, forged, mistyped, for another server or no token at all: refused with a
 # reason, the device stays as it was, and a good one still works afterwards.
 # sanitized
+# waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 
