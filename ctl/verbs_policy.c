@@ -75,14 +75,20 @@ const struct verb verb_policy_show = {
 
 static void show_checked(const json_t *r)
 {
+	uint64_t tests = number_of(r, "tests");
+
 	show_warnings(r);
-	puts("the policy is well-formed");
+	if (tests)
+		printf("the policy is well-formed, and %llu test%s in it pass%s\n",
+		       (unsigned long long)tests, tests == 1 ? "" : "s", tests == 1 ? "es" : "");
+	else
+		puts("the policy is well-formed");
 }
 
 const struct verb verb_policy_check = {
 	.name = "server policy check",
 	.request = "policy-check",
-	.summary = "is a policy well-formed? changes nothing",
+	.summary = "is a policy well-formed, and do its tests hold? changes nothing",
 	.example = "server policy check policy.txt",
 	.operands = {{"FILE|-", .kind = KIND_TEXT, .member = "text", .required = true,
 		      .help = "file with the policy; - is standard input"}},
@@ -109,7 +115,8 @@ const struct verb verb_policy_apply = {
 	.name = "server policy apply",
 	.request = "policy-apply",
 	.summary = "put a policy in force",
-	.more = "Sessions that the new policy forbids are cut at once.",
+	.more = "Sessions that the new policy forbids are cut at once.\n"
+		"A policy that is not well-formed, or whose own tests fail, changes nothing.",
 	.example = "server policy apply policy.txt",
 	.operands = {{"FILE|-", .kind = KIND_TEXT, .member = "text", .required = true,
 		      .help = "file with the policy; - is standard input"}},

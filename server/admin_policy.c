@@ -66,21 +66,66 @@ static json_t *warnings(struct server *s, const struct policy *p)
 	return w.list;
 }
 
-/* NULL after an error was sent */
-static struct policy *parse_arg(struct ipc_call *call, json_t *args, const char **ret_text)
+/* ---- a policy that somebody sends ---- */
+
+static void know_device(void *arg, const char *name, struct policy_subject *subject)
 {
-	json_t *v = json_object_get(args, "text");
+	const struct server *s = arg;
+	const struct device *d = registry_by_name(s->reg, name);
+
+	if (d)
+		*subject = registry_subject(d);
+}
+
+struct failures {
+	char text[900]; /* fits into an error's message */
+	size_t len;
+	unsigned told;
+};
+
+static void tell_failure(void *arg, const struct policy_test *t, const char *why)
+{
+	struct failures *f = arg;
+	char test[200];
+	int n;
+
+	policy_test_str(t, test, sizeof(test));
+	n = snprintf(f->text + f->len, sizeof(f->text) - f->len, "%sline %u: %s: %s",
+		     f->told ? "; " : "", t->line, test, why);
+	if (n < 0 || f->len + (size_t)n >= sizeof(f->text)) {
+		f->text[f->len] = '\0'; /* whole ones only: the first always fits */
+		return;
+	}
+	f->len += (size_t)n;
+	f->told++;
+}
+
+/* false after an error was sent */
+static bool tests_hold(struct server *s, struct ipc_call *call, const struct policy *p)
+{
+	struct policy_resolver by = {know_device, s};
+	struct failures f = {0};
+	int failed = policy_run_tests(p, &by, tell_failure, &f);
+	unsigned n;
+
+	if (!failed)
+		return true;
+	policy_tests(p, &n);
+	ipc_reply_error(call, MVPN_EXIT_FAILED, "policy-test",
+			"the policy in force is unchanged; correct the rule, or the test",
+			"%d of %u tests of the policy fail: %s%s", failed, n, f.text,
+			(unsigned)failed > f.told ? "; …" : "");
+	return false;
+}
+
+/* NULL after an error was sent */
+static struct policy *parse_text(struct ipc_call *call, const char *text, size_t len)
+{
 	struct policy_error e = {0};
 	struct policy *p = NULL;
 	char where[40] = "";
 
-	if (!json_is_string(v)) {
-		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument", "give a file",
-				"no policy text");
-		return NULL;
-	}
-	*ret_text = json_string_value(v);
-	if (policy_parse(*ret_text, json_string_length(v), &p, &e) == 0)
+	if (policy_parse(text, len, &p, &e) == 0)
 		return p;
 	if (e.column)
 		snprintf(where, sizeof(where), "%u:%u: ", e.line, e.column);
@@ -91,14 +136,38 @@ static struct policy *parse_arg(struct ipc_call *call, json_t *args, const char 
 	return NULL;
 }
 
+/* a policy that could be put in force: well-formed, and its own tests hold; NULL after an error was sent */
+static struct policy *parse_arg(struct server *s, struct ipc_call *call, json_t *args,
+				const char **ret_text)
+{
+	json_t *v = json_object_get(args, "text");
+	struct policy *p;
+
+	if (!json_is_string(v)) {
+		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument", "give a file",
+				"no policy text");
+		return NULL;
+	}
+	*ret_text = json_string_value(v);
+	p = parse_text(call, *ret_text, json_string_length(v));
+	if (p && !tests_hold(s, call, p)) {
+		policy_free(p);
+		return NULL;
+	}
+	return p;
+}
+
 void admin_policy_check(struct server *s, struct ipc_call *call, json_t *args)
 {
 	const char *text;
-	struct policy *p = parse_arg(call, args, &text);
+	struct policy *p = parse_arg(s, call, args, &text);
+	unsigned ntests;
 
 	if (!p)
 		return;
-	ipc_reply_ok(call, json_pack("{s:o}", "warnings", warnings(s, p)));
+	policy_tests(p, &ntests);
+	ipc_reply_ok(call, json_pack("{s:o, s:i}", "warnings", warnings(s, p), "tests",
+				     (int)ntests));
 	policy_free(p);
 }
 
@@ -160,7 +229,7 @@ static int put_in_force(struct server *s, struct policy *p, uint64_t rev)
 void admin_policy_apply(struct server *s, struct ipc_call *call, json_t *args)
 {
 	struct apply a = {0};
-	struct policy *p = parse_arg(call, args, &a.text);
+	struct policy *p = parse_arg(s, call, args, &a.text);
 	json_t *list;
 	int r, cut = 0;
 
@@ -260,8 +329,7 @@ void admin_policy_test(struct server *s, struct ipc_call *call, json_t *args)
 	o = json_pack("{s:b, s:s, s:s}", "allowed", rule != NULL, "src", a->row.name, "dst",
 		      b->row.name);
 	if (rule) {
-		snprintf(text, sizeof(text), "allow %s%s -> %s", rule->only ? "only " : "",
-			 rule->src, rule->dst);
+		policy_rule_str(rule, text, sizeof(text));
 		json_object_set_new(o, "rule",
 				    json_pack("{s:s, s:i}", "text", text, "line", (int)rule->line));
 	} else {

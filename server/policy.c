@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +22,7 @@ void policy_free(struct policy *p)
 	free(p->rules);
 	free(p->protects);
 	free(p->ethers);
+	free(p->tests);
 	free(p->names);
 	free(p->text);
 	free(p);
@@ -99,6 +101,11 @@ const struct policy_rule *policy_allows(const struct policy *p, const struct pol
 			return r;
 	}
 	return NULL;
+}
+
+void policy_rule_str(const struct policy_rule *r, char *ret, size_t size)
+{
+	snprintf(ret, size, "allow %s%s -> %s", r->only ? "only " : "", r->src, r->dst);
 }
 
 const struct policy_protect *policy_protects(const struct policy *p, unsigned *ret_count)

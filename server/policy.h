@@ -19,6 +19,7 @@
 #define POLICY_MEMBERS_MAX 200000 /* of all groups, after nested ones are expanded */
 #define POLICY_PROTECTS_MAX 100000
 #define POLICY_ETHERS_MAX 1000
+#define POLICY_TESTS_MAX 10000
 #define POLICY_ETHERTYPES_MAX 32 /* different ones in one policy: bounds what is told about a pair */
 
 struct policy;
@@ -45,6 +46,8 @@ struct policy_rule {
 /* The first rule that lets src open a session to dst, or NULL: refused. */
 const struct policy_rule *policy_allows(const struct policy *p, const struct policy_subject *src,
 					const struct policy_subject *dst);
+/* "allow only a -> b", for people */
+void policy_rule_str(const struct policy_rule *r, char *ret, size_t size);
 /* May src and dst have a session of this layer (enum mvpn_layer)? Frames have their own rules. */
 bool policy_allows_layer(const struct policy *p, unsigned layer, const struct policy_subject *src,
 			 const struct policy_subject *dst);
@@ -72,6 +75,27 @@ unsigned policy_ether_flags(const struct policy *p, const struct policy_ether *e
 			    const struct policy_subject *a, const struct policy_subject *b);
 /* "ethernet only a -> b type 0x88b5, 0x88b6", for people */
 void policy_ether_str(const struct policy_ether *e, char *ret, size_t size);
+
+/* a `test` line: what must hold before the policy is put in force */
+struct policy_test {
+	unsigned line;
+	bool allow;
+	const char *src, *dst;
+	uint8_t proto; /* 0: any; allow lines are for all, so that it changes nothing yet */
+	uint16_t port; /* 0: any */
+};
+const struct policy_test *policy_tests(const struct policy *p, unsigned *ret_count);
+/* "test deny a -> b tcp 22", for people */
+void policy_test_str(const struct policy_test *t, char *ret, size_t size);
+/* puts the groups of a device that is known by name into *subject; leaves it else */
+struct policy_resolver {
+	void (*fn)(void *arg, const char *name, struct policy_subject *subject);
+	void *arg;
+};
+/* How many tests fail, each told with the reason. `by` may be NULL: names alone count. Takes less than a second. */
+int policy_run_tests(const struct policy *p, const struct policy_resolver *by,
+		     void (*failed)(void *arg, const struct policy_test *t, const char *why),
+		     void *arg);
 
 /* what it sets for the whole network: enum mvpn_options */
 uint32_t policy_options(const struct policy *p);

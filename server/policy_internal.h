@@ -34,6 +34,8 @@ struct policy {
 	unsigned nethers;
 	uint16_t types[POLICY_ETHERTYPES_MAX]; /* named by any of them */
 	unsigned ntypes;
+	struct policy_test *tests;
+	unsigned ntests;
 	struct policy_name *names; /* used, in order */
 	unsigned nnames;
 	unsigned setting_line[POLICY_SETTINGS]; /* 0: not set */

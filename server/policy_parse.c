@@ -6,6 +6,7 @@
  *   allow [only] NAME -> NAME          NAME may be *
  *   protect PREFIX [via NAME]
  *   ethernet [only] NAME -> NAME type TYPE [, TYPE]…      policy_ether.c
+ *   test allow|deny NAME -> NAME [tcp|udp [PORT] | icmp]  policy_test.c
  *   dscp copy|clear
  *   multicast pass|drop
  */
@@ -203,12 +204,14 @@ static int read_line(struct reader *r)
 		return read_protect(r);
 	if (word_is(&key, "ethernet"))
 		return read_ethernet(r);
+	if (word_is(&key, "test"))
+		return read_test(r);
 	for (unsigned i = 0; i < POLICY_SETTINGS; i++)
 		if (word_is(&key, settings[i].name))
 			return read_setting(r, i, &key);
 	return fail_at(r, key.start,
 		       "unknown statement \"%.*s\": a line starts with group, allow, ethernet, "
-		       "protect, dscp or multicast",
+		       "protect, test, dscp or multicast",
 		       (int)(key.len < 40 ? key.len : 40), key.start);
 }
 

@@ -32,6 +32,15 @@ static void ask_frames(const struct policy *p, const struct policy_subject *a,
 	}
 }
 
+static void hear_failure(void *arg, const struct policy_test *t, const char *why)
+{
+	char text[64];
+
+	policy_test_str(t, text, sizeof(text));
+	if (!t->line || !*why)
+		abort();
+}
+
 static void use_name(void *arg, unsigned line, const char *name)
 {
 	const struct policy *p = arg;
@@ -55,6 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	policy_each_name(p, use_name, p);
+	policy_run_tests(p, NULL, hear_failure, NULL);
 	if (policy_options(p) & ~(uint32_t)(MVPN_OPT_DSCP_CLEAR | MVPN_OPT_MULTICAST_DROP))
 		abort();
 	policy_free(p);

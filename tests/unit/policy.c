@@ -166,6 +166,82 @@ static void ethernet_rules_are_said_again(void **state)
 	policy_free(p);
 }
 
+static void note_failure(void *arg, const struct policy_test *t, const char *why)
+{
+	char *to = arg, test[200];
+
+	policy_test_str(t, test, sizeof(test));
+	sprintf(to + strlen(to), "%u: %s: %s\n", t->line, test, why);
+}
+
+/* what fails, a line each */
+static const char *failures(const char *text, const struct policy_resolver *by)
+{
+	static char out[4096];
+	struct policy *p = parse(text);
+	int n;
+
+	*out = '\0';
+	n = policy_run_tests(p, by, note_failure, out);
+	for (const char *at = out; (at = strchr(at, '\n')); at++)
+		n--;
+	assert_int_equal(n, 0);
+	policy_free(p);
+	return out;
+}
+
+static void a_is_web(void *arg, const char *name, struct policy_subject *subject)
+{
+	static const char *const web[] = {"web"};
+
+	if (!strcmp(name, "a"))
+		*subject = (struct policy_subject){name, web, 1};
+}
+
+static void tests_are_run(void **state)
+{
+	const struct policy_resolver by = {a_is_web, NULL};
+	static const char grouped[] = "group web = w1, w2\ngroup db = d1, d2\nallow only web -> db\n"
+				      "test allow web -> db\ntest deny db -> web\n"
+				      "test deny web -> web # not among themselves\n";
+
+	assert_string_equal(failures("", NULL), "");
+	assert_string_equal(failures("test deny a -> b", NULL), "");
+	assert_string_equal(failures("test allow a -> b tcp 443\nallow a -> b", NULL), "");
+	assert_string_equal(failures("test deny a -> b tcp 443\nallow only b -> a", NULL), "");
+	assert_string_equal(failures(grouped, NULL), "");
+	assert_string_equal(failures("# x\ntest allow a->b udp", NULL),
+			    "2: test allow a -> b udp: no line lets a begin with b\n");
+	assert_string_equal(failures("test deny b -> a icmp\n\nallow a -> *", NULL),
+			    "1: test deny b -> a icmp: line 3 lets b begin with a: allow a -> *, for "
+			    "every protocol and port\n");
+	/* the first pair of a group that breaks it is named, and each test that fails */
+	assert_string_equal(failures("group g = a, b\nallow c -> a\ntest allow c -> g\n"
+				     "test deny g -> c\n", NULL),
+			    "3: test allow c -> g: no line lets c begin with b\n"
+			    "4: test deny g -> c: line 2 lets a begin with c: allow c -> a\n");
+	/* groups that a device has from its token */
+	assert_string_equal(failures("allow web -> b\ntest allow a -> b\ntest allow web -> b", &by),
+			    "");
+	assert_string_equal(failures("allow web -> b\ntest allow a -> b", NULL),
+			    "2: test allow a -> b: no line lets a begin with b\n");
+}
+
+static void tests_are_bounded(void **state)
+{
+	char *text = malloc(1 << 18), *at = text;
+
+	for (char g = 'g'; g <= 'h'; g++) {
+		at += sprintf(at, "group %c = ", g);
+		for (int i = 0; i < 3000; i++)
+			at += sprintf(at, "%s%c%d", i ? ", " : "", g, i);
+		*at++ = '\n';
+	}
+	strcpy(at, "allow x -> y\ntest deny g -> h\n");
+	assert_non_null(strstr(failures(text, NULL), "4: test deny g -> h: the tests up to this line"));
+	free(text);
+}
+
 static void settings_hold_for_the_whole_network(void **state)
 {
 	static const struct {
@@ -257,6 +333,19 @@ static void errors_say_where(void **state)
 		{"ethernet a -> b type 0x88cc", 1, 22, "LLDP"},
 		{"ethernet a -> b type 0x8809", 1, 22, "aggregation"},
 		{"ethernet a -> b type 0x05ff", 1, 22, "length"},
+		{"test", 1, 5, "missing"},
+		{"test a -> b", 1, 6, "allow or deny"},
+		{"test allow a b", 1, 14, "->"},
+		{"test allow only a -> b", 1, 6, "no \"only\""},
+		{"test deny * -> b", 1, 11, "not *"},
+		{"test deny b -> *", 1, 16, "not *"},
+		{"test deny a -> b sctp", 1, 18, "tcp, udp or icmp"},
+		{"test deny a -> b tcp 0", 1, 22, "1 to 65535"},
+		{"test deny a -> b tcp 65536", 1, 22, "1 to 65535"},
+		{"test deny a -> b tcp http", 1, 22, "1 to 65535"},
+		{"test deny a -> b tcp 99999999999999999999", 1, 22, "1 to 65535"},
+		{"test deny a -> b udp 53 54", 1, 25, "unexpected"},
+		{"test deny a -> b icmp 8", 1, 23, "unexpected"},
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -332,6 +421,11 @@ static void bounds_hold(void **state)
 		at += sprintf(at, "ethernet a -> b type *\n");
 	assert_int_equal(policy_parse(text, (size_t)(at - text), &p, &e), -EINVAL);
 	assert_int_equal(e.line, POLICY_ETHERS_MAX + 1);
+	at = text;
+	for (int i = 0; i <= POLICY_TESTS_MAX; i++)
+		at += sprintf(at, "test deny a -> b\n");
+	assert_int_equal(policy_parse(text, (size_t)(at - text), &p, &e), -EINVAL);
+	assert_int_equal(e.line, POLICY_TESTS_MAX + 1);
 	free(text);
 }
 
@@ -345,6 +439,8 @@ int main(void)
 		cmocka_unit_test(protect_lines_are_read),
 		cmocka_unit_test(ethernet_lines_are_read),
 		cmocka_unit_test(ethernet_rules_are_said_again),
+		cmocka_unit_test(tests_are_run),
+		cmocka_unit_test(tests_are_bounded),
 		cmocka_unit_test(settings_hold_for_the_whole_network),
 		cmocka_unit_test(errors_say_where),
 		cmocka_unit_test(names_used_are_listed),

@@ -168,6 +168,47 @@ static void policy_sets_options(void **state)
 	sim_net_down(&n);
 }
 
+/* a policy whose own tests fail never replaces a good one */
+static void policy_tests_guard_it(void **state)
+{
+	static const char bad[] = "allow * -> *\ntest deny a -> b tcp 22\ntest allow a -> b\n"
+				  "test deny b -> a\n";
+	static const char good[] = "allow red -> b\ntest allow c -> b\ntest deny a -> b\n";
+	static const char *const verbs[] = {"policy-check", "policy-apply"};
+	struct sim_net n;
+	char token[MVPN_TOKEN_MAX];
+	const char *message;
+	json_t *o;
+
+	sim_net_up(&n);
+	for (int i = 0; i < 2; i++) {
+		o = sim_call(&n.s, verbs[i], "{s:s}", "text", bad);
+		assert_true(json_is_false(json_object_get(o, "ok")));
+		assert_int_equal(json_integer_value(json_object_get(o, "exit")), 1);
+		message = json_string_value(json_object_get(json_object_get(o, "error"), "message"));
+		assert_non_null(strstr(message, "2 of 3 tests of the policy fail: line 2: test deny "
+						"a -> b tcp 22: line 1 lets a begin with b"));
+		assert_non_null(strstr(message, "; line 4: test deny b -> a: "));
+		json_decref(o);
+	}
+	o = sim_ok(&n.s, "status", NULL);
+	assert_int_equal(json_integer_value(json_object_get(o, "policy_rev")), 1);
+	json_decref(o);
+	/* a group that the device has from its token counts, once it is there */
+	o = sim_call(&n.s, "policy-check", "{s:s}", "text", good);
+	assert_true(json_is_false(json_object_get(o, "ok")));
+	json_decref(o);
+	sim_token(&n.s, NULL, "red", token);
+	assert_true(sim_enrol_start(&n.c, token));
+	sim_register(&n.c, "c", NULL, 0);
+	sim_expect(&n.c, MVPN_MSG_WELCOME);
+	o = sim_ok(&n.s, "policy-check", "{s:s}", "text", good);
+	assert_int_equal(json_integer_value(json_object_get(o, "tests")), 2);
+	assert_int_equal(json_array_size(json_object_get(o, "warnings")), 0);
+	json_decref(o);
+	sim_net_down(&n);
+}
+
 static void new_policy_cuts_what_it_forbids(void **state)
 {
 	struct sim_net n;
@@ -485,6 +526,7 @@ int main(void)
 		cmocka_unit_test(rekey_ends_the_session_that_it_replaces),
 		cmocka_unit_test(policy_decides),
 		cmocka_unit_test(policy_sets_options),
+		cmocka_unit_test(policy_tests_guard_it),
 		cmocka_unit_test(new_policy_cuts_what_it_forbids),
 		cmocka_unit_test(revocation_reaches_peers_and_stays),
 		cmocka_unit_test(who_missed_the_news_hears_it_on_return),
