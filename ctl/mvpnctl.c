@@ -38,6 +38,7 @@ const struct verb *const verbs[] = {
 	&verb_device_address_del,
 	&verb_policy_show,
 	&verb_policy_check,
+	&verb_policy_diff,
 	&verb_policy_apply,
 	&verb_policy_test,
 	&verb_server_sessions,

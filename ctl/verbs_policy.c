@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* server policy show, check, apply, test; server sessions; server audit. */
+/* server policy show, check, diff, apply, test; server sessions; server audit. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +17,8 @@ static unsigned slow(const json_t *args)
 	return 12 * TIMEOUT_MS;
 }
 
-/* args.text is the file's name: put its content there */
-static int read_policy(json_t *args)
+/* args.text is the file's name: put its content there; exit_code if that fails */
+static int read_policy_or(json_t *args, int exit_code)
 {
 	const char *path = json_string_value(json_object_get(args, "text"));
 	json_t *text;
@@ -27,15 +27,20 @@ static int read_policy(json_t *args)
 	int r = input_read(path, POLICY_MAX_B, &buf, &len);
 
 	if (r < 0)
-		return fail(MVPN_EXIT_FAILED, "policy-file", NULL,
+		return fail(exit_code, "policy-file", NULL,
 			    "cannot read the policy from %s: %s", input_name(path), strerror(-r));
 	text = json_stringn(buf, len);
 	free(buf);
 	if (!text)
-		return fail(MVPN_EXIT_FAILED, "policy-file", NULL, "%s is not UTF-8 text",
+		return fail(exit_code, "policy-file", NULL, "%s is not UTF-8 text",
 			    input_name(path));
 	json_object_set_new(args, "text", text);
 	return 0;
+}
+
+static int read_policy(json_t *args)
+{
+	return read_policy_or(args, MVPN_EXIT_FAILED);
 }
 
 static void show_warnings(const json_t *r)
@@ -96,6 +101,85 @@ const struct verb verb_policy_check = {
 	.timeout_ms = slow,
 	.show = show_checked,
 };
+
+/* ---- server policy diff ---- */
+
+/* who may begin a session, in words that need no column's name */
+static const char *access_text(const json_t *pair, const char *member)
+{
+	const char *who = text_of(pair, member);
+
+	return !strcmp(who, "a") ? "only ->" : !strcmp(who, "b") ? "only <-" : who;
+}
+
+static void show_pairs(const json_t *r)
+{
+	static const char *const headers[] = {"A", "B", "BEFORE", "AFTER", NULL};
+	const json_t *list = json_object_get(r, "pairs"), *p;
+	struct table *t = table_new(headers);
+	size_t i;
+
+	json_array_foreach(list, i, p)
+	{
+		table_cell(t, STRONG, "%s", text_of(p, "a"));
+		table_cell(t, STRONG, "%s", text_of(p, "b"));
+		table_cell(t, PLAIN, "%s", access_text(p, "before"));
+		table_cell(t, PLAIN, "%s", access_text(p, "after"));
+	}
+	putchar('\n');
+	table_print(t, "no pair of devices gains or loses");
+	if (json_array_size(list))
+		putchar('\n');
+	line("gain", PLAIN, "%llu pairs", (unsigned long long)number_of(r, "pairs_gain"));
+	line("lose", PLAIN, "%llu pairs", (unsigned long long)number_of(r, "pairs_lose"));
+}
+
+static void show_diff(const json_t *r)
+{
+	const json_t *c;
+	size_t i;
+
+	show_warnings(r);
+	if (flag_of(r, "same")) {
+		printf("the same as revision %llu, but for comments, blanks and order\n",
+		       (unsigned long long)number_of(r, "rev"));
+		return;
+	}
+	json_array_foreach(json_object_get(r, "changes"), i, c)
+	{
+		bool added = !strcmp(text_of(c, "change"), "added");
+
+		line(added ? "added" : "removed", added ? GOOD : BAD, "%s", text_of(c, "text"));
+	}
+	if (json_is_false(json_object_get(r, "pairs_known")))
+		line("pairs", WARN, "too many devices and lines to say who gains or loses");
+	else
+		show_pairs(r);
+	line("cut", PLAIN, "%llu sessions", (unsigned long long)number_of(r, "sessions_cut"));
+	json_array_foreach(json_object_get(r, "sessions"), i, c)
+		line("", PLAIN, "%s - %s", text_of(c, "a"), text_of(c, "b"));
+}
+
+static int read_policy_for_diff(json_t *args)
+{
+	return read_policy_or(args, MVPN_EXIT_USAGE);
+}
+
+const struct verb verb_policy_diff = {
+	.name = "server policy diff",
+	.request = "policy-diff",
+	.summary = "what would a policy change? changes nothing",
+	.more = "Lines added and removed, pairs of devices that gain or lose, and sessions that\n"
+		"would be cut. Exits as diff does: 0 the same, 1 different, 2 and above trouble.",
+	.example = "server policy diff policy.txt",
+	.operands = {{"FILE|-", .kind = KIND_TEXT, .member = "text", .required = true,
+		      .help = "file with the policy; - is standard input"}},
+	.prepare = read_policy_for_diff,
+	.timeout_ms = slow,
+	.show = show_diff,
+};
+
+/* ---- server policy apply, test ---- */
 
 static void show_applied(const json_t *r)
 {

@@ -240,6 +240,7 @@ static const struct {
 	{"device-address", admin_device_address, "device add del "},
 	{"policy-show", admin_policy_show, "rev "},
 	{"policy-check", admin_policy_check, "text "},
+	{"policy-diff", admin_policy_diff, "text "},
 	{"policy-apply", admin_policy_apply, "text "},
 	{"policy-test", admin_policy_test, "src dst "},
 	{"sessions", verb_sessions, ""},

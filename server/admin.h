@@ -16,7 +16,8 @@ typedef void admin_fn(struct server *s, struct ipc_call *call, json_t *args);
 admin_fn admin_token_create, admin_token_list, admin_token_revoke;
 admin_fn admin_device_list, admin_device_show, admin_device_approve, admin_device_suspend,
 	admin_device_revoke, admin_device_remove, admin_device_rename, admin_device_address;
-admin_fn admin_policy_show, admin_policy_check, admin_policy_apply, admin_policy_test;
+admin_fn admin_policy_show, admin_policy_check, admin_policy_apply, admin_policy_test,
+	admin_policy_diff;
 
 /* the text argument, or NULL when it is missing or no text */
 const char *arg_text(json_t *args, const char *name);
@@ -28,6 +29,14 @@ struct device *arg_device(struct server *s, struct ipc_call *call, json_t *args)
 /* sends the error for a change that the store refused */
 void reply_store_error(struct server *s, struct ipc_call *call, int r);
 json_t *json_hex(const void *data, size_t len);
+/*
+ * "text" as a policy that could be put in force: well-formed, and its own tests hold. NULL after an error was sent, which
+ * makes mvpnctl exit so.
+ */
+struct policy *policy_arg(struct server *s, struct ipc_call *call, json_t *args, int exit,
+			  const char **ret_text);
+/* names in it that nobody has */
+json_t *policy_warnings(struct server *s, const struct policy *p);
 /* [{…}] of a device's sessions, or of all (NULL) */
 json_t *sessions_json(struct server *s, const uint8_t *device);
 /* a device's name for people: its name, or the id of one that is gone */

@@ -58,7 +58,7 @@ static void warn_name(void *arg, unsigned line, const char *name)
 	json_array_append_new(w->list, json_string(text));
 }
 
-static json_t *warnings(struct server *s, const struct policy *p)
+json_t *policy_warnings(struct server *s, const struct policy *p)
 {
 	struct warn w = {s, json_array()};
 
@@ -101,7 +101,7 @@ static void tell_failure(void *arg, const struct policy_test *t, const char *why
 }
 
 /* false after an error was sent */
-static bool tests_hold(struct server *s, struct ipc_call *call, const struct policy *p)
+static bool tests_hold(struct server *s, struct ipc_call *call, const struct policy *p, int exit)
 {
 	struct policy_resolver by = {know_device, s};
 	struct failures f = {0};
@@ -111,7 +111,7 @@ static bool tests_hold(struct server *s, struct ipc_call *call, const struct pol
 	if (!failed)
 		return true;
 	policy_tests(p, &n);
-	ipc_reply_error(call, MVPN_EXIT_FAILED, "policy-test",
+	ipc_reply_error(call, exit, "policy-test",
 			"the policy in force is unchanged; correct the rule, or the test",
 			"%d of %u tests of the policy fail: %s%s", failed, n, f.text,
 			(unsigned)failed > f.told ? "; …" : "");
@@ -119,7 +119,7 @@ static bool tests_hold(struct server *s, struct ipc_call *call, const struct pol
 }
 
 /* NULL after an error was sent */
-static struct policy *parse_text(struct ipc_call *call, const char *text, size_t len)
+static struct policy *parse_text(struct ipc_call *call, const char *text, size_t len, int exit)
 {
 	struct policy_error e = {0};
 	struct policy *p = NULL;
@@ -131,14 +131,13 @@ static struct policy *parse_text(struct ipc_call *call, const char *text, size_t
 		snprintf(where, sizeof(where), "%u:%u: ", e.line, e.column);
 	else if (e.line)
 		snprintf(where, sizeof(where), "%u: ", e.line);
-	ipc_reply_error(call, MVPN_EXIT_FAILED, "bad-policy", "the policy in force is unchanged",
+	ipc_reply_error(call, exit, "bad-policy", "the policy in force is unchanged",
 			"%s%s", where, e.message);
 	return NULL;
 }
 
-/* a policy that could be put in force: well-formed, and its own tests hold; NULL after an error was sent */
-static struct policy *parse_arg(struct server *s, struct ipc_call *call, json_t *args,
-				const char **ret_text)
+struct policy *policy_arg(struct server *s, struct ipc_call *call, json_t *args, int exit,
+			  const char **ret_text)
 {
 	json_t *v = json_object_get(args, "text");
 	struct policy *p;
@@ -149,8 +148,8 @@ static struct policy *parse_arg(struct server *s, struct ipc_call *call, json_t 
 		return NULL;
 	}
 	*ret_text = json_string_value(v);
-	p = parse_text(call, *ret_text, json_string_length(v));
-	if (p && !tests_hold(s, call, p)) {
+	p = parse_text(call, *ret_text, json_string_length(v), exit);
+	if (p && !tests_hold(s, call, p, exit)) {
 		policy_free(p);
 		return NULL;
 	}
@@ -160,13 +159,13 @@ static struct policy *parse_arg(struct server *s, struct ipc_call *call, json_t 
 void admin_policy_check(struct server *s, struct ipc_call *call, json_t *args)
 {
 	const char *text;
-	struct policy *p = parse_arg(s, call, args, &text);
+	struct policy *p = policy_arg(s, call, args, MVPN_EXIT_FAILED, &text);
 	unsigned ntests;
 
 	if (!p)
 		return;
 	policy_tests(p, &ntests);
-	ipc_reply_ok(call, json_pack("{s:o, s:i}", "warnings", warnings(s, p), "tests",
+	ipc_reply_ok(call, json_pack("{s:o, s:i}", "warnings", policy_warnings(s, p), "tests",
 				     (int)ntests));
 	policy_free(p);
 }
@@ -229,13 +228,13 @@ static int put_in_force(struct server *s, struct policy *p, uint64_t rev)
 void admin_policy_apply(struct server *s, struct ipc_call *call, json_t *args)
 {
 	struct apply a = {0};
-	struct policy *p = parse_arg(s, call, args, &a.text);
+	struct policy *p = policy_arg(s, call, args, MVPN_EXIT_FAILED, &a.text);
 	json_t *list;
 	int r, cut = 0;
 
 	if (!p)
 		return;
-	list = warnings(s, p);
+	list = policy_warnings(s, p);
 	if (unchanged(s, a.text)) {
 		policy_free(p);
 		ipc_reply_ok(call,

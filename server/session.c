@@ -87,7 +87,7 @@ static struct conn *conn_of(struct server *s, const uint8_t id[16])
 	return d && d->row.state == MVPN_DEV_ACTIVE ? device_conn(d) : NULL;
 }
 
-static bool forbidden(struct server *s, const struct store_session *row)
+static bool forbidden_by(struct server *s, const struct policy *p, const struct store_session *row)
 {
 	struct device *a = registry_by_id(s->reg, row->a), *b = registry_by_id(s->reg, row->b);
 	struct policy_subject sa, sb;
@@ -96,7 +96,12 @@ static bool forbidden(struct server *s, const struct store_session *row)
 		return true;
 	sa = registry_subject(a);
 	sb = registry_subject(b);
-	return !policy_allows_layer(s->policy, row->layer, &sa, &sb);
+	return !policy_allows_layer(p, row->layer, &sa, &sb);
+}
+
+static bool forbidden(struct server *s, const struct store_session *row)
+{
+	return forbidden_by(s, s->policy, row);
 }
 
 /* why a session was cut may be over by now: then it is only to be forgotten, not refused */
@@ -266,6 +271,28 @@ int session_cut_forbidden(struct server *s)
 			cut.list.rows[n++] = cut.list.rows[i];
 	cut.list.n = n;
 	return run_cut(s, &cut);
+}
+
+struct trial {
+	struct server *s;
+	const struct policy *p;
+	store_session_fn *fn;
+	void *arg;
+};
+
+static int try_session(void *arg, const struct store_session *row)
+{
+	const struct trial *t = arg;
+
+	return row->state == SESSION_ACTIVE && forbidden_by(t->s, t->p, row) ? t->fn(t->arg, row)
+									     : 0;
+}
+
+int session_forbidden_by(struct server *s, const struct policy *p, store_session_fn *fn, void *arg)
+{
+	struct trial t = {s, p, fn, arg};
+
+	return store_session_held(s->store, NULL, try_session, &t);
 }
 
 /* ---- ENDED ---- */

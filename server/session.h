@@ -17,6 +17,8 @@ int session_record(struct server *s, const struct store_session *row, const uint
 int session_cut_device(struct server *s, const struct device *d, enum mvpn_reason reason);
 /* end the sessions that the policy or a device's state forbids now, and tell both ends */
 int session_cut_forbidden(struct server *s);
+/* the sessions that would be cut if this policy were in force; stops when fn returns other than 0 */
+int session_forbidden_by(struct server *s, const struct policy *p, store_session_fn *fn, void *arg);
 /*
  * A device has lost a prefix, and the sessions' selectors are bound into their keys: mark it; when the change has been
  * pushed, both ends of its sessions hear PEER_RESET and make new ones as they need them. (What it gains the devices take

@@ -2,10 +2,12 @@
 /* Any text: the parser refuses it or gives a policy that can be asked. */
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "mvpn/ether.h"
 #include "../../server/policy.h"
+#include "../../server/policy_lines.h"
 #include "mvpn/auth.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -41,6 +43,50 @@ static void hear_failure(void *arg, const struct policy_test *t, const char *why
 		abort();
 }
 
+static void no_line(void *arg, bool added, const struct policy_line *l)
+{
+	abort();
+}
+
+static void no_pairs(void *arg, const struct policy_pairs *pairs)
+{
+	abort();
+}
+
+static void count_pairs(void *arg, const struct policy_pairs *pairs)
+{
+	if (!pairs->count || pairs->before == pairs->after)
+		abort();
+}
+
+/* the lines of a text mean the same when they are read again */
+static void compare(const char *text, size_t size, const struct policy *p)
+{
+	static const struct policy_subject devices[] = {{"a", NULL, 0}, {"b", NULL, 0}, {"g", NULL, 0}};
+	struct policy_lines mine, again;
+	struct policy_error e = {0};
+	char *joined = NULL;
+	struct policy *q;
+	size_t len;
+	FILE *f = open_memstream(&joined, &len);
+
+	if (!f || policy_lines(text, size, &mine) < 0)
+		abort();
+	for (unsigned i = 0; i < mine.n; i++)
+		fprintf(f, "%s\n", mine.lines[i].text);
+	fclose(f);
+	if (policy_parse(joined, len, &q, &e) < 0 || policy_lines(joined, len, &again) < 0)
+		abort();
+	policy_lines_diff(&mine, &again, no_line, NULL);
+	if (policy_pairs_diff(p, q, devices, 3, no_pairs, NULL) < 0)
+		abort();
+	policy_pairs_diff(NULL, p, devices, 3, count_pairs, NULL);
+	policy_free(q);
+	policy_lines_free(&again);
+	policy_lines_free(&mine);
+	free(joined);
+}
+
 static void use_name(void *arg, unsigned line, const char *name)
 {
 	const struct policy *p = arg;
@@ -64,6 +110,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	policy_each_name(p, use_name, p);
+	if (size < POLICY_TEXT_MAX_B / 3) /* the one form may be so much longer */
+		compare((const char *)data, size, p);
 	policy_run_tests(p, NULL, hear_failure, NULL);
 	if (policy_options(p) & ~(uint32_t)(MVPN_OPT_DSCP_CLEAR | MVPN_OPT_MULTICAST_DROP))
 		abort();

@@ -268,6 +268,33 @@ static void errors_say_message_and_hint(void **state)
 	assert_ptr_equal(strchr(out, '\n'), out + strlen(out) - 1);
 }
 
+static void policies_are_compared(void **state)
+{
+	assert_int_equal(
+		reply(&verb_policy_diff, OUTPUT_TABLE,
+		      "{\"schema\":1,\"ok\":true,\"exit\":1,\"rev\":3,\"same\":false,"
+		      "\"changes\":[{\"change\":\"removed\",\"line\":1,\"text\":\"allow a -> b\"},"
+		      "{\"change\":\"added\",\"line\":2,\"text\":\"allow only b -> c\"}],"
+		      "\"pairs_known\":true,\"pairs_gain\":1,\"pairs_lose\":1,\"pairs\":["
+		      "{\"a\":\"a\",\"b\":\"b\",\"before\":\"both\",\"after\":\"none\"},"
+		      "{\"a\":\"b\",\"b\":\"c\",\"before\":\"none\",\"after\":\"a\"}],"
+		      "\"sessions_cut\":1,\"sessions\":[{\"id\":\"00\",\"a\":\"a\",\"b\":\"b\"}]}"),
+		1);
+	assert_string_equal(out, "removed       allow a -> b\n"
+				 "added         allow only b -> c\n\n"
+				 "A  B  BEFORE  AFTER\n"
+				 "a  b  both    none\n"
+				 "b  c  none    only ->\n\n"
+				 "gain          1 pairs\n"
+				 "lose          1 pairs\n"
+				 "cut           1 sessions\n"
+				 "              a - b\n");
+	assert_int_equal(reply(&verb_policy_diff, OUTPUT_TABLE,
+			       "{\"schema\":1,\"ok\":true,\"exit\":0,\"rev\":3,\"same\":true}"),
+			 0);
+	assert_string_equal(out, "the same as revision 3, but for comments, blanks and order\n");
+}
+
 static void problems_come_first(void **state)
 {
 	assert_int_equal(reply(&verb_status, OUTPUT_TABLE,
@@ -331,6 +358,7 @@ int main(void)
 		cmocka_unit_test(every_verb_has_help),
 		cmocka_unit_test(replies_decide_the_exit_code),
 		cmocka_unit_test(errors_say_message_and_hint),
+		cmocka_unit_test(policies_are_compared),
 		cmocka_unit_test(problems_come_first),
 		cmocka_unit_test(every_verb_bears_odd_replies),
 		cmocka_unit_test(numbers_are_made_human),

@@ -209,6 +209,50 @@ static void policy_tests_guard_it(void **state)
 	sim_net_down(&n);
 }
 
+static void policy_diff_says_what_would_change(void **state)
+{
+	struct sim_net n;
+	uint8_t session[16];
+	json_t *o, *list;
+	char *text;
+
+	sim_net_up(&n);
+	sim_join(&n.c, "c", C_ADDR);
+	sim_introduce(&n.a, &n.b, B_ADDR, session);
+	o = sim_ok(&n.s, "policy-diff", "{s:s}", "text", "# still\nallow  a -> b\n");
+	assert_true(json_is_true(json_object_get(o, "same")));
+	assert_int_equal(json_integer_value(json_object_get(o, "exit")), 0);
+	json_decref(o);
+	o = sim_ok(&n.s, "policy-diff", "{s:s}", "text", "allow only c -> a\n\nallow b -> c\n");
+	assert_true(json_is_false(json_object_get(o, "same")));
+	assert_int_equal(json_integer_value(json_object_get(o, "exit")), 1);
+	text = json_dumps(json_object_get(o, "changes"), JSON_COMPACT | JSON_SORT_KEYS);
+	assert_string_equal(text, "[{\"change\":\"removed\",\"line\":1,\"text\":\"allow a -> b\"},"
+				  "{\"change\":\"added\",\"line\":3,\"text\":\"allow b -> c\"},"
+				  "{\"change\":\"added\",\"line\":1,\"text\":\"allow only c -> a\"}]");
+	free(text);
+	text = json_dumps(json_object_get(o, "pairs"), JSON_COMPACT | JSON_SORT_KEYS);
+	assert_string_equal(text,
+			    "[{\"a\":\"a\",\"after\":\"none\",\"b\":\"b\",\"before\":\"both\"},"
+			    "{\"a\":\"a\",\"after\":\"b\",\"b\":\"c\",\"before\":\"none\"},"
+			    "{\"a\":\"b\",\"after\":\"both\",\"b\":\"c\",\"before\":\"none\"}]");
+	free(text);
+	assert_int_equal(json_integer_value(json_object_get(o, "pairs_gain")), 2);
+	assert_int_equal(json_integer_value(json_object_get(o, "pairs_lose")), 1);
+	list = json_object_get(o, "sessions");
+	assert_int_equal(json_integer_value(json_object_get(o, "sessions_cut")), 1);
+	assert_string_equal(
+		json_string_value(json_object_get(json_array_get(list, 0), "b")), "b");
+	json_decref(o);
+	/* nothing has changed */
+	assert_int_equal(session_count(&n.s), 1);
+	/* one that could not be put in force */
+	o = sim_call(&n.s, "policy-diff", "{s:s}", "text", "allow a -> b\ntest deny a -> b\n");
+	assert_int_equal(json_integer_value(json_object_get(o, "exit")), 2);
+	json_decref(o);
+	sim_net_down(&n);
+}
+
 static void new_policy_cuts_what_it_forbids(void **state)
 {
 	struct sim_net n;
@@ -527,6 +571,7 @@ int main(void)
 		cmocka_unit_test(policy_decides),
 		cmocka_unit_test(policy_sets_options),
 		cmocka_unit_test(policy_tests_guard_it),
+		cmocka_unit_test(policy_diff_says_what_would_change),
 		cmocka_unit_test(new_policy_cuts_what_it_forbids),
 		cmocka_unit_test(revocation_reaches_peers_and_stays),
 		cmocka_unit_test(who_missed_the_news_hears_it_on_return),
