@@ -63,7 +63,7 @@ extern const struct verb verb_device_list, verb_device_show, verb_device_approve
 	verb_device_suspend, verb_device_revoke, verb_device_remove, verb_device_rename,
 	verb_device_address_add, verb_device_address_del;
 extern const struct verb verb_policy_show, verb_policy_check, verb_policy_diff, verb_policy_apply,
-	verb_policy_test;
+	verb_policy_rollback, verb_policy_list, verb_policy_test;
 
 /* ---- args.c ---- */
 

@@ -40,6 +40,8 @@ const struct verb *const verbs[] = {
 	&verb_policy_check,
 	&verb_policy_diff,
 	&verb_policy_apply,
+	&verb_policy_rollback,
+	&verb_policy_list,
 	&verb_policy_test,
 	&verb_server_sessions,
 	&verb_server_audit,

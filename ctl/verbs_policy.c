@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* server policy show, check, diff, apply, test; server sessions; server audit. */
+/* server policy show, check, diff, apply, rollback, list, test; server sessions; server audit. */
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,7 +180,12 @@ const struct verb verb_policy_diff = {
 	.show = show_diff,
 };
 
-/* ---- server policy apply, test ---- */
+/* ---- server policy apply, rollback, list, test ---- */
+
+#define COMMENT                                                                           \
+	{                                                                                 \
+		"--comment", 'c', KIND_TEXT, "comment", "TEXT", .help = "why, for policy list" \
+	}
 
 static void show_applied(const json_t *r)
 {
@@ -204,9 +210,71 @@ const struct verb verb_policy_apply = {
 	.example = "server policy apply policy.txt",
 	.operands = {{"FILE|-", .kind = KIND_TEXT, .member = "text", .required = true,
 		      .help = "file with the policy; - is standard input"}},
+	.options = {COMMENT},
 	.prepare = read_policy,
 	.timeout_ms = slow,
 	.show = show_applied,
+};
+
+const struct verb verb_policy_rollback = {
+	.name = "server policy rollback",
+	.request = "policy-rollback",
+	.summary = "put an earlier policy in force again",
+	.more = "It becomes a new revision, so that the next rollback goes back to what is in force\n"
+		"now. Sessions that it forbids are cut at once.",
+	.example = "server policy rollback --rev 3",
+	.options = {{"--rev", 'r', KIND_UINT, "rev", "N", 1, INT64_MAX,
+		     .help = "revision to take; default: the one before that in force"},
+		    COMMENT},
+	.timeout_ms = slow,
+	.show = show_applied,
+};
+
+/* the name of a user of this machine, which is the server's too */
+static const char *user_of(const json_t *o, char buf[static HUMAN_B])
+{
+	const json_t *uid = json_object_get(o, "uid");
+	json_int_t v = json_integer_value(uid);
+	const struct passwd *pw = json_is_integer(uid) && v >= 0 && v < UINT32_MAX ? getpwuid((uid_t)v)
+										   : NULL;
+
+	if (pw)
+		snprintf(buf, HUMAN_B, "%s", pw->pw_name);
+	else if (v >= 0 && json_is_integer(uid))
+		snprintf(buf, HUMAN_B, "%lld", (long long)v);
+	else
+		return "-";
+	return buf;
+}
+
+static void show_revisions(const json_t *r)
+{
+	static const char *const headers[] = {">REV", "APPLIED", "BY", ">LINES", "IN FORCE", "COMMENT", NULL};
+	struct table *t = table_new(headers);
+	const json_t *p;
+	size_t i;
+
+	json_array_foreach(json_object_get(r, "revisions"), i, p)
+	{
+		bool now = flag_of(p, "in_force");
+		char b[HUMAN_B];
+
+		table_cell(t, now ? STRONG : PLAIN, "%llu", (unsigned long long)number_of(p, "rev"));
+		table_cell(t, PLAIN, "%s", time_of(p, "applied_at", b));
+		table_cell(t, PLAIN, "%s", user_of(p, b));
+		table_cell(t, PLAIN, "%llu", (unsigned long long)number_of(p, "lines"));
+		table_cell(t, now ? GOOD : PLAIN, "%s", now ? "yes" : "no");
+		table_cell(t, PLAIN, "%s", text_of(p, "comment"));
+	}
+	table_print(t, "no policy was ever applied: nothing is allowed");
+}
+
+const struct verb verb_policy_list = {
+	.name = "server policy list",
+	.request = "policy-list",
+	.summary = "revisions of the policy: when, by whom, why",
+	.example = "server policy list",
+	.show = show_revisions,
 };
 
 static void show_test(const json_t *r)

@@ -2,6 +2,7 @@
 #include "ipc.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +38,7 @@ struct client {
 	struct ipc_call *call; /* the request being worked on; the next one waits in `in` */
 	struct buffer in, out;
 	int fd;
+	uid_t uid;    /* who logged in, or whose process it is */
 	bool eof;     /* nothing more will come */
 	bool closing; /* to be closed once `out` is sent */
 	bool streaming;
@@ -210,6 +212,11 @@ void ipc_reply_error(struct ipc_call *call, int exit_code, const char *code, con
 	call_finish(call, error_json(exit_code, code, hint, message));
 }
 
+uint32_t ipc_call_uid(const struct ipc_call *call)
+{
+	return call->client ? call->client->uid : (uint32_t)-1;
+}
+
 void ipc_call_on_gone(struct ipc_call *call, void (*gone)(void *arg), void *arg)
 {
 	call->gone = gone;
@@ -353,13 +360,33 @@ static void on_client(void *arg, uint32_t events)
 		client_flush(c);
 }
 
-static bool may_connect(int fd)
+/* For the record only, never for a decision: the process may be gone, or /proc be hidden. */
+static uid_t login_uid(const struct ucred *cred)
+{
+	char path[40], text[16] = "";
+	unsigned long uid;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/loginuid", (int)cred->pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return cred->uid;
+	if (read(fd, text, sizeof(text) - 1) < 0)
+		text[0] = '\0';
+	close(fd);
+	uid = strtoul(text, NULL, 10);
+	return *text && uid < (uid_t)-1 ? (uid_t)uid : cred->uid;
+}
+
+static bool may_connect(struct client *c)
 {
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
 
-	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) &&
-	       (cred.uid == 0 || cred.uid == geteuid());
+	if (getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+		return false;
+	c->uid = login_uid(&cred);
+	return cred.uid == 0 || cred.uid == geteuid();
 }
 
 static void on_accept(void *arg, uint32_t events)
@@ -392,7 +419,7 @@ static void on_accept(void *arg, uint32_t events)
 		c->next->prev = c;
 	s->clients = c;
 	s->nclients++;
-	if (!may_connect(fd)) {
+	if (!may_connect(c)) {
 		refuse(c, "not-permitted", "only root may use this socket");
 		client_flush(c);
 	}

@@ -17,7 +17,7 @@ admin_fn admin_token_create, admin_token_list, admin_token_revoke;
 admin_fn admin_device_list, admin_device_show, admin_device_approve, admin_device_suspend,
 	admin_device_revoke, admin_device_remove, admin_device_rename, admin_device_address;
 admin_fn admin_policy_show, admin_policy_check, admin_policy_apply, admin_policy_test,
-	admin_policy_diff;
+	admin_policy_diff, admin_policy_rollback, admin_policy_list;
 
 /* the text argument, or NULL when it is missing or no text */
 const char *arg_text(json_t *args, const char *name);
@@ -30,9 +30,11 @@ struct device *arg_device(struct server *s, struct ipc_call *call, json_t *args)
 void reply_store_error(struct server *s, struct ipc_call *call, int r);
 json_t *json_hex(const void *data, size_t len);
 /*
- * "text" as a policy that could be put in force: well-formed, and its own tests hold. NULL after an error was sent, which
- * makes mvpnctl exit so.
+ * A policy that could be put in force: well-formed, and its own tests hold. NULL after an error was sent, which makes mvpnctl
+ * exit so. The second takes the argument "text".
  */
+struct policy *policy_from_text(struct server *s, struct ipc_call *call, const char *text, size_t len,
+				int exit);
 struct policy *policy_arg(struct server *s, struct ipc_call *call, json_t *args, int exit,
 			  const char **ret_text);
 /* names in it that nobody has */

@@ -12,7 +12,15 @@
 #include "push.h"
 #include "session.h"
 
-#define WARNINGS_MAX 100
+#define KEPT 500 /* revisions */
+#define COMMENT_MAX_B 200
+
+static void reply_no_revision(struct ipc_call *call, int64_t rev)
+{
+	ipc_reply_error(call, MVPN_EXIT_FAILED, "no-such-revision",
+			"mvpnctl server policy list shows those that are kept",
+			"there is no policy revision %lld", (long long)rev);
+}
 
 void admin_policy_show(struct server *s, struct ipc_call *call, json_t *args)
 {
@@ -25,10 +33,7 @@ void admin_policy_show(struct server *s, struct ipc_call *call, json_t *args)
 		return;
 	r = store_policy_get(s->store, want ? (uint64_t)want : s->policy_rev, &rev, &at, &text);
 	if (r == -ENOENT && want) {
-		ipc_reply_error(
-			call, MVPN_EXIT_FAILED, "no-such-revision",
-			"mvpnctl server policy show without a number shows the one in force",
-			"there is no policy revision %lld", (long long)want);
+		reply_no_revision(call, want);
 		return;
 	}
 	if (r < 0 && r != -ENOENT) {
@@ -40,156 +45,34 @@ void admin_policy_show(struct server *s, struct ipc_call *call, json_t *args)
 	free(text);
 }
 
-struct warn {
-	struct server *s;
-	json_t *list;
-};
-
-static void warn_name(void *arg, unsigned line, const char *name)
-{
-	struct warn *w = arg;
-	char text[200];
-
-	if (registry_by_name(w->s->reg, name) || registry_group_used(w->s->reg, name) ||
-	    json_array_size(w->list) == WARNINGS_MAX)
-		return;
-	snprintf(text, sizeof(text), "line %u: no device or group is named \"%s\" (yet)", line,
-		 name);
-	json_array_append_new(w->list, json_string(text));
-}
-
-json_t *policy_warnings(struct server *s, const struct policy *p)
-{
-	struct warn w = {s, json_array()};
-
-	policy_each_name(p, warn_name, &w);
-	return w.list;
-}
-
-/* ---- a policy that somebody sends ---- */
-
-static void know_device(void *arg, const char *name, struct policy_subject *subject)
-{
-	const struct server *s = arg;
-	const struct device *d = registry_by_name(s->reg, name);
-
-	if (d)
-		*subject = registry_subject(d);
-}
-
-struct failures {
-	char text[900]; /* fits into an error's message */
-	size_t len;
-	unsigned told;
-};
-
-static void tell_failure(void *arg, const struct policy_test *t, const char *why)
-{
-	struct failures *f = arg;
-	char test[200];
-	int n;
-
-	policy_test_str(t, test, sizeof(test));
-	n = snprintf(f->text + f->len, sizeof(f->text) - f->len, "%sline %u: %s: %s",
-		     f->told ? "; " : "", t->line, test, why);
-	if (n < 0 || f->len + (size_t)n >= sizeof(f->text)) {
-		f->text[f->len] = '\0'; /* whole ones only: the first always fits */
-		return;
-	}
-	f->len += (size_t)n;
-	f->told++;
-}
-
-/* false after an error was sent */
-static bool tests_hold(struct server *s, struct ipc_call *call, const struct policy *p, int exit)
-{
-	struct policy_resolver by = {know_device, s};
-	struct failures f = {0};
-	int failed = policy_run_tests(p, &by, tell_failure, &f);
-	unsigned n;
-
-	if (!failed)
-		return true;
-	policy_tests(p, &n);
-	ipc_reply_error(call, exit, "policy-test",
-			"the policy in force is unchanged; correct the rule, or the test",
-			"%d of %u tests of the policy fail: %s%s", failed, n, f.text,
-			(unsigned)failed > f.told ? "; …" : "");
-	return false;
-}
-
-/* NULL after an error was sent */
-static struct policy *parse_text(struct ipc_call *call, const char *text, size_t len, int exit)
-{
-	struct policy_error e = {0};
-	struct policy *p = NULL;
-	char where[40] = "";
-
-	if (policy_parse(text, len, &p, &e) == 0)
-		return p;
-	if (e.column)
-		snprintf(where, sizeof(where), "%u:%u: ", e.line, e.column);
-	else if (e.line)
-		snprintf(where, sizeof(where), "%u: ", e.line);
-	ipc_reply_error(call, exit, "bad-policy", "the policy in force is unchanged",
-			"%s%s", where, e.message);
-	return NULL;
-}
-
-struct policy *policy_arg(struct server *s, struct ipc_call *call, json_t *args, int exit,
-			  const char **ret_text)
-{
-	json_t *v = json_object_get(args, "text");
-	struct policy *p;
-
-	if (!json_is_string(v)) {
-		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument", "give a file",
-				"no policy text");
-		return NULL;
-	}
-	*ret_text = json_string_value(v);
-	p = parse_text(call, *ret_text, json_string_length(v), exit);
-	if (p && !tests_hold(s, call, p, exit)) {
-		policy_free(p);
-		return NULL;
-	}
-	return p;
-}
-
-void admin_policy_check(struct server *s, struct ipc_call *call, json_t *args)
-{
-	const char *text;
-	struct policy *p = policy_arg(s, call, args, MVPN_EXIT_FAILED, &text);
-	unsigned ntests;
-
-	if (!p)
-		return;
-	policy_tests(p, &ntests);
-	ipc_reply_ok(call, json_pack("{s:o, s:i}", "warnings", policy_warnings(s, p), "tests",
-				     (int)ntests));
-	policy_free(p);
-}
-
 struct apply {
-	uint64_t rev;
-	const char *text;
+	struct store_policy row;
+	uint64_t from; /* revision whose text it is again, or 0 */
 };
 
 static int apply_transaction(struct server *s, void *arg)
 {
 	struct apply *a = arg;
+	struct store_policy *p = &a->row;
 	uint64_t newest = 0;
 	char *text = NULL;
+	json_t *detail;
 	int r = store_policy_get(s->store, 0, &newest, NULL, &text);
 
 	free(text);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	a->rev = (newest > s->policy_rev ? newest : s->policy_rev) + 1;
-	r = store_policy_add(s->store, a->rev, wall_now(), a->text);
-	return r < 0 ? r
-		     : audit_add(&s->audit, "admin", "policy-apply",
-				 json_pack("{s:I}", "rev", (json_int_t)a->rev));
+	p->rev = (newest > s->policy_rev ? newest : s->policy_rev) + 1;
+	p->at = wall_now();
+	r = store_policy_add(s->store, p);
+	if (r == 0 && p->rev > KEPT)
+		r = store_policy_prune(s->store, p->rev - KEPT + 1);
+	if (r < 0)
+		return r;
+	detail = json_pack("{s:I, s:s}", "rev", (json_int_t)p->rev, "comment", p->comment);
+	if (a->from)
+		json_object_set_new(detail, "from", json_integer((json_int_t)a->from));
+	return audit_add(&s->audit, "admin", a->from ? "policy-rollback" : "policy-apply", detail);
 }
 
 static bool unchanged(struct server *s, const char *text)
@@ -225,34 +108,133 @@ static int put_in_force(struct server *s, struct policy *p, uint64_t rev)
 	return session_cut_forbidden(s);
 }
 
-void admin_policy_apply(struct server *s, struct ipc_call *call, json_t *args)
+/* steals p, and answers; a->row: text, comment */
+static void apply(struct server *s, struct ipc_call *call, struct policy *p, struct apply *a)
 {
-	struct apply a = {0};
-	struct policy *p = policy_arg(s, call, args, MVPN_EXIT_FAILED, &a.text);
-	json_t *list;
+	json_t *list = policy_warnings(s, p);
 	int r, cut = 0;
 
-	if (!p)
-		return;
-	list = policy_warnings(s, p);
-	if (unchanged(s, a.text)) {
+	if (unchanged(s, a->row.text)) {
 		policy_free(p);
 		ipc_reply_ok(call,
 			     json_pack("{s:I, s:b, s:i, s:o}", "rev", (json_int_t)s->policy_rev,
 				       "changed", 0, "sessions_cut", 0, "warnings", list));
 		return;
 	}
-	r = server_transact(s, true, apply_transaction, &a);
+	a->row.uid = ipc_call_uid(call);
+	r = server_transact(s, true, apply_transaction, a);
 	if (r < 0) {
 		policy_free(p);
 		json_decref(list);
 		reply_store_error(s, call, r);
 		return;
 	}
-	cut = put_in_force(s, p, a.rev);
-	log_info("policy %" PRIu64 " is in force, %d sessions cut", a.rev, cut > 0 ? cut : 0);
-	ipc_reply_ok(call, json_pack("{s:I, s:b, s:i, s:o}", "rev", (json_int_t)a.rev, "changed", 1,
-				     "sessions_cut", cut > 0 ? cut : 0, "warnings", list));
+	cut = put_in_force(s, p, a->row.rev);
+	log_info("policy %" PRIu64 " is in force, %d sessions cut", a->row.rev, cut > 0 ? cut : 0);
+	ipc_reply_ok(call, json_pack("{s:I, s:b, s:i, s:o}", "rev", (json_int_t)a->row.rev,
+				     "changed", 1, "sessions_cut", cut > 0 ? cut : 0, "warnings",
+				     list));
+}
+
+/* false after an error was sent */
+static bool comment_arg(struct ipc_call *call, json_t *args, const char **ret)
+{
+	json_t *v = json_object_get(args, "comment");
+	const char *text = json_string_value(v);
+	bool ok = !v || (text && json_string_length(v) <= COMMENT_MAX_B);
+
+	for (size_t i = 0; ok && text && i < json_string_length(v); i++)
+		ok = (unsigned char)text[i] >= ' ' && text[i] != 127;
+	if (!ok)
+		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument", NULL,
+				"comment must be one line of at most %d bytes", COMMENT_MAX_B);
+	else if (text)
+		*ret = text;
+	return ok;
+}
+
+void admin_policy_apply(struct server *s, struct ipc_call *call, json_t *args)
+{
+	struct apply a = {.row.comment = ""};
+	struct policy *p;
+
+	if (!comment_arg(call, args, &a.row.comment))
+		return;
+	p = policy_arg(s, call, args, MVPN_EXIT_FAILED, &a.row.text);
+	if (p)
+		apply(s, call, p, &a);
+}
+
+/* which revision to go back to: the one before that in force, or that in force when a newer stored one is no good */
+static int rollback_target(struct server *s, uint64_t want, uint64_t *ret_rev, char **ret_text)
+{
+	if (want || (s->policy_alarm && s->policy))
+		return store_policy_get(s->store, want ? want : s->policy_rev, ret_rev, NULL,
+					ret_text);
+	return store_policy_before(s->store, s->policy_rev, ret_rev, ret_text);
+}
+
+void admin_policy_rollback(struct server *s, struct ipc_call *call, json_t *args)
+{
+	char text[60], *old = NULL;
+	struct apply a = {.row.comment = text};
+	struct policy *p = NULL;
+	int64_t want = 0;
+	int r;
+
+	if (!arg_number(call, args, "rev", 1, INT64_MAX, &want))
+		return;
+	r = rollback_target(s, (uint64_t)want, &a.from, &old);
+	if (r == -ENOENT && !want)
+		ipc_reply_error(call, MVPN_EXIT_FAILED, "no-such-revision", NULL,
+				"there is no policy revision before the one in force");
+	else if (r == -ENOENT)
+		reply_no_revision(call, want);
+	else if (r < 0)
+		reply_store_error(s, call, r);
+	else
+		p = policy_from_text(s, call, old, strlen(old), MVPN_EXIT_FAILED);
+	if (p) {
+		snprintf(text, sizeof(text), "back to revision %" PRIu64, a.from);
+		a.row.text = old;
+		if (comment_arg(call, args, &a.row.comment))
+			apply(s, call, p, &a);
+		else
+			policy_free(p);
+	}
+	free(old);
+}
+
+struct revisions {
+	struct server *s;
+	json_t *list;
+};
+
+static int add_revision(void *arg, const struct store_policy *p)
+{
+	struct revisions *l = arg;
+	unsigned lines = 0;
+	json_t *o;
+
+	for (const char *at = p->text; *at; at += strcspn(at, "\n"), at += *at == '\n')
+		lines++;
+	o = json_pack("{s:I, s:I, s:I, s:s, s:i, s:b}", "rev", (json_int_t)p->rev, "applied_at",
+		      (json_int_t)p->at, "uid", (json_int_t)p->uid, "comment", p->comment, "lines",
+		      (int)lines, "in_force", l->s->policy && p->rev == l->s->policy_rev);
+	return o && json_array_append_new(l->list, o) == 0 ? 0 : -ENOMEM;
+}
+
+void admin_policy_list(struct server *s, struct ipc_call *call, json_t *args)
+{
+	struct revisions l = {s, json_array()};
+	int r = store_policy_each(s->store, KEPT, add_revision, &l);
+
+	if (r < 0) {
+		json_decref(l.list);
+		reply_store_error(s, call, r);
+		return;
+	}
+	ipc_reply_ok(call, json_pack("{s:o}", "revisions", l.list));
 }
 
 /* a device by name, id or an address that it owns; NULL after an error was sent */

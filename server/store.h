@@ -15,7 +15,7 @@
 #include "mvpn/auth.h"
 #include "mvpn/limits.h"
 
-#define STORE_SCHEMA_VERSION 1
+#define STORE_SCHEMA_VERSION 2
 #define STORE_PSK_ENC_B (MVPN_KEY_LEN + 40) /* mvpn_box_seal of 32 bytes */
 
 struct store;
@@ -134,7 +134,16 @@ int store_session_count(struct store *st, uint64_t *ret);
 int store_session_seq_max(struct store *st, uint64_t *ret);
 
 /* ---- policies ---- */
-int store_policy_add(struct store *st, uint64_t rev, int64_t at, const char *text);
+struct store_policy {
+	uint64_t rev;
+	int64_t at, uid; /* who applied it; -1: not known */
+	const char *comment, *text;
+};
+int store_policy_add(struct store *st, const struct store_policy *p);
+/* the newest `max`, newest first */
+int store_policy_each(struct store *st, unsigned max,
+		      int (*fn)(void *arg, const struct store_policy *p), void *arg);
+int store_policy_prune(struct store *st, uint64_t before); /* revisions below that are forgotten */
 /* rev 0: the newest. -ENOENT. text malloc'ed */
 int store_policy_get(struct store *st, uint64_t rev, uint64_t *ret_rev, int64_t *ret_at,
 		     char **ret_text);

@@ -6,15 +6,58 @@
 
 #include "store_sqlite.h"
 
-int store_policy_add(struct store *st, uint64_t rev, int64_t at, const char *text)
+int store_policy_add(struct store *st, const struct store_policy *p)
 {
-	sqlite3_stmt *q = store_prepare(st, "INSERT INTO policies VALUES(?, ?, ?)");
+	sqlite3_stmt *q = store_prepare(
+		st, "INSERT INTO policies(rev, at, text, uid, comment) VALUES(?, ?, ?, ?, ?)");
 
 	if (!q)
 		return store_errno(st);
-	bind_int(q, 1, (int64_t)rev);
-	bind_int(q, 2, at);
-	bind_text(q, 3, text);
+	bind_int(q, 1, (int64_t)p->rev);
+	bind_int(q, 2, p->at);
+	bind_text(q, 3, p->text);
+	bind_int(q, 4, p->uid);
+	bind_text(q, 5, p->comment);
+	return store_run(st, q);
+}
+
+int store_policy_each(struct store *st, unsigned max,
+		      int (*fn)(void *arg, const struct store_policy *p), void *arg)
+{
+	sqlite3_stmt *q = store_prepare(st, "SELECT rev, at, text, uid, comment FROM policies"
+					    " ORDER BY rev DESC LIMIT ?");
+	int r;
+
+	if (!q)
+		return store_errno(st);
+	bind_int(q, 1, max);
+	while ((r = store_step(st, q)) == 1) {
+		const char *text = (const char *)sqlite3_column_text(q, 2),
+			   *comment = (const char *)sqlite3_column_text(q, 4);
+		struct store_policy p = {
+			.rev = (uint64_t)sqlite3_column_int64(q, 0),
+			.at = sqlite3_column_int64(q, 1),
+			.uid = sqlite3_column_int64(q, 3),
+			.text = text ? text : "",
+			.comment = comment ? comment : "",
+		};
+
+		r = fn(arg, &p);
+		if (r) {
+			sqlite3_reset(q);
+			return r;
+		}
+	}
+	return r;
+}
+
+int store_policy_prune(struct store *st, uint64_t before)
+{
+	sqlite3_stmt *q = store_prepare(st, "DELETE FROM policies WHERE rev < ?");
+
+	if (!q)
+		return store_errno(st);
+	bind_int(q, 1, (int64_t)before);
 	return store_run(st, q);
 }
 

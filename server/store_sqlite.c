@@ -50,8 +50,14 @@ static const char schema_1[] =
 	"  event TEXT NOT NULL, json TEXT NOT NULL, prev BLOB NOT NULL, hash BLOB NOT NULL);"
 	"PRAGMA user_version = 1;";
 
+/* who put a policy in force, and why */
+static const char schema_2[] =
+	"ALTER TABLE policies ADD COLUMN uid INTEGER NOT NULL DEFAULT -1;"
+	"ALTER TABLE policies ADD COLUMN comment TEXT NOT NULL DEFAULT '';"
+	"PRAGMA user_version = 2;";
+
 /* migrations[n] takes the schema from version n to n + 1 */
-static const char *const migrations[STORE_SCHEMA_VERSION] = {schema_1};
+static const char *const migrations[STORE_SCHEMA_VERSION] = {schema_1, schema_2};
 
 static int sql_errno(int rc)
 {

@@ -91,6 +91,10 @@ static void command_lines_become_requests(void **state)
 		 "{\"del\":\"10.9.0.0/24\",\"device\":\"gw\"}"},
 		{"server policy test a b", "policy-test", "{\"dst\":\"b\",\"src\":\"a\"}"},
 		{"server policy show --rev 3", "policy-show", "{\"rev\":3}"},
+		{"server policy rollback", "policy-rollback", "{}"},
+		{"server policy rollback -r 3 -c why", "policy-rollback",
+		 "{\"comment\":\"why\",\"rev\":3}"},
+		{"server policy list", "policy-list", "{}"},
 		{"server sessions", "sessions", "{}"},
 	};
 
@@ -295,6 +299,21 @@ static void policies_are_compared(void **state)
 	assert_string_equal(out, "the same as revision 3, but for comments, blanks and order\n");
 }
 
+static void revisions_are_listed(void **state)
+{
+	assert_int_equal(
+		reply(&verb_policy_list, OUTPUT_TABLE,
+		      "{\"schema\":1,\"ok\":true,\"revisions\":["
+		      "{\"rev\":12,\"applied_at\":0,\"uid\":0,\"comment\":\"db moves\",\"lines\":3,"
+		      "\"in_force\":true},"
+		      "{\"rev\":9,\"applied_at\":0,\"uid\":-1,\"comment\":\"\",\"lines\":10,"
+		      "\"in_force\":false}]}"),
+		0);
+	assert_string_equal(out, "REV  APPLIED  BY    LINES  IN FORCE  COMMENT\n"
+				 " 12  never    root      3  yes       db moves\n"
+				 "  9  never    -        10  no        -\n");
+}
+
 static void problems_come_first(void **state)
 {
 	assert_int_equal(reply(&verb_status, OUTPUT_TABLE,
@@ -359,6 +378,7 @@ int main(void)
 		cmocka_unit_test(replies_decide_the_exit_code),
 		cmocka_unit_test(errors_say_message_and_hint),
 		cmocka_unit_test(policies_are_compared),
+		cmocka_unit_test(revisions_are_listed),
 		cmocka_unit_test(problems_come_first),
 		cmocka_unit_test(every_verb_bears_odd_replies),
 		cmocka_unit_test(numbers_are_made_human),

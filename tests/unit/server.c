@@ -253,6 +253,51 @@ static void policy_diff_says_what_would_change(void **state)
 	sim_net_down(&n);
 }
 
+static json_t *revision(json_t *o, size_t i)
+{
+	return json_array_get(json_object_get(o, "revisions"), i);
+}
+
+static void policies_are_rolled_back(void **state)
+{
+	struct sim_net n;
+	uint8_t session[16];
+	json_t *o;
+
+	sim_net_up(&n);
+	json_decref(sim_ok(&n.s, "policy-apply", "{s:s, s:s}", "text", "\n# one\nallow a -> nobody\n",
+			   "comment", "b is away"));
+	o = sim_ok(&n.s, "policy-list", NULL);
+	assert_int_equal(json_array_size(json_object_get(o, "revisions")), 2);
+	assert_int_equal(json_integer_value(json_object_get(revision(o, 0), "rev")), 2);
+	assert_int_equal(json_integer_value(json_object_get(revision(o, 0), "lines")), 3);
+	assert_true(json_integer_value(json_object_get(revision(o, 0), "uid")) >= 0);
+	assert_string_equal(json_string_value(json_object_get(revision(o, 0), "comment")), "b is away");
+	assert_true(json_is_true(json_object_get(revision(o, 0), "in_force")));
+	assert_true(json_is_false(json_object_get(revision(o, 1), "in_force")));
+	json_decref(o);
+	/* as a new revision: what devices have been refused is asked again */
+	o = sim_ok(&n.s, "policy-rollback", NULL);
+	assert_int_equal(json_integer_value(json_object_get(o, "rev")), 3);
+	json_decref(o);
+	sim_wait_rev(&n.a, 3);
+	sim_introduce(&n.a, &n.b, B_ADDR, session);
+	/* once more undoes it, and cuts */
+	o = sim_ok(&n.s, "policy-rollback", NULL);
+	assert_int_equal(json_integer_value(json_object_get(o, "rev")), 4);
+	assert_int_equal(json_integer_value(json_object_get(o, "sessions_cut")), 1);
+	json_decref(o);
+	sim_expect(&n.a, MVPN_MSG_REVOKE);
+	o = sim_ok(&n.s, "policy-rollback", "{s:i}", "rev", 1);
+	assert_int_equal(json_integer_value(json_object_get(o, "rev")), 5);
+	json_decref(o);
+	o = sim_ok(&n.s, "policy-list", NULL);
+	assert_string_equal(json_string_value(json_object_get(revision(o, 0), "comment")),
+			    "back to revision 1");
+	json_decref(o);
+	sim_net_down(&n);
+}
+
 static void new_policy_cuts_what_it_forbids(void **state)
 {
 	struct sim_net n;
@@ -572,6 +617,7 @@ int main(void)
 		cmocka_unit_test(policy_sets_options),
 		cmocka_unit_test(policy_tests_guard_it),
 		cmocka_unit_test(policy_diff_says_what_would_change),
+		cmocka_unit_test(policies_are_rolled_back),
 		cmocka_unit_test(new_policy_cuts_what_it_forbids),
 		cmocka_unit_test(revocation_reaches_peers_and_stays),
 		cmocka_unit_test(who_missed_the_news_hears_it_on_return),

@@ -431,7 +431,7 @@ static void a_bad_stored_policy_falls_back(void **state)
 	sim_server_stop(&n.s);
 	snprintf(path, sizeof(path), "%s/server.db", n.s.dir);
 	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, "INSERT INTO policies VALUES(2, 0, 'allow a ->')", NULL,
+	assert_int_equal(sqlite3_exec(db, "INSERT INTO policies(rev, at, text) VALUES(2, 0, 'allow a ->')", NULL,
 				      NULL, NULL),
 			 SQLITE_OK);
 	sqlite3_close(db);
@@ -444,7 +444,11 @@ static void a_bad_stored_policy_falls_back(void **state)
 	sim_rejoin(&n.b, B_ADDR);
 	sim_wait_prefix(&n.a, B_ADDR, &n.b);
 	sim_introduce(&n.a, &n.b, B_ADDR, session);
-	sim_policy(&n.s, "allow * -> *\n");
+	/* back to what is in force: a revision of its own, which is good */
+	o = sim_ok(&n.s, "policy-rollback", NULL);
+	assert_int_equal(json_integer_value(json_object_get(o, "rev")), 3);
+	assert_int_equal(json_integer_value(json_object_get(o, "sessions_cut")), 0);
+	json_decref(o);
 	sim_wait_rev(&n.a, 3);
 	o = sim_ok(&n.s, "status", NULL);
 	assert_int_equal(json_array_size(json_object_get(o, "problems")), 0);
@@ -481,6 +485,11 @@ static void admin_mistakes_are_explained(void **state)
 		{"policy-apply", "{\"text\":\"allow a -> b\\u0000\"}"},
 		{"policy-apply", "{}"},
 		{"policy-show", "{\"rev\":99}"},
+		{"policy-rollback", "{\"rev\":99}"},
+		{"policy-rollback", "{}"},
+		{"policy-rollback", "{\"rev\":0}"},
+		{"policy-apply", "{\"text\":\"\",\"comment\":\"two\\nlines\"}"},
+		{"policy-apply", "{\"text\":\"\",\"comment\":5}"},
 		{"policy-test", "{\"src\":\"a\"}"},
 		{"policy-test", "{\"src\":\"a\",\"dst\":\"203.0.113.5\"}"},
 		{"audit", "{\"limit\":0}"},

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A policy's text on its way to being in force: is it well-formed, do its own tests hold, whom does it name that nobody knows? */
+#include <stdio.h>
+#include <string.h>
+
+#include "admin.h"
+
+#define WARNINGS_MAX 100
+
+struct warn {
+	struct server *s;
+	json_t *list;
+};
+
+static void warn_name(void *arg, unsigned line, const char *name)
+{
+	struct warn *w = arg;
+	char text[200];
+
+	if (registry_by_name(w->s->reg, name) || registry_group_used(w->s->reg, name) ||
+	    json_array_size(w->list) == WARNINGS_MAX)
+		return;
+	snprintf(text, sizeof(text), "line %u: no device or group is named \"%s\" (yet)", line,
+		 name);
+	json_array_append_new(w->list, json_string(text));
+}
+
+json_t *policy_warnings(struct server *s, const struct policy *p)
+{
+	struct warn w = {s, json_array()};
+
+	policy_each_name(p, warn_name, &w);
+	return w.list;
+}
+
+static void know_device(void *arg, const char *name, struct policy_subject *subject)
+{
+	const struct server *s = arg;
+	const struct device *d = registry_by_name(s->reg, name);
+
+	if (d)
+		*subject = registry_subject(d);
+}
+
+struct failures {
+	char text[900]; /* fits into an error's message */
+	size_t len;
+	unsigned told;
+};
+
+static void tell_failure(void *arg, const struct policy_test *t, const char *why)
+{
+	struct failures *f = arg;
+	char test[200];
+	int n;
+
+	policy_test_str(t, test, sizeof(test));
+	n = snprintf(f->text + f->len, sizeof(f->text) - f->len, "%sline %u: %s: %s",
+		     f->told ? "; " : "", t->line, test, why);
+	if (n < 0 || f->len + (size_t)n >= sizeof(f->text)) {
+		f->text[f->len] = '\0'; /* whole ones only: the first always fits */
+		return;
+	}
+	f->len += (size_t)n;
+	f->told++;
+}
+
+/* false after an error was sent */
+static bool tests_hold(struct server *s, struct ipc_call *call, const struct policy *p, int exit)
+{
+	struct policy_resolver by = {know_device, s};
+	struct failures f = {0};
+	int failed = policy_run_tests(p, &by, tell_failure, &f);
+	unsigned n;
+
+	if (!failed)
+		return true;
+	policy_tests(p, &n);
+	ipc_reply_error(call, exit, "policy-test",
+			"the policy in force is unchanged; correct the rule, or the test",
+			"%d of %u tests of the policy fail: %s%s", failed, n, f.text,
+			(unsigned)failed > f.told ? "; …" : "");
+	return false;
+}
+
+/* NULL after an error was sent */
+static struct policy *parse_text(struct ipc_call *call, const char *text, size_t len, int exit)
+{
+	struct policy_error e = {0};
+	struct policy *p = NULL;
+	char where[40] = "";
+
+	if (policy_parse(text, len, &p, &e) == 0)
+		return p;
+	if (e.column)
+		snprintf(where, sizeof(where), "%u:%u: ", e.line, e.column);
+	else if (e.line)
+		snprintf(where, sizeof(where), "%u: ", e.line);
+	ipc_reply_error(call, exit, "bad-policy", "the policy in force is unchanged",
+			"%s%s", where, e.message);
+	return NULL;
+}
+
+struct policy *policy_from_text(struct server *s, struct ipc_call *call, const char *text, size_t len,
+				int exit)
+{
+	struct policy *p = parse_text(call, text, len, exit);
+
+	if (p && !tests_hold(s, call, p, exit)) {
+		policy_free(p);
+		return NULL;
+	}
+	return p;
+}
+
+struct policy *policy_arg(struct server *s, struct ipc_call *call, json_t *args, int exit,
+			  const char **ret_text)
+{
+	json_t *v = json_object_get(args, "text");
+
+	if (!json_is_string(v)) {
+		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument", "give a file",
+				"no policy text");
+		return NULL;
+	}
+	*ret_text = json_string_value(v);
+	return policy_from_text(s, call, *ret_text, json_string_length(v), exit);
+}
+
+void admin_policy_check(struct server *s, struct ipc_call *call, json_t *args)
+{
+	const char *text;
+	struct policy *p = policy_arg(s, call, args, MVPN_EXIT_FAILED, &text);
+	unsigned ntests;
+
+	if (!p)
+		return;
+	policy_tests(p, &ntests);
+	ipc_reply_ok(call, json_pack("{s:o, s:i}", "warnings", policy_warnings(s, p), "tests",
+				     (int)ntests));
+	policy_free(p);
+}
