@@ -44,6 +44,7 @@ struct verb {
 	/* what parameters alone cannot say: turns args into what is sent; an exit code, after usage_error() or fail() */
 	int (*prepare)(json_t *args);
 	unsigned (*timeout_ms)(const json_t *args); /* NULL: TIMEOUT_MS */
+	bool (*follows)(const json_t *args);	    /* lines come until somebody ends it; NULL: one reply */
 	void (*show)(const json_t *reply);	    /* the reply as text on stdout */
 };
 

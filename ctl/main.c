@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* mvpnctl: one request to keyd or to the server, and its reply made readable. */
+/* mvpnctl: one request to keyd or to the server, and its reply, or a stream of them, made readable. */
 #include <errno.h>
 #include <locale.h>
 #include <stdio.h>
@@ -48,6 +48,33 @@ static const char *default_socket(bool server)
 	return server ? MVPN_SERVER_SOCKET : MVPN_KEYD_SOCKET;
 }
 
+struct stream {
+	const struct verb *verb;
+	int exit;
+};
+
+/* an error ends it, with the exit code that it carries */
+static int on_line(void *arg, const json_t *line)
+{
+	struct stream *st = arg;
+
+	st->exit = output_reply(st->verb, line);
+	return st->exit;
+}
+
+static int follow(const struct command *c, const char *path, bool server)
+{
+	struct stream st = {.verb = c->verb};
+	int r = ipc_follow(path, c->verb->request, json_incref(c->args), TIMEOUT_MS, on_line, &st);
+
+	if (st.exit)
+		return st.exit;
+	if (r == -ENODATA)
+		return fail(MVPN_EXIT_UNREACHABLE, "ended", "is it being restarted?",
+			    "%s at %s has ended the stream", server ? "the server" : "keyd", path);
+	return unreachable(r, server, path, TIMEOUT_MS);
+}
+
 static int run(const struct command *c)
 {
 	const struct verb *v = c->verb;
@@ -55,8 +82,11 @@ static int run(const struct command *c)
 	const char *path = c->socket ? c->socket : default_socket(server);
 	unsigned timeout_ms = v->timeout_ms ? v->timeout_ms(c->args) : TIMEOUT_MS;
 	json_t *reply;
-	int r = ipc_request(path, v->request, json_incref(c->args), timeout_ms, &reply);
+	int r;
 
+	if (v->follows && v->follows(c->args))
+		return follow(c, path, server);
+	r = ipc_request(path, v->request, json_incref(c->args), timeout_ms, &reply);
 	if (r < 0)
 		return unreachable(r, server, path, timeout_ms);
 	r = output_reply(v, reply);

@@ -35,5 +35,9 @@ int ipc_stream(struct ipc_call *c, json_t *line); /* steals line */
  * daemon, -EACCES, -ETIMEDOUT, -EPROTO.
  */
 int ipc_request(const char *path, const char *verb, json_t *args, unsigned timeout_ms, json_t **ret_reply);
+/* Lines of a stream (ipc_stream) until fn returns other than 0, which is returned; -ENODATA when the daemon ends it. The
+ * timeout is for asking only. Steals args. */
+int ipc_follow(const char *path, const char *verb, json_t *args, unsigned timeout_ms,
+	       int (*fn)(void *arg, const json_t *line), void *arg);
 
 #endif

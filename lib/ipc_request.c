@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The calling end of local control: one blocking request. */
+/* The calling end of local control: blocking, one request or a stream. */
 #include "ipc.h"
 
 #include <errno.h>
@@ -60,46 +60,71 @@ static int send_all(int fd, const char *p, size_t len, uint64_t deadline_ms)
 	return 0;
 }
 
-/* one line, malloc'ed, without its end */
-static int read_line(int fd, uint64_t deadline_ms, char **ret, size_t *ret_len)
+/* what has been received */
+struct input {
+	char *buf;
+	size_t len, size, taken; /* by the last line */
+};
+
+static void input_free(struct input *in)
 {
-	char *buf = NULL, *nl = NULL;
-	size_t len = 0, size = 0;
-	int r = 0;
+	/* a reply may be a token */
+	if (in->buf)
+		explicit_bzero(in->buf, in->size);
+	free(in->buf);
+}
 
-	while (!nl) {
+static int input_room(struct input *in)
+{
+	size_t size = in->size ? in->size * 2 : 2 * READ_STEP_B;
+	char *b;
+
+	if (in->size - in->len >= READ_STEP_B)
+		return 0;
+	b = realloc(in->buf, size);
+	if (!b)
+		return -ENOMEM;
+	in->buf = b;
+	in->size = size;
+	return 0;
+}
+
+/* the next line, without its end, there until the next call; -ENODATA when nothing more comes */
+static int read_line(int fd, struct input *in, uint64_t deadline_ms, char **ret, size_t *ret_len)
+{
+	size_t looked = 0;
+
+	in->len -= in->taken;
+	if (in->len)
+		memmove(in->buf, in->buf + in->taken, in->len);
+	in->taken = 0;
+	for (;;) {
+		char *nl = in->len > looked ? memchr(in->buf + looked, '\n', in->len - looked)
+					    : NULL;
 		ssize_t n;
+		int r;
 
-		if (size - len < READ_STEP_B) {
-			char *b = realloc(buf, size ? size * 2 : 2 * READ_STEP_B);
-
-			if (!b) {
-				r = -ENOMEM;
-				break;
-			}
-			buf = b;
-			size = size ? size * 2 : 2 * READ_STEP_B;
+		if (nl) {
+			*ret = in->buf;
+			*ret_len = (size_t)(nl - in->buf);
+			in->taken = *ret_len + 1;
+			return 0;
 		}
-		r = wait_for(fd, POLLIN, deadline_ms);
+		looked = in->len;
+		if (in->len > MVPN_CTL_LINE_MAX_B)
+			return -EPROTO;
+		r = input_room(in);
+		if (r == 0)
+			r = wait_for(fd, POLLIN, deadline_ms);
 		if (r < 0)
-			break;
-		n = recv(fd, buf + len, READ_STEP_B, MSG_DONTWAIT);
+			return r;
+		n = recv(fd, in->buf + in->len, READ_STEP_B, MSG_DONTWAIT);
 		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
-		if (n <= 0 || len + (size_t)n > MVPN_CTL_LINE_MAX_B) {
-			r = -EPROTO;
-			break;
-		}
-		nl = memchr(buf + len, '\n', (size_t)n);
-		len += (size_t)n;
+		if (n <= 0)
+			return n == 0 && !in->len ? -ENODATA : -EPROTO;
+		in->len += (size_t)n;
 	}
-	if (r < 0) {
-		free(buf);
-		return r;
-	}
-	*ret = buf;
-	*ret_len = (size_t)(nl - buf);
-	return 0;
 }
 
 /* steals args; malloc'ed "{…}\n" */
@@ -116,36 +141,75 @@ static char *request_text(const char *verb, json_t *args, size_t *ret_len)
 	return text;
 }
 
-int ipc_request(const char *path, const char *verb, json_t *args, unsigned timeout_ms,
-		json_t **ret_reply)
+/* the connection, or -errno; steals args */
+static int ask(const char *path, const char *verb, json_t *args, unsigned timeout_ms,
+	       uint64_t deadline_ms)
 {
-	uint64_t deadline_ms = timeout_ms ? mono_ms() + timeout_ms : 0;
-	char *text, *line = NULL;
-	json_t *reply;
 	size_t len;
+	char *text = request_text(verb, args, &len);
 	int fd, r;
 
-	text = request_text(verb, args, &len);
 	if (!text)
 		return -ENOMEM;
 	fd = ipc_socket_connect(path, timeout_ms);
 	r = fd < 0 ? fd : send_all(fd, text, len, deadline_ms);
 	explicit_bzero(text, len); /* may hold a token */
 	free(text);
-	if (!r)
-		r = read_line(fd, deadline_ms, &line, &len);
-	if (fd >= 0)
+	if (r < 0 && fd >= 0)
 		close(fd);
+	return r < 0 ? r : fd;
+}
+
+static int next_reply(int fd, struct input *in, uint64_t deadline_ms, json_t **ret)
+{
+	json_t *reply;
+	char *line;
+	size_t len;
+	int r = read_line(fd, in, deadline_ms, &line, &len);
+
 	if (r < 0)
 		return r;
 	reply = json_loadb(line, len, 0, NULL);
-	/* and a reply may be one */
-	explicit_bzero(line, len);
-	free(line);
 	if (!json_is_object(reply)) {
 		json_decref(reply);
 		return -EPROTO;
 	}
-	*ret_reply = reply;
+	*ret = reply;
 	return 0;
+}
+
+int ipc_request(const char *path, const char *verb, json_t *args, unsigned timeout_ms,
+		json_t **ret_reply)
+{
+	uint64_t deadline_ms = timeout_ms ? mono_ms() + timeout_ms : 0;
+	struct input in = {0};
+	int fd = ask(path, verb, args, timeout_ms, deadline_ms), r;
+
+	if (fd < 0)
+		return fd;
+	r = next_reply(fd, &in, deadline_ms, ret_reply);
+	input_free(&in);
+	close(fd);
+	return r == -ENODATA ? -EPROTO : r;
+}
+
+int ipc_follow(const char *path, const char *verb, json_t *args, unsigned timeout_ms,
+	       int (*fn)(void *arg, const json_t *line), void *arg)
+{
+	struct input in = {0};
+	json_t *line;
+	int fd = ask(path, verb, args, timeout_ms, timeout_ms ? mono_ms() + timeout_ms : 0), r;
+
+	if (fd < 0)
+		return fd;
+	do {
+		r = next_reply(fd, &in, 0, &line);
+		if (r == 0) {
+			r = fn(arg, line);
+			json_decref(line);
+		}
+	} while (r == 0);
+	input_free(&in);
+	close(fd);
+	return r;
 }

@@ -10,8 +10,6 @@
 #include "listen.h"
 
 #define SESSIONS_SHOWN_MAX 50000
-#define AUDIT_SHOWN 100
-#define AUDIT_SHOWN_MAX 50000
 
 struct admin {
 	struct ipc_server *ipc;
@@ -189,38 +187,6 @@ static void verb_sessions(struct server *s, struct ipc_call *call, json_t *args)
 	ipc_reply_ok(call, json_pack("{s:o}", "sessions", sessions_json(s, NULL)));
 }
 
-static void verb_audit(struct server *s, struct ipc_call *call, json_t *args)
-{
-	int64_t limit = AUDIT_SHOWN;
-	uint64_t bad = 0;
-	json_t *events = NULL, *o;
-	bool verify = json_is_true(json_object_get(args, "verify"));
-	int r;
-
-	if (!arg_number(call, args, "limit", 1, AUDIT_SHOWN_MAX, &limit))
-		return;
-	r = verify ? audit_verify(&s->audit, &bad) : 0;
-	if (r < 0 && r != -EBADMSG) {
-		reply_store_error(s, call, r);
-		return;
-	}
-	o = json_object();
-	if (verify)
-		json_object_set_new(o, "verified", json_boolean(r == 0));
-	if (r == -EBADMSG) {
-		json_object_set_new(o, "broken_seq", json_integer((json_int_t)bad));
-		json_object_set_new(o, "exit", json_integer(MVPN_EXIT_UNHEALTHY));
-	}
-	r = audit_list(&s->audit, (unsigned)limit, &events);
-	if (r < 0) {
-		json_decref(o);
-		reply_store_error(s, call, r);
-		return;
-	}
-	json_object_set_new(o, "events", events);
-	ipc_reply_ok(call, o);
-}
-
 static const struct {
 	const char *verb;
 	admin_fn *fn;
@@ -246,7 +212,7 @@ static const struct {
 	{"policy-list", admin_policy_list, ""},
 	{"policy-test", admin_policy_test, "src dst "},
 	{"sessions", verb_sessions, ""},
-	{"audit", verb_audit, "verify limit "},
+	{"audit", admin_audit, "verify limit after follow "},
 };
 
 /* an argument that nobody reads is a mistake of whoever sent it */
@@ -270,6 +236,7 @@ static const char *unknown_arg(const char *allowed, json_t *args)
 
 static void on_call(void *arg, struct ipc_call *call, const char *verb, json_t *args)
 {
+	struct server *s = arg;
 	const char *odd;
 
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
@@ -279,8 +246,10 @@ static void on_call(void *arg, struct ipc_call *call, const char *verb, json_t *
 		if (odd)
 			ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument", NULL,
 					"%s knows no argument \"%.60s\"", verb, odd);
-		else
-			verbs[i].fn(arg, call, args);
+		else {
+			s->audit.uid = ipc_call_uid(call);
+			verbs[i].fn(s, call, args);
+		}
 		return;
 	}
 	ipc_reply_error(call, MVPN_EXIT_USAGE, "unknown-verb", "is mvpnctl newer than the server?",

@@ -19,6 +19,8 @@ admin_fn admin_device_list, admin_device_show, admin_device_approve, admin_devic
 admin_fn admin_policy_show, admin_policy_check, admin_policy_apply, admin_policy_test,
 	admin_policy_diff, admin_policy_rollback, admin_policy_list;
 
+admin_fn admin_audit;
+
 /* the text argument, or NULL when it is missing or no text */
 const char *arg_text(json_t *args, const char *name);
 /* true, and *ret set if the argument is there; false after an error was sent: no integer within min..max */

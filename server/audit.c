@@ -12,8 +12,9 @@ int audit_open(struct audit *a, struct store *st)
 {
 	int r;
 
-	memset(a, 0, sizeof(*a));
 	a->st = st;
+	a->seq = 0;
+	memset(a->hash, 0, sizeof(a->hash));
 	r = store_audit_last(st, &a->seq, a->hash);
 	return r == -ENOENT ? 0 : r;
 }
@@ -37,9 +38,12 @@ int audit_add(struct audit *a, const char *actor, const char *event, json_t *det
 {
 	struct store_audit row = {
 		.seq = a->seq + 1, .at = time(NULL), .actor = actor, .event = event};
-	char *json = detail ? json_dumps(detail, JSON_COMPACT | JSON_SORT_KEYS) : strdup("{}");
+	char *json;
 	int r = -ENOMEM;
 
+	if (detail && !strcmp(actor, "admin"))
+		json_object_set_new(detail, "uid", json_integer(a->uid));
+	json = detail ? json_dumps(detail, JSON_COMPACT | JSON_SORT_KEYS) : strdup("{}");
 	json_decref(detail);
 	if (!json)
 		return r;
@@ -92,27 +96,41 @@ int audit_verify(struct audit *a, uint64_t *ret_seq)
 	return r;
 }
 
-static int list_row(void *arg, const struct store_audit *row)
+json_t *audit_json(const struct store_audit *row)
 {
 	char hash[2 * STORE_HASH_LEN + 1];
-	json_t *detail = json_loads(row->json, 0, NULL), *o;
+	json_t *detail = json_loads(row->json, 0, NULL);
 
 	mvpn_hex(hash, row->hash, STORE_HASH_LEN);
-	o = json_pack("{s:I, s:I, s:s, s:s, s:o, s:s}", "seq", (json_int_t)row->seq, "at",
-		      (json_int_t)row->at, "actor", row->actor, "event", row->event, "detail",
-		      detail ? detail : json_object(), "hash", hash);
-	return o && json_array_append_new(arg, o) == 0 ? 0 : -ENOMEM;
+	return json_pack("{s:I, s:I, s:s, s:s, s:o, s:s}", "seq", (json_int_t)row->seq, "at",
+			 (json_int_t)row->at, "actor", row->actor, "event", row->event, "detail",
+			 detail ? detail : json_object(), "hash", hash);
 }
 
-int audit_list(struct audit *a, unsigned limit, json_t **ret)
+struct page {
+	json_t *list;
+	unsigned limit;
+};
+
+#define PAGE_FULL 1
+
+static int list_row(void *arg, const struct store_audit *row)
 {
-	json_t *list = json_array();
-	uint64_t from = a->seq > limit ? a->seq - limit + 1 : 1;
-	int r = list ? store_audit_each(a->st, from, list_row, list) : -ENOMEM;
+	struct page *p = arg;
+
+	if (json_array_size(p->list) == p->limit)
+		return PAGE_FULL;
+	return json_array_append_new(p->list, audit_json(row)) == 0 ? 0 : -ENOMEM;
+}
+
+int audit_list(struct audit *a, uint64_t seq, unsigned limit, json_t **ret)
+{
+	struct page p = {json_array(), limit};
+	int r = p.list ? store_audit_each(a->st, seq, list_row, &p) : -ENOMEM;
 
 	if (r < 0)
-		json_decref(list);
+		json_decref(p.list);
 	else
-		*ret = list;
-	return r;
+		*ret = p.list;
+	return r < 0 ? r : 0;
 }

@@ -14,6 +14,7 @@ struct audit {
 	struct store *st;
 	uint64_t seq; /* of the last row */
 	uint8_t hash[STORE_HASH_LEN];
+	int64_t uid; /* who uses the control socket just now: goes into the detail of what "admin" does */
 };
 
 int audit_open(struct audit *a, struct store *st);
@@ -22,7 +23,9 @@ int audit_open(struct audit *a, struct store *st);
 int audit_add(struct audit *a, const char *actor, const char *event, json_t *detail);
 /* 0 intact; -EBADMSG with *ret_seq the first row that does not fit */
 int audit_verify(struct audit *a, uint64_t *ret_seq);
-/* the newest `limit` events, oldest first: an array */
-int audit_list(struct audit *a, unsigned limit, json_t **ret);
+/* at most `limit` events from `seq` on, oldest first: an array */
+int audit_list(struct audit *a, uint64_t seq, unsigned limit, json_t **ret);
+/* one event, for people and scripts; NULL: no memory */
+json_t *audit_json(const struct store_audit *row);
 
 #endif

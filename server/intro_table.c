@@ -90,9 +90,10 @@ static int audit_fail(struct server *s, void *arg)
 	const struct fail_note *n = arg;
 
 	return audit_add(&s->audit, "server", "introduction-failed",
-			 json_pack("{s:s, s:s*, s:s}", "a", n->a->row.name, "b",
+			 json_pack("{s:s, s:s*, s:s, s:I}", "a", n->a->row.name, "b",
 				   n->b ? n->b->row.name : NULL, "reason",
-				   mvpn_reason_name(n->reason)));
+				   mvpn_reason_name(n->reason), "policy_rev",
+				   (json_int_t)s->policy_rev));
 }
 
 void intro_send_fail(struct server *s, const struct device *a, const struct device *peer,

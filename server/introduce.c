@@ -219,6 +219,28 @@ static int find_offer(struct conn *c, const struct chan_msg *m, struct intro **r
 	return 0;
 }
 
+/* why the two may talk; frames have lines of their own, which policy-test names */
+static int audit_introduction(struct server *s, const struct intro *i)
+{
+	struct policy_subject a = registry_subject(i->a), b = registry_subject(i->b);
+	const struct policy_rule *rule =
+		i->layer == MVPN_LAYER_LINK ? NULL : policy_allows(s->policy, &a, &b);
+	char id[33], text[160];
+	json_t *o;
+
+	mvpn_hex(id, i->session_id, sizeof(i->session_id));
+	o = json_pack("{s:s, s:s, s:s, s:s, s:b, s:I}", "a", i->a->row.name, "b", i->b->row.name,
+		      "session", id, "layer", i->layer == MVPN_LAYER_LINK ? "link" : "network",
+		      "rekey", !sodium_is_zero(i->replaces, sizeof(i->replaces)), "policy_rev",
+		      (json_int_t)s->policy_rev);
+	if (rule) {
+		policy_rule_str(rule, text, sizeof(text));
+		json_object_set_new(o, "rule", json_string(text));
+		json_object_set_new(o, "line", json_integer(rule->line));
+	}
+	return audit_add(&s->audit, "server", "introduction", o);
+}
+
 static int record_session(struct server *s, void *arg)
 {
 	const struct intro *i = arg;
@@ -229,6 +251,7 @@ static int record_session(struct server *s, void *arg)
 		.policy_rev = s->policy_rev,
 		.created_at = wall_now(),
 	};
+	int r;
 
 	memcpy(row.id, i->session_id, 16);
 	memcpy(row.a, i->a->row.id, 16);
@@ -236,7 +259,8 @@ static int record_session(struct server *s, void *arg)
 	/* the devices' hard limit: twice the rekey time, or longer while the server is away */
 	row.ends_at =
 		row.created_at + 2 * (int64_t)s->conf->rekey_s + (int64_t)s->conf->max_offline_s;
-	return session_record(s, &row, sodium_is_zero(i->replaces, 16) ? NULL : i->replaces);
+	r = session_record(s, &row, sodium_is_zero(i->replaces, 16) ? NULL : i->replaces);
+	return r < 0 ? r : audit_introduction(s, i);
 }
 
 int introduce_accept(struct conn *c, const struct chan_msg *m)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "admin.h"
+#include "audit_feed.h"
 #include "channel.h"
 #include "crypto.h"
 #include "echo.h"
@@ -41,8 +42,10 @@ int server_transact(struct server *s, bool durable, int (*fn)(struct server *s, 
 
 	if (r == 0)
 		r = store_end(s->store, fn(s, arg));
-	if (r == 0)
+	if (r == 0) {
+		audit_feed_wake(s);
 		return 0;
+	}
 	/* the chain's end is where the store says it is */
 	audit_open(&s->audit, s->store);
 	if (r != -ECANCELED) {
@@ -102,6 +105,14 @@ static int load_seq(struct server *s)
 
 /* ---- policy ---- */
 
+static int audit_alarm(struct server *s, void *arg)
+{
+	return audit_add(&s->audit, "server", "policy-unreadable",
+			 json_pack("{s:I, s:I, s:s}", "rev", (json_int_t)*(uint64_t *)arg,
+				   "in_force", (json_int_t)(s->policy ? s->policy_rev : 0), "why",
+				   s->policy_alarm ? s->policy_alarm : ""));
+}
+
 static void policy_alarm(struct server *s, uint64_t bad, const struct policy_error *e)
 {
 	free(s->policy_alarm);
@@ -110,6 +121,7 @@ static void policy_alarm(struct server *s, uint64_t bad, const struct policy_err
 		     " is in force: apply a corrected policy",
 		     bad, e->line, e->column, e->message, s->policy_rev) < 0)
 		s->policy_alarm = NULL;
+	server_transact(s, true, audit_alarm, &bad);
 	log_err("%s", s->policy_alarm ? s->policy_alarm : "the stored policy does not parse");
 }
 
@@ -272,6 +284,8 @@ int server_new(const struct server_settings *conf, struct loop *l, struct server
 	if (r == 0)
 		r = loop_timer_new(l, chores, s, &s->chores);
 	if (r == 0)
+		r = audit_feed_new(s);
+	if (r == 0)
 		r = push_new(s);
 	if (r == 0)
 		r = ether_new(s);
@@ -316,6 +330,7 @@ void server_free(struct server *s)
 	if (!s)
 		return;
 	admin_free(s->admin);
+	audit_feed_free(s->feed);
 	conn_free_all(s);
 	echo_free(s->echo);
 	listener_free(s->listener);

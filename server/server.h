@@ -76,6 +76,7 @@ struct intros;
 struct listener;
 struct push;
 struct admin;
+struct audit_feed;
 
 struct server {
 	const struct server_settings *conf;
@@ -95,6 +96,7 @@ struct server {
 	struct push *push;
 	struct loop_timer *ether; /* ether.c: tables of frames are to be made anew */
 	struct admin *admin;
+	struct audit_feed *feed; /* who follows the audit trail */
 	bool renew;		   /* some device is marked */
 	bool cut_failed;	   /* sessions that should be cut are on record as active still */
 	struct loop_timer *chores; /* expiry of sessions and tokens */

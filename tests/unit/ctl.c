@@ -96,6 +96,7 @@ static void command_lines_become_requests(void **state)
 		 "{\"comment\":\"why\",\"rev\":3}"},
 		{"server policy list", "policy-list", "{}"},
 		{"server sessions", "sessions", "{}"},
+		{"server audit -f -a 12", "audit", "{\"after\":12,\"follow\":true}"},
 	};
 
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -314,6 +315,19 @@ static void revisions_are_listed(void **state)
 				 "  9  never    -        10  no        -\n");
 }
 
+static void events_of_a_stream_are_lines(void **state)
+{
+	static const char event[] =
+		"{\"schema\":1,\"ok\":true,\"seq\":12,\"at\":0,\"actor\":\"admin\",\"event\":"
+		"\"device-revoke\",\"detail\":{\"device\":\"ab\",\"name\":\"w\\u001beb\"},\"hash\":\"00\"}";
+
+	assert_int_equal(reply(&verb_server_audit, OUTPUT_TABLE, event), 0);
+	assert_string_equal(out, "12            never  admin  device-revoke  device=ab name=w?eb\n");
+	assert_int_equal(reply(&verb_server_audit, OUTPUT_JSON_LINE, event), 0);
+	assert_ptr_equal(strchr(out, '\n'), out + strlen(out) - 1);
+	assert_non_null(strstr(out, "\"seq\":12"));
+}
+
 static void problems_come_first(void **state)
 {
 	assert_int_equal(reply(&verb_status, OUTPUT_TABLE,
@@ -379,6 +393,7 @@ int main(void)
 		cmocka_unit_test(errors_say_message_and_hint),
 		cmocka_unit_test(policies_are_compared),
 		cmocka_unit_test(revisions_are_listed),
+		cmocka_unit_test(events_of_a_stream_are_lines),
 		cmocka_unit_test(problems_come_first),
 		cmocka_unit_test(every_verb_bears_odd_replies),
 		cmocka_unit_test(numbers_are_made_human),

@@ -284,6 +284,25 @@ static void a_stream_ends_the_connection(void **state)
 	close(fd);
 }
 
+static int count_line(void *arg, const json_t *line)
+{
+	json_int_t *n = arg;
+
+	if (!json_object_get(line, "line"))
+		return 0; /* the reply that ends it */
+	assert_int_equal(json_integer_value(json_object_get(line, "line")), (*n)++);
+	return 0;
+}
+
+static void a_stream_is_followed(void **state)
+{
+	json_int_t n = 0;
+
+	assert_int_equal(ipc_follow(path, "stream", NULL, 1000, count_line, &n), -ENODATA);
+	assert_int_equal(n, 3);
+	assert_int_equal(ipc_follow("/nonexistent/socket", "stream", NULL, 1000, count_line, &n), -ENOENT);
+}
+
 static void the_handler_learns_that_the_client_is_gone(void **state)
 {
 	struct pollfd p = {.fd = gone_fd, .events = POLLIN};
@@ -376,6 +395,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(one_connection_takes_several_requests_in_turn,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(a_stream_ends_the_connection, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_stream_is_followed, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_handler_learns_that_the_client_is_gone, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(too_many_clients_are_told, setup, teardown),

@@ -271,7 +271,7 @@ static void a_changed_trail_is_noticed(void **state)
 			assert_int_equal(audit_verify(&a, &bad), 0);
 		}
 	}
-	assert_int_equal(audit_list(&a, 3, &list), 0);
+	assert_int_equal(audit_list(&a, 8, 3, &list), 0);
 	assert_int_equal(json_array_size(list), 2);
 	json_decref(list);
 	store_close(st);

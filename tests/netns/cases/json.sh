@@ -43,7 +43,17 @@ check '.sessions | length == 1' srvj sessions
 check '.events | length > 3' srvj audit
 check '.verified == true' srvj audit --verify
 echo 'allow a -> b' >"$TMP/policy"
-check '.warnings' srvj policy check "$TMP/policy"
+check '.warnings and .tests == 0' srvj policy check "$TMP/policy"
+check '.same and .pairs == [] and .sessions_cut == 0' srvj policy diff "$TMP/policy"
+check '.revisions[0] | .in_force and .rev == 1 and .lines == 1 and .uid >= 0' srvj policy list
+echo 'test deny a -> b' >>"$TMP/policy"
+check '.ok == false and .exit == 1 and .error.code == "policy-test"' srvj policy check "$TMP/policy"
+check '.ok == false and .exit == 1 and .error.code == "no-such-revision"' srvj policy rollback
+spawn follow server "$BUILD/mvpnctl" --socket "$TMP/server/server.sock" -o json-line server audit --follow --after 0
+policy 'allow a -> b # again'
+wait_for 5 "event of the stream" grep -q policy-apply "$TMP/log/follow.log"
+stop follow
+check '.seq == 1 and .event == "token-create" and .actor == "admin" and .detail.uid >= 0' head -1 "$TMP/log/follow.log"
 check '.allowed' srvj policy test a b
 for verb in status peers sessions flows leaks doctor; do
 	ctl a $verb >"$TMP/table" || fail "table of $verb"
