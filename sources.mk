@@ -14,7 +14,7 @@ DP := nexthop frame wire_xdp
 DP += run wire_xdp_open errqueue quote
 DP += dp tell worker owner relay spin tap seal open segment fragment mss coalesce hold icmp wire_udp ether
 SERVER := main server conf identity privileges listen channel dispatch enrol register introduce intro_table session push registry owners policy policy_parse audit store_sqlite store_device store_token store_session store_policy admin admin_token admin_device admin_policy
-SERVER += macs ether policy_ether policy_text echo policy_test policy_lines policy_pairs admin_policy_diff admin_policy_check audit_feed admin_audit
+SERVER += macs ether policy_ether policy_text echo policy_test policy_lines policy_pairs admin_policy_diff admin_policy_check audit_feed admin_audit audit_keep
 CTL := args help human input main mvpnctl output table verb_explain verbs_device verbs_identity verbs_iface verbs_peer verbs_policy verbs_status verbs_token verbs_audit
 BPF := shim wire sockops
 
@@ -47,7 +47,7 @@ OBJS_unit_quote = $(OBJS_unit_seal)
 OBJS_unit_mss = $(call objs,keyd/dp,mss)
 UNIT += server server_bad server_flood server_trust server_ether policy store
 OBJS_unit_policy = $(call objs,server,policy policy_parse policy_ether policy_lines policy_pairs policy_test policy_text)
-OBJS_unit_store = $(call objs,server,store_sqlite store_device store_token store_session store_policy audit)
+OBJS_unit_store = $(call objs,server,store_sqlite store_device store_token store_session store_policy audit audit_keep)
 OBJS_unit_server = $(call objs,server,$(filter-out main privileges,$(SERVER))) $(call objs,tests/sim,sim_server sim_device)
 OBJS_unit_server_bad = $(OBJS_unit_server)
 OBJS_unit_server_flood = $(OBJS_unit_server)

@@ -31,6 +31,8 @@ static const struct config_key keys[] = {
 	{"limits", "messages_channel", CONFIG_UINT, AT(messages_channel), 1, 1000000, NULL},
 	{"session", "rekey_s", CONFIG_UINT, AT(rekey_s), 10, 86400, NULL},
 	{"session", "max_offline_s", CONFIG_UINT, AT(max_offline_s), 60, 86400, NULL},
+	{"audit", "keep_events", CONFIG_UINT, AT(keep_events), 1000, 100000000, NULL},
+	{"audit", "keep_days", CONFIG_UINT, AT(keep_days), 1, 36500, NULL},
 };
 #define NKEYS (sizeof(keys) / sizeof(keys[0]))
 
@@ -52,6 +54,8 @@ int server_settings_init(struct server_settings *c)
 	c->messages_channel = 500; /* an honest device asks for a few sessions a second */
 	c->rekey_s = MVPN_SESSION_REKEY_S;
 	c->max_offline_s = MVPN_MAX_OFFLINE_S;
+	c->keep_events = 1000000; /* some 400 MB */
+	c->keep_days = 400;
 	if (!c->listen || !c->socket || !c->state) {
 		server_settings_free(c);
 		return -ENOMEM;

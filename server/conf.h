@@ -33,6 +33,8 @@ struct server_settings {
 	/* [session] */
 	uint64_t rekey_s;
 	uint64_t max_offline_s;
+	/* [audit] */
+	uint64_t keep_events, keep_days;
 	/* command line */
 	char *state;
 	char *listens[SERVER_LISTEN_MAX]; /* from --listen, or the parts of `listen` */

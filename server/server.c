@@ -26,6 +26,7 @@
 
 #define SEQ_BLOCK 10000 /* numbers promised by one write */
 #define CHORES_MS 60000
+#define CHECKPOINT_MS 3600000 /* so much of the audit trail could be cut off unseen, by who has the store only */
 #define FORGET_SESSION_S \
 	86400 /* ended ones are kept so long, for the operator and for what is owed */
 #define FORGET_TOKEN_S (30 * 86400) /* used up and expired ones */
@@ -218,6 +219,7 @@ static int load_store(struct server *s)
 {
 	int r = load_meta(s);
 
+	s->audit.key = s->id.store_key;
 	if (r == 0)
 		r = audit_open(&s->audit, s->store);
 	if (r == 0)
@@ -233,9 +235,24 @@ static int load_store(struct server *s)
 	return r;
 }
 
+static int keep_audit(struct server *s, void *arg)
+{
+	int64_t before = wall_now() - (int64_t)s->conf->keep_days * 86400;
+	int r = 0, *ret_pruned = arg;
+
+	if (mono_ms() >= s->checkpoint_ms) {
+		r = audit_checkpoint(&s->audit);
+		s->checkpoint_ms = mono_ms() + CHECKPOINT_MS;
+	}
+	if (r == 0)
+		r = *ret_pruned = audit_prune(&s->audit, s->conf->keep_events, before);
+	return r < 0 ? r : 0;
+}
+
 static void chores(void *arg)
 {
 	struct server *s = arg;
+	int pruned = 0;
 	int64_t now = wall_now();
 	int r = store_begin(s->store, false);
 
@@ -249,7 +266,8 @@ static void chores(void *arg)
 		count(s, store_errors);
 	if (s->cut_failed)
 		session_cut_forbidden(s);
-	loop_timer_arm(s->chores, CHORES_MS);
+	server_transact(s, false, keep_audit, &pruned);
+	loop_timer_arm(s->chores, audit_prune_goes_on(pruned) ? 1 : CHORES_MS);
 }
 
 static void owner_changed(void *arg, const struct mvpn_prefix *p, struct device *before,

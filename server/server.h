@@ -110,7 +110,7 @@ struct server {
 	uint64_t counters[SC_MAX];
 	uint64_t fails[MVPN_R_MAX]; /* introductions failed, by reason */
 	uint64_t refusal_ms; /* last refused log-in that went to the audit trail */
-	uint64_t started_ms;
+	uint64_t started_ms, checkpoint_ms;
 	struct chan_buf buf; /* for messages built and sent at once */
 };
 

@@ -15,7 +15,7 @@
 #include "mvpn/auth.h"
 #include "mvpn/limits.h"
 
-#define STORE_SCHEMA_VERSION 2
+#define STORE_SCHEMA_VERSION 3
 #define STORE_PSK_ENC_B (MVPN_KEY_LEN + 40) /* mvpn_box_seal of 32 bytes */
 
 struct store;
@@ -164,5 +164,18 @@ int store_audit_last(struct store *st, uint64_t *ret_seq,
 /* in rising seq, from `from` */
 int store_audit_each(struct store *st, uint64_t from,
 		     int (*fn)(void *arg, const struct store_audit *a), void *arg);
+
+int store_audit_forget(struct store *st, uint64_t through); /* the events, and older checkpoints */
+
+struct store_checkpoint {
+	uint64_t seq; /* of the event that has this hash */
+	int64_t at;
+	bool forgotten; /* it and those before are gone */
+	uint8_t hash[STORE_HASH_LEN], mac[STORE_HASH_LEN];
+};
+/* in place of an older one of the same event */
+int store_checkpoint_put(struct store *st, const struct store_checkpoint *c);
+int store_checkpoint_each(struct store *st, int (*fn)(void *arg, const struct store_checkpoint *c),
+			  void *arg); /* in rising seq */
 
 #endif

@@ -172,3 +172,63 @@ int store_audit_each(struct store *st, uint64_t from,
 	}
 	return r;
 }
+
+int store_audit_forget(struct store *st, uint64_t through)
+{
+	sqlite3_stmt *q = store_prepare(st, "DELETE FROM audit WHERE seq <= ?");
+	int r;
+
+	if (!q)
+		return store_errno(st);
+	bind_int(q, 1, (int64_t)through);
+	r = store_run(st, q);
+	q = r < 0 ? NULL : store_prepare(st, "DELETE FROM checkpoints WHERE seq < ?");
+	if (!q)
+		return r < 0 ? r : store_errno(st);
+	bind_int(q, 1, (int64_t)through);
+	return store_run(st, q);
+}
+
+int store_checkpoint_put(struct store *st, const struct store_checkpoint *c)
+{
+	sqlite3_stmt *q = store_prepare(st, "INSERT OR REPLACE INTO checkpoints(seq, at, forgotten, "
+					    "hash, mac) VALUES(?, ?, ?, ?, ?)");
+
+	if (!q)
+		return store_errno(st);
+	bind_int(q, 1, (int64_t)c->seq);
+	bind_int(q, 2, c->at);
+	bind_int(q, 3, c->forgotten);
+	bind_blob(q, 4, c->hash, sizeof(c->hash));
+	bind_blob(q, 5, c->mac, sizeof(c->mac));
+	return store_run(st, q);
+}
+
+int store_checkpoint_each(struct store *st, int (*fn)(void *arg, const struct store_checkpoint *c),
+			  void *arg)
+{
+	sqlite3_stmt *q = store_prepare(
+		st, "SELECT seq, at, forgotten, hash, mac FROM checkpoints ORDER BY seq");
+	int r;
+
+	if (!q)
+		return store_errno(st);
+	while ((r = store_step(st, q)) == 1) {
+		struct store_checkpoint c = {
+			.seq = (uint64_t)sqlite3_column_int64(q, 0),
+			.at = sqlite3_column_int64(q, 1),
+			.forgotten = sqlite3_column_int(q, 2),
+		};
+
+		if (!column_blob(q, 3, c.hash, sizeof(c.hash)) ||
+		    !column_blob(q, 4, c.mac, sizeof(c.mac)))
+			r = -EUCLEAN;
+		else
+			r = fn(arg, &c);
+		if (r) {
+			sqlite3_reset(q);
+			return r;
+		}
+	}
+	return r;
+}

@@ -56,8 +56,14 @@ static const char schema_2[] =
 	"ALTER TABLE policies ADD COLUMN comment TEXT NOT NULL DEFAULT '';"
 	"PRAGMA user_version = 2;";
 
+static const char schema_3[] =
+	"CREATE TABLE checkpoints(seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, forgotten INTEGER "
+	"NOT NULL,"
+	"  hash BLOB NOT NULL, mac BLOB NOT NULL);"
+	"PRAGMA user_version = 3;";
+
 /* migrations[n] takes the schema from version n to n + 1 */
-static const char *const migrations[STORE_SCHEMA_VERSION] = {schema_1, schema_2};
+static const char *const migrations[STORE_SCHEMA_VERSION] = {schema_1, schema_2, schema_3};
 
 static int sql_errno(int rc)
 {

@@ -277,6 +277,74 @@ static void a_changed_trail_is_noticed(void **state)
 	store_close(st);
 }
 
+static int forget(struct audit *a, uint64_t keep, int64_t before)
+{
+	int r, n;
+
+	assert_int_equal(store_begin(a->st, false), 0);
+	n = audit_prune(a, keep, before);
+	r = store_end(a->st, n < 0 ? n : 0);
+	assert_int_equal(r, 0);
+	return n;
+}
+
+static void what_is_forgotten_leaves_a_checkpoint(void **state)
+{
+	static const uint8_t key[32] = "not in the store", other[32] = "of another server";
+	static const char *const tampering[][2] = {
+		/* more of the beginning is gone than was forgotten; an hourly checkpoint does not hide it */
+		{"CREATE TABLE t AS SELECT * FROM audit; DELETE FROM audit WHERE seq <= 40",
+		 "DELETE FROM audit; INSERT INTO audit SELECT * FROM t; DROP TABLE t"},
+		{"CREATE TABLE t AS SELECT * FROM audit; CREATE TABLE u AS SELECT * FROM checkpoints;"
+		 "DELETE FROM audit WHERE seq <= 40; DELETE FROM checkpoints WHERE seq < 40;"
+		 "UPDATE checkpoints SET forgotten = 1 WHERE seq = 40",
+		 "DELETE FROM audit; INSERT INTO audit SELECT * FROM t; DROP TABLE t;"
+		 "DELETE FROM checkpoints; INSERT INTO checkpoints SELECT * FROM u; DROP TABLE u"},
+		{"UPDATE checkpoints SET at = at + 1 WHERE seq = 40",
+		 "UPDATE checkpoints SET at = at - 1 WHERE seq = 40"},
+		{"UPDATE checkpoints SET forgotten = 0", "UPDATE checkpoints SET forgotten = (seq < 40)"},
+	};
+	struct store *st = open_store();
+	struct audit a = {.key = key};
+	uint64_t bad = 0;
+	json_t *list;
+
+	assert_int_equal(audit_open(&a, st), 0);
+	for (int i = 1; i <= 60; i++) {
+		assert_int_equal(audit_add(&a, "test", "event", json_pack("{s:i}", "n", i)), 0);
+		if (i == 10 || i == 40)
+			assert_int_equal(audit_checkpoint(&a), 0);
+	}
+	assert_int_equal(audit_verify(&a, &bad), 0);
+	assert_int_equal(forget(&a, 100, 0), 0);
+	assert_int_equal(forget(&a, 40, 0), 20);
+	assert_int_equal(audit_verify(&a, &bad), 0);
+	assert_int_equal(audit_list(&a, 1, 100, &list), 0);
+	assert_int_equal(json_array_size(list), 41); /* and that it was forgotten */
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(list, 0), "seq")), 21);
+	json_decref(list);
+	for (int i = 0; i < 4; i++) {
+		sql(tampering[i][0]);
+		assert_int_equal(audit_verify(&a, &bad), -EBADMSG);
+		sql(tampering[i][1]);
+		assert_int_equal(audit_verify(&a, &bad), 0);
+	}
+	/* all are old, but the newest stays */
+	assert_int_equal(forget(&a, 100, INT64_MAX), 40);
+	assert_int_equal(forget(&a, 1, 0), 1);
+	assert_int_equal(audit_verify(&a, &bad), 0);
+	/* the newest are cut off, and nobody remembers but a checkpoint */
+	assert_int_equal(audit_checkpoint(&a), 0);
+	assert_int_equal(audit_add(&a, "test", "event", NULL), 0);
+	sql("DELETE FROM audit WHERE seq >= 63");
+	assert_int_equal(audit_open(&a, st), 0);
+	assert_int_equal(audit_verify(&a, &bad), -EBADMSG);
+	/* another server's key */
+	a.key = other;
+	assert_int_equal(audit_verify(&a, &bad), -EBADMSG);
+	store_close(st);
+}
+
 static void what_is_no_store_of_ours_is_refused(void **state)
 {
 	struct store *st = open_store();
@@ -322,6 +390,7 @@ int main(void)
 		T(uses_are_taken_atomically),
 		T(sessions_end_and_are_owed),
 		T(a_changed_trail_is_noticed),
+		T(what_is_forgotten_leaves_a_checkpoint),
 		T(what_is_no_store_of_ours_is_refused),
 		T(the_reason_of_a_failure_outlives_the_rollback),
 	};
