@@ -63,6 +63,17 @@ void options_set(struct keyd *k, uint32_t options)
 		 options & MVPN_OPT_MULTICAST_DROP ? "dropped" : "passes");
 }
 
+void options_times(struct keyd *k, const struct chan_msg *m)
+{
+	uint32_t offline_s = k->max_offline_s;
+
+	/* what WELCOME said stays with a server that says no more */
+	chan_get_u32(m, MVPN_TLV_REKEY, &k->rekey_s);
+	chan_get_u32(m, MVPN_TLV_MAX_OFFLINE, &k->max_offline_s);
+	if (k->max_offline_s != offline_s)
+		log_info("without the server sessions go on for %u s", k->max_offline_s);
+}
+
 int options_kept(const char *state_dir, uint32_t *ret)
 {
 	char *path = path_join(state_dir, KEPT_FILE), *text = NULL, *end;
@@ -99,6 +110,8 @@ void options_load(struct keyd *k)
 
 json_t *options_show(const struct keyd *k)
 {
-	return json_pack("{s:s, s:s}", "dscp", k->options & MVPN_OPT_DSCP_CLEAR ? "clear" : "copy",
-			 "multicast", k->options & MVPN_OPT_MULTICAST_DROP ? "drop" : "pass");
+	return json_pack("{s:s, s:s, s:I, s:I}", "dscp",
+			 k->options & MVPN_OPT_DSCP_CLEAR ? "clear" : "copy", "multicast",
+			 k->options & MVPN_OPT_MULTICAST_DROP ? "drop" : "pass", "max_offline_s",
+			 (json_int_t)k->max_offline_s, "rekey_s", (json_int_t)k->rekey_s);
 }

@@ -13,6 +13,8 @@
 #include "mvpn/maps.h"
 
 void options_set(struct keyd *k, uint32_t options);
+/* PREFIXES: how long sessions go on without the server, and their keys */
+void options_times(struct keyd *k, const struct chan_msg *m);
 /* what was kept; -ENOENT, -EBADMSG */
 int options_kept(const char *state_dir, uint32_t *ret);
 void options_load(struct keyd *k); /* at the start */

@@ -335,6 +335,7 @@ int peers_message(struct keyd *k, const struct chan_msg *m)
 		return r;
 	chan_get_u32(m, MVPN_TLV_OPTIONS, &options); /* a server that knows none sends none */
 	options_set(k, options);
+	options_times(k, m);
 	if (chan_get_u64(m, MVPN_TLV_REV, &rev) && rev != k->policy_rev) {
 		k->policy_rev = rev;
 		sessions_policy_changed(k);

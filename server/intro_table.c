@@ -163,7 +163,7 @@ void intro_send_offer(struct server *s, const struct intro *i, const struct requ
 	chan_put(b, MVPN_TLV_PSK, i->psk, 32);
 	chan_put_u64(b, MVPN_TLV_BOOT_GEN, i->b->row.boot_gen);
 	chan_put(b, MVPN_TLV_SELECTORS, i->selectors, i->selectors_len);
-	chan_put_u32(b, MVPN_TLV_TTL, (uint32_t)s->conf->rekey_s);
+	chan_put_u32(b, MVPN_TLV_TTL, server_rekey_s(s));
 	put_endpoint(b, i->a);
 	chan_put(b, MVPN_TLV_NOISE1, q->noise1, sizeof(q->noise1));
 	conn_send(i->b->conn, b);
@@ -183,7 +183,7 @@ void intro_send_answer(struct server *s, const struct intro *i, const uint8_t *n
 	chan_put(b, MVPN_TLV_S_PUB, i->b->row.pk, 32);
 	chan_put(b, MVPN_TLV_PSK, i->psk, 32);
 	chan_put(b, MVPN_TLV_SELECTORS, i->selectors, i->selectors_len);
-	chan_put_u32(b, MVPN_TLV_TTL, (uint32_t)s->conf->rekey_s);
+	chan_put_u32(b, MVPN_TLV_TTL, server_rekey_s(s));
 	put_endpoint(b, i->b);
 	chan_put(b, MVPN_TLV_NOISE2, noise2, len);
 	chan_put_u64(b, MVPN_TLV_BOOT_GEN, i->a->row.boot_gen);

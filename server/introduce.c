@@ -258,7 +258,7 @@ static int record_session(struct server *s, void *arg)
 	memcpy(row.b, i->b->row.id, 16);
 	/* the devices' hard limit: twice the rekey time, or longer while the server is away */
 	row.ends_at =
-		row.created_at + 2 * (int64_t)s->conf->rekey_s + (int64_t)s->conf->max_offline_s;
+		row.created_at + 2 * (int64_t)server_rekey_s(s) + (int64_t)server_max_offline_s(s);
 	r = session_record(s, &row, sodium_is_zero(i->replaces, 16) ? NULL : i->replaces);
 	return r < 0 ? r : audit_introduction(s, i);
 }

@@ -60,11 +60,6 @@ bool policy_has_gateway(const struct policy *p, const char *name)
 	return false;
 }
 
-uint32_t policy_options(const struct policy *p)
-{
-	return p ? p->options : 0;
-}
-
 static bool flat_has(const struct policy_group *g, const char *name)
 {
 	return bsearch(&name, g->flat, g->nflat, sizeof(*g->flat), policy_name_cmp);

@@ -99,6 +99,9 @@ int policy_run_tests(const struct policy *p, const struct policy_resolver *by,
 
 /* what it sets for the whole network: enum mvpn_options */
 uint32_t policy_options(const struct policy *p);
+/* and these, if it does; else what the server's configuration says */
+uint32_t policy_rekey_s(const struct policy *p, uint64_t otherwise);
+uint32_t policy_max_offline_s(const struct policy *p, uint64_t otherwise);
 
 /* why this prefix must never be protected, or NULL */
 const char *policy_unprotectable(const struct mvpn_prefix *p);

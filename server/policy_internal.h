@@ -20,7 +20,7 @@ struct policy_name {
 	unsigned line;
 };
 
-enum { POLICY_SET_DSCP, POLICY_SET_MULTICAST, POLICY_SETTINGS };
+enum { POLICY_SET_DSCP, POLICY_SET_MULTICAST, POLICY_SET_REKEY, POLICY_SET_MAX_OFFLINE, POLICY_SETTINGS };
 
 struct policy {
 	char *text; /* names point into it */
@@ -40,6 +40,7 @@ struct policy {
 	unsigned nnames;
 	unsigned setting_line[POLICY_SETTINGS]; /* 0: not set */
 	uint32_t options;
+	uint32_t rekey_s, max_offline_s; /* 0: not set */
 };
 
 const struct policy_group *policy_group_find(const struct policy *p, const char *name);

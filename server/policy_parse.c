@@ -7,15 +7,13 @@
  *   protect PREFIX [via NAME]
  *   ethernet [only] NAME -> NAME type TYPE [, TYPE]…      policy_ether.c
  *   test allow|deny NAME -> NAME [tcp|udp [PORT] | icmp]  policy_test.c
- *   dscp copy|clear
- *   multicast pass|drop
+ *   dscp, multicast, rekey, max-offline                   policy_settings.c
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "mvpn/auth.h"
 #include "policy_text.h"
 
 static int read_group(struct reader *r)
@@ -151,45 +149,10 @@ static int read_protect(struct reader *r)
 	return pr.via ? note_name(r, pr.via) : 0;
 }
 
-/* what holds for the whole network, with the value that it has without a line first */
-static const struct {
-	const char *name, *values[2];
-	uint32_t option; /* of the second */
-} settings[POLICY_SETTINGS] = {
-	[POLICY_SET_DSCP] = {"dscp", {"copy", "clear"}, MVPN_OPT_DSCP_CLEAR},
-	[POLICY_SET_MULTICAST] = {"multicast", {"pass", "drop"}, MVPN_OPT_MULTICAST_DROP},
-};
-
-static int read_setting(struct reader *r, unsigned which, const struct word *key)
-{
-	const char *const *values = settings[which].values;
-	unsigned *line = &r->p->setting_line[which];
-	char what[40];
-	struct word w;
-	int e;
-
-	snprintf(what, sizeof(what), "\"%s\" or \"%s\"", values[0], values[1]);
-	e = read_word(r, what, false, &w);
-	if (e == 0 && !word_is(&w, values[0]) && !word_is(&w, values[1]))
-		e = fail_at(r, w.start, "%s is %s or %s, not \"%.*s\"", settings[which].name,
-			    values[0], values[1], (int)w.len, w.start);
-	if (e == 0)
-		e = expect_end(r);
-	if (e == 0 && *line)
-		e = fail_at(r, key->start, "%s is set on line %u already", settings[which].name,
-			    *line);
-	if (e < 0)
-		return e;
-	*line = r->line;
-	if (word_is(&w, values[1]))
-		r->p->options |= settings[which].option;
-	return 0;
-}
-
 static int read_line(struct reader *r)
 {
 	struct word key;
-	int e;
+	int e, setting;
 
 	if (at_line_end(r))
 		return 0;
@@ -206,12 +169,12 @@ static int read_line(struct reader *r)
 		return read_ethernet(r);
 	if (word_is(&key, "test"))
 		return read_test(r);
-	for (unsigned i = 0; i < POLICY_SETTINGS; i++)
-		if (word_is(&key, settings[i].name))
-			return read_setting(r, i, &key);
+	setting = policy_setting_find(&key);
+	if (setting >= 0)
+		return read_setting(r, setting, &key);
 	return fail_at(r, key.start,
 		       "unknown statement \"%.*s\": a line starts with group, allow, ethernet, "
-		       "protect, test, dscp or multicast",
+		       "protect, test, dscp, multicast, rekey or max-offline",
 		       (int)(key.len < 40 ? key.len : 40), key.start);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The words of a policy's text, read in place, and where they were when something is wrong with them. For the readers of
- * statements only (policy_parse.c, policy_ether.c, policy_test.c).
+ * statements only (policy_parse.c, policy_ether.c, policy_settings.c, policy_test.c).
  */
 #ifndef SERVER_POLICY_TEXT_H
 #define SERVER_POLICY_TEXT_H
@@ -45,6 +45,9 @@ int read_pair(struct reader *r, bool *ret_only, struct word *ret_src, struct wor
 
 /* policy_ether.c: what follows "ethernet" */
 int read_ethernet(struct reader *r);
+/* policy_settings.c: enum of policy_internal.h or -1; what follows that word */
+int policy_setting_find(const struct word *key);
+int read_setting(struct reader *r, int which, const struct word *key);
 /* policy_test.c: what follows "test" */
 int read_test(struct reader *r);
 

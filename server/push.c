@@ -94,6 +94,8 @@ static struct chan_buf *frame(struct writer *w, uint8_t flags)
 	chan_begin(a, MVPN_MSG_PREFIXES, flags, 0);
 	chan_put_u64(a, MVPN_TLV_REV, w->p->s->policy_rev);
 	chan_put_u32(a, MVPN_TLV_OPTIONS, policy_options(w->p->s->policy));
+	chan_put_u32(a, MVPN_TLV_MAX_OFFLINE, server_max_offline_s(w->p->s));
+	chan_put_u32(a, MVPN_TLV_REKEY, server_rekey_s(w->p->s));
 	return a;
 }
 

@@ -279,8 +279,8 @@ static void send_welcome(struct conn *c, const struct verdict *v, const struct m
 	chan_put(b, MVPN_TLV_NAME, d->row.name, strlen(d->row.name));
 	chan_put(b, MVPN_TLV_NET, s->id.net_id, sizeof(s->id.net_id));
 	chan_put_u8(b, MVPN_TLV_STATE, d->row.state);
-	chan_put_u32(b, MVPN_TLV_MAX_OFFLINE, (uint32_t)s->conf->max_offline_s);
-	chan_put_u32(b, MVPN_TLV_REKEY, (uint32_t)s->conf->rekey_s);
+	chan_put_u32(b, MVPN_TLV_MAX_OFFLINE, server_max_offline_s(s));
+	chan_put_u32(b, MVPN_TLV_REKEY, server_rekey_s(s));
 	for (unsigned i = 0; i < v->naccepted; i++)
 		chan_put(b, MVPN_TLV_ADDR, v->accepted[i].b, 16);
 	for (unsigned i = 0; i < v->nrefused; i++) {

@@ -59,6 +59,16 @@ int server_transact(struct server *s, bool durable, int (*fn)(struct server *s, 
 	return r;
 }
 
+uint32_t server_rekey_s(const struct server *s)
+{
+	return policy_rekey_s(s->policy, s->conf->rekey_s);
+}
+
+uint32_t server_max_offline_s(const struct server *s)
+{
+	return policy_max_offline_s(s->policy, s->conf->max_offline_s);
+}
+
 /* ---- session numbers ---- */
 
 static int promise_seq(struct server *s, void *arg)

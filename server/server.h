@@ -130,6 +130,9 @@ uint64_t server_next_seq(struct server *s);
 /* begin, run, commit: counts and logs store errors; 0 or -errno */
 int server_transact(struct server *s, bool durable, int (*fn)(struct server *s, void *arg),
 		    void *arg);
+/* as the policy says, else server.conf */
+uint32_t server_rekey_s(const struct server *s);
+uint32_t server_max_offline_s(const struct server *s);
 int64_t wall_now(void); /* seconds since the epoch */
 
 #endif

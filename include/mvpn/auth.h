@@ -29,7 +29,8 @@ enum mvpn_msg {
 	/* S→C. Answer to REGISTER: TLV_DEVICE, TLV_NAME, TLV_NET, TLV_STATE, TLV_ADDR… (accepted),
 	 * TLV_ADDR_REFUSED…, TLV_MAC… (accepted), TLV_MAC_REFUSED…, TLV_MAX_OFFLINE, TLV_REKEY, TLV_ECHO, TLV_PSK (first log-in after enrolment: none; derived). */
 	MVPN_MSG_WELCOME = 0x08,
-	/* S→C. A part of the protected set: TLV_PREFIX…, TLV_PEER…, TLV_REV, TLV_OPTIONS; flags MVPN_PFX_*. After REGISTER the
+	/* S→C. A part of the protected set: TLV_PREFIX…, TLV_PEER…, TLV_REV, TLV_OPTIONS, TLV_MAX_OFFLINE, TLV_REKEY; flags
+	 * MVPN_PFX_*. After REGISTER the
 	 * whole set is sent (first part RESET, last part COMMIT); later changes are RESET-less deltas with COMMIT.
 	 * A policy change without prefix changes sends an empty COMMIT with a new TLV_REV: refusals are forgotten. */
 	MVPN_MSG_PREFIXES = 0x09,

@@ -28,7 +28,7 @@
 #define MVPN_INTRO_BACKOFF_S 5
 #define MVPN_INTRO_OPEN_MAX 4096	/* introductions under way in one keyd */
 #define MVPN_UNCONFIRMED_S 10		/* B's session that A never used is dropped */
-#define MVPN_SESSION_REKEY_S 3600	/* ±10 %; policy may set 600..86400 */
+#define MVPN_SESSION_REKEY_S 3600	/* ±10 %; the policy may say 600..86400 */
 #define MVPN_SESSION_OLD_RX_S 60	/* old receive key kept after the new one is confirmed */
 #define MVPN_SPI_QUARANTINE_S 120	/* an SPI slot is not used again for so long */
 #define MVPN_MAX_OFFLINE_S 900		/* sessions outlive the server's last heartbeat by at most this */

@@ -115,6 +115,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	policy_run_tests(p, NULL, hear_failure, NULL);
 	if (policy_options(p) & ~(uint32_t)(MVPN_OPT_DSCP_CLEAR | MVPN_OPT_MULTICAST_DROP))
 		abort();
+	if (policy_rekey_s(p, 600) < 600 || policy_rekey_s(p, 600) > 86400 ||
+	    policy_max_offline_s(p, 60) < 60 || policy_max_offline_s(p, 60) > 86400)
+		abort();
 	policy_free(p);
 	return 0;
 }

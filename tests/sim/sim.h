@@ -49,7 +49,7 @@ struct sim_device {
 	struct sim_prefix *prefixes;
 	unsigned nprefixes, commits;
 	uint64_t rev;
-	uint32_t options;
+	uint32_t options, max_offline_s;
 	struct mvpn_addr accepted[64];
 	unsigned naccepted, nrefused;
 	uint16_t refused_reason; /* of the last refused address */

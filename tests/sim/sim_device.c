@@ -189,6 +189,7 @@ static void take_prefixes(struct sim_device *d)
 		d->commits++;
 	assert_true(chan_get_u64(&d->msg, MVPN_TLV_REV, &d->rev));
 	assert_true(chan_get_u32(&d->msg, MVPN_TLV_OPTIONS, &d->options));
+	assert_true(chan_get_u32(&d->msg, MVPN_TLV_MAX_OFFLINE, &d->max_offline_s));
 }
 
 static void take_frames(struct sim_device *d)

@@ -398,6 +398,20 @@ static void settings_hold_for_the_whole_network(void **state)
 	assert_int_equal(policy_options(NULL), 0);
 }
 
+static void times_are_read(void **state)
+{
+	struct policy *p = parse("rekey 90m # minutes\nmax-offline 24h");
+
+	assert_int_equal(policy_rekey_s(p, 1), 5400);
+	assert_int_equal(policy_max_offline_s(p, 1), 86400);
+	policy_free(p);
+	p = parse("allow rekey -> max-offline\nrekey 600s");
+	assert_int_equal(policy_rekey_s(p, 1), 600);
+	assert_int_equal(policy_max_offline_s(p, 7), 7);
+	assert_int_equal(policy_rekey_s(NULL, 7), 7);
+	policy_free(p);
+}
+
 static void errors_say_where(void **state)
 {
 	static const struct {
@@ -441,6 +455,17 @@ static void errors_say_where(void **state)
 		{"dscp =", 1, 6, "found"},
 		{"multicast drop\n\nmulticast drop", 3, 1, "line 1 already"},
 		{"dscp copy\n  dscp clear", 2, 3, "line 1 already"},
+		{"rekey 1h\nrekey 1h", 2, 1, "line 1 already"},
+		{"rekey", 1, 6, "missing"},
+		{"rekey 60", 1, 7, "10m to 24h, like"},
+		{"rekey m", 1, 7, "10m to 24h"},
+		{"rekey 1d", 1, 7, "10m to 24h"},
+		{"rekey 9m", 1, 7, "10m to 24h"},
+		{"rekey 25h", 1, 7, "10m to 24h"},
+		{"rekey 1h 30m", 1, 10, "unexpected"},
+		{"rekey 99999999999999999999h", 1, 7, "10m to 24h"},
+		{"max-offline 59s", 1, 13, "1m to 24h"},
+		{"max-offline 15mm", 1, 13, "1m to 24h"},
 		{"allow .a -> b", 1, 7, "start"},
 		{"allow 0123456789012345678901234567890123456789012345678901234567890123 -> b", 1,
 		 7, "longer"},
@@ -577,6 +602,7 @@ int main(void)
 		cmocka_unit_test(pairs_that_change_are_told),
 		cmocka_unit_test(large_networks_are_compared),
 		cmocka_unit_test(settings_hold_for_the_whole_network),
+		cmocka_unit_test(times_are_read),
 		cmocka_unit_test(errors_say_where),
 		cmocka_unit_test(names_used_are_listed),
 		cmocka_unit_test(bounds_hold),

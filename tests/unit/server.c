@@ -364,6 +364,35 @@ static void audit_is_followed(void **state)
 	sim_net_down(&n);
 }
 
+/* how long keys and the server's word hold: at once for who is there, in new sessions, and back when the line is gone */
+static void policy_sets_times(void **state)
+{
+	struct sim_net n;
+	struct sim_request q;
+	struct intro_keys keys;
+	uint8_t session[16];
+	uint32_t ttl = 0;
+
+	sim_net_up(&n);
+	assert_int_equal(n.a.max_offline_s, 900);
+	sim_policy(&n.s, "allow a -> b\nrekey 20m\nmax-offline 90s\n");
+	sim_wait_rev(&n.a, 2);
+	assert_int_equal(n.a.max_offline_s, 90);
+	sim_request(&n.a, B_ADDR, &q);
+	sim_expect(&n.b, MVPN_MSG_OFFER);
+	assert_true(chan_get_u32(&n.b.msg, MVPN_TLV_TTL, &ttl));
+	assert_int_equal(ttl, 1200);
+	sim_accept(&n.b, session, &keys);
+	sim_expect(&n.a, MVPN_MSG_ANSWER);
+	assert_true(chan_get_u32(&n.a.msg, MVPN_TLV_TTL, &ttl));
+	assert_int_equal(ttl, 1200);
+	assert_int_equal(sim_finish(&n.a, &q, &keys), 0);
+	sim_policy(&n.s, "allow a -> b\n");
+	sim_wait_rev(&n.a, 3);
+	assert_int_equal(n.a.max_offline_s, 900);
+	sim_net_down(&n);
+}
+
 static void new_policy_cuts_what_it_forbids(void **state)
 {
 	struct sim_net n;
@@ -685,6 +714,7 @@ int main(void)
 		cmocka_unit_test(policy_diff_says_what_would_change),
 		cmocka_unit_test(policies_are_rolled_back),
 		cmocka_unit_test(audit_is_followed),
+		cmocka_unit_test(policy_sets_times),
 		cmocka_unit_test(new_policy_cuts_what_it_forbids),
 		cmocka_unit_test(revocation_reaches_peers_and_stays),
 		cmocka_unit_test(who_missed_the_news_hears_it_on_return),

@@ -33,7 +33,9 @@ done
 
 set_policy 'allow a -> b
 dscp clear
-multicast drop'
+multicast drop
+max-offline 5m'
+[[ $(status_of b .options.max_offline_s) == 300 ]] || fail "max-offline on b: $(status_of b .options)"
 [[ $(status_of b '.options | .dscp + .multicast') == cleardrop ]] || fail "options on b: $(status_of b .options)"
 dropped=$(counter a shim drop_multicast)
 capture_start wire a
