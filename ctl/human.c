@@ -127,3 +127,14 @@ const char *id_of(const json_t *o, const char *member, char buf[static HUMAN_B])
 	snprintf(buf, HUMAN_B, "%.8s", text_of(o, member));
 	return buf;
 }
+
+const char *server_knows(const json_t *o, char buf[static HUMAN_B])
+{
+	const char *mode = text_of(o, "mode");
+
+	snprintf(buf, HUMAN_B, strcmp(mode, "-") && strcmp(mode, "end-to-end")
+				       ? "%s: the server knows them"
+				       : "%.0s",
+		 mode);
+	return buf;
+}

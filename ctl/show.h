@@ -44,6 +44,8 @@ char *joined(const json_t *array);
 const char *seconds_of(const json_t *o, const char *member, char buf[static HUMAN_B]);
 const char *bytes_of(const json_t *o, const char *member, char buf[static HUMAN_B]);
 const char *time_of(const json_t *o, const char *member, char buf[static HUMAN_B]);
+/* of a member "mode": what the operator must know about such keys; "" when they are end to end */
+const char *server_knows(const json_t *o, char buf[static HUMAN_B]);
 /* first 8 digits of an id, enough to name it */
 const char *id_of(const json_t *o, const char *member, char buf[static HUMAN_B]);
 

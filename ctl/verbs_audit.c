@@ -16,7 +16,7 @@ static unsigned slow(const json_t *args)
 static void show_sessions(const json_t *r)
 {
 	static const char *const headers[] = {"SESSION", "A",	 "B",	  "STATE", ">POLICY",
-					      "BEGAN",	 "ENDS", "LAYER", NULL};
+					      "BEGAN",	 "ENDS", "LAYER", "?KEYS", NULL};
 	struct table *t = table_new(headers);
 	const json_t *s;
 	size_t i;
@@ -37,6 +37,7 @@ static void show_sessions(const json_t *r)
 			table_cell(t, PLAIN, "%lld", (long long)json_integer_value(layer));
 		else
 			table_cell(t, PLAIN, "%s", text_of(s, "layer"));
+		table_cell(t, BAD, "%s", server_knows(s, b));
 	}
 	table_print(t, "no sessions");
 }

@@ -76,7 +76,7 @@ static void show_sessions(const json_t *r)
 	static const char *const headers[] = {
 		"PEER",	  "SESSION",  "STATE",	   "ROLE",	"SUITE",  ">EPOCH",
 		"AGE",	  "REKEY IN", "ENDPOINT",  "PATH",	">MTU",	  ">LANES",
-		"TX SPI", "RX SPI",   ">SENT",	   ">RECEIVED", "?REJECTED", NULL};
+		"TX SPI", "RX SPI",   ">SENT",	   ">RECEIVED", "?REJECTED", "?KEYS", NULL};
 	struct table *t = table_new(headers);
 	const json_t *s;
 	size_t i;
@@ -105,6 +105,7 @@ static void show_sessions(const json_t *r)
 		table_cell(t, PLAIN, "%s", bytes_of(s, "rx_bytes", b));
 		rejected(s, bad, sizeof(bad));
 		table_cell(t, BAD, "%s", bad);
+		table_cell(t, BAD, "%s", server_knows(s, b));
 	}
 	table_print(t, "no sessions: they are made by the first packet to a peer");
 }

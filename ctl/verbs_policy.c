@@ -282,6 +282,7 @@ static void show_test(const json_t *r)
 	const json_t *rule = json_object_get(r, "rule");
 	bool allowed = flag_of(r, "allowed");
 	const json_t *e;
+	char b[HUMAN_B];
 	size_t i;
 
 	line("verdict", allowed ? GOOD : BAD, "%s", allowed ? "allowed" : "refused");
@@ -293,6 +294,8 @@ static void show_test(const json_t *r)
 		     text_of(r, "rule"));
 	else
 		line("rule", PLAIN, "none names this pair");
+	if (*server_knows(r, b))
+		line("keys", BAD, "%s", b);
 	json_array_foreach(json_object_get(r, "ethernet"), i, e)
 		line(i ? "" : "frames", PLAIN, "line %llu: %s (%s)",
 		     (unsigned long long)number_of(e, "line"), text_of(e, "text"),

@@ -147,6 +147,10 @@ static void show_data_path(const json_t *r)
 	     (unsigned long long)number_of(r, "peers"),
 	     (unsigned long long)number_of(r, "sessions"),
 	     (unsigned long long)number_of(r, "protected"));
+	if (flag_of(r, "central_keys"))
+		line("keys", number_of(r, "central_sessions") ? BAD : WARN,
+		     "the server knows those of %llu sessions (central_keys = yes)",
+		     (unsigned long long)number_of(r, "central_sessions"));
 	line("leaks", number_of(r, "leak") ? BAD : GOOD, "%llu",
 	     (unsigned long long)number_of(r, "leak"));
 }
@@ -213,6 +217,9 @@ static void show_server_status(const json_t *r)
 	line("sessions", PLAIN, "%llu, %llu introductions under way",
 	     (unsigned long long)number_of(r, "sessions"),
 	     (unsigned long long)number_of(r, "introductions"));
+	if (number_of(r, "central_sessions"))
+		line("", BAD, "this server knows the keys of %llu of them (mode central60, central63)",
+		     (unsigned long long)number_of(r, "central_sessions"));
 	putchar('\n');
 	show_counters(json_object_get(r, "counters"));
 }

@@ -95,6 +95,11 @@ int channel_send(struct keyd *k, const struct chan_buf *b)
 	return r;
 }
 
+int channel_export(const struct keyd *k, const char *label, const uint8_t ctx[32], uint8_t ret[32])
+{
+	return k->conn ? chan_export(k->conn->chan, label, ctx, ret) : -ENOTCONN;
+}
+
 bool channel_server(const struct keyd *k, struct mvpn_endpoint *ret)
 {
 	const struct conn *c = k->conn;

@@ -9,6 +9,7 @@
 #include "config.h"
 #include "log.h"
 #include "mvpn/ctl.h"
+#include "sessions.h"
 
 #define PIN_DIR "/sys/fs/bpf/mvpn/v2"
 #define MAX_PREFIXES_SPARE 4096 /* entries kept for the networks that cover an overflow */
@@ -21,6 +22,7 @@ static const struct config_key keys[] = {
 	{"keyd", "socket", CONFIG_STRING, AT(socket), 0, 0, NULL},
 	{"keyd", "pin_dir", CONFIG_STRING, AT(pin_dir), 0, 0, NULL},
 	{"keyd", "log_level", CONFIG_ENUM, AT(log_level), 0, 0, log_settings},
+	{"keyd", "central_keys", CONFIG_BOOL, AT(central_keys), 0, 0, NULL},
 	{"identity", "passphrase_file", CONFIG_STRING, AT(passphrase_file), 0, 0, NULL},
 	{"data", "tap", CONFIG_STRING, AT(tap), 0, 0, NULL},
 	{"data", "udp_port", CONFIG_UINT, AT(udp_port), 1, 65535, NULL},
@@ -110,6 +112,14 @@ int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
 	if (!r && fresh.ratchet_packets != k->conf.ratchet_packets) {
 		k->conf.ratchet_packets = fresh.ratchet_packets;
 		json_array_append_new(changed, json_string("ratchet_packets"));
+	}
+	if (!r && fresh.central_keys != k->conf.central_keys) {
+		k->conf.central_keys = fresh.central_keys;
+		json_array_append_new(changed, json_string("central_keys"));
+		if (fresh.central_keys)
+			sessions_policy_changed(k); /* what was refused is asked for anew */
+		else
+			sessions_drop_central(k);
 	}
 	if (!r && fresh.max_prefixes != k->conf.max_prefixes) {
 		k->conf.max_prefixes = fresh.max_prefixes;

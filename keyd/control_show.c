@@ -25,7 +25,7 @@ const char *const keyd_counter_names[KC_MAX] = {
 	"intro_started", "intro_done",	 "intro_failed",   "intro_denied",
 	"offer_refused", "stale_boot",	 "bad_answer",	   "sessions_dropped_offline",
 	"revoked",	 "pin_changed",	 "addr_refused",   "mac_refused",
-	"map_full",	 "wire_errors",
+	"map_full",	 "wire_errors",	 "mode_refused",
 };
 
 static double age_s(uint64_t at_ms)
@@ -255,6 +255,8 @@ json_t *show_status(struct keyd *k)
 	json_object_set_new(body, "suites", suites);
 	json_object_set_new(body, "peers", json_integer(k->npeers));
 	json_object_set_new(body, "sessions", json_integer(k->nsessions));
+	json_object_set_new(body, "central_keys", json_boolean(k->conf.central_keys));
+	json_object_set_new(body, "central_sessions", json_integer(sessions_central(k)));
 	json_object_set_new(body, "protected", json_integer(lpm_count(k->prefixes)));
 	json_object_set_new(body, "counters",
 			    json_pack("{s:o, s:o, s:o}", "shim",
@@ -381,7 +383,7 @@ static json_t *show_session(struct keyd *k, const struct session *s)
 		      hex_json(s->id, MVPN_ID_LEN), "peer", peer_label(s->peer), "peer_id",
 		      hex_json(s->peer->id, MVPN_ID_LEN), "role",
 		      s->initiator ? "initiator" : "responder", "state", states[s->state], "layer",
-		      layer_name(s->peer), "mode", "end-to-end", "suite",
+		      layer_name(s->peer), "mode", mvpn_mode_name(s->mode), "suite",
 		      kt->suite == MVPN_AES256_GCM ? "aes-256-gcm" : "chacha20-poly1305", "epoch",
 		      s->epoch);
 	json_object_set_new(o, "transmits", json_boolean(s->transmits));
@@ -547,6 +549,9 @@ static const char *explain_peer(struct keyd *k, struct peer *p, json_t *why, jso
 	if (s) {
 		*ret_session = hex_json(s->id, MVPN_ID_LEN);
 		problem(why, "epoch %u transmits with SPI %08x", s->epoch, s->tx_spi);
+		if (s->mode != MVPN_MODE_E2E)
+			problem(why, "its keys are %s: the server knows them, too",
+				mvpn_mode_name(s->mode));
 		return "sealed";
 	}
 	if (p->denied_until_ms) {

@@ -5,6 +5,7 @@
 #include <sodium.h>
 #include <string.h>
 
+#include "channel.h"
 #include "crypto.h"
 #include "identity.h"
 #include "log.h"
@@ -44,6 +45,7 @@ int intro_msg_parse(const struct chan_msg *m, uint16_t noise_tlv, struct intro_m
 	    intro_selectors_decode(&ret->sel, ret->selectors, ret->selectors_len) ||
 	    !chan_get_bytes(m, MVPN_TLV_PSK, ret->psk, 32))
 		return -EPROTO;
+	ret->key_told = chan_get_bytes(m, MVPN_TLV_KEY, ret->key, sizeof(ret->key));
 	memcpy(ret->seen.addr.b, ep, 16);
 	ret->seen.port = ep[16] << 8 | ep[17];
 	return 0;
@@ -60,6 +62,44 @@ void intro_pair_fill(struct intro_pair *pair, const struct intro_msg *im,
 	pair->psk = im->psk;
 	pair->selectors = im->selectors;
 	pair->selectors_len = im->selectors_len;
+	pair->central = NULL;
+}
+
+bool intro_mode_ok(struct keyd *k, const struct peer *p, unsigned mode)
+{
+	if (mode == MVPN_MODE_E2E || k->conf.central_keys)
+		return true;
+	k->counters[KC_MODE_REFUSED]++;
+	log_ratelimited(LOG_L_ERR,
+			"REFUSED: the server's policy asks for %s with peer %s, so that the server "
+			"can read what is said; central_keys in keyd.conf would allow it",
+			mvpn_mode_name(mode), peer_label(p));
+	return false;
+}
+
+int intro_central(struct keyd *k, struct intro_msg *im, struct intro_pair *pair,
+		  const struct peer *p, const uint8_t *req, size_t req_len)
+{
+	bool initiator = !memcmp(pair->a_id, k->id->device_id, MVPN_ID_LEN), ours;
+	uint8_t ctx[32];
+	int r = 0;
+
+	if (intro_req_check(req, req_len))
+		return -EBADMSG;
+	im->mode = req[offsetof(struct mvpn_req, mode)];
+	ours = im->mode == (initiator ? MVPN_MODE_CENTRAL60 : MVPN_MODE_CENTRAL63);
+	if (im->key_told != (im->mode != MVPN_MODE_E2E && !ours))
+		return -EBADMSG;
+	if (im->mode == MVPN_MODE_E2E)
+		return 0;
+	if (!intro_mode_ok(k, p, im->mode))
+		return -EPERM;
+	if (ours) {
+		intro_central_ctx(ctx, pair, req, req_len);
+		r = channel_export(k, mvpn_mode_name(im->mode), ctx, im->key);
+	}
+	pair->central = im->key;
+	return r;
 }
 
 /* where the peer is: as the server sees it, with the port that the peer itself has authenticated */
@@ -90,11 +130,15 @@ int intro_install(struct keyd *k, struct peer *p, const struct intro_msg *im,
 		.keys = keys,
 		.selectors = p->link ? &no_selectors : &im->sel,
 		.endpoint = endpoint_choose(im, keys),
+		.mode = im->mode,
 		.nat = nat_between(k, &im->seen, keys->cand, keys->ncand),
 	};
 	struct session *s;
 	int r = session_install(k, p, &spec, &s);
 
+	if (!r && im->mode != MVPN_MODE_E2E)
+		log_warn("session with %s: %s, the server knows its keys", peer_label(p),
+			 mvpn_mode_name(im->mode));
 	if (r)
 		log_err("cannot install the session with %s: %s; is `ulimit -l` (LimitMEMLOCK=) "
 			"large enough?",

@@ -10,6 +10,9 @@
 struct intro_msg {
 	uint8_t session[MVPN_ID_LEN], peer_id[MVPN_ID_LEN], peer_pk[32];
 	uint8_t psk[32];
+	uint8_t mode;	 /* enum mvpn_mode of REQ */
+	bool key_told;	 /* `key` has come with the message */
+	uint8_t key[32]; /* K of a central mode */
 	const uint8_t *selectors, *noise;
 	uint16_t selectors_len, noise_len;
 	struct intro_selectors sel;
@@ -22,6 +25,14 @@ int intro_msg_parse(const struct chan_msg *m, uint16_t noise_tlv,
 		    struct intro_msg *ret); /* -EPROTO */
 void intro_pair_fill(struct intro_pair *pair, const struct intro_msg *im,
 		     const struct identity *self, bool initiator);
+/* Does this device take part in sessions of that mode with p? If not: counted, and said in the log. */
+bool intro_mode_ok(struct keyd *k, const struct peer *p, unsigned mode);
+/*
+ * pair->central: K, told by the server or made of our channel, if REQ's mode is a central one. -EPERM: this device takes no part
+ * in it, -EBADMSG: the message does not fit the mode.
+ */
+int intro_central(struct keyd *k, struct intro_msg *im, struct intro_pair *pair,
+		  const struct peer *p, const uint8_t *req, size_t req_len);
 /* `cand` is filled, and borrowed by *ret */
 void intro_describe(struct keyd *k, uint32_t spi, struct mvpn_endpoint cand[MVPN_CANDIDATES_MAX],
 		    struct intro_self *ret);

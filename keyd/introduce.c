@@ -27,6 +27,7 @@ struct intro_run {
 	size_t req_len;
 	uint32_t spi;
 	unsigned tries;
+	bool mode_told; /* it is the one that the policy asks for, as the server said */
 };
 
 /* ---- refusals ---- */
@@ -150,7 +151,7 @@ static int run_start(struct keyd *k, struct peer *p, const struct mvpn_addr *dst
 	run->p = p;
 	memset(&tmpl, 0, sizeof(tmpl));
 	tmpl.layer = p->link ? MVPN_LAYER_LINK : MVPN_LAYER_NETWORK;
-	tmpl.mode = MVPN_MODE_E2E;
+	tmpl.mode = k->conf.central_keys ? p->mode : MVPN_MODE_E2E;
 	memcpy(tmpl.net_id, k->id->net_id, sizeof(tmpl.net_id));
 	memcpy(tmpl.a_id, k->id->device_id, sizeof(tmpl.a_id));
 	if (p->link) {
@@ -276,6 +277,17 @@ static struct intro_run *run_by_nonce(struct keyd *k, const struct chan_msg *m)
 	return NULL;
 }
 
+static void refused(struct intro_run *run, enum mvpn_reason why)
+{
+	struct keyd *k = run->k;
+	struct peer *p = run->p;
+
+	k->counters[KC_INTRO_DENIED]++;
+	run_failed(run, why, 0);
+	if (!session_transmitting(p))
+		peer_deny(k, p, why);
+}
+
 int introduce_answer(struct keyd *k, const struct chan_msg *m)
 {
 	struct intro_run *run = run_by_nonce(k, m);
@@ -300,7 +312,13 @@ int introduce_answer(struct keyd *k, const struct chan_msg *m)
 	keys = intro_keys_new();
 	r = !keys ? -ENOMEM : memcmp(p->id, im.peer_id, MVPN_ID_LEN) ? -EBADMSG : 0;
 	if (!r)
+		r = intro_central(k, &im, &pair, p, run->req, run->req_len);
+	if (!r)
 		r = intro_a_finish(run->a, &pair, im.noise, im.noise_len, keys);
+	if (r == -EPERM) {
+		refused(run, MVPN_R_MODE_REFUSED); /* keyd.conf has changed since the request */
+		goto out;
+	}
 	if (r) {
 		k->counters[KC_BAD_ANSWER]++;
 		if (r == -ENOMEM)
@@ -327,8 +345,34 @@ out:
 	return 0;
 }
 
+/* the policy wants the keys to come from elsewhere: once more, if this device takes part in that */
+static void other_mode(struct intro_run *run, uint8_t mode)
+{
+	struct keyd *k = run->k;
+	struct peer *p = run->p;
+	struct mvpn_req req;
+	struct mvpn_addr dst;
+
+	if (!intro_mode_ok(k, p, mode)) {
+		refused(run, MVPN_R_MODE_REFUSED);
+		return;
+	}
+	memcpy(&req, run->req, sizeof(req));
+	if (run->mode_told || mode == req.mode) {
+		run_failed(run, MVPN_R_MODE, MVPN_INTRO_BACKOFF_S * 1000); /* the policy is changing */
+		return;
+	}
+	memcpy(dst.b, req.dst, sizeof(dst.b));
+	run_free(run, true);
+	p->mode = mode;
+	if (!run_start(k, p, &dst, req.proto, be16toh(req.dport_be),
+		       session_by_id(k, req.replaces)))
+		p->intro->mode_told = true;
+}
+
 int introduce_fail(struct keyd *k, const struct chan_msg *m)
 {
+	uint8_t mode = MVPN_MODES;
 	struct intro_run *run = run_by_nonce(k, m);
 	uint16_t why;
 	struct peer *p;
@@ -344,11 +388,14 @@ int introduce_fail(struct keyd *k, const struct chan_msg *m)
 	case MVPN_R_SUSPENDED:
 	case MVPN_R_PENDING:
 	case MVPN_R_LOCAL_POLICY:
-		k->counters[KC_INTRO_DENIED]++;
+	case MVPN_R_MODE_REFUSED:
 		log_info("peer %s refused: %s", peer_label(p), mvpn_reason_text(why));
-		run_failed(run, why, 0);
-		if (!session_transmitting(p))
-			peer_deny(k, p, why);
+		refused(run, why);
+		break;
+	case MVPN_R_MODE:
+		if (!chan_get_u8(m, MVPN_TLV_MODE, &mode) || mode >= MVPN_MODES)
+			return -EPROTO;
+		other_mode(run, mode);
 		break;
 	case MVPN_R_BUSY:
 		/* the peer is introducing itself to us: its OFFER is on the way */

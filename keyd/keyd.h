@@ -44,6 +44,7 @@ struct settings {
 	uint64_t workers; /* 0: chosen by the fast path */
 	uint64_t rekey_packets, ratchet_packets; /* of sessions that are made from then on */
 	bool busy_poll, latency;
+	bool central_keys; /* take part in the modes in which the server knows a session's keys */
 	int cipher; /* 0 both, as the peers agree; else enum mvpn_suite: that one alone */
 	int log_level; /* index into the choices: error warning info debug */
 };
@@ -94,6 +95,7 @@ struct peer {
 	uint64_t backoff_until_ms;
 	uint64_t wanted_ms; /* a packet last asked for a session then, and may still be held */
 	unsigned error;	    /* enum mvpn_reason of the last failed introduction, 0 none */
+	uint8_t mode;	    /* enum mvpn_mode that the policy asked for last */
 	/* while one of the three above is set, or a session does not have `uncovered` yet */
 	struct peer *watched_next;
 	bool watched;
@@ -124,6 +126,7 @@ enum keyd_counter {
 	KC_MAC_REFUSED,
 	KC_MAP_FULL,
 	KC_WIRE_ERRORS,
+	KC_MODE_REFUSED,
 	KC_MAX,
 };
 extern const char *const keyd_counter_names[KC_MAX];

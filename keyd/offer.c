@@ -24,7 +24,7 @@ static void reject(struct keyd *k, const uint8_t session[MVPN_ID_LEN], enum mvpn
 }
 
 static enum mvpn_reason accept_offer(struct keyd *k, struct peer *p, const struct chan_msg *m,
-				     const struct intro_msg *im, struct intro_keys *keys)
+				     struct intro_msg *im, struct intro_keys *keys)
 {
 	struct mvpn_endpoint cand[MVPN_CANDIDATES_MAX];
 	struct intro_self self;
@@ -34,13 +34,17 @@ static enum mvpn_reason accept_offer(struct keyd *k, struct peer *p, const struc
 	uint16_t req_len;
 	const uint8_t *req = chan_tlv_find(m, MVPN_TLV_REQ, &req_len);
 	struct chan_buf b = {0};
-	uint32_t spi = kt_spi_alloc(k->kt);
+	uint32_t spi;
 	int r;
 
+	intro_pair_fill(&pair, im, k->id, false);
+	r = intro_central(k, im, &pair, p, req, req_len);
+	if (r)
+		return r == -EPERM ? MVPN_R_MODE_REFUSED : MVPN_R_BAD_MESSAGE;
+	spi = kt_spi_alloc(k->kt);
 	if (!spi)
 		return MVPN_R_LIMIT;
 	intro_describe(k, spi, cand, &self);
-	intro_pair_fill(&pair, im, k->id, false);
 	r = intro_b_accept(req, req_len, im->noise, im->noise_len, &pair, &self, msg2, &msg2_len,
 			   keys);
 	if (r) {
@@ -56,6 +60,7 @@ static enum mvpn_reason accept_offer(struct keyd *k, struct peer *p, const struc
 	chan_put(&b, MVPN_TLV_NOISE2, msg2, msg2_len);
 	channel_send(k, &b);
 	chan_buf_free(&b);
+	p->mode = im->mode; /* what the policy asks for: the next of ours begins with it */
 	return MVPN_R_NONE;
 }
 

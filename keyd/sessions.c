@@ -311,6 +311,7 @@ int session_install(struct keyd *k, struct peer *p, const struct session_spec *s
 	memcpy(s->id, spec->id, MVPN_ID_LEN);
 	s->k = k;
 	s->peer = p;
+	s->mode = spec->mode;
 	s->initiator = spec->initiator;
 	s->seq = spec->seq;
 	s->rx_spi = spec->rx_spi;
@@ -417,6 +418,33 @@ void sessions_drop_all(struct keyd *k, enum mvpn_reason why)
 
 	for (i = 1; i <= k->npeers; i++)
 		sessions_drop_peer(k, k->peers[i], why, false);
+}
+
+unsigned sessions_central(const struct keyd *k)
+{
+	const struct session *s;
+	unsigned n = 0;
+	uint32_t i;
+
+	for (i = 1; i <= k->npeers; i++)
+		for (s = k->peers[i]->sessions; s; s = s->next)
+			n += s->mode != MVPN_MODE_E2E;
+	return n;
+}
+
+void sessions_drop_central(struct keyd *k)
+{
+	struct session *s, *next;
+	uint32_t i;
+
+	for (i = 1; i <= k->npeers; i++)
+		for (s = k->peers[i]->sessions; s; s = next) {
+			next = s->next;
+			if (s->mode == MVPN_MODE_E2E)
+				continue;
+			dp_send_ctrl(k->dp, s->rx_spi, MVPN_CTRL_CLOSE, 0, 0);
+			session_drop(s, MVPN_R_MODE_REFUSED, true);
+		}
 }
 
 /* ---- events of the fast path ---- */

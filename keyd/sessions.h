@@ -23,6 +23,7 @@ struct session {
 	struct loop_timer *timer;
 	uint8_t id[MVPN_ID_LEN];
 	enum session_state state;
+	uint8_t mode; /* enum mvpn_mode */
 	bool initiator, transmits;
 	bool nat; /* on the way: nothing is sent on it until the way is found */
 	bool awaits_path; /* confirmed, but from an end point that is being probed */
@@ -47,6 +48,7 @@ struct session_spec {
 	const struct intro_keys *keys;
 	const struct intro_selectors *selectors;
 	struct mvpn_endpoint endpoint;
+	uint8_t mode;
 	bool nat;
 };
 int session_install(struct keyd *k, struct peer *p, const struct session_spec *spec,
@@ -55,6 +57,9 @@ int session_install(struct keyd *k, struct peer *p, const struct session_spec *s
 void session_drop(struct session *s, enum mvpn_reason why, bool tell);
 void sessions_drop_peer(struct keyd *k, struct peer *p, enum mvpn_reason why, bool tell);
 void sessions_drop_all(struct keyd *k, enum mvpn_reason why);
+/* those whose keys the server knows: keyd.conf does not have them any more */
+void sessions_drop_central(struct keyd *k);
+unsigned sessions_central(const struct keyd *k); /* how many */
 struct session *session_transmitting(const struct peer *p); /* NULL if none */
 struct session *session_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN]);
 void session_key_map(struct keyd *k, const struct session *s); /* what the shim may know of the one that transmits */

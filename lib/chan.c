@@ -148,6 +148,15 @@ int chan_device_psk(const struct chan *c, const uint8_t token_psk[32], uint8_t r
 	return mvpn_blake2b(ret, 32, token_psk, 32, parts, 3);
 }
 
+int chan_export(const struct chan *c, const char *label, const uint8_t ctx[32], uint8_t ret[32])
+{
+	struct mvpn_part parts[] = {{label, strlen(label)}, {ctx, 32}};
+
+	if (c->state != CHAN_UP)
+		return -ENOTCONN;
+	return mvpn_blake2b(ret, 32, c->secret->x, sizeof(c->secret->x), parts, 2);
+}
+
 /* ---- bytes in ---- */
 
 /* the last message, in clear, is no longer valid for the caller */

@@ -57,6 +57,8 @@ enum chan_state chan_state(const struct chan *c);
 const struct chan_who *chan_who(const struct chan *c); /* server side */
 /* X and h of the handshake: the PSK after enrolment is BLAKE2b-256(key = token_psk, "mavp1 devpsk" ‖ X ‖ h) */
 int chan_device_psk(const struct chan *c, const uint8_t token_psk[32], uint8_t ret[32]);
+/* A key that both ends of this channel know: BLAKE2b-256(key = X, label ‖ ctx). -ENOTCONN */
+int chan_export(const struct chan *c, const char *label, const uint8_t ctx[32], uint8_t ret[32]);
 
 /*
  * Feed bytes read from TCP. Returns 0, or the reason the channel is dead (once dead, always): -EPROTO not our protocol or bad

@@ -53,6 +53,8 @@ static const struct {
 	[MVPN_TLV_MAC_REFUSED] = {8, 8},
 	[MVPN_TLV_ETHER] = {sizeof(struct mvpn_ether), sizeof(struct mvpn_ether)},
 	[MVPN_TLV_LAYER] = {1, 1},
+	[MVPN_TLV_KEY] = {MVPN_KEY_LEN, MVPN_KEY_LEN},
+	[MVPN_TLV_MODE] = {1, 1},
 	[MVPN_TLV_ECHO] = {MVPN_TLV_ECHO_B, MVPN_TLV_ECHO_B},
 };
 

@@ -93,14 +93,15 @@ static int handshake_new(struct noise **ret, const uint8_t *s, const uint8_t *rs
 	return noise_new(ret, &config);
 }
 
-/* Whether p names this end by its own key, REQ's initiator, and two devices. */
+/* Whether p names this end by its own key, REQ's initiator, and two devices, and has K if REQ's mode needs it. */
 static bool pair_ok(const struct intro_pair *p, const uint8_t *req, const uint8_t own_pk[32],
 		    const uint8_t named_pk[32])
 {
 	return p->selectors_len <= UINT16_MAX &&
 	       memcmp(p->a_id, req + offsetof(struct mvpn_req, a_id), MVPN_ID_LEN) == 0 &&
 	       memcmp(p->a_id, p->b_id, MVPN_ID_LEN) != 0 && memcmp(own_pk, named_pk, 32) == 0 &&
-	       memcmp(p->a_pk, p->b_pk, 32) != 0;
+	       memcmp(p->a_pk, p->b_pk, 32) != 0 &&
+	       (req[offsetof(struct mvpn_req, mode)] != MVPN_MODE_E2E) == (p->central != NULL);
 }
 
 static void hash_selectors(uint8_t ret[32], const struct intro_pair *p)
@@ -127,7 +128,6 @@ int intro_a_start(struct intro_a **ret, const struct mvpn_req *tmpl, const struc
 		return -ENOMEM;
 	memcpy(dst.b, req.dst, sizeof(dst.b));
 	req.ver = MVPN_PROTO_VER;
-	req.mode = MVPN_MODE_E2E;
 	req.flags = 0;
 	randombytes_buf(req.nonce, sizeof(req.nonce));
 	req.af = req.layer == MVPN_LAYER_LINK ? 0 : mvpn_addr_is_v4(&dst) ? 4 : 6;
@@ -172,7 +172,7 @@ int intro_req_check(const uint8_t *data, size_t len)
 	if (len < sizeof(req))
 		return -EINVAL;
 	memcpy(&req, data, sizeof(req));
-	if (req.ver != MVPN_PROTO_VER || req.mode > MVPN_MODE_CENTRAL63 ||
+	if (req.ver != MVPN_PROTO_VER || req.mode >= MVPN_MODES ||
 	    req.layer < MVPN_LAYER_SOCKET || req.layer > MVPN_LAYER_LINK || req.flags)
 		return -EINVAL;
 	if (req.layer == MVPN_LAYER_LINK && (req.af || req.proto || req.dport_be))
@@ -236,8 +236,6 @@ int intro_b_accept(const uint8_t *req_bytes, size_t req_len, const uint8_t *msg1
 	if (mvpn_x25519_public(pk, self->s) < 0 || !pair_ok(p, req_bytes, pk, p->b_pk) ||
 	    !req.spi_a_be)
 		return -EBADMSG;
-	if (req.mode != MVPN_MODE_E2E)
-		return -EPROTONOSUPPORT;
 	suite = choose_suite(req.suites, self->suites);
 	if (suite < 0)
 		return suite;

@@ -48,6 +48,7 @@ struct intro_pair {
 	const uint8_t *psk; /* 32 */
 	const uint8_t *selectors;
 	size_t selectors_len;
+	const uint8_t *central; /* 32: K of REQ's central mode, for A's finish and B's accept; NULL: end to end */
 };
 /* what this end offers */
 struct intro_self {
@@ -61,8 +62,8 @@ struct intro_self {
 	const struct mvpn_endpoint *cand;
 };
 
-/* A: build REQ and msg1. `tmpl` has net_id, a_id, layer, dst, proto, dport, replaces; the rest is filled from `self` and a
- * fresh nonce. The state waits for the answer. */
+/* A: build REQ and msg1. `tmpl` has net_id, a_id, mode, layer, dst, proto, dport, replaces; the rest is filled from `self`
+ * and a fresh nonce. The state waits for the answer. */
 struct intro_a;
 int intro_a_start(struct intro_a **ret, const struct mvpn_req *tmpl, const struct intro_self *self,
 		  uint8_t ret_req[static INTRO_REQ_MAX_B], size_t *ret_req_len, uint8_t ret_msg1[static INTRO_MSG1_B]);
@@ -73,7 +74,13 @@ void intro_a_free(struct intro_a *a); /* wipes; NULL is fine */
 
 /* Structural check of a REQ (version, lengths, layer, mode, lanes 1..16, ncand): -EINVAL. The server uses it too. */
 int intro_req_check(const uint8_t *req, size_t len);
-/* B: one step. Chooses the suite (AES-256-GCM if both have it). -EBADMSG, -EPROTONOSUPPORT no common suite. */
+/*
+ * What K of a central mode is made for: ctx of the session keys with suite and SPI of B as 0, for the server makes K before B
+ * answers. K = chan_export(channel of A or B, mvpn_mode_name(mode), ctx).
+ */
+void intro_central_ctx(uint8_t ret[32], const struct intro_pair *p, const uint8_t *req, size_t req_len);
+/* B: one step. Chooses the suite (AES-256-GCM if both have it). -EBADMSG (also: the mode is central without K, or the other
+ * way round), -EPROTONOSUPPORT no common suite. */
 int intro_b_accept(const uint8_t *req, size_t req_len, const uint8_t *msg1, size_t msg1_len, const struct intro_pair *p,
 		   const struct intro_self *self, uint8_t ret_msg2[static INTRO_MSG2_MAX_B], size_t *ret_msg2_len,
 		   struct intro_keys *ret);

@@ -44,6 +44,28 @@ void intro_directions(uint8_t ret_ab[32], uint8_t ret_ba[32], const uint8_t k1[3
 	mvpn_blake2b(ret_ba, 32, k2, 32, ba, 3);
 }
 
+void intro_central_ctx(uint8_t ret[32], const struct intro_pair *p, const uint8_t *req,
+		       size_t req_len)
+{
+	struct mvpn_req head;
+
+	memcpy(&head, req, sizeof(head));
+	intro_ctx(ret, &(struct intro_bound){p, req, req_len, 0, ntohl(head.spi_a_be), 0});
+}
+
+/*
+ * The handshake authenticates both ends in every mode. What is secret in it, its hash too, takes no part in the keys of a
+ * central mode: that the server can make them is what the mode is for.
+ */
+static void central_directions(uint8_t ret_ab[32], uint8_t ret_ba[32], const struct intro_bound *b)
+{
+	static const uint8_t no_hash[32];
+	uint8_t ctx[32];
+
+	intro_central_ctx(ctx, b->pair, b->req, b->req_len);
+	intro_directions(ret_ab, ret_ba, b->pair->central, b->pair->central, no_hash, ctx);
+}
+
 int intro_derive(struct noise *n, const struct intro_bound *b, uint8_t ret_ab[32],
 		 uint8_t ret_ba[32])
 {
@@ -52,8 +74,12 @@ int intro_derive(struct noise *n, const struct intro_bound *b, uint8_t ret_ab[32
 
 	if (r < 0)
 		return r;
-	intro_ctx(ctx, b);
-	intro_directions(ret_ab, ret_ba, k1, k2, h, ctx);
+	if (b->pair->central) {
+		central_directions(ret_ab, ret_ba, b);
+	} else {
+		intro_ctx(ctx, b);
+		intro_directions(ret_ab, ret_ba, k1, k2, h, ctx);
+	}
 	sodium_memzero(k1, sizeof(k1));
 	sodium_memzero(k2, sizeof(k2));
 	return 0;

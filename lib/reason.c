@@ -68,6 +68,12 @@ static const struct {
 			      "it or is revoked; see `mvpnctl server device show`"},
 	[MVPN_R_MAC_INVALID] = {"mac-invalid",
 				"a zero or multicast MAC address is no interface's own"},
+	[MVPN_R_MODE] = {"mode", "the policy has a `mode` line for the two devices; asked anew"},
+	[MVPN_R_MODE_REFUSED] =
+		{"mode-refused",
+		 "the policy lets the server know the keys between the two devices, and one of them "
+		 "does not take part: take the `mode` line away, or set central_keys = yes in "
+		 "keyd.conf on both"},
 };
 _Static_assert(sizeof(reasons) / sizeof(reasons[0]) == MVPN_R_MAX, "a name for each reason");
 
@@ -81,4 +87,11 @@ const char *mvpn_reason_text(unsigned reason)
 	return reason < MVPN_R_MAX
 		       ? reasons[reason].text
 		       : "a reason that this version does not know; is it older than the server?";
+}
+
+const char *mvpn_mode_name(unsigned mode)
+{
+	static const char *const names[MVPN_MODES] = {"end-to-end", "central60", "central63"};
+
+	return mode < MVPN_MODES ? names[mode] : "unknown";
 }

@@ -95,9 +95,10 @@ static int add_session(void *arg, const struct store_session *row)
 					    "link"};
 	struct session_list *l = arg;
 	json_t *o =
-		json_pack("{s:o, s:o, s:o, s:s, s:I, s:I, s:s, s:I}", "id", json_hex(row->id, 16),
+		json_pack("{s:o, s:o, s:o, s:s, s:s, s:I, s:I, s:s, s:I}", "id", json_hex(row->id, 16),
 			  "a", device_name_json(l->s, row->a), "b", device_name_json(l->s, row->b),
-			  "layer", layers[row->layer < 5 ? row->layer : 0], "created_at",
+			  "layer", layers[row->layer < 5 ? row->layer : 0], "mode",
+			  mvpn_mode_name(row->mode), "created_at",
 			  (json_int_t)row->created_at, "ends_at", (json_int_t)row->ends_at, "state",
 			  row->state == SESSION_ACTIVE ? "active" : "ended", "policy_rev",
 			  (json_int_t)row->policy_rev);
@@ -150,10 +151,11 @@ static unsigned channels_ready(const struct server *s)
 static void verb_status(struct server *s, struct ipc_call *call, json_t *args)
 {
 	char fp[MVPN_FINGERPRINT_LEN], store[4096];
-	uint64_t sessions = 0;
+	uint64_t sessions = 0, central = 0;
 	json_t *problems = json_array(), *devices, *o;
 
-	if (store_session_count(s->store, &sessions) < 0)
+	if (store_session_count(s->store, &sessions) < 0 ||
+	    store_session_central(s->store, &central) < 0)
 		count(s, store_errors);
 	if (s->policy_alarm)
 		json_array_append_new(problems, json_string(s->policy_alarm));
@@ -179,6 +181,7 @@ static void verb_status(struct server *s, struct ipc_call *call, json_t *args)
 		(int)channels_ready(s), "half_open", (int)s->half_open, "sessions",
 		(json_int_t)sessions, "introductions", (int)intros_count(s->intros), "counters",
 		counters_json(s), "problems", problems);
+	json_object_set_new(o, "central_sessions", json_integer((json_int_t)central));
 	ipc_reply_ok(call, o);
 }
 

@@ -307,8 +307,8 @@ void admin_policy_test(struct server *s, struct ipc_call *call, json_t *args)
 	sa = registry_subject(a);
 	sb = registry_subject(b);
 	rule = policy_allows(s->policy, &sa, &sb);
-	o = json_pack("{s:b, s:s, s:s}", "allowed", rule != NULL, "src", a->row.name, "dst",
-		      b->row.name);
+	o = json_pack("{s:b, s:s, s:s, s:s}", "allowed", rule != NULL, "src", a->row.name, "dst",
+		      b->row.name, "mode", mvpn_mode_name(policy_mode_of(s->policy, &sa, &sb)));
 	if (rule) {
 		policy_rule_str(rule, text, sizeof(text));
 		json_object_set_new(o, "rule",

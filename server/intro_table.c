@@ -85,6 +85,13 @@ struct fail_note {
 	enum mvpn_reason reason;
 };
 
+unsigned pair_mode(const struct server *s, const struct device *a, const struct device *b)
+{
+	struct policy_subject sa = registry_subject(a), sb = registry_subject(b);
+
+	return policy_mode_of(s->policy, &sa, &sb);
+}
+
 static int audit_fail(struct server *s, void *arg)
 {
 	const struct fail_note *n = arg;
@@ -111,10 +118,12 @@ void intro_send_fail(struct server *s, const struct device *a, const struct devi
 	chan_put(b, MVPN_TLV_NONCE, nonce, 16);
 	chan_put_u16(b, MVPN_TLV_REASON, (uint16_t)reason);
 	chan_put(b, MVPN_TLV_TEXT, text, strlen(text));
+	if (reason == MVPN_R_MODE)
+		chan_put_u8(b, MVPN_TLV_MODE, (uint8_t)pair_mode(s, a, peer));
 	if (session)
 		chan_put(b, MVPN_TLV_SESSION, session, 16);
 	conn_send(c, b);
-	if (reason != MVPN_R_BUSY && device_may_audit(c->dev))
+	if (reason != MVPN_R_BUSY && reason != MVPN_R_MODE && device_may_audit(c->dev))
 		server_transact(s, false, audit_fail, &note);
 }
 
@@ -166,6 +175,8 @@ void intro_send_offer(struct server *s, const struct intro *i, const struct requ
 	chan_put_u32(b, MVPN_TLV_TTL, server_rekey_s(s));
 	put_endpoint(b, i->a);
 	chan_put(b, MVPN_TLV_NOISE1, q->noise1, sizeof(q->noise1));
+	if (i->mode == MVPN_MODE_CENTRAL60)
+		chan_put(b, MVPN_TLV_KEY, i->key, MVPN_KEY_LEN);
 	conn_send(i->b->conn, b);
 	sodium_memzero(b->data, b->len);
 	count(s, offers);
@@ -187,6 +198,8 @@ void intro_send_answer(struct server *s, const struct intro *i, const uint8_t *n
 	put_endpoint(b, i->b);
 	chan_put(b, MVPN_TLV_NOISE2, noise2, len);
 	chan_put_u64(b, MVPN_TLV_BOOT_GEN, i->a->row.boot_gen);
+	if (i->mode == MVPN_MODE_CENTRAL63)
+		chan_put(b, MVPN_TLV_KEY, i->key, MVPN_KEY_LEN);
 	conn_send(i->a->conn, b);
 	sodium_memzero(b->data, b->len);
 	count(s, answers);

@@ -11,9 +11,11 @@ struct intro {
 	struct intro *prev, *next; /* by deadline: all wait equally long */
 	struct device *a, *b;
 	uint8_t session_id[16], nonce[16], replaces[16];
-	uint8_t layer;
+	uint8_t layer, mode;
 	uint64_t seq, deadline_ms;
 	uint8_t *psk; /* secmem cell */
+	uint8_t *key; /* behind it: K of a central mode, made for ctx; NULL: end to end */
+	uint8_t ctx[32];
 	uint8_t *selectors;
 	size_t selectors_len;
 };
@@ -41,7 +43,9 @@ struct intro *intro_find_session(const struct intros *in, const uint8_t id[16]);
 void intro_link(struct intros *in, struct intro *i); /* starts its time */
 void intro_free(struct intros *in, struct intro *i);
 
-/* peer and session may be NULL */
+/* enum mvpn_mode that the policy sets for the two */
+unsigned pair_mode(const struct server *s, const struct device *a, const struct device *b);
+/* peer (but for MVPN_R_MODE) and session may be NULL */
 void intro_send_fail(struct server *s, const struct device *a, const struct device *peer,
 		     const uint8_t nonce[16], enum mvpn_reason reason, const uint8_t *session);
 void intro_send_offer(struct server *s, const struct intro *i, const struct request *q);

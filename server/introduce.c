@@ -63,8 +63,6 @@ static enum mvpn_reason decide(struct conn *c, const struct request *q, struct d
 		return MVPN_R_PENDING;
 	if (be64toh(q->req.boot_gen_be) != chan_who(c->ch)->boot_gen)
 		return MVPN_R_STALE_BOOT;
-	if (q->req.mode != MVPN_MODE_E2E)
-		return MVPN_R_DENIED;
 	memcpy(dst.b, q->req.dst, sizeof(dst.b));
 	if (q->req.layer == MVPN_LAYER_LINK)
 		b = registry_by_id(s->reg, q->req.dst);
@@ -77,6 +75,8 @@ static enum mvpn_reason decide(struct conn *c, const struct request *q, struct d
 	if (!policy_allows_layer(s->policy, q->req.layer, &sa, &sb))
 		return MVPN_R_DENIED;
 	*ret_b = b;
+	if (q->req.mode != pair_mode(s, c->dev, b))
+		return MVPN_R_MODE;
 	switch (b->row.state) {
 	case MVPN_DEV_REVOKED:
 		return MVPN_R_REVOKED;
@@ -143,6 +143,46 @@ static int make_selectors(struct server *s, struct intro *i, const uint8_t dst[1
 	return 0;
 }
 
+/* ---- the central modes: K is made here, too ---- */
+
+static int central_key(const struct intro *i, uint8_t ret[MVPN_KEY_LEN])
+{
+	const struct device *from = i->mode == MVPN_MODE_CENTRAL60 ? i->a : i->b;
+
+	return chan_export(from->conn->ch, mvpn_mode_name(i->mode), i->ctx, ret);
+}
+
+static int make_central_key(struct intro *i, const struct request *q)
+{
+	struct intro_pair pair = {
+		.session_id = i->session_id,
+		.a_id = i->a->row.id,
+		.b_id = i->b->row.id,
+		.a_pk = i->a->row.pk,
+		.b_pk = i->b->row.pk,
+		.selectors = i->selectors,
+		.selectors_len = i->selectors_len,
+	};
+
+	_Static_assert(2 * MVPN_KEY_LEN <= SECMEM_CELL_B, "psk and key share a cell");
+	i->key = i->psk + MVPN_KEY_LEN;
+	intro_central_ctx(i->ctx, &pair, q->bytes, q->len);
+	return central_key(i, i->key);
+}
+
+/* A makes K of the channel that the ANSWER comes by: is it still the one of its REQUEST? */
+static bool same_channel(const struct intro *i)
+{
+	uint8_t now[MVPN_KEY_LEN];
+	bool same;
+
+	if (i->mode != MVPN_MODE_CENTRAL60)
+		return true;
+	same = central_key(i, now) == 0 && sodium_memcmp(now, i->key, sizeof(now)) == 0;
+	sodium_memzero(now, sizeof(now));
+	return same;
+}
+
 static enum mvpn_reason open_intro(struct server *s, struct device *a, struct device *b,
 				   const struct request *q)
 {
@@ -156,17 +196,20 @@ static enum mvpn_reason open_intro(struct server *s, struct device *a, struct de
 	i->a = a;
 	i->b = b;
 	i->layer = q->req.layer;
+	i->mode = q->req.mode;
 	memcpy(i->nonce, q->req.nonce, sizeof(i->nonce));
 	memcpy(i->replaces, q->req.replaces, sizeof(i->replaces));
 	i->psk = secmem_alloc();
 	i->seq = i->psk ? server_next_seq(s) : 0;
-	if (!i->seq || make_selectors(s, i, q->req.dst) < 0) {
+	randombytes_buf(i->session_id, sizeof(i->session_id));
+	if (!i->seq || make_selectors(s, i, q->req.dst) < 0 ||
+	    (i->mode != MVPN_MODE_E2E && make_central_key(i, q) < 0)) {
 		secmem_free(i->psk);
+		free(i->selectors);
 		free(i);
 		return MVPN_R_INTERNAL;
 	}
 	randombytes_buf(i->psk, MVPN_KEY_LEN);
-	randombytes_buf(i->session_id, sizeof(i->session_id));
 	intro_link(s->intros, i);
 	intro_send_offer(s, i, q);
 	return MVPN_R_NONE;
@@ -246,11 +289,13 @@ static int record_session(struct server *s, void *arg)
 	const struct intro *i = arg;
 	struct store_session row = {
 		.layer = i->layer,
+		.mode = i->mode,
 		.state = SESSION_ACTIVE,
 		.seq = i->seq,
 		.policy_rev = s->policy_rev,
 		.created_at = wall_now(),
 	};
+	char id[2 * MVPN_ID_LEN + 1];
 	int r;
 
 	memcpy(row.id, i->session_id, 16);
@@ -260,7 +305,14 @@ static int record_session(struct server *s, void *arg)
 	row.ends_at =
 		row.created_at + 2 * (int64_t)server_rekey_s(s) + (int64_t)server_max_offline_s(s);
 	r = session_record(s, &row, sodium_is_zero(i->replaces, 16) ? NULL : i->replaces);
-	return r < 0 ? r : audit_introduction(s, i);
+	if (r == 0)
+		r = audit_introduction(s, i);
+	if (r < 0 || i->mode == MVPN_MODE_E2E)
+		return r;
+	mvpn_hex(id, i->session_id, 16);
+	return audit_add(&s->audit, "server", "session-central",
+			 json_pack("{s:s, s:s, s:s, s:s}", "a", i->a->row.name, "b",
+				   i->b->row.name, "mode", mvpn_mode_name(i->mode), "session", id));
 }
 
 int introduce_accept(struct conn *c, const struct chan_msg *m)
@@ -280,6 +332,10 @@ int introduce_accept(struct conn *c, const struct chan_msg *m)
 	a = device_conn(i->a);
 	if (!a) {
 		intro_abandon(s, i, MVPN_R_PEER_OFFLINE);
+		return 0;
+	}
+	if (!same_channel(i)) {
+		intro_abandon(s, i, MVPN_R_STALE_BOOT); /* tried again at once */
 		return 0;
 	}
 	/* on record before anybody can transmit: a revocation must find it */
@@ -346,6 +402,8 @@ void introduce_recheck(struct server *s)
 		next = i->next;
 		if (!policy_allows_layer(s->policy, i->layer, &a, &b))
 			intro_abandon(s, i, MVPN_R_DENIED);
+		else if (i->mode != pair_mode(s, i->a, i->b))
+			intro_abandon(s, i, MVPN_R_STALE_BOOT); /* and then in the right mode */
 	}
 }
 

@@ -23,6 +23,7 @@ void policy_free(struct policy *p)
 	free(p->protects);
 	free(p->ethers);
 	free(p->tests);
+	free(p->modes);
 	free(p->names);
 	free(p->text);
 	free(p);

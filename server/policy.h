@@ -20,6 +20,7 @@
 #define POLICY_PROTECTS_MAX 100000
 #define POLICY_ETHERS_MAX 1000
 #define POLICY_TESTS_MAX 10000
+#define POLICY_MODES_MAX 1000
 #define POLICY_ETHERTYPES_MAX 32 /* different ones in one policy: bounds what is told about a pair */
 
 struct policy;
@@ -96,6 +97,16 @@ struct policy_resolver {
 int policy_run_tests(const struct policy *p, const struct policy_resolver *by,
 		     void (*failed)(void *arg, const struct policy_test *t, const char *why),
 		     void *arg);
+/* a `mode` line: where the keys of the sessions between two devices come from */
+struct policy_mode {
+	unsigned line;
+	uint8_t mode; /* enum mvpn_mode */
+	const char *src, *dst;
+};
+const struct policy_mode *policy_modes(const struct policy *p, unsigned *ret_count);
+/* enum mvpn_mode of every session between the two */
+unsigned policy_mode_of(const struct policy *p, const struct policy_subject *a,
+			const struct policy_subject *b);
 
 /* what it sets for the whole network: enum mvpn_options */
 uint32_t policy_options(const struct policy *p);

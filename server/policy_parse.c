@@ -6,6 +6,7 @@
  *   allow [only] NAME -> NAME          NAME may be *
  *   protect PREFIX [via NAME]
  *   ethernet [only] NAME -> NAME type TYPE [, TYPE]…      policy_ether.c
+ *   mode end-to-end|central60|central63 NAME -> NAME      policy_mode.c
  *   test allow|deny NAME -> NAME [tcp|udp [PORT] | icmp]  policy_test.c
  *   dscp, multicast, rekey, max-offline                   policy_settings.c
  */
@@ -167,6 +168,8 @@ static int read_line(struct reader *r)
 		return read_protect(r);
 	if (word_is(&key, "ethernet"))
 		return read_ethernet(r);
+	if (word_is(&key, "mode"))
+		return read_mode(r);
 	if (word_is(&key, "test"))
 		return read_test(r);
 	setting = policy_setting_find(&key);
@@ -174,7 +177,7 @@ static int read_line(struct reader *r)
 		return read_setting(r, setting, &key);
 	return fail_at(r, key.start,
 		       "unknown statement \"%.*s\": a line starts with group, allow, ethernet, "
-		       "protect, test, dscp, multicast, rekey or max-offline",
+		       "mode, protect, test, dscp, multicast, rekey or max-offline",
 		       (int)(key.len < 40 ? key.len : 40), key.start);
 }
 

@@ -50,5 +50,7 @@ int policy_setting_find(const struct word *key);
 int read_setting(struct reader *r, int which, const struct word *key);
 /* policy_test.c: what follows "test" */
 int read_test(struct reader *r);
+/* policy_mode.c: what follows "mode" */
+int read_mode(struct reader *r);
 
 #endif

@@ -60,7 +60,7 @@ int session_record(struct server *s, const struct store_session *row, const uint
 /* the session is to be made anew, nobody did wrong */
 static bool is_reset(unsigned reason)
 {
-	return reason == MVPN_R_STALE_BOOT || reason == MVPN_R_EXPIRED;
+	return reason == MVPN_R_STALE_BOOT || reason == MVPN_R_EXPIRED || reason == MVPN_R_MODE;
 }
 
 static void tell(struct server *s, struct conn *c, const uint8_t peer[16], unsigned layer,
@@ -102,6 +102,15 @@ static bool forbidden_by(struct server *s, const struct policy *p, const struct 
 static bool forbidden(struct server *s, const struct store_session *row)
 {
 	return forbidden_by(s, s->policy, row);
+}
+
+/* may the two have a session, but not this one: its keys come from elsewhere than the policy says */
+static bool of_other_mode(struct server *s, const struct store_session *row)
+{
+	struct policy_subject a = registry_subject(registry_by_id(s->reg, row->a)),
+			      b = registry_subject(registry_by_id(s->reg, row->b));
+
+	return row->mode != policy_mode_of(s->policy, &a, &b);
 }
 
 /* why a session was cut may be over by now: then it is only to be forgotten, not refused */
@@ -259,18 +268,24 @@ void session_renew_marked(struct server *s)
 
 int session_cut_forbidden(struct server *s)
 {
-	struct cut cut = {.reason = MVPN_R_POLICY_CHANGED};
+	struct cut cut = {.reason = MVPN_R_POLICY_CHANGED}, renew = {.reason = MVPN_R_MODE};
 	unsigned n = 0;
-	int r = store_session_held(s->store, NULL, collect, &cut.list);
+	int r = store_session_held(s->store, NULL, collect, &cut.list), renewed;
 
 	s->cut_failed = r < 0;
 	if (r < 0)
 		count(s, store_errors);
-	for (unsigned i = 0; i < cut.list.n; i++)
+	for (unsigned i = 0; i < cut.list.n; i++) {
 		if (forbidden(s, &cut.list.rows[i]))
 			cut.list.rows[n++] = cut.list.rows[i];
+		else if (of_other_mode(s, &cut.list.rows[i]) &&
+			 collect(&renew.list, &cut.list.rows[i]) < 0)
+			s->cut_failed = true;
+	}
 	cut.list.n = n;
-	return run_cut(s, &cut);
+	renewed = run_cut(s, &renew);
+	r = run_cut(s, &cut);
+	return r < 0 || renewed < 0 ? r : r + renewed;
 }
 
 struct trial {

@@ -15,7 +15,7 @@
 #include "mvpn/auth.h"
 #include "mvpn/limits.h"
 
-#define STORE_SCHEMA_VERSION 3
+#define STORE_SCHEMA_VERSION 4
 #define STORE_PSK_ENC_B (MVPN_KEY_LEN + 40) /* mvpn_box_seal of 32 bytes */
 
 struct store;
@@ -110,6 +110,7 @@ enum session_owed { OWED_A = 1, OWED_B = 2 };
 struct store_session {
 	uint8_t id[MVPN_ID_LEN], a[MVPN_ID_LEN], b[MVPN_ID_LEN];
 	uint8_t layer, state, owed;
+	uint8_t mode; /* enum mvpn_mode */
 	uint16_t reason; /* enum mvpn_reason, of an ended one */
 	uint64_t seq, policy_rev;
 	int64_t created_at, ends_at;
@@ -131,6 +132,7 @@ int store_session_held(struct store *st, const uint8_t *device, store_session_fn
 int store_session_owed(struct store *st, const uint8_t device[16], store_session_fn *fn, void *arg);
 int store_session_prune(struct store *st, int64_t now, int64_t forget_before);
 int store_session_count(struct store *st, uint64_t *ret);
+int store_session_central(struct store *st, uint64_t *ret); /* of these, those whose keys the server can make */
 int store_session_seq_max(struct store *st, uint64_t *ret);
 
 /* ---- policies ---- */

@@ -4,12 +4,12 @@
 
 #include "store_sqlite.h"
 
-#define COLUMNS "id, a, b, layer, seq, policy_rev, created, ends, state, reason, owed"
+#define COLUMNS "id, a, b, layer, seq, policy_rev, created, ends, state, reason, owed, mode"
 
 int store_session_add(struct store *st, const struct store_session *s)
 {
 	sqlite3_stmt *q = store_prepare(st, "INSERT INTO sessions(" COLUMNS ")"
-					    " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+					    " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
 
 	if (!q)
 		return store_errno(st);
@@ -24,6 +24,7 @@ int store_session_add(struct store *st, const struct store_session *s)
 	bind_int(q, 9, s->state);
 	bind_int(q, 10, s->reason);
 	bind_int(q, 11, s->owed);
+	bind_int(q, 12, s->mode);
 	return store_run(st, q);
 }
 
@@ -42,6 +43,7 @@ static int read_session(sqlite3_stmt *q, struct store_session *ret)
 	s.state = (uint8_t)sqlite3_column_int(q, 8);
 	s.reason = (uint16_t)sqlite3_column_int(q, 9);
 	s.owed = (uint8_t)sqlite3_column_int(q, 10);
+	s.mode = (uint8_t)sqlite3_column_int(q, 11);
 	*ret = s;
 	return 0;
 }
@@ -213,6 +215,11 @@ static int one_number(struct store *st, const char *sql, uint64_t *ret)
 int store_session_count(struct store *st, uint64_t *ret)
 {
 	return one_number(st, "SELECT count(*) FROM sessions WHERE state = 1", ret);
+}
+
+int store_session_central(struct store *st, uint64_t *ret)
+{
+	return one_number(st, "SELECT count(*) FROM sessions WHERE state = 1 AND mode > 0", ret);
 }
 
 int store_session_seq_max(struct store *st, uint64_t *ret)

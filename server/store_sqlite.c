@@ -62,8 +62,14 @@ static const char schema_3[] =
 	"  hash BLOB NOT NULL, mac BLOB NOT NULL);"
 	"PRAGMA user_version = 3;";
 
+/* where a session's keys come from */
+static const char schema_4[] =
+	"ALTER TABLE sessions ADD COLUMN mode INTEGER NOT NULL DEFAULT 0;"
+	"PRAGMA user_version = 4;";
+
 /* migrations[n] takes the schema from version n to n + 1 */
-static const char *const migrations[STORE_SCHEMA_VERSION] = {schema_1, schema_2, schema_3};
+static const char *const migrations[STORE_SCHEMA_VERSION] = {schema_1, schema_2, schema_3,
+							     schema_4};
 
 static int sql_errno(int rc)
 {

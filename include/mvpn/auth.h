@@ -41,12 +41,14 @@ enum mvpn_msg {
 	/* introduction (PROTOCOL §3) */
 	MVPN_MSG_REQUEST = 0x10,    /* C→S: TLV_REQ, TLV_NOISE1 */
 	MVPN_MSG_OFFER = 0x11,	    /* S→C: TLV_SESSION, TLV_SEQ, TLV_REQ, TLV_DEVICE (A), TLV_S_PUB (A's), TLV_PSK,
-				     * TLV_BOOT_GEN (B's), TLV_SELECTORS, TLV_TTL, TLV_ENDPOINT (A's, as S sees it), TLV_NOISE1 */
+				     * TLV_BOOT_GEN (B's), TLV_SELECTORS, TLV_TTL, TLV_ENDPOINT (A's, as S sees it), TLV_NOISE1;
+				     * mode central60: TLV_KEY */
 	MVPN_MSG_ACCEPT = 0x12,	    /* C→S: TLV_SESSION, TLV_NOISE2 */
 	MVPN_MSG_REJECT = 0x13,	    /* C→S: TLV_SESSION, TLV_REASON */
 	MVPN_MSG_ANSWER = 0x14,	    /* S→C: TLV_SESSION, TLV_SEQ, TLV_NONCE, TLV_DEVICE (B), TLV_S_PUB (B's), TLV_PSK,
-				     * TLV_SELECTORS, TLV_TTL, TLV_ENDPOINT (B's), TLV_NOISE2, TLV_BOOT_GEN (A's) */
-	MVPN_MSG_FAIL = 0x15,	    /* S→C: TLV_NONCE, TLV_REASON, TLV_TEXT; BUSY carries TLV_SESSION */
+				     * TLV_SELECTORS, TLV_TTL, TLV_ENDPOINT (B's), TLV_NOISE2, TLV_BOOT_GEN (A's);
+				     * mode central63: TLV_KEY */
+	MVPN_MSG_FAIL = 0x15,	    /* S→C: TLV_NONCE, TLV_REASON, TLV_TEXT; BUSY carries TLV_SESSION, MODE TLV_MODE */
 	MVPN_MSG_CANCEL = 0x16,	    /* S→C: TLV_SESSION: the offer is void */
 	/* both name a TLV_LAYER: of that layer; without one: of all */
 	MVPN_MSG_PEER_RESET = 0x17, /* S→C: TLV_DEVICE has restarted: drop its sessions */
@@ -94,6 +96,8 @@ enum mvpn_tlv {
 	MVPN_TLV_MAC_REFUSED = 33,  /* mac[6] | reason u16 */
 	MVPN_TLV_ETHER = 34,	    /* struct mvpn_ether */
 	MVPN_TLV_LAYER = 35,	    /* u8, enum mvpn_layer */
+	MVPN_TLV_KEY = 36,	    /* 32 bytes: a session's K, in the central modes alone */
+	MVPN_TLV_MODE = 37,	    /* u8, enum mvpn_mode */
 	MVPN_TLV_ECHO = 40,	    /* id u32 | key[32]: the server answers echoes (lib/echo_msg.h) on the channel's UDP port */
 };
 
@@ -144,6 +148,8 @@ enum mvpn_reason {
 	MVPN_R_POLICY_CHANGED = 25, /* a session that the new policy forbids */
 	MVPN_R_MAC_TAKEN = 26,	    /* another device holds it */
 	MVPN_R_MAC_INVALID = 27,    /* zero or a group address: no interface's own */
+	MVPN_R_MODE = 28,	    /* the policy sets another mode for this pair: TLV_MODE */
+	MVPN_R_MODE_REFUSED = 29,   /* a device does not take part in a central mode */
 	MVPN_R_MAX,
 };
 /* one line for the operator, in the order of enum mvpn_reason: lib/reason.c, mvpn_reason_name(), mvpn_reason_text() */
@@ -153,7 +159,9 @@ const char *mvpn_reason_text(unsigned reason); /* what happened and what to do *
 /* data-plane cipher suites; bit (suite - 1) in masks */
 enum mvpn_suite { MVPN_CHACHA20_POLY1305 = 1, MVPN_AES256_GCM = 2 };
 enum mvpn_layer { MVPN_LAYER_SOCKET = 1, MVPN_LAYER_TRANSPORT = 2, MVPN_LAYER_NETWORK = 3, MVPN_LAYER_LINK = 4 };
-enum mvpn_mode { MVPN_MODE_E2E = 0, MVPN_MODE_CENTRAL60 = 1, MVPN_MODE_CENTRAL63 = 2 };
+/* where a session's key comes from: both ends, or the export key of A's channel or of B's, which the server knows too */
+enum mvpn_mode { MVPN_MODE_E2E = 0, MVPN_MODE_CENTRAL60 = 1, MVPN_MODE_CENTRAL63 = 2, MVPN_MODES };
+const char *mvpn_mode_name(unsigned mode); /* "end-to-end", "central60", "central63"; lib/reason.c */
 
 /* REQ (PROTOCOL §3), forwarded verbatim; the Noise prologue is "mavp1 peer\0" ‖ REQ */
 struct mvpn_req {

@@ -40,6 +40,7 @@ struct sim_device {
 	char name[MVPN_NAME_MAX_B + 1];
 	uint8_t state;
 	uint64_t boot_gen;
+	uint8_t mode; /* enum mvpn_mode that its requests ask for */
 	int fd;
 	struct chan *ch;
 	/* the last message; its TLVs live in msg_data */
@@ -136,6 +137,10 @@ void sim_request_send(struct sim_device *a, const struct sim_request *q);
 void sim_accept(struct sim_device *b, uint8_t ret_session[16], struct intro_keys *ret);
 /* a takes the ANSWER in its last message: 0 or -errno of the handshake */
 int sim_finish(struct sim_device *a, struct sim_request *q, struct intro_keys *ret);
+/* K of a central mode, as this end of the introduction has it: told by its last message, or made of its channel. As in sim_accept
+ * and sim_finish; false: the mode is end to end */
+bool sim_central_key(struct sim_device *d, const struct intro_pair *pair, const uint8_t *req, size_t req_len,
+		     uint8_t ret[32]);
 /* all of it, and the keys are checked; returns the session */
 void sim_introduce(struct sim_device *a, struct sim_device *b, const char *dst,
 		   uint8_t ret_session[16]);

@@ -441,7 +441,7 @@ static void request(struct sim_device *a, uint8_t layer, const uint8_t dst[16],
 		    const uint8_t replaces[16], struct sim_request *ret)
 {
 	struct intro_self self = self_of(a, 0x10001);
-	struct mvpn_req tmpl = {.ver = MVPN_PROTO_VER, .layer = layer};
+	struct mvpn_req tmpl = {.ver = MVPN_PROTO_VER, .mode = a->mode, .layer = layer};
 
 	memcpy(tmpl.net_id, a->net_id, 8);
 	memcpy(tmpl.a_id, a->id, 16);
@@ -488,10 +488,25 @@ void sim_request_send(struct sim_device *a, const struct sim_request *q)
 	chan_buf_free(&b);
 }
 
+bool sim_central_key(struct sim_device *d, const struct intro_pair *pair, const uint8_t *req,
+		     size_t req_len, uint8_t ret[32])
+{
+	uint8_t mode = req[offsetof(struct mvpn_req, mode)], ctx[32];
+	bool told = chan_get_bytes(&d->msg, MVPN_TLV_KEY, ret, 32), a = pair->a_id == d->id;
+
+	/* the end whose channel it comes from is not told */
+	assert_int_equal(told, mode == (a ? MVPN_MODE_CENTRAL63 : MVPN_MODE_CENTRAL60));
+	if (mode == MVPN_MODE_E2E || told)
+		return told;
+	intro_central_ctx(ctx, pair, req, req_len);
+	assert_int_equal(chan_export(d->ch, mvpn_mode_name(mode), ctx, ret), 0);
+	return true;
+}
+
 void sim_accept(struct sim_device *b, uint8_t ret_session[16], struct intro_keys *ret)
 {
 	struct intro_self self = self_of(b, 0x20002);
-	uint8_t a_id[16], a_pk[32], psk[32], msg2[INTRO_MSG2_MAX_B];
+	uint8_t a_id[16], a_pk[32], psk[32], key[32], msg2[INTRO_MSG2_MAX_B];
 	uint16_t req_len, noise_len, sel_len;
 	const uint8_t *req = chan_tlv_find(&b->msg, MVPN_TLV_REQ, &req_len);
 	const uint8_t *noise1 = chan_tlv_find(&b->msg, MVPN_TLV_NOISE1, &noise_len);
@@ -515,6 +530,8 @@ void sim_accept(struct sim_device *b, uint8_t ret_session[16], struct intro_keys
 	assert_int_equal(boot_gen, b->boot_gen);
 	pair.selectors = sel;
 	pair.selectors_len = sel_len;
+	if (sim_central_key(b, &pair, req, req_len, key))
+		pair.central = key;
 	assert_int_equal(
 		intro_b_accept(req, req_len, noise1, noise_len, &pair, &self, msg2, &len, ret), 0);
 	chan_begin(&out, MVPN_MSG_ACCEPT, 0, 0);
@@ -526,7 +543,7 @@ void sim_accept(struct sim_device *b, uint8_t ret_session[16], struct intro_keys
 
 int sim_finish(struct sim_device *a, struct sim_request *q, struct intro_keys *ret)
 {
-	uint8_t session[16], b_id[16], b_pk[32], psk[32], nonce[16];
+	uint8_t session[16], b_id[16], b_pk[32], psk[32], nonce[16], key[32];
 	uint16_t noise_len, sel_len;
 	const uint8_t *noise2 = chan_tlv_find(&a->msg, MVPN_TLV_NOISE2, &noise_len);
 	const uint8_t *sel = chan_tlv_find(&a->msg, MVPN_TLV_SELECTORS, &sel_len);
@@ -547,6 +564,8 @@ int sim_finish(struct sim_device *a, struct sim_request *q, struct intro_keys *r
 	assert_true(chan_get_bytes(&a->msg, MVPN_TLV_PSK, psk, 32));
 	pair.selectors = sel;
 	pair.selectors_len = sel_len;
+	if (sim_central_key(a, &pair, q->req, q->req_len, key))
+		pair.central = key;
 	r = intro_a_finish(q->a, &pair, noise2, noise_len, ret);
 	intro_a_free(q->a);
 	q->a = NULL;

@@ -123,6 +123,25 @@ static void device_psk_golden(void **state)
 	chan_pair_free(&p);
 }
 
+static void exported_keys(void **state)
+{
+	uint8_t ctx[32] = {7}, a[32], b[32], other[32];
+	struct chan_pair p;
+
+	chan_pair_init(&p, false);
+	assert_int_equal(chan_export(p.client, "central60", ctx, a), -ENOTCONN);
+	assert_int_equal(chan_pair_run(&p), 0);
+	assert_int_equal(chan_export(p.client, "central60", ctx, a), 0);
+	assert_int_equal(chan_export(p.server, "central60", ctx, b), 0);
+	assert_memory_equal(a, b, 32);
+	assert_int_equal(chan_export(p.server, "central63", ctx, other), 0);
+	assert_memory_not_equal(a, other, 32);
+	ctx[31]++;
+	assert_int_equal(chan_export(p.client, "central60", ctx, other), 0);
+	assert_memory_not_equal(a, other, 32);
+	chan_pair_free(&p);
+}
+
 static void byte_by_byte(void **state)
 {
 	struct chan_msg m;
@@ -372,6 +391,7 @@ int main(void)
 		cmocka_unit_test(login),
 		cmocka_unit_test(enrolment_derives_the_same_psk),
 		cmocka_unit_test(device_psk_golden),
+		cmocka_unit_test(exported_keys),
 		cmocka_unit_test(byte_by_byte),
 		cmocka_unit_test(pipelined_frames),
 		cmocka_unit_test(wrong_psk_and_unknown_device_look_alike),

@@ -10,7 +10,7 @@
 #include <sodium.h>
 
 #include "crypto.h"
-#include "intro.h"
+#include "intro_impl.h"
 
 /* what A, the server and B know and say; a test spoils one thing and lets it run */
 struct scene {
@@ -198,6 +198,65 @@ static void suite_choice(void **state)
 			assert_int_equal(s.a_keys.suite, tries[i].suite);
 			assert_int_equal(s.b_keys.suite, tries[i].suite);
 		}
+		scene_free(&s);
+	}
+}
+
+/* ---- the modes in which the server has the key ---- */
+
+static void central_keys_come_from_k_alone(void **state)
+{
+	static const uint8_t no_hash[32];
+	uint8_t k[32], ctx[32], ab[32], ba[32];
+	struct scene s;
+
+	for (unsigned mode = MVPN_MODE_CENTRAL60; mode < MVPN_MODES; mode++) {
+		scene_init(&s);
+		randombytes_buf(k, sizeof(k));
+		s.tmpl.mode = (uint8_t)mode;
+		s.a_pair.central = s.b_pair.central = k;
+		assert_int_equal(start(&s), 0);
+		assert_int_equal(accept_it(&s), 0);
+		assert_int_equal(finish(&s), 0);
+		assert_memory_equal(s.a_keys.tx, s.b_keys.rx, 32);
+		assert_memory_equal(s.a_keys.rx, s.b_keys.tx, 32);
+		/* what whoever has K and saw REQ can do, without a private key */
+		intro_central_ctx(ctx, &s.a_pair, s.req, s.req_len);
+		intro_directions(ab, ba, k, k, no_hash, ctx);
+		assert_memory_equal(ab, s.a_keys.tx, 32);
+		assert_memory_equal(ba, s.a_keys.rx, 32);
+		assert_memory_not_equal(ab, ba, 32);
+		scene_free(&s);
+	}
+}
+
+static void central_needs_the_same_k_and_both_ends_word(void **state)
+{
+	uint8_t k[32] = {1}, other[32] = {2};
+	struct scene s;
+
+	/* a server that told them different keys: both take them, and nothing opens */
+	scene_init(&s);
+	s.tmpl.mode = MVPN_MODE_CENTRAL60;
+	s.a_pair.central = k;
+	s.b_pair.central = other;
+	assert_int_equal(start(&s), 0);
+	assert_int_equal(accept_it(&s), 0);
+	assert_int_equal(finish(&s), 0);
+	assert_memory_not_equal(s.a_keys.tx, s.b_keys.rx, 32);
+	scene_free(&s);
+
+	/* no K for a central mode, K for the other */
+	for (unsigned mode = 0; mode < MVPN_MODES; mode++) {
+		scene_init(&s);
+		s.tmpl.mode = (uint8_t)mode;
+		s.b_pair.central = mode ? NULL : k;
+		assert_int_equal(start(&s), 0);
+		assert_int_equal(accept_it(&s), -EBADMSG);
+		s.b_pair.central = mode ? k : NULL;
+		assert_int_equal(accept_it(&s), 0);
+		s.a_pair.central = mode ? NULL : k;
+		assert_int_equal(finish(&s), -EBADMSG);
 		scene_free(&s);
 	}
 }
@@ -451,16 +510,17 @@ static void failed_answer_is_final(void **state)
 	spoil_and_finish(&s, -EBADMSG);
 }
 
-static void server_made_modes_are_not_for_us(void **state)
+/* the mode is A's word: nobody on the way makes it another */
+static void a_changed_mode_is_noticed(void **state)
 {
+	uint8_t k[32] = {1};
 	struct scene s;
 
 	scene_init(&s);
-	s.tmpl.mode = MVPN_MODE_CENTRAL60;
 	assert_int_equal(start(&s), 0);
-	assert_int_equal(s.req[1], MVPN_MODE_E2E);
 	s.req[1] = MVPN_MODE_CENTRAL60;
-	assert_int_equal(accept_it(&s), -EPROTONOSUPPORT);
+	s.b_pair.central = k;
+	assert_int_equal(accept_it(&s), -EBADMSG);
 	scene_free(&s);
 }
 
@@ -471,6 +531,8 @@ int main(void)
 		cmocka_unit_test(each_session_has_its_own_keys),
 		cmocka_unit_test(most_candidates_fit),
 		cmocka_unit_test(suite_choice),
+		cmocka_unit_test(central_keys_come_from_k_alone),
+		cmocka_unit_test(central_needs_the_same_k_and_both_ends_word),
 		cmocka_unit_test(req_check),
 		cmocka_unit_test(a_refuses_nonsense_of_its_own),
 		cmocka_unit_test(every_bit_of_req_and_msg1),
@@ -483,7 +545,7 @@ int main(void)
 		cmocka_unit_test(impostor_a),
 		cmocka_unit_test(answer_of_another_request),
 		cmocka_unit_test(failed_answer_is_final),
-		cmocka_unit_test(server_made_modes_are_not_for_us),
+		cmocka_unit_test(a_changed_mode_is_noticed),
 	};
 
 	if (aead_init() < 0)

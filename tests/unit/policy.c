@@ -150,6 +150,32 @@ static void ethernet_lines_are_read(void **state)
 	assert_false(allows("ethernet a -> b type *", "a", "b"));
 }
 
+static unsigned mode(const char *text, const char *a, const char *b)
+{
+	struct policy_subject sa = {a, NULL, 0}, sb = {b, NULL, 0};
+	struct policy *p = parse(text);
+	unsigned r = policy_mode_of(p, &sa, &sb);
+
+	policy_free(p);
+	return r;
+}
+
+static void mode_lines_are_read(void **state)
+{
+	static const char text[] = "group web = w1, w2\n"
+				   "mode end-to-end w1 -> db # the first line that names them\n"
+				   "mode central60 web -> db\nmode central63 * -> log";
+
+	assert_int_equal(mode("allow * -> *", "a", "b"), MVPN_MODE_E2E);
+	assert_int_equal(mode(text, "w1", "db"), MVPN_MODE_E2E);
+	assert_int_equal(mode(text, "w2", "db"), MVPN_MODE_CENTRAL60);
+	assert_int_equal(mode(text, "db", "w2"), MVPN_MODE_CENTRAL60);
+	assert_int_equal(mode(text, "log", "db"), MVPN_MODE_CENTRAL63);
+	assert_int_equal(mode(text, "w1", "w2"), MVPN_MODE_E2E);
+	/* it lets nobody by */
+	assert_false(allows("mode central60 a -> b", "a", "b"));
+}
+
 static void ethernet_rules_are_said_again(void **state)
 {
 	struct policy *p = parse("ethernet only a->b type 0x88B5,0x9000\nethernet x -> * type *");
@@ -422,6 +448,10 @@ static void errors_say_where(void **state)
 		{"allow a b", 1, 9, "->"},
 		{"allow a ->", 1, 11, "missing"},
 		{"\n  allow a -> b c", 2, 16, "unexpected"},
+		{"mode central61 a -> b", 1, 6, "end-to-end, central60 or central63"},
+		{"mode central60 only a -> b", 1, 21, "leave \"only\" out"},
+		{"mode central60 a -> b c", 1, 23, "unexpected"},
+		{"mode a -> b", 1, 6, "not \"a\""},
 		{"deny a -> b", 1, 1, "unknown statement"},
 		{"allow a* -> b", 1, 8, "->"},
 		{"allow *x -> b", 1, 7, "alone"},
@@ -595,6 +625,7 @@ int main(void)
 		cmocka_unit_test(groups_of_the_token_count),
 		cmocka_unit_test(protect_lines_are_read),
 		cmocka_unit_test(ethernet_lines_are_read),
+		cmocka_unit_test(mode_lines_are_read),
 		cmocka_unit_test(ethernet_rules_are_said_again),
 		cmocka_unit_test(tests_are_run),
 		cmocka_unit_test(tests_are_bounded),
