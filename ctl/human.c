@@ -138,3 +138,8 @@ const char *server_knows(const json_t *o, char buf[static HUMAN_B])
 		 mode);
 	return buf;
 }
+
+const char *ephemeral_of(const json_t *o, char buf[static HUMAN_B])
+{
+	return number_of(o, "ephemeral_s") ? human_seconds(buf, number_of(o, "ephemeral_s")) : "";
+}

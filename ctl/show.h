@@ -46,6 +46,8 @@ const char *bytes_of(const json_t *o, const char *member, char buf[static HUMAN_
 const char *time_of(const json_t *o, const char *member, char buf[static HUMAN_B]);
 /* of a member "mode": what the operator must know about such keys; "" when they are end to end */
 const char *server_knows(const json_t *o, char buf[static HUMAN_B]);
+/* after how long off-line the device goes; "" if it stays */
+const char *ephemeral_of(const json_t *o, char buf[static HUMAN_B]);
 /* first 8 digits of an id, enough to name it */
 const char *id_of(const json_t *o, const char *member, char buf[static HUMAN_B]);
 

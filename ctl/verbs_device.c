@@ -25,7 +25,7 @@ static void show_list(const json_t *r)
 {
 	static const char *const headers[] = {"NAME",	 "ID",		"STATE",
 					      "ONLINE",	 "LAST SEEN",	"ADDRESSES",
-					      "?GROUPS", "FINGERPRINT", NULL};
+					      "?GROUPS", "?EPHEMERAL",	"FINGERPRINT", NULL};
 	struct table *t = table_new(headers);
 	const json_t *d;
 	size_t i;
@@ -44,6 +44,7 @@ static void show_list(const json_t *r)
 		table_cell(t, PLAIN, "%s", time_of(d, "last_seen_at", b));
 		table_cell(t, PLAIN, "%s", addresses);
 		table_cell(t, PLAIN, "%s", groups);
+		table_cell(t, PLAIN, "%s", ephemeral_of(d, b));
 		table_cell(t, FAINT, "%s", text_of(d, "fingerprint"));
 		free(addresses);
 		free(groups);

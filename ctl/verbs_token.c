@@ -43,6 +43,10 @@ const struct verb verb_token_create = {
 		     .help = "the device owns it; may be repeated"},
 		    {"--approve", 0, KIND_FLAG, "approve",
 		     .help = "an administrator must approve the device"},
+		    {"--ephemeral", 'e', KIND_FLAG, "ephemeral",
+		     .help = "the devices are removed when off-line for 30m ..."},
+		    {"--ephemeral-after", 0, KIND_SECONDS, "ephemeral_s", "TIME", 1, 366LL * 86400,
+		     .help = "... or for so long"},
 		    {"--server", 0, KIND_TEXT, "server", "ADDR:PORT",
 		     .help = "where devices reach the server"}},
 	.show = show_created,
@@ -52,7 +56,7 @@ static void show_tokens(const json_t *r)
 {
 	static const char *const headers[] = {"ID",	  "STATE",   ">USES LEFT",
 					      "EXPIRES",  "?GROUP",  "?ADDRESSES",
-					      "APPROVAL", "CREATED", NULL};
+					      "APPROVAL", "?EPHEMERAL", "CREATED", NULL};
 	struct table *t = table_new(headers);
 	const json_t *k;
 	size_t i;
@@ -70,6 +74,7 @@ static void show_tokens(const json_t *r)
 		table_cell(t, PLAIN, "%s", text_of(k, "group"));
 		table_cell(t, PLAIN, "%s", addresses);
 		table_cell(t, PLAIN, "%s", flag_of(k, "approve") ? "needed" : "no");
+		table_cell(t, PLAIN, "%s", ephemeral_of(k, b));
 		table_cell(t, PLAIN, "%s", time_of(k, "created_at", b));
 		free(addresses);
 	}

@@ -196,7 +196,7 @@ static const struct {
 	const char *args; /* names allowed, each followed by a space */
 } verbs[] = {
 	{"status", verb_status, ""},
-	{"token-create", admin_token_create, "ttl_s uses group addresses approve server "},
+	{"token-create", admin_token_create, "ttl_s uses group addresses approve ephemeral ephemeral_s server "},
 	{"token-list", admin_token_list, ""},
 	{"token-revoke", admin_token_revoke, "id "},
 	{"device-list", admin_device_list, ""},

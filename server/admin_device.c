@@ -6,6 +6,7 @@
 #include "admin.h"
 #include "channel.h"
 #include "crypto.h"
+#include "depart.h"
 #include "dispatch.h"
 #include "enrol.h"
 #include "ether.h"
@@ -80,10 +81,11 @@ static json_t *device_json(struct server *s, const struct device *d)
 	policy_each_group(s->policy, &subject, add_group, groups);
 	mvpn_fingerprint(fp, d->row.pk);
 	return json_pack(
-		"{s:o, s:s, s:s, s:o, s:o, s:b, s:I, s:s}", "id", json_hex(d->row.id, 16), "name",
+		"{s:o, s:s, s:s, s:o, s:o, s:b, s:I, s:s, s:i}", "id", json_hex(d->row.id, 16), "name",
 		d->row.name, "state", state_name(d->row.state), "addresses", owned_json(d, true),
 		"groups", sorted(groups), "online", device_conn(d) != NULL, "last_seen_at",
-		(json_int_t)(device_conn(d) ? wall_now() : d->row.last_seen_at), "fingerprint", fp);
+		(json_int_t)(device_conn(d) ? wall_now() : d->row.last_seen_at), "fingerprint", fp,
+		"ephemeral_s", (int)d->row.ephemeral_s);
 }
 
 static int by_name(const void *a, const void *b)
@@ -192,6 +194,8 @@ void admin_device_approve(struct server *s, struct ipc_call *call, json_t *args)
 		push_peer(s, d, false);
 		if (device_conn(d))
 			register_welcome(d->conn);
+		else
+			depart_offline(s, d);
 	}
 	ipc_reply_ok(call, state_reply(d));
 }
@@ -294,9 +298,7 @@ void admin_device_remove(struct server *s, struct ipc_call *call, json_t *args)
 	}
 	o = json_pack("{s:o, s:s, s:s}", "id", json_hex(d->row.id, 16), "name", d->row.name,
 		      "state", "removed");
-	push_peer(s, d, true);
-	registry_remove(s->reg, d);
-	ether_changed(s);
+	depart_forget(s, d);
 	ipc_reply_ok(call, o);
 }
 

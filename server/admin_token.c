@@ -13,6 +13,7 @@
 
 #define TTL_MAX_S (10LL * 366 * 86400)
 #define USES_MAX 1000000
+#define EPHEMERAL_MAX_S (366LL * 86400)
 #define ADDRESSES_MAX 64
 
 struct new_token {
@@ -29,10 +30,10 @@ static int create_transaction(struct server *s, void *arg)
 	if (r < 0)
 		return r;
 	return audit_add(&s->audit, "admin", "token-create",
-			 json_pack("{s:o, s:I, s:I, s:s, s:b}", "token", json_hex(n->row.id, 16),
+			 json_pack("{s:o, s:I, s:I, s:s, s:b, s:i}", "token", json_hex(n->row.id, 16),
 				   "uses", (json_int_t)n->row.uses_left, "expires_at",
 				   (json_int_t)n->row.expires_at, "group", n->row.group, "approve",
-				   n->row.approve));
+				   n->row.approve, "ephemeral_s", (int)n->row.ephemeral_s));
 }
 
 /* prefixes as one text; NULL-safe */
@@ -188,16 +189,21 @@ void admin_token_create(struct server *s, struct ipc_call *call, json_t *args)
 {
 	struct new_token n = {0};
 	char text[MVPN_TOKEN_MAX];
-	int64_t ttl = MVPN_TOKEN_TTL_S, uses = 1;
+	int64_t ttl = MVPN_TOKEN_TTL_S, uses = 1, ephemeral = 0;
+
+	if (json_is_true(json_object_get(args, "ephemeral")))
+		ephemeral = MVPN_EPHEMERAL_S;
 
 	if (!arg_number(call, args, "ttl_s", 0, TTL_MAX_S, &ttl) ||
 	    !arg_number(call, args, "uses", 1, USES_MAX, &uses) ||
+	    !arg_number(call, args, "ephemeral_s", 1, EPHEMERAL_MAX_S, &ephemeral) ||
 	    !read_group(s, call, args, &n.row) || !read_server(s, call, args, &n) ||
 	    !read_addresses(call, args, &n.row)) {
 		store_token_clear(&n.row);
 		return;
 	}
 	n.row.approve = json_is_true(json_object_get(args, "approve"));
+	n.row.ephemeral_s = (uint32_t)ephemeral;
 	n.row.uses_left = (uint64_t)uses;
 	n.row.created_at = wall_now();
 	n.row.expires_at = ttl ? n.row.created_at + ttl : 0; /* 0: never */
@@ -230,10 +236,10 @@ static int list_token(void *arg, const struct store_token *t)
 	for (char *p = copy ? strtok_r(copy, " ", &save) : NULL; p; p = strtok_r(NULL, " ", &save))
 		json_array_append_new(addresses, json_string(p));
 	free(copy);
-	o = json_pack("{s:o, s:I, s:I, s:s, s:o, s:b, s:s, s:I}", "id", json_hex(t->id, 16),
+	o = json_pack("{s:o, s:I, s:I, s:s, s:o, s:b, s:i, s:s, s:I}", "id", json_hex(t->id, 16),
 		      "uses_left", (json_int_t)t->uses_left, "expires_at",
 		      (json_int_t)t->expires_at, "group", t->group, "addresses", addresses,
-		      "approve", t->approve, "state", state_name(t), "created_at",
+		      "approve", t->approve, "ephemeral_s", (int)t->ephemeral_s, "state", state_name(t), "created_at",
 		      (json_int_t)t->created_at);
 	return json_array_append_new(arg, o) == 0 ? 0 : -ENOMEM;
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "channel.h"
+#include "depart.h"
 #include "dispatch.h"
 #include "echo.h"
 #include "enrol.h"
@@ -179,6 +180,7 @@ static void device_off(struct conn *c)
 						  d->row.last_seen_at)) < 0)
 		count(s, store_errors);
 	introduce_device_gone(s, d, MVPN_R_PEER_OFFLINE);
+	depart_offline(s, d);
 	log_debug("device %s is off-line", d->row.name);
 }
 

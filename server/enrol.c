@@ -178,10 +178,11 @@ static json_t *enrol_detail(const struct enrolment *e)
 	mvpn_hex(id, e->row.id, 16);
 	mvpn_hex(token, e->token.id, 16);
 	mvpn_fingerprint(fp, e->row.pk);
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b}", "device", id, "name", e->row.name,
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b}", "device", id, "name", e->row.name,
 			 "fingerprint", fp, "token", token, "from",
 			 mvpn_endpoint_str(&e->c->from, from), "pending",
-			 e->row.state == MVPN_DEV_PENDING, "again", e->old != NULL);
+			 e->row.state == MVPN_DEV_PENDING, "again", e->old != NULL,
+			 "ephemeral", e->row.ephemeral_s != 0);
 }
 
 static int enrol_transaction(struct server *s, void *arg)
@@ -195,7 +196,7 @@ static int enrol_transaction(struct server *s, void *arg)
 		return -ECANCELED;
 	}
 	if (r == 0 && e->old)
-		r = store_device_set_psk(s->store, e->row.id, e->row.psk_enc);
+		r = store_device_reenrol(s->store, &e->row);
 	if (r == 0 && e->old && e->old->row.state != e->row.state)
 		r = store_device_set_state(s->store, e->row.id, e->row.state);
 	if (r == 0 && !e->old)
@@ -232,6 +233,7 @@ static int make_row(struct enrolment *e, const char *name)
 		e->row.created_at = e->row.last_seen_at = wall_now();
 	}
 	e->row.psk_epoch = 0;
+	e->row.ephemeral_s = e->token.ephemeral_s;
 	r = secret_open(s, e->token.id, e->token.psk_enc, tpsk);
 	if (r == 0)
 		r = chan_device_psk(e->c->ch, tpsk, psk);
@@ -255,6 +257,7 @@ static int enrol_remember(struct enrolment *e, struct device **ret)
 			push_peer(s, d, false);
 		}
 		memcpy(d->row.psk_enc, e->row.psk_enc, sizeof(d->row.psk_enc));
+		d->row.ephemeral_s = e->row.ephemeral_s;
 		count(s, reenrolled);
 	} else {
 		r = registry_add(s->reg, &e->row, &d);
@@ -326,7 +329,9 @@ enum mvpn_reason enrol_device(struct conn *c, const char *name, struct device **
 	reason = enrol_new(&e, name, ret);
 	store_token_clear(&e.token);
 	sodium_memzero(&e, sizeof(e));
-	if (reason != MVPN_R_NONE)
+	if (reason != MVPN_R_NONE) {
 		count(s, enrol_refused);
+		note_refusal(c, d, reason);
+	}
 	return reason;
 }

@@ -14,6 +14,7 @@
 #include "audit_feed.h"
 #include "channel.h"
 #include "crypto.h"
+#include "depart.h"
 #include "echo.h"
 #include "ether.h"
 #include "fsutil.h"
@@ -318,6 +319,8 @@ int server_new(const struct server_settings *conf, struct loop *l, struct server
 	if (r == 0)
 		r = ether_new(s);
 	if (r == 0)
+		r = depart_new(s);
+	if (r == 0)
 		r = intros_new(s);
 	if (r == 0)
 		r = listener_new(s, ret_error);
@@ -367,6 +370,7 @@ void server_free(struct server *s)
 	loop_timer_free(s->ether);
 	loop_timer_free(s->reaper);
 	loop_timer_free(s->chores);
+	loop_timer_free(s->depart);
 	registry_free(s->reg);
 	policy_free(s->policy);
 	free(s->policy_alarm);

@@ -42,6 +42,7 @@
 	X(login_refused) /* revoked or suspended device */                                   \
 	X(enrolled)                                                                          \
 	X(reenrolled)                                                                        \
+	X(departed)	 /* ephemeral devices that were removed */                           \
 	X(enrol_refused) /* known token, but expired, used, revoked, or its name is taken */ \
 	X(addr_refused)	 /* addresses that a device may not have */                          \
 	X(mac_refused)	 /* MAC addresses that a device may not have */                      \
@@ -100,6 +101,8 @@ struct server {
 	bool renew;		   /* some device is marked */
 	bool cut_failed;	   /* sessions that should be cut are on record as active still */
 	struct loop_timer *chores; /* expiry of sessions and tokens */
+	struct loop_timer *depart; /* depart.c: ephemeral devices */
+	uint64_t depart_ms;	   /* when it goes off; 0: not armed */
 
 	struct conn *conns; /* all, newest first */
 	struct conn *doomed;

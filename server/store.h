@@ -15,7 +15,7 @@
 #include "mvpn/auth.h"
 #include "mvpn/limits.h"
 
-#define STORE_SCHEMA_VERSION 4
+#define STORE_SCHEMA_VERSION 5
 #define STORE_PSK_ENC_B (MVPN_KEY_LEN + 40) /* mvpn_box_seal of 32 bytes */
 
 struct store;
@@ -45,10 +45,11 @@ struct store_device {
 	uint8_t state; /* enum mvpn_device_state */
 	uint64_t boot_gen;
 	int64_t created_at, last_seen_at;
+	uint32_t ephemeral_s; /* removed after so long without a channel; 0: it stays */
 };
 int store_device_add(struct store *st, const struct store_device *d);
-int store_device_set_psk(struct store *st, const uint8_t id[16],
-			 const uint8_t psk_enc[STORE_PSK_ENC_B]);
+/* its PSK, and whether it is ephemeral: what a token decides anew */
+int store_device_reenrol(struct store *st, const struct store_device *d);
 int store_device_set_state(struct store *st, const uint8_t id[16], unsigned state);
 int store_device_set_name(struct store *st, const uint8_t id[16], const char *name);
 int store_device_seen(struct store *st, const uint8_t id[16], uint64_t boot_gen, int64_t at);
@@ -82,6 +83,7 @@ struct store_token {
 	int64_t expires_at; /* 0 never */
 	char group[MVPN_NAME_MAX_B + 1];
 	bool approve, revoked;
+	uint32_t ephemeral_s; /* of the devices that it enrols */
 	int64_t created_at;
 	char *addresses; /* prefixes separated by spaces, or NULL; freed by store_token_clear */
 };

@@ -9,7 +9,7 @@ int store_device_add(struct store *st, const struct store_device *d)
 	sqlite3_stmt *q = store_prepare(
 		st,
 		"INSERT INTO devices(id, name, s_pub, psk_enc, psk_epoch, state, boot_gen, created,"
-		" last_seen) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)");
+		" last_seen, ephemeral) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
 
 	if (!q)
 		return store_errno(st);
@@ -22,19 +22,20 @@ int store_device_add(struct store *st, const struct store_device *d)
 	bind_int(q, 7, (int64_t)d->boot_gen);
 	bind_int(q, 8, d->created_at);
 	bind_int(q, 9, d->last_seen_at);
+	bind_int(q, 10, d->ephemeral_s);
 	return store_run(st, q);
 }
 
-int store_device_set_psk(struct store *st, const uint8_t id[16],
-			 const uint8_t psk_enc[STORE_PSK_ENC_B])
+int store_device_reenrol(struct store *st, const struct store_device *d)
 {
-	sqlite3_stmt *q =
-		store_prepare(st, "UPDATE devices SET psk_enc = ?, psk_epoch = 0 WHERE id = ?");
+	sqlite3_stmt *q = store_prepare(st, "UPDATE devices SET psk_enc = ?, psk_epoch = 0,"
+					    " ephemeral = ? WHERE id = ?");
 
 	if (!q)
 		return store_errno(st);
-	bind_blob(q, 1, psk_enc, STORE_PSK_ENC_B);
-	bind_blob(q, 2, id, 16);
+	bind_blob(q, 1, d->psk_enc, sizeof(d->psk_enc));
+	bind_int(q, 2, d->ephemeral_s);
+	bind_blob(q, 3, d->id, 16);
 	return store_run_one(st, q);
 }
 
@@ -88,7 +89,7 @@ int store_device_each(struct store *st, int (*fn)(void *arg, const struct store_
 {
 	sqlite3_stmt *q =
 		store_prepare(st, "SELECT id, name, s_pub, psk_enc, psk_epoch, state, boot_gen,"
-				  " created, last_seen FROM devices");
+				  " created, last_seen, ephemeral FROM devices");
 	int r;
 
 	if (!q)
@@ -105,6 +106,7 @@ int store_device_each(struct store *st, int (*fn)(void *arg, const struct store_
 		d.boot_gen = (uint64_t)sqlite3_column_int64(q, 6);
 		d.created_at = sqlite3_column_int64(q, 7);
 		d.last_seen_at = sqlite3_column_int64(q, 8);
+		d.ephemeral_s = (uint32_t)sqlite3_column_int64(q, 9);
 		r = ok ? fn(arg, &d) : -EUCLEAN;
 		if (r) {
 			sqlite3_reset(q);

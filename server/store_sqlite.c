@@ -67,9 +67,15 @@ static const char schema_4[] =
 	"ALTER TABLE sessions ADD COLUMN mode INTEGER NOT NULL DEFAULT 0;"
 	"PRAGMA user_version = 4;";
 
+/* devices that do not stay */
+static const char schema_5[] =
+	"ALTER TABLE tokens ADD COLUMN ephemeral INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE devices ADD COLUMN ephemeral INTEGER NOT NULL DEFAULT 0;"
+	"PRAGMA user_version = 5;";
+
 /* migrations[n] takes the schema from version n to n + 1 */
-static const char *const migrations[STORE_SCHEMA_VERSION] = {schema_1, schema_2, schema_3,
-							     schema_4};
+static const char *const migrations[STORE_SCHEMA_VERSION] = {schema_1, schema_2, schema_3, schema_4,
+							     schema_5};
 
 static int sql_errno(int rc)
 {

@@ -8,7 +8,7 @@
 
 #define COLUMNS                                                                            \
 	"tokens.id, psk_enc, uses_left, expires, groups.name, approve, revoked, created, " \
-	"addresses"
+	"addresses, ephemeral"
 
 void store_token_clear(struct store_token *t)
 {
@@ -34,7 +34,7 @@ int store_token_add(struct store *st, const struct store_token *t)
 	if (r < 0)
 		return r;
 	q = store_prepare(st, "INSERT INTO tokens VALUES(?, ?, ?, ?,"
-			      " (SELECT id FROM groups WHERE name = ?), ?, ?, ?, ?)");
+			      " (SELECT id FROM groups WHERE name = ?), ?, ?, ?, ?, ?)");
 	if (!q)
 		return store_errno(st);
 	bind_blob(q, 1, t->id, sizeof(t->id));
@@ -46,6 +46,7 @@ int store_token_add(struct store *st, const struct store_token *t)
 	bind_int(q, 7, t->revoked);
 	bind_int(q, 8, t->created_at);
 	bind_text(q, 9, t->addresses);
+	bind_int(q, 10, t->ephemeral_s);
 	return store_run(st, q);
 }
 
@@ -63,6 +64,7 @@ static int read_token(sqlite3_stmt *q, struct store_token *ret)
 	t.approve = sqlite3_column_int(q, 5);
 	t.revoked = sqlite3_column_int(q, 6);
 	t.created_at = sqlite3_column_int64(q, 7);
+	t.ephemeral_s = (uint32_t)sqlite3_column_int64(q, 9);
 	if (addresses && !(t.addresses = strdup(addresses)))
 		return -ENOMEM;
 	*ret = t;

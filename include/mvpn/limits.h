@@ -126,6 +126,7 @@
 
 /* ---- enrolment ---- */
 #define MVPN_TOKEN_TTL_S 3600
+#define MVPN_EPHEMERAL_S 1800		/* a device of an ephemeral token goes after so long without a channel: longer than a reboot */
 #define MVPN_NAME_MAX_B 63		/* device, group and network names */
 
 #endif
