@@ -54,7 +54,7 @@ int server_settings_init(struct server_settings *c)
 	c->messages_channel = 500; /* an honest device asks for a few sessions a second */
 	c->rekey_s = MVPN_SESSION_REKEY_S;
 	c->max_offline_s = MVPN_MAX_OFFLINE_S;
-	c->keep_events = 1000000; /* some 400 MB */
+	c->keep_events = 1000000; /* some 300 MB */
 	c->keep_days = 400;
 	if (!c->listen || !c->socket || !c->state) {
 		server_settings_free(c);
