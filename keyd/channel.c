@@ -17,6 +17,7 @@
 #include "log.h"
 #include "peers.h"
 #include "prefixes.h"
+#include "relayed.h"
 #include "sessions.h"
 
 const char *keyd_state_name(enum keyd_state s)
@@ -325,6 +326,8 @@ int channel_message(struct conn *c, const struct chan_msg *m)
 		return introduce_fail(k, m);
 	case MVPN_MSG_CANCEL:
 		return introduce_cancel(k, m);
+	case MVPN_MSG_RELAY:
+		return relayed_message(k, m);
 	case MVPN_MSG_PEER_RESET:
 		return introduce_peer_gone(k, m);
 	case MVPN_MSG_REVOKE:

@@ -89,6 +89,7 @@ struct peer {
 	struct mvpn_endpoint endpoint;
 	struct path *path; /* path.c; NULL without a session */
 	struct nat_probe *probe; /* nat.c, NULL: none so far */
+	bool relayed;		 /* relayed.c: reached through the server */
 	uint64_t kept_packets;	 /* sent when nat.c looked last */
 	uint32_t epoch;
 	uint64_t denied_until_ms; /* a refusal is believed until then */

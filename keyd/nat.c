@@ -12,6 +12,7 @@
 #include "path.h"
 #include "peers.h"
 #include "pmtu.h"
+#include "relayed.h"
 
 /* a peer's; made when it is needed first */
 struct nat_probe {
@@ -49,7 +50,8 @@ static void punch_to(struct session *s, const struct mvpn_endpoint *to)
 {
 	const struct mvpn_hdr h = {.type = MVPN_PUNCH, .spi = htobe32(s->tx_spi)};
 
-	if (s->initiator)
+	/* B may speak once it has heard A */
+	if (s->initiator || s->state != SESSION_UNCONFIRMED)
 		dp_send_ctrl_to(s->k->dp, s->rx_spi, MVPN_CTRL_CONFIRM, 0, to);
 	else
 		dp_send_plain(s->k->dp, to, &h, sizeof(h));
@@ -71,6 +73,8 @@ const char *nat_path_name(const struct session *s)
 {
 	bool open = !s->awaits_path && (s->transmits || s->state != SESSION_UNCONFIRMED);
 
+	if (s->nat && s->peer->relayed)
+		return "relayed";
 	return !s->nat || open ? "direct" : "punching";
 }
 
@@ -137,6 +141,7 @@ bool nat_pong(struct peer *p, const struct dp_event *e)
 	b->tries = 0;
 	loop_timer_disarm(b->timer);
 	log_info("peer %s has moved to %s", peer_label(p), mvpn_endpoint_str(&b->to, text));
+	p->relayed = relayed_from(b->k, &b->to);
 	path_set_endpoint(b->k, p, &b->to);
 	sessions_path_found(p);
 	return true;
@@ -144,6 +149,7 @@ bool nat_pong(struct peer *p, const struct dp_event *e)
 
 void nat_forget(struct peer *p)
 {
+	p->relayed = false;
 	if (!p->probe)
 		return;
 	loop_timer_free(p->probe->timer);
@@ -170,9 +176,12 @@ void nat_tick(struct keyd *k, uint64_t now_ms)
 {
 	uint32_t i;
 
-	if (!endpoint_behind_nat(k) || now_ms < k->keep_ms)
+	if (now_ms < k->keep_ms)
 		return;
 	k->keep_ms = now_ms + MVPN_KEEPALIVE_S * 1000;
-	for (i = 1; i <= k->npeers; i++)
-		keep(k, k->peers[i]);
+	for (i = 1; i <= k->npeers; i++) {
+		if (endpoint_behind_nat(k))
+			keep(k, k->peers[i]);
+		relayed_tick(k, k->peers[i]);
+	}
 }

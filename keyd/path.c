@@ -230,6 +230,11 @@ unsigned path_inner_mtu(const struct peer *p)
 	return p->path && p->path->published ? p->path->published - path_overhead(p->path) : 0;
 }
 
+bool path_is_silent(const struct peer *p)
+{
+	return p->path && p->path->pmtu.state == PMTU_SILENT;
+}
+
 const char *path_mtu_state(const struct peer *p)
 {
 	return pmtu_state_names[p->path ? p->path->pmtu.state : PMTU_IDLE];

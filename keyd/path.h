@@ -25,6 +25,7 @@ void path_hint(struct peer *p, unsigned mtu); /* DP_EV_TOO_BIG */
 unsigned path_mtu(const struct peer *p); /* of the underlay, whole IP packets */
 unsigned
 path_inner_mtu(const struct peer *p); /* the largest inner packet; 0 when there is no path */
+bool path_is_silent(const struct peer *p); /* no probe is answered any more */
 const char *path_mtu_state(const struct peer *p);
 
 #endif

@@ -14,11 +14,13 @@
 #include "nat.h"
 #include "path.h"
 #include "peers.h"
+#include "relayed.h"
 #include "spi.h"
 
 /* A repeats CONFIRM at these ages until B is heard (PROTOCOL §3 step 5); the later ones only where NAT is to be opened, by both */
 static const unsigned confirm_at_ms[] = {0, 100, 300, 1000, 2000, 4000, 7000};
 #define CONFIRMS_DIRECT 4
+#define CONFIRMS_RELAY 5 /* in this round, if not before, the server is asked to relay; it goes on with the others */
 #define SLEEP_S 2 /* whole seconds of two clocks are compared */
 /* sessions_tick comes first, ends all of them at once and says why */
 #define OFFLINE_SLACK_MS 2000
@@ -122,6 +124,8 @@ static void arm(struct session *s)
 static void confirm(struct session *s)
 {
 	s->confirms++;
+	if (s->nat && !s->relay_asked && (s->peer->relayed || s->confirms == CONFIRMS_RELAY))
+		relayed_ask(s);
 	if (s->nat)
 		nat_punch(s);
 	else
@@ -464,7 +468,9 @@ void sessions_dp_event(struct keyd *k, const struct dp_event *e)
 			confirmed(s, &e->from);
 		break;
 	case DP_EV_ENDPOINT:
-		if (s && (s->transmits || s->awaits_path))
+		/* the peer may have come to the direct way a moment later */
+		if (s && (s->transmits || s->awaits_path) &&
+		    (s->awaits_path || !relayed_from(k, &e->from)))
 			nat_probe(s, &e->from);
 		break;
 	case DP_EV_PONG:

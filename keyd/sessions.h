@@ -26,6 +26,7 @@ struct session {
 	uint8_t mode; /* enum mvpn_mode */
 	bool initiator, transmits;
 	bool nat; /* on the way: nothing is sent on it until the way is found */
+	bool relay_asked; /* relayed.c */
 	bool awaits_path; /* confirmed, but from an end point that is being probed */
 	struct mvpn_endpoint seen; /* by the server */
 	struct mvpn_endpoint cand[MVPN_CANDIDATES_MAX]; /* the peer's own */

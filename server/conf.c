@@ -29,6 +29,7 @@ static const struct config_key keys[] = {
 	{"limits", "handshakes_source", CONFIG_UINT, AT(handshakes_source), 1, 1000000, NULL},
 	{"limits", "handshake_s", CONFIG_UINT, AT(handshake_s), 1, 60, NULL},
 	{"limits", "messages_channel", CONFIG_UINT, AT(messages_channel), 1, 1000000, NULL},
+	{"limits", "relay_mbit", CONFIG_UINT, AT(relay_mbit), 0, 100000, NULL},
 	{"session", "rekey_s", CONFIG_UINT, AT(rekey_s), 10, 86400, NULL},
 	{"session", "max_offline_s", CONFIG_UINT, AT(max_offline_s), 60, 86400, NULL},
 	{"audit", "keep_events", CONFIG_UINT, AT(keep_events), 1000, 100000000, NULL},
@@ -52,6 +53,7 @@ int server_settings_init(struct server_settings *c)
 	c->handshakes_source = MVPN_CHAN_RATE_SRC;
 	c->handshake_s = MVPN_CHAN_HANDSHAKE_S;
 	c->messages_channel = 500; /* an honest device asks for a few sessions a second */
+	c->relay_mbit = MVPN_RELAY_MBIT;
 	c->rekey_s = MVPN_SESSION_REKEY_S;
 	c->max_offline_s = MVPN_MAX_OFFLINE_S;
 	c->keep_events = 1000000; /* some 300 MB */

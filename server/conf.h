@@ -30,6 +30,7 @@ struct server_settings {
 	uint64_t handshakes_source; /* a second */
 	uint64_t handshake_s;
 	uint64_t messages_channel; /* a second */
+	uint64_t relay_mbit;	   /* of one device; 0: nothing is relayed */
 	/* [session] */
 	uint64_t rekey_s;
 	uint64_t max_offline_s;

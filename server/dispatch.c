@@ -4,6 +4,7 @@
 #include "dispatch.h"
 #include "introduce.h"
 #include "log.h"
+#include "relay.h"
 #include "session.h"
 
 #define DEBT \
@@ -30,6 +31,8 @@ static int device_message(struct conn *c, const struct chan_msg *m)
 		return introduce_accept(c, m);
 	case MVPN_MSG_REJECT:
 		return introduce_reject(c, m);
+	case MVPN_MSG_RELAY:
+		return relay_message(c, m);
 	case MVPN_MSG_ENDED:
 		return session_ended(c, m);
 	case MVPN_MSG_REVOKE:

@@ -15,10 +15,13 @@
 #include "htab.h"
 #include "listen.h"
 #include "log.h"
+#include "relay.h"
 #include "secmem.h"
 
-#define AT_ONCE 256 /* questions before the channels have their turn */
+#define AT_ONCE 256 /* packets before the channels have their turn */
 #define MASTER_B 32
+#define PACKET_MAX_B 65536
+#define SOCKET_BUF_B (4 << 20)
 
 struct echo {
 	struct server *s;
@@ -28,6 +31,7 @@ struct echo {
 	} sockets[SERVER_LISTEN_MAX];
 	unsigned nsockets;
 	struct htab by_id;
+	uint8_t *packet; /* PACKET_MAX_B */
 	uint8_t *master; /* the ends' keys are derived from it: secmem cell */
 	uint64_t serial;
 };
@@ -42,12 +46,19 @@ struct echo_end {
 	uint8_t cookie[ECHO_COOKIE_B]; /* ... and what was sent there */
 	struct mvpn_endpoint proven; /* port 0: none */
 	uint64_t at_ms, tokens; /* answers left, in 1/1000 */
+	uint64_t relay_ns; /* token bucket of relayed bytes: when it was, or will be, empty */
+	/* the address of ours that it asked last, and how: it hears others from no other */
+	int fd;
+	bool v6;
+	char control[CMSG_SPACE(sizeof(struct in6_pktinfo))] __attribute__((aligned(8)));
+	size_t controllen;
 };
 
 /* a question that has come, and the address of ours that it came to */
 struct question {
-	uint8_t data[MVPN_ECHO_B + 1]; /* a longer one is none */
+	uint8_t *data;
 	size_t len;
+	int fd;
 	struct sockaddr_storage from;
 	struct iovec iov;
 	struct msghdr m;
@@ -135,6 +146,31 @@ bool echo_endpoint(const struct conn *c, struct mvpn_endpoint *ret)
 	return true;
 }
 
+void echo_put_endpoint(struct chan_buf *b, const struct device *d)
+{
+	struct mvpn_endpoint seen = {d->conn->from.addr, d->udp_port};
+	uint8_t v[18];
+
+	echo_endpoint(d->conn, &seen);
+	memcpy(v, seen.addr.b, 16);
+	v[16] = (uint8_t)(seen.port >> 8);
+	v[17] = (uint8_t)seen.port;
+	chan_put(b, MVPN_TLV_ENDPOINT, v, sizeof(v));
+}
+
+bool echo_may_relay(struct conn *c, size_t len)
+{
+	uint64_t now = mono_ns(), cost = len * 8000 / c->s->conf->relay_mbit;
+	uint64_t full = MVPN_RELAY_BURST_MS * 1000000ULL;
+
+	if (c->echo->relay_ns + full < now)
+		c->echo->relay_ns = now - full;
+	if (c->echo->relay_ns + cost > now)
+		return false;
+	c->echo->relay_ns += cost;
+	return true;
+}
+
 /* ---- questions ---- */
 
 static bool may(struct echo_end *end)
@@ -170,51 +206,6 @@ static void take(struct echo_end *end, const struct mvpn_endpoint *from, struct 
 	memcpy(m->cookie, end->cookie, sizeof(m->cookie));
 }
 
-/* false: no answer. It replaces the question. */
-static bool answer(struct echo *e, struct question *q)
-{
-	struct mvpn_endpoint from;
-	struct echo_end *end = NULL;
-	struct echo_msg m;
-	uint8_t key[ECHO_KEY_B];
-	uint32_t id;
-	bool ok;
-
-	if (mvpn_endpoint_from_sockaddr(&from, (struct sockaddr *)&q->from) == 0 &&
-	    echo_look(q->data, q->len, MVPN_ECHO, &id))
-		end = find(e, id);
-	if (!end)
-		return false;
-	key_of(e, end, key);
-	ok = !echo_open(&m, q->data, key) && m.counter > end->counter && may(end);
-	if (ok) {
-		take(end, &from, &m);
-		echo_seal(q->data, MVPN_ECHO_REPLY, &m, key);
-	}
-	sodium_memzero(key, sizeof(key));
-	return ok;
-}
-
-/* ---- sockets ---- */
-
-static bool receive(int fd, struct question *q)
-{
-	ssize_t n;
-
-	q->iov = (struct iovec){q->data, sizeof(q->data)};
-	q->m = (struct msghdr){.msg_name = &q->from,
-			       .msg_namelen = sizeof(q->from),
-			       .msg_iov = &q->iov,
-			       .msg_iovlen = 1,
-			       .msg_control = q->control,
-			       .msg_controllen = sizeof(q->control)};
-	do
-		n = recvmsg(fd, &q->m, MSG_DONTWAIT);
-	while (n < 0 && errno == EINTR);
-	q->len = n < 0 ? 0 : (size_t)n;
-	return n >= 0;
-}
-
 /* from the address that was asked, for NAT lets no other answer in; by whatever route */
 static void from_there(struct msghdr *m)
 {
@@ -236,17 +227,95 @@ static void from_there(struct msghdr *m)
 	}
 }
 
+/* false: no answer. It replaces the question. */
+static bool answer(struct echo *e, struct question *q)
+{
+	struct mvpn_endpoint from;
+	struct echo_end *end = NULL;
+	struct echo_msg m;
+	uint8_t key[ECHO_KEY_B];
+	uint32_t id;
+	bool ok;
+
+	if (mvpn_endpoint_from_sockaddr(&from, (struct sockaddr *)&q->from) == 0 &&
+	    echo_look(q->data, q->len, MVPN_ECHO, &id))
+		end = find(e, id);
+	if (!end)
+		return false;
+	key_of(e, end, key);
+	ok = !echo_open(&m, q->data, key) && m.counter > end->counter && may(end);
+	if (ok) {
+		take(end, &from, &m);
+		from_there(&q->m);
+		end->fd = q->fd;
+		end->v6 = q->from.ss_family == AF_INET6;
+		memcpy(end->control, q->control, sizeof(end->control));
+		end->controllen = q->m.msg_controllen;
+		echo_seal(q->data, MVPN_ECHO_REPLY, &m, key);
+	}
+	sodium_memzero(key, sizeof(key));
+	return ok;
+}
+
+/* ---- sockets ---- */
+
+static bool receive(int fd, struct question *q)
+{
+	ssize_t n;
+
+	q->iov = (struct iovec){q->data, PACKET_MAX_B};
+	q->fd = fd;
+	q->m = (struct msghdr){.msg_name = &q->from,
+			       .msg_namelen = sizeof(q->from),
+			       .msg_iov = &q->iov,
+			       .msg_iovlen = 1,
+			       .msg_control = q->control,
+			       .msg_controllen = sizeof(q->control)};
+	do
+		n = recvmsg(fd, &q->m, MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	q->len = n < 0 ? 0 : (size_t)n;
+	return n >= 0;
+}
+
+/* a packet of a relayed session, whole; false: it is none */
+static bool pass_on(struct echo *e, struct question *q)
+{
+	struct mvpn_endpoint from;
+	struct echo_end *to;
+	struct sockaddr_storage ss;
+	struct conn *c = NULL;
+
+	if (mvpn_endpoint_from_sockaddr(&from, (struct sockaddr *)&q->from) == 0 &&
+	    !(q->m.msg_flags & MSG_TRUNC))
+		c = relay_route(e->s->relay, q->data, q->len, &from);
+	to = c ? c->echo : NULL;
+	if (!to || !to->proven.port)
+		return false;
+	q->m.msg_name = &ss;
+	q->m.msg_namelen = mvpn_endpoint_to_sockaddr(&to->proven, to->v6, &ss);
+	q->m.msg_control = to->control;
+	q->m.msg_controllen = to->controllen;
+	q->iov.iov_len = q->len;
+	/* as any router with a full queue, or too small a link: lost */
+	if (sendmsg(to->fd, &q->m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		count(e->s, relay_limited);
+	return true;
+}
+
 static void on_socket(struct echo *e, int fd)
 {
 	struct question q;
 
+	q.data = e->packet;
 	for (unsigned i = 0; i < AT_ONCE && receive(fd, &q); i++) {
+		if (pass_on(e, &q))
+			continue;
 		if (!answer(e, &q)) {
 			count(e->s, echo_refused);
 			continue;
 		}
 		count(e->s, echoes);
-		from_there(&q.m);
 		q.iov.iov_len = MVPN_ECHO_B;
 		/* a full socket: it is asked again */
 		if (sendmsg(fd, &q.m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
@@ -263,6 +332,18 @@ static void on_readable(void *arg, uint32_t events)
 		on_socket(e, e->sockets[i].fd);
 }
 
+/* what is passed on is never fragmented: the ends find out what fits. Bursts of it must find room. */
+static int whole(int fd, bool v6)
+{
+	int probe = IP_PMTUDISC_PROBE, probe6 = IPV6_PMTUDISC_PROBE, size = SOCKET_BUF_B;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	if (v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &probe6, sizeof(probe6)) < 0)
+		return -1;
+	return setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &probe, sizeof(probe));
+}
+
 static int open_socket(struct echo *e, const struct mvpn_endpoint *at)
 {
 	struct sockaddr_storage ss;
@@ -276,6 +357,7 @@ static int open_socket(struct echo *e, const struct mvpn_endpoint *at)
 	if ((v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only)) < 0) ||
 	    setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVPKTINFO : IP_PKTINFO, &on,
 		       sizeof(on)) < 0 ||
+	    whole(fd, v6) < 0 ||
 	    bind(fd, (struct sockaddr *)&ss, len) < 0)
 		r = -errno;
 	else
@@ -303,8 +385,9 @@ int echo_new(struct server *s)
 	e->s = s;
 	s->echo = e;
 	r = htab_init(&e->by_id);
+	e->packet = malloc(PACKET_MAX_B);
 	e->master = r ? NULL : secmem_alloc();
-	if (!e->master)
+	if (!e->master || !e->packet)
 		return r ? r : -ENOMEM;
 	randombytes_buf(e->master, MASTER_B);
 	for (unsigned i = 0; i < n; i++) {
@@ -326,5 +409,6 @@ void echo_free(struct echo *e)
 	}
 	htab_free(&e->by_id);
 	secmem_free(e->master);
+	free(e->packet);
 	free(e);
 }

@@ -17,4 +17,9 @@ void echo_forget(struct conn *c);
 /* where the device's data port is seen, as proven by a cookie: false if that is not known */
 bool echo_endpoint(const struct conn *c, struct mvpn_endpoint *ret);
 
+/* adds TLV_ENDPOINT: that, or else the channel's source address and the registered port */
+void echo_put_endpoint(struct chan_buf *b, const struct device *d);
+/* takes so many bytes off what the device may have relayed: false, it has had that */
+bool echo_may_relay(struct conn *c, size_t len);
+
 #endif

@@ -147,18 +147,6 @@ void intro_abandon(struct server *s, struct intro *i, enum mvpn_reason reason)
 	intro_free(s->intros, i);
 }
 
-static void put_endpoint(struct chan_buf *b, const struct device *d)
-{
-	struct mvpn_endpoint seen = {d->conn->from.addr, d->udp_port};
-	uint8_t v[18];
-
-	echo_endpoint(d->conn, &seen);
-	memcpy(v, seen.addr.b, 16);
-	v[16] = (uint8_t)(seen.port >> 8);
-	v[17] = (uint8_t)seen.port;
-	chan_put(b, MVPN_TLV_ENDPOINT, v, sizeof(v));
-}
-
 void intro_send_offer(struct server *s, const struct intro *i, const struct request *q)
 {
 	struct chan_buf *b = &s->buf;
@@ -173,7 +161,7 @@ void intro_send_offer(struct server *s, const struct intro *i, const struct requ
 	chan_put_u64(b, MVPN_TLV_BOOT_GEN, i->b->row.boot_gen);
 	chan_put(b, MVPN_TLV_SELECTORS, i->selectors, i->selectors_len);
 	chan_put_u32(b, MVPN_TLV_TTL, server_rekey_s(s));
-	put_endpoint(b, i->a);
+	echo_put_endpoint(b, i->a);
 	chan_put(b, MVPN_TLV_NOISE1, q->noise1, sizeof(q->noise1));
 	if (i->mode == MVPN_MODE_CENTRAL60)
 		chan_put(b, MVPN_TLV_KEY, i->key, MVPN_KEY_LEN);
@@ -195,7 +183,7 @@ void intro_send_answer(struct server *s, const struct intro *i, const uint8_t *n
 	chan_put(b, MVPN_TLV_PSK, i->psk, 32);
 	chan_put(b, MVPN_TLV_SELECTORS, i->selectors, i->selectors_len);
 	chan_put_u32(b, MVPN_TLV_TTL, server_rekey_s(s));
-	put_endpoint(b, i->b);
+	echo_put_endpoint(b, i->b);
 	chan_put(b, MVPN_TLV_NOISE2, noise2, len);
 	chan_put_u64(b, MVPN_TLV_BOOT_GEN, i->a->row.boot_gen);
 	if (i->mode == MVPN_MODE_CENTRAL63)

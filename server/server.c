@@ -22,6 +22,7 @@
 #include "listen.h"
 #include "log.h"
 #include "push.h"
+#include "relay.h"
 #include "server.h"
 #include "session.h"
 
@@ -326,6 +327,8 @@ int server_new(const struct server_settings *conf, struct loop *l, struct server
 		r = listener_new(s, ret_error);
 	if (r == 0)
 		r = echo_new(s);
+	if (r == 0)
+		r = relay_new(s);
 	if (r < 0) {
 		server_free(s);
 		return r;
@@ -363,6 +366,7 @@ void server_free(struct server *s)
 	admin_free(s->admin);
 	audit_feed_free(s->feed);
 	conn_free_all(s);
+	relay_free(s->relay);
 	echo_free(s->echo);
 	listener_free(s->listener);
 	intros_free(s->intros);

@@ -60,6 +60,9 @@
 	X(frames_told) /* tables of frames sent, each to one channel */                       \
 	X(frames_cut)  /* of them, with more than MVPN_FRAMES_MAX entries */                  \
 	X(echoes)      /* questions of devices where they are seen, answered */              \
+	X(relayed)	/* sealed packets passed on between two devices */                        \
+	X(relay_limited) /* of them, dropped: over relay_mbit, or the receiver is off-line */     \
+	X(relay_refused) /* sessions that are not relayed */                                      \
 	X(echo_refused) /* UDP packets that are none, forged, replayed or too many */         \
 	X(fell_behind) /* channels that missed deltas and get the whole set again */         \
 	X(store_errors)
@@ -76,6 +79,7 @@ struct echo;
 struct intros;
 struct listener;
 struct push;
+struct relay;
 struct admin;
 struct audit_feed;
 
@@ -93,6 +97,7 @@ struct server {
 
 	struct listener *listener;
 	struct echo *echo;
+	struct relay *relay;
 	struct intros *intros;
 	struct push *push;
 	struct loop_timer *ether; /* ether.c: tables of frames are to be made anew */

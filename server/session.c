@@ -6,6 +6,7 @@
 #include "crypto.h"
 #include "introduce.h"
 #include "log.h"
+#include "relay.h"
 #include "session.h"
 
 struct list {
@@ -214,6 +215,7 @@ static int run_cut(struct server *s, struct cut *cut)
 		const struct store_session *row = &cut->list.rows[i];
 		struct conn *a = conn_of(s, row->a), *b = conn_of(s, row->b);
 
+		relay_drop(s, row->id);
 		active += row->state == SESSION_ACTIVE;
 		/* the message is about the peer and a layer, not about one session */
 		if (i && !memcmp(row->a, row[-1].a, 16) && !memcmp(row->b, row[-1].b, 16) &&
@@ -324,6 +326,7 @@ int session_ended(struct conn *c, const struct chan_msg *m)
 	if (!chan_get_bytes(m, MVPN_TLV_SESSION, id, sizeof(id)))
 		return -EPROTO;
 	chan_get_u16(m, MVPN_TLV_REASON, &reason);
+	relay_end(c, id);
 	r = store_session_get(s->store, id, &row);
 	if (r < 0 || row.state == SESSION_ENDED)
 		return 0;

@@ -56,8 +56,13 @@ enum mvpn_msg {
 	/* C→S: TLV_SESSION, TLV_REASON: this end has dropped the session. The server forgets it, and what it may have to
 	 * revoke, only when both ends have said so. */
 	MVPN_MSG_ENDED = 0x19,
+	/* C→S: TLV_SESSION, TLV_SPI (by which this end receives): relay it; said anew while it is needed. S→C: TLV_SESSION,
+	 * TLV_ENDPOINT (the peer's, as S sees it now); flags MVPN_RELAY_OPEN once both ends have said so, until then the
+	 * receiver is asked to. Or TLV_SESSION, TLV_REASON: it is not relayed. */
+	MVPN_MSG_RELAY = 0x20,
 };
 
+enum mvpn_relay_flags { MVPN_RELAY_OPEN = 1 };
 enum mvpn_prefixes_flags { MVPN_PFX_RESET = 1, MVPN_PFX_COMMIT = 2 };
 
 #define MVPN_TLV_CRITICAL 0x8000
@@ -99,6 +104,7 @@ enum mvpn_tlv {
 	MVPN_TLV_KEY = 36,	    /* 32 bytes: a session's K, in the central modes alone */
 	MVPN_TLV_MODE = 37,	    /* u8, enum mvpn_mode */
 	MVPN_TLV_ECHO = 40,	    /* id u32 | key[32]: the server answers echoes (lib/echo_msg.h) on the channel's UDP port */
+	MVPN_TLV_SPI = 41,	    /* u32 */
 };
 
 /* bits that a receiver does not know are ignored; without the TLV: 0 */

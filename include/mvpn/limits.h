@@ -78,6 +78,10 @@
 #define MVPN_ECHO_SILENT_S 60		/* ... and again after so long: UDP to the server may be blocked */
 #define MVPN_ECHO_RATE 10		/* questions of one device a second that the server answers */
 #define MVPN_ECHO_HEAR_MS 20		/* a worker hands on one answer in so long at most: anybody can send what looks like one */
+#define MVPN_RELAY_MBIT 100		/* of one device through the server; server.conf's relay_mbit */
+#define MVPN_RELAY_BURST_MS 250		/* it may send so long as fast as it can */
+#define MVPN_RELAY_PAIRS_MAX 65536
+#define MVPN_RELAY_IDLE_S 90		/* the ends speak of it each MVPN_KEEPALIVE_S */
 #define MVPN_PROBE_GAP_MS 300		/* PINGs to where a peer seems to have moved; no more bytes than have come from there ... */
 #define MVPN_PROBE_TRIES 3		/* ... since the packet that made us ask was as long as one of them (RFC 9000 §8) */
 

@@ -8,7 +8,7 @@
         flip      one bit changed in each      truncate  cut at every length
         grow      new counter, more at the end random    new counter, all behind the header random
         type      every type byte
-  poke.py elsewhere PCAP ADDR SECS           the UDP data packets of a capture from a socket of this host to ADDR; prints packets and
+  poke.py elsewhere PCAP ADDR SECS [PORT]    the first 200 UDP data packets of a capture from a socket of this host to ADDR; prints packets and
                                              bytes sent, and those that came back within so many seconds
   poke.py forget                             the kernel's connection tracking forgets all flows of this network namespace
   poke.py spoof IFACE DST_MAC SRC DST COUNT TEXT    UDP in clear to port 9999 that claims to be from SRC
@@ -94,7 +94,7 @@ def segments(data):
     return [data[i : i + size] for i in range(0, len(data), size)] if size > 0 else [data]
 
 
-def data_packets(path):
+def data_packets(path, port=DATA_PORT):
     """(source and destination MAC, src, dst, sport, dport, payload) of the data packets, each once."""
     out = []
     for frame in frames(path):
@@ -108,7 +108,7 @@ def data_packets(path):
         else:
             continue
         sport, dport, length = struct.unpack("!HHH", udp[:6])
-        if dport == DATA_PORT and 8 < length <= len(udp):
+        if dport == port and 8 < length <= len(udp):
             # what keyd says to keyd (probes of the path, say) is not the test's
             for data in filter(lambda d: d[0] != CTRL, segments(udp[8:length])):
                 out.append((frame[:6], frame[6:12], src, dst, sport, dport, data))
@@ -158,13 +158,13 @@ def replay(iface, path, mode, seed="1"):
     print(n)
 
 
-def elsewhere(path, addr, secs):
-    packets = [p[6] for p in data_packets(path)]
+def elsewhere(path, addr, secs, port=DATA_PORT):
+    packets = [p[6] for p in data_packets(path, int(port))][:200]
     back = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.settimeout(0.05)
         for data in packets:
-            s.sendto(data, (addr, DATA_PORT))
+            s.sendto(data, (addr, int(port)))
         end = time.monotonic() + float(secs)
         while time.monotonic() < end:
             try:

@@ -26,6 +26,7 @@ struct sim_server {
 	uint64_t rekey_s;
 	uint64_t half_open_source, handshakes_source; /* 0: high */
 	uint64_t handshake_s;
+	uint64_t relay_mbit;
 };
 
 struct sim_prefix {

@@ -21,7 +21,7 @@
 
 void sim_server_new(struct sim_server *s)
 {
-	*s = (struct sim_server){.rekey_s = 3600, .handshake_s = 5};
+	*s = (struct sim_server){.rekey_s = 3600, .handshake_s = 5, .relay_mbit = 1};
 	assert_int_equal(mvpn_crypto_init(), 0);
 	strcpy(s->dir, "/tmp/mvpn-sim-XXXXXX");
 	assert_non_null(mkdtemp(s->dir));
@@ -49,6 +49,7 @@ static int serve(struct sim_server *s, int ready)
 	conf.listens[0] = strdup("127.0.0.1:0");
 	conf.nlistens = 1;
 	conf.rekey_s = s->rekey_s;
+	conf.relay_mbit = s->relay_mbit;
 	conf.handshake_s = s->handshake_s;
 	conf.half_open_source = s->half_open_source ? s->half_open_source : 1000;
 	conf.handshakes_source = s->handshakes_source ? s->handshakes_source : 100000;

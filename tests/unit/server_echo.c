@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The server's echo: who is answered, what it believes, and that peers are told. */
+/* The server's UDP port: who is answered, what it believes, that peers are told; and what it relays. */
 #include "../sim/sim.h"
 
 #include <arpa/inet.h>
@@ -172,12 +172,206 @@ static void one_device_is_answered_so_often(void **state)
 	sim_net_down(&n);
 }
 
+/* ---- the relay ---- */
+
+#define SPI_A 0x11223344
+#define SPI_B 0x55667788
+
+static void prove(const struct sim_device *d, const struct port *p)
+{
+	struct echo_msg m = {.counter = 1};
+
+	assert_true(ask(d, p, &m, SIM_WAIT_MS));
+	m.counter = 2;
+	assert_true(ask(d, p, &m, SIM_WAIT_MS));
+}
+
+static void ask_relay(struct sim_device *d, const uint8_t session[16], uint32_t spi)
+{
+	struct chan_buf b = {0};
+
+	chan_begin(&b, MVPN_MSG_RELAY, 0, 0);
+	chan_put(&b, MVPN_TLV_SESSION, session, 16);
+	chan_put_u32(&b, MVPN_TLV_SPI, spi);
+	sim_send(d, &b);
+	chan_buf_free(&b);
+}
+
+/* RELAY that says whether it is open, and where the peer is */
+static void expect_relay(struct sim_device *d, bool open, const struct port *peer)
+{
+	uint8_t e[18];
+
+	sim_expect(d, MVPN_MSG_RELAY);
+	assert_int_equal(d->msg.flags, open ? MVPN_RELAY_OPEN : 0);
+	assert_true(chan_get_bytes(&d->msg, MVPN_TLV_ENDPOINT, e, sizeof(e)));
+	assert_int_equal(e[16] << 8 | e[17], peer->number);
+}
+
+static void expect_refusal(struct sim_device *d, unsigned reason)
+{
+	uint16_t why = 0;
+
+	sim_expect(d, MVPN_MSG_RELAY);
+	assert_true(chan_get_u16(&d->msg, MVPN_TLV_REASON, &why));
+	assert_int_equal(why, reason);
+}
+
+static void data(const struct port *from, uint8_t type, uint32_t spi, size_t len)
+{
+	uint8_t p[1400] = {type};
+	uint32_t be = htobe32(spi);
+
+	memcpy(p + 4, &be, sizeof(be));
+	memset(p + 16, 0xa5, len - 16);
+	assert_int_equal(send(from->fd, p, len, 0), len);
+}
+
+static bool comes(const struct port *to, uint32_t spi, size_t len, int ms)
+{
+	struct pollfd pfd = {.fd = to->fd, .events = POLLIN};
+	uint8_t p[1500];
+	uint32_t be;
+
+	if (poll(&pfd, 1, ms) != 1)
+		return false;
+	assert_int_equal(recv(to->fd, p, sizeof(p), 0), len);
+	memcpy(&be, p + 4, sizeof(be));
+	assert_int_equal(be32toh(be), spi);
+	assert_int_equal(p[len - 1], 0xa5);
+	return true;
+}
+
+/* a and b have a session, and their ports are proven */
+struct relayed {
+	struct sim_net n;
+	struct port a, b;
+	uint8_t session[16];
+};
+
+static void relayed_up(struct relayed *r)
+{
+	sim_net_up(&r->n);
+	r->a = port_open(&r->n.s);
+	r->b = port_open(&r->n.s);
+	prove(&r->n.a, &r->a);
+	prove(&r->n.b, &r->b);
+	sim_introduce(&r->n.a, &r->n.b, B_ADDR, r->session);
+}
+
+static void relay_open(struct relayed *r)
+{
+	ask_relay(&r->n.a, r->session, SPI_A);
+	expect_relay(&r->n.a, false, &r->b);
+	expect_relay(&r->n.b, false, &r->a);
+	data(&r->a, MVPN_TUNNEL, SPI_B, 100);
+	assert_false(comes(&r->b, SPI_B, 100, QUIET_MS)); /* b has not asked */
+	ask_relay(&r->n.b, r->session, SPI_B);
+	expect_relay(&r->n.b, true, &r->a);
+	expect_relay(&r->n.a, true, &r->b);
+	data(&r->a, MVPN_TUNNEL, SPI_B, 100);
+	assert_true(comes(&r->b, SPI_B, 100, SIM_WAIT_MS));
+	data(&r->b, MVPN_CTRL, SPI_A, 48);
+	assert_true(comes(&r->a, SPI_A, 48, SIM_WAIT_MS));
+}
+
+static void relayed_down(struct relayed *r)
+{
+	close(r->a.fd);
+	close(r->b.fd);
+	sim_net_down(&r->n);
+}
+
+static void only_the_two_ends_are_relayed(void **state)
+{
+	struct relayed r;
+	struct port other;
+
+	relayed_up(&r);
+	relay_open(&r);
+	other = port_open(&r.n.s);
+	data(&other, MVPN_TUNNEL, SPI_B, 100); /* from elsewhere */
+	data(&r.a, MVPN_TUNNEL, SPI_A, 100);   /* to itself */
+	data(&r.a, MVPN_TUNNEL, SPI_B + 1, 100);
+	data(&r.a, MVPN_TRANSPORT, SPI_B, 100); /* nothing that is sealed */
+	data(&r.a, MVPN_TUNNEL, SPI_B, MVPN_OVERHEAD - 1);
+	assert_false(comes(&r.b, SPI_B, 100, QUIET_MS));
+	assert_false(comes(&r.a, SPI_A, 100, 0));
+	assert_false(comes(&other, SPI_A, 100, 0)); /* nobody is answered */
+	assert_int_equal(sim_counter(&r.n.s, "relayed"), 2);
+	close(other.fd);
+	relayed_down(&r);
+}
+
+static void a_relay_ends_with_its_session(void **state)
+{
+	struct chan_buf b = {0};
+	struct relayed r;
+
+	relayed_up(&r);
+	relay_open(&r);
+	chan_begin(&b, MVPN_MSG_ENDED, 0, 0);
+	chan_put(&b, MVPN_TLV_SESSION, r.session, 16);
+	sim_send(&r.n.b, &b);
+	ask_relay(&r.n.b, r.session, SPI_B); /* of a session that has been left */
+	expect_refusal(&r.n.b, MVPN_R_EXPIRED);
+	data(&r.a, MVPN_TUNNEL, SPI_B, 100);
+	assert_false(comes(&r.b, SPI_B, 100, QUIET_MS));
+	sim_introduce(&r.n.a, &r.n.b, B_ADDR, r.session);
+	relay_open(&r);
+	json_decref(sim_ok(&r.n.s, "device-revoke", "{s:s}", "device", "b"));
+	data(&r.a, MVPN_TUNNEL, SPI_B, 100);
+	assert_false(comes(&r.b, SPI_B, 100, QUIET_MS));
+	chan_buf_free(&b);
+	relayed_down(&r);
+}
+
+static void sessions_of_others_are_not_relayed(void **state)
+{
+	static const uint8_t unknown[16] = {1};
+	struct relayed r;
+
+	relayed_up(&r);
+	sim_device_free(&r.n.c);
+	sim_device_init(&r.n.c, &r.n.s);
+	sim_join(&r.n.c, "c", NULL);
+	ask_relay(&r.n.c, r.session, SPI_A);
+	expect_refusal(&r.n.c, MVPN_R_EXPIRED);
+	ask_relay(&r.n.a, unknown, SPI_A);
+	expect_refusal(&r.n.a, MVPN_R_EXPIRED);
+	assert_int_equal(sim_counter(&r.n.s, "relay_refused"), 2);
+	ask_relay(&r.n.a, r.session, 0); /* no SPI: malformed */
+	sim_expect_close(&r.n.a, MVPN_R_BAD_MESSAGE);
+	relayed_down(&r);
+}
+
+/* 1 Mb/s: 250 ms of it at once, 31 KB, and what comes to it while they are sent */
+static void a_device_has_its_rate(void **state)
+{
+	struct relayed r;
+	unsigned got = 0;
+
+	relayed_up(&r);
+	relay_open(&r);
+	for (unsigned i = 0; i < 100; i++)
+		data(&r.a, MVPN_TUNNEL, SPI_B, 1400);
+	while (comes(&r.b, SPI_B, 1400, QUIET_MS))
+		got++;
+	assert_in_range(got, 10, 60);
+	assert_true(sim_counter(&r.n.s, "relay_limited") > 0);
+	relayed_down(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(peers_are_told_what_was_proven),
 		cmocka_unit_test(only_new_questions_of_devices_are_answered),
 		cmocka_unit_test(one_device_is_answered_so_often),
+		cmocka_unit_test(only_the_two_ends_are_relayed),
+		cmocka_unit_test(a_relay_ends_with_its_session),
+		cmocka_unit_test(sessions_of_others_are_not_relayed),
+		cmocka_unit_test(a_device_has_its_rate),
 	};
 
 	return MVPN_RUN(tests);

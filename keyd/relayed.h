@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The way through the server's relay, for pairs that find no direct one: what is sealed for the peer goes to the server's UDP
+ * port, which passes it on by its SPI. A direct way is looked for all the while, and taken when it is found.
+ */
+#ifndef MVPN_RELAYED_H
+#define MVPN_RELAYED_H
+
+#include "sessions.h"
+
+void relayed_ask(struct session *s); /* there is no way so far, or not any more */
+int relayed_message(struct keyd *k, const struct chan_msg *m); /* RELAY: 0 or -EPROTO */
+/* did this come through the relay? */
+bool relayed_from(const struct keyd *k, const struct mvpn_endpoint *from);
+void relayed_tick(struct keyd *k, struct peer *p); /* each MVPN_KEEPALIVE_S */
+
+#endif
