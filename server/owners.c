@@ -143,6 +143,22 @@ struct device *registry_prefix_other(const struct registry *r, const struct mvpn
 	return NULL;
 }
 
+struct device *registry_around_other(const struct registry *r, const struct mvpn_addr *a,
+				     const struct device *self, unsigned *ret_len)
+{
+	struct mvpn_prefix p = mvpn_prefix_host(a);
+
+	for (;;) {
+		struct device *d = registry_prefix_other(r, &p, self);
+
+		*ret_len = p.len;
+		if (d || !p.len)
+			return d;
+		p.len--;
+		p.addr.b[p.len / 8] &= (uint8_t)~(0x80 >> p.len % 8);
+	}
+}
+
 bool registry_owner_of(const struct registry *r, const struct mvpn_addr *a, struct device **ret)
 {
 	uint32_t v = 0;

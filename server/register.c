@@ -89,26 +89,32 @@ static int parse(const struct conn *c, const struct chan_msg *m, struct registra
 
 /* ---- addresses ---- */
 
-static bool may_have(const struct conn *c, const struct mvpn_addr *a)
+/* the length of the narrowest prefix around it that an administrator gave the device, by a token or by hand; -1: none */
+static int given(const struct device *d, const struct mvpn_addr *a)
 {
-	const struct device *d = c->dev;
+	int len = -1;
 
-	if (mvpn_addr_eq(a, &c->from.addr))
-		return true;
 	for (unsigned i = 0; i < d->nprefixes; i++)
 		if (d->prefixes[i].kind != PREFIX_CLAIM &&
-		    mvpn_prefix_contains(&d->prefixes[i].p, a))
-			return true;
-	return false;
+		    mvpn_prefix_contains(&d->prefixes[i].p, a) && d->prefixes[i].p.len > len)
+			len = d->prefixes[i].p.len;
+	return len;
 }
 
+/*
+ * The channel's source shows where a device is, not that the address is its own: inside a prefix that an administrator gave
+ * another one, a gateway above all, it takes an administrator's word that is as narrow.
+ */
 static enum mvpn_reason judge(const struct conn *c, const struct mvpn_addr *a)
 {
-	struct mvpn_prefix host = mvpn_prefix_host(a);
+	int mine = given(c->dev, a);
+	unsigned len;
 
-	if (!mvpn_addr_is_ownable(a) || !may_have(c, a))
+	if (!mvpn_addr_is_ownable(a) || (mine < 0 && !mvpn_addr_eq(a, &c->from.addr)))
 		return MVPN_R_ADDR_NOT_OWNED;
-	return registry_prefix_other(c->s->reg, &host, c->dev) ? MVPN_R_ADDR_TAKEN : MVPN_R_NONE;
+	if (!registry_around_other(c->s->reg, a, c->dev, &len))
+		return MVPN_R_NONE;
+	return len == 128 || mine < (int)len ? MVPN_R_ADDR_TAKEN : MVPN_R_NONE;
 }
 
 /* claims for which the device has room besides what it was given */

@@ -98,6 +98,10 @@ bool registry_prefix_has(const struct device *d, const struct mvpn_prefix *p, in
 struct device *registry_prefix_other(const struct registry *r, const struct mvpn_prefix *p,
 				     const struct device *self);
 
+/* the same for the longest prefix around an address; *ret_len is its length */
+struct device *registry_around_other(const struct registry *r, const struct mvpn_addr *a,
+				     const struct device *self, unsigned *ret_len);
+
 /* what the policy gave this device is nobody's from now on: its index may come to mean another device */
 void registry_disown(struct registry *r, struct device *d);
 /* take the protect lines of a policy (NULL: none); again after a device was added, renamed or removed */

@@ -196,6 +196,49 @@ static void flapping_addresses_are_limited(void **state)
 	sim_net_down(&n);
 }
 
+/* what an administrator gave another device is not for a wider token to claim from, an exact one is as good */
+static void claims_inside_another_s_prefix(void **state)
+{
+	static const char *const inside[] = {"192.0.2.70"}, *const outside[] = {"192.0.2.130"};
+	char token[MVPN_TOKEN_MAX];
+	struct sim_net n;
+	json_t *o, *e;
+	size_t i;
+	bool audited = false;
+
+	sim_net_up(&n);
+	sim_policy(&n.s, "allow a -> b\nprotect 192.0.2.64/28 via b\n");
+	json_decref(sim_ok(&n.s, "device-address", "{s:s, s:s}", "device", "a", "add",
+			   "192.0.2.96/28"));
+	sim_token(&n.s, "192.0.2.0/24", NULL, token);
+	assert_true(sim_enrol_start(&n.c, token));
+	sim_register(&n.c, "c", inside, 1);
+	sim_expect(&n.c, MVPN_MSG_WELCOME);
+	assert_int_equal(n.c.nrefused, 1);
+	assert_int_equal(n.c.refused_reason, MVPN_R_ADDR_TAKEN);
+	assert_int_equal(sim_counter(&n.s, "addr_refused"), 1);
+	o = sim_ok(&n.s, "audit", NULL);
+	json_array_foreach(json_object_get(o, "events"), i, e)
+		audited |= !strcmp(json_string_value(json_object_get(e, "event")),
+				   "address-refused");
+	json_decref(o);
+	assert_true(audited);
+	sim_register(&n.c, NULL, (const char *const[]){"192.0.2.100"}, 1);
+	sim_expect(&n.c, MVPN_MSG_WELCOME);
+	assert_int_equal(n.c.refused_reason, MVPN_R_ADDR_TAKEN);
+	sim_register(&n.c, NULL, outside, 1);
+	sim_expect(&n.c, MVPN_MSG_WELCOME);
+	assert_int_equal(n.c.naccepted, 1);
+	/* the gateway keeps all of it, and a token does not make another */
+	sim_wait_prefix(&n.a, "192.0.2.64/28", &n.b);
+	assert_false(sim_has_prefix(&n.a, "192.0.2.70", &n.c));
+	/* given by hand, the one address is its own inside b's prefix */
+	json_decref(
+		sim_ok(&n.s, "device-address", "{s:s, s:s}", "device", "c", "add", "192.0.2.70"));
+	sim_wait_prefix(&n.a, "192.0.2.70", &n.c);
+	sim_net_down(&n);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -207,6 +250,7 @@ int main(void)
 		cmocka_unit_test(a_group_to_come_keeps_its_name),
 		cmocka_unit_test(a_gateway_claims_what_another_has),
 		cmocka_unit_test(flapping_addresses_are_limited),
+		cmocka_unit_test(claims_inside_another_s_prefix),
 	};
 
 	return MVPN_RUN(tests);
