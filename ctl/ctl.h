@@ -33,6 +33,11 @@ struct param {
 };
 
 #define PARAMS_MAX 8
+/* an option of verbs that change something */
+#define COMMENT                                                                                    \
+	{                                                                                          \
+		"--comment", 'c', KIND_TEXT, "comment", "TEXT", .help = "why, for the audit trail" \
+	}
 
 struct verb {
 	const char *name;    /* words as typed: "server token create" */

@@ -122,6 +122,7 @@ const struct verb verb_device_approve = {
 	.more = "Compare the fingerprint with what `mvpnctl status` shows on the device first.",
 	.example = "server device approve web1",
 	.operands = {DEVICE},
+	.options = {COMMENT},
 	.show = show_changed,
 };
 
@@ -131,6 +132,7 @@ const struct verb verb_device_suspend = {
 	.summary = "take its rights until it is approved again",
 	.example = "server device suspend web1",
 	.operands = {DEVICE},
+	.options = {COMMENT},
 	.show = show_changed,
 };
 
@@ -140,6 +142,7 @@ const struct verb verb_device_revoke = {
 	.summary = "cut a device off for good",
 	.example = "server device revoke web1",
 	.operands = {DEVICE},
+	.options = {COMMENT},
 	.show = show_changed,
 };
 
@@ -156,6 +159,7 @@ const struct verb verb_device_remove = {
 	.summary = "forget a device; its name is free again",
 	.example = "server device remove web1",
 	.operands = {DEVICE},
+	.options = {COMMENT},
 	.show = show_removed,
 };
 

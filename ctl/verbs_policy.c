@@ -182,11 +182,6 @@ const struct verb verb_policy_diff = {
 
 /* ---- server policy apply, rollback, list, test ---- */
 
-#define COMMENT                                                                           \
-	{                                                                                 \
-		"--comment", 'c', KIND_TEXT, "comment", "TEXT", .help = "why, for policy list" \
-	}
-
 static void show_applied(const json_t *r)
 {
 	uint64_t cut = number_of(r, "sessions_cut");

@@ -101,5 +101,6 @@ const struct verb verb_token_revoke = {
 	.example = "server token revoke 3f9a",
 	.operands = {{"ID", .kind = KIND_TEXT, .member = "id", .required = true,
 		      .help = "id of a token, or the beginning of it"}},
+	.options = {COMMENT},
 	.show = show_revoked,
 };

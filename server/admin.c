@@ -39,6 +39,24 @@ bool arg_number(struct ipc_call *call, json_t *args, const char *name, int64_t m
 	return true;
 }
 
+#define COMMENT_MAX_B 200
+
+/* why something is done, for the audit trail; false after an error was sent */
+static bool arg_comment(struct ipc_call *call, json_t *args, const char **ret)
+{
+	json_t *v = json_object_get(args, "comment");
+	const char *text = json_string_value(v);
+	bool ok = !v || (text && json_string_length(v) <= COMMENT_MAX_B);
+
+	for (size_t i = 0; ok && text && i < json_string_length(v); i++)
+		ok = (unsigned char)text[i] >= ' ' && text[i] != 127;
+	if (!ok)
+		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument", NULL,
+				"comment must be one line of at most %d bytes", COMMENT_MAX_B);
+	*ret = ok ? text : NULL;
+	return ok;
+}
+
 struct device *arg_device(struct server *s, struct ipc_call *call, json_t *args)
 {
 	const char *text = arg_text(args, "device");
@@ -198,13 +216,13 @@ static const struct {
 	{"status", verb_status, ""},
 	{"token-create", admin_token_create, "ttl_s uses group addresses approve ephemeral ephemeral_s server "},
 	{"token-list", admin_token_list, ""},
-	{"token-revoke", admin_token_revoke, "id "},
+	{"token-revoke", admin_token_revoke, "id comment "},
 	{"device-list", admin_device_list, ""},
 	{"device-show", admin_device_show, "device "},
-	{"device-approve", admin_device_approve, "device "},
-	{"device-suspend", admin_device_suspend, "device "},
-	{"device-revoke", admin_device_revoke, "device "},
-	{"device-remove", admin_device_remove, "device "},
+	{"device-approve", admin_device_approve, "device comment "},
+	{"device-suspend", admin_device_suspend, "device comment "},
+	{"device-revoke", admin_device_revoke, "device comment "},
+	{"device-remove", admin_device_remove, "device comment "},
 	{"device-rename", admin_device_rename, "device name "},
 	{"device-address", admin_device_address, "device add del "},
 	{"policy-show", admin_policy_show, "rev "},
@@ -249,9 +267,10 @@ static void on_call(void *arg, struct ipc_call *call, const char *verb, json_t *
 		if (odd)
 			ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument", NULL,
 					"%s knows no argument \"%.60s\"", verb, odd);
-		else {
+		else if (arg_comment(call, args, &s->audit.comment)) {
 			s->audit.uid = ipc_call_uid(call);
 			verbs[i].fn(s, call, args);
+			s->audit.comment = NULL;
 		}
 		return;
 	}

@@ -13,7 +13,6 @@
 #include "session.h"
 
 #define KEPT 500 /* revisions */
-#define COMMENT_MAX_B 200
 
 static void reply_no_revision(struct ipc_call *call, int64_t rev)
 {
@@ -136,31 +135,11 @@ static void apply(struct server *s, struct ipc_call *call, struct policy *p, str
 				     list));
 }
 
-/* false after an error was sent */
-static bool comment_arg(struct ipc_call *call, json_t *args, const char **ret)
-{
-	json_t *v = json_object_get(args, "comment");
-	const char *text = json_string_value(v);
-	bool ok = !v || (text && json_string_length(v) <= COMMENT_MAX_B);
-
-	for (size_t i = 0; ok && text && i < json_string_length(v); i++)
-		ok = (unsigned char)text[i] >= ' ' && text[i] != 127;
-	if (!ok)
-		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument", NULL,
-				"comment must be one line of at most %d bytes", COMMENT_MAX_B);
-	else if (text)
-		*ret = text;
-	return ok;
-}
-
 void admin_policy_apply(struct server *s, struct ipc_call *call, json_t *args)
 {
-	struct apply a = {.row.comment = ""};
-	struct policy *p;
+	struct apply a = {.row.comment = s->audit.comment ? s->audit.comment : ""};
+	struct policy *p = policy_arg(s, call, args, MVPN_EXIT_FAILED, &a.row.text);
 
-	if (!comment_arg(call, args, &a.row.comment))
-		return;
-	p = policy_arg(s, call, args, MVPN_EXIT_FAILED, &a.row.text);
 	if (p)
 		apply(s, call, p, &a);
 }
@@ -177,7 +156,7 @@ static int rollback_target(struct server *s, uint64_t want, uint64_t *ret_rev, c
 void admin_policy_rollback(struct server *s, struct ipc_call *call, json_t *args)
 {
 	char text[60], *old = NULL;
-	struct apply a = {.row.comment = text};
+	struct apply a = {.row.comment = s->audit.comment ? s->audit.comment : text};
 	struct policy *p = NULL;
 	int64_t want = 0;
 	int r;
@@ -197,10 +176,7 @@ void admin_policy_rollback(struct server *s, struct ipc_call *call, json_t *args
 	if (p) {
 		snprintf(text, sizeof(text), "back to revision %" PRIu64, a.from);
 		a.row.text = old;
-		if (comment_arg(call, args, &a.row.comment))
-			apply(s, call, p, &a);
-		else
-			policy_free(p);
+		apply(s, call, p, &a);
 	}
 	free(old);
 }

@@ -41,8 +41,11 @@ int audit_add(struct audit *a, const char *actor, const char *event, json_t *det
 	char *json;
 	int r = -ENOMEM;
 
-	if (detail && !strcmp(actor, "admin"))
+	if (detail && !strcmp(actor, "admin")) {
 		json_object_set_new(detail, "uid", json_integer(a->uid));
+		if (a->comment)
+			json_object_set_new(detail, "comment", json_string(a->comment));
+	}
 	json = detail ? json_dumps(detail, JSON_COMPACT | JSON_SORT_KEYS) : strdup("{}");
 	json_decref(detail);
 	if (!json)

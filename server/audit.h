@@ -15,7 +15,9 @@ struct audit {
 	uint64_t seq; /* of the last row */
 	uint8_t hash[STORE_HASH_LEN];
 	const uint8_t *key; /* 32 bytes for checkpoints, the caller's */
-	int64_t uid; /* who uses the control socket just now: goes into the detail of what "admin" does */
+	/* who uses the control socket just now, and the reason given (or NULL): go into the detail of what "admin" does */
+	int64_t uid;
+	const char *comment;
 };
 
 int audit_open(struct audit *a, struct store *st);

@@ -95,6 +95,8 @@ static void command_lines_become_requests(void **state)
 		{"server policy rollback -r 3 -c why", "policy-rollback",
 		 "{\"comment\":\"why\",\"rev\":3}"},
 		{"server policy list", "policy-list", "{}"},
+		{"server device revoke web1 -c stolen", "device-revoke",
+		 "{\"comment\":\"stolen\",\"device\":\"web1\"}"},
 		{"server sessions", "sessions", "{}"},
 		{"server audit -f -a 12", "audit", "{\"after\":12,\"follow\":true}"},
 	};

@@ -329,6 +329,39 @@ static int on_event(void *arg, const json_t *e)
 	return 0;
 }
 
+static void audit_says_who_and_why(void **state)
+{
+	struct sim_net n;
+	json_t *o, *e, *detail;
+	unsigned seen = 0;
+	size_t i;
+
+	sim_net_up(&n);
+	json_decref(sim_ok(&n.s, "device-suspend", "{s:s, s:s}", "device", "a", "comment", "stolen?"));
+	json_decref(sim_ok(&n.s, "device-approve", "{s:s, s:s}", "device", "a", "comment", "found"));
+	json_decref(sim_ok(&n.s, "device-revoke", "{s:s}", "device", "b"));
+	o = sim_ok(&n.s, "audit", NULL);
+	json_array_foreach(json_object_get(o, "events"), i, e)
+	{
+		const char *event = json_string_value(json_object_get(e, "event")), *why;
+
+		detail = json_object_get(e, "detail");
+		why = json_string_value(json_object_get(detail, "comment"));
+		/* only what an administrator does has a user */
+		assert_int_equal(!strcmp(json_string_value(json_object_get(e, "actor")), "admin"),
+				 json_is_integer(json_object_get(detail, "uid")));
+		if (!strcmp(event, "device-suspend"))
+			seen |= why && !strcmp(why, "stolen?") ? 1 : 0;
+		else if (!strcmp(event, "device-approve"))
+			seen |= why && !strcmp(why, "found") ? 2 : 0;
+		else if (!strcmp(event, "device-revoke")) /* no reason of an earlier call sticks */
+			seen |= why ? 0 : 4;
+	}
+	json_decref(o);
+	assert_int_equal(seen, 7);
+	sim_net_down(&n);
+}
+
 static void audit_is_followed(void **state)
 {
 	struct sim_net n;
@@ -713,6 +746,7 @@ int main(void)
 		cmocka_unit_test(policy_tests_guard_it),
 		cmocka_unit_test(policy_diff_says_what_would_change),
 		cmocka_unit_test(policies_are_rolled_back),
+		cmocka_unit_test(audit_says_who_and_why),
 		cmocka_unit_test(audit_is_followed),
 		cmocka_unit_test(policy_sets_times),
 		cmocka_unit_test(new_policy_cuts_what_it_forbids),

@@ -490,6 +490,7 @@ static void admin_mistakes_are_explained(void **state)
 		{"policy-rollback", "{\"rev\":0}"},
 		{"policy-apply", "{\"text\":\"\",\"comment\":\"two\\nlines\"}"},
 		{"policy-apply", "{\"text\":\"\",\"comment\":5}"},
+		{"device-revoke", "{\"device\":\"a\",\"comment\":\"\\u0007\"}"},
 		{"policy-test", "{\"src\":\"a\"}"},
 		{"policy-test", "{\"src\":\"a\",\"dst\":\"203.0.113.5\"}"},
 		{"audit", "{\"limit\":0}"},
