@@ -118,6 +118,8 @@ void endpoint_welcome(struct keyd *k, const struct chan_msg *m)
 		sodium_memzero(v, sizeof(v));
 		o->id = be32toh(id_be);
 	}
+	if (o->id != kt_echo(k->kt))
+		k->keep_ms = 0; /* another channel, maybe of a server that has forgotten what it relays */
 	kt_set_echo(k->kt, o->id);
 	o->tries = 0;
 	ask(o);

@@ -37,7 +37,7 @@ static void open_way(struct session *s)
 	struct peer *p = s->peer;
 	struct mvpn_endpoint server;
 
-	if (p->relayed || !channel_server(s->k, &server))
+	if (!channel_server(s->k, &server) || (p->relayed && relayed_from(s->k, &p->endpoint)))
 		return;
 	log_info("peer %s is reached through the server's relay", peer_label(p));
 	p->relayed = true;

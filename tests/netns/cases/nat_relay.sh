@@ -25,6 +25,11 @@ done
 ctlj a ping b --count 1 | jq -e '.received == 1 and .path == "relayed"' >/dev/null || fail "ping: $(ctl a ping b)"
 ctlj a rekey b >/dev/null || fail "no rekey through the relay"
 ping4 b a -c 2 -i 0.05
+# a server that has been started anew relays again
+stop mvpn-server KILL
+server_start
+wait_for 10 "the relay again" ping4 a b -c 1 -W 1
+path_is a relayed || fail "a does not say relayed after the server's restart"
 # somebody else's packets are not passed on, and nobody answers them
 relayed=$(srvj status | jq .counters.relayed) refused=$(srvj status | jq .counters.echo_refused)
 read -r sent _ back _ <<<"$(on c "$POKE" elsewhere "$TMP/wire.pcap" "${ADDR4[server]}" 0.3 "$CHAN_PORT")"
