@@ -199,6 +199,35 @@ static int become(struct conn *c)
 	return 0;
 }
 
+/* The next channel PSK. Kept first, then used; what cannot be kept is not used, and the server goes on taking the one before. */
+static void take_psk(struct keyd *k, const struct chan_msg *m)
+{
+	struct identity *next;
+	uint32_t epoch;
+	int r = -ENOMEM;
+
+	if (!chan_get_u32(m, MVPN_TLV_PSK_EPOCH, &epoch) || epoch != k->id->psk_epoch + 1)
+		return;
+	next = identity_new();
+	if (next) {
+		*next = *k->id;
+		next->psk_epoch = epoch;
+		r = chan_get_bytes(m, MVPN_TLV_PSK, next->psk, sizeof(next->psk))
+			    ? keystore_save(k, next)
+			    : -EPROTO;
+	}
+	if (!r) {
+		memcpy(k->id->psk, next->psk, sizeof(next->psk));
+		k->id->psk_epoch = epoch;
+		log_info("new channel PSK, epoch %u", epoch);
+	} else {
+		log_ratelimited(LOG_L_WARN, "the new channel PSK cannot be kept (%s): this device "
+					    "stays with the one that it has",
+				strerror(-r));
+	}
+	identity_free(next);
+}
+
 static int welcome(struct conn *c, const struct chan_msg *m)
 {
 	struct keyd *k = c->k;
@@ -224,6 +253,7 @@ static int welcome(struct conn *c, const struct chan_msg *m)
 	memcpy(id->name, name, len);
 	if (enrolled && become(c))
 		return 0; /* dead */
+	take_psk(k, m);
 	take_addresses(k, m);
 	ether_welcome(k, m);
 	if (k->next_conn == c) {

@@ -30,6 +30,7 @@ static const struct config_key keys[] = {
 	{"limits", "handshake_s", CONFIG_UINT, AT(handshake_s), 1, 60, NULL},
 	{"limits", "messages_channel", CONFIG_UINT, AT(messages_channel), 1, 1000000, NULL},
 	{"limits", "relay_mbit", CONFIG_UINT, AT(relay_mbit), 0, 100000, NULL},
+	{"session", "psk_s", CONFIG_UINT, AT(psk_s), 0, 10 * 366 * 86400, NULL},
 	{"session", "rekey_s", CONFIG_UINT, AT(rekey_s), 10, 86400, NULL},
 	{"session", "max_offline_s", CONFIG_UINT, AT(max_offline_s), 60, 86400, NULL},
 	{"audit", "keep_events", CONFIG_UINT, AT(keep_events), 1000, 100000000, NULL},

@@ -33,6 +33,7 @@ struct server_settings {
 	uint64_t relay_mbit;	   /* of one device; 0: nothing is relayed */
 	/* [session] */
 	uint64_t rekey_s;
+	uint64_t psk_s; /* age at which a device gets a new channel PSK; 0: never */
 	uint64_t max_offline_s;
 	/* [audit] */
 	uint64_t keep_events, keep_days;

@@ -9,6 +9,7 @@
 #include "enrol.h"
 #include "ether.h"
 #include "log.h"
+#include "psk.h"
 #include "push.h"
 
 int secret_seal(const struct server *s, const uint8_t id[16], const uint8_t secret[32],
@@ -70,7 +71,7 @@ bool enrol_psk(void *arg, const struct chan_who *who, uint8_t ret_psk[32])
 	if (who->enrol)
 		return token_psk(s, who->token_id, ret_psk);
 	d = registry_by_pk(s->reg, who->client_pk);
-	return d && secret_open(s, d->row.id, d->row.psk_enc, ret_psk) == 0;
+	return d && psk_of_epoch(s, d, who->psk_epoch, ret_psk);
 }
 
 static enum mvpn_reason device_state_reason(const struct device *d)
@@ -233,6 +234,8 @@ static int make_row(struct enrolment *e, const char *name)
 		e->row.created_at = e->row.last_seen_at = wall_now();
 	}
 	e->row.psk_epoch = 0;
+	e->row.psk_at = wall_now();
+	e->row.has_psk_next = false;
 	e->row.ephemeral_s = e->token.ephemeral_s;
 	r = secret_open(s, e->token.id, e->token.psk_enc, tpsk);
 	if (r == 0)
@@ -257,6 +260,9 @@ static int enrol_remember(struct enrolment *e, struct device **ret)
 			push_peer(s, d, false);
 		}
 		memcpy(d->row.psk_enc, e->row.psk_enc, sizeof(d->row.psk_enc));
+		d->row.psk_epoch = e->row.psk_epoch;
+		d->row.psk_at = e->row.psk_at;
+		d->row.has_psk_next = false;
 		d->row.ephemeral_s = e->row.ephemeral_s;
 		count(s, reenrolled);
 	} else {
@@ -320,6 +326,8 @@ enum mvpn_reason enrol_device(struct conn *c, const char *name, struct device **
 	if (!who->enrol) {
 		if (!d)
 			return MVPN_R_REVOKED; /* removed since the handshake */
+		if (psk_used(c, d) < 0)
+			return MVPN_R_INTERNAL;
 		count(s, login);
 		*ret = d;
 		return MVPN_R_NONE;

@@ -14,6 +14,7 @@
 #include "introduce.h"
 #include "log.h"
 #include "macs.h"
+#include "psk.h"
 #include "push.h"
 #include "session.h"
 
@@ -298,6 +299,7 @@ static void send_welcome(struct conn *c, const struct verdict *v, const struct m
 		chan_put(b, MVPN_TLV_ADDR_REFUSED, value, sizeof(value));
 	}
 	mac_verdict_put(mv, b);
+	psk_welcome(c, b);
 	echo_welcome(c, b);
 	conn_send(c, b);
 	sodium_memzero(b->data, b->len);

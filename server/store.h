@@ -15,7 +15,7 @@
 #include "mvpn/auth.h"
 #include "mvpn/limits.h"
 
-#define STORE_SCHEMA_VERSION 5
+#define STORE_SCHEMA_VERSION 6
 #define STORE_PSK_ENC_B (MVPN_KEY_LEN + 40) /* mvpn_box_seal of 32 bytes */
 
 struct store;
@@ -46,8 +46,12 @@ struct store_device {
 	uint64_t boot_gen;
 	int64_t created_at, last_seen_at;
 	uint32_t ephemeral_s; /* removed after so long without a channel; 0: it stays */
+	int64_t psk_at;	      /* since when it has its PSK */
+	bool has_psk_next;
+	uint8_t psk_next_enc[STORE_PSK_ENC_B]; /* of the next epoch, until it is used */
 };
 int store_device_add(struct store *st, const struct store_device *d);
+int store_device_set_psk(struct store *st, const struct store_device *d); /* both */
 /* its PSK, and whether it is ephemeral: what a token decides anew */
 int store_device_reenrol(struct store *st, const struct store_device *d);
 int store_device_set_state(struct store *st, const uint8_t id[16], unsigned state);

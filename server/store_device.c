@@ -9,7 +9,7 @@ int store_device_add(struct store *st, const struct store_device *d)
 	sqlite3_stmt *q = store_prepare(
 		st,
 		"INSERT INTO devices(id, name, s_pub, psk_enc, psk_epoch, state, boot_gen, created,"
-		" last_seen, ephemeral) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+		" last_seen, ephemeral, psk_at) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
 
 	if (!q)
 		return store_errno(st);
@@ -23,19 +23,37 @@ int store_device_add(struct store *st, const struct store_device *d)
 	bind_int(q, 8, d->created_at);
 	bind_int(q, 9, d->last_seen_at);
 	bind_int(q, 10, d->ephemeral_s);
+	bind_int(q, 11, d->psk_at);
 	return store_run(st, q);
+}
+
+int store_device_set_psk(struct store *st, const struct store_device *d)
+{
+	sqlite3_stmt *q = store_prepare(st, "UPDATE devices SET psk_enc = ?, psk_epoch = ?,"
+					    " psk_at = ?, psk_next = ? WHERE id = ?");
+
+	if (!q)
+		return store_errno(st);
+	bind_blob(q, 1, d->psk_enc, sizeof(d->psk_enc));
+	bind_int(q, 2, d->psk_epoch);
+	bind_int(q, 3, d->psk_at);
+	if (d->has_psk_next)
+		bind_blob(q, 4, d->psk_next_enc, sizeof(d->psk_next_enc));
+	bind_blob(q, 5, d->id, 16);
+	return store_run_one(st, q);
 }
 
 int store_device_reenrol(struct store *st, const struct store_device *d)
 {
 	sqlite3_stmt *q = store_prepare(st, "UPDATE devices SET psk_enc = ?, psk_epoch = 0,"
-					    " ephemeral = ? WHERE id = ?");
+					    " psk_next = NULL, ephemeral = ?, psk_at = ? WHERE id = ?");
 
 	if (!q)
 		return store_errno(st);
 	bind_blob(q, 1, d->psk_enc, sizeof(d->psk_enc));
 	bind_int(q, 2, d->ephemeral_s);
-	bind_blob(q, 3, d->id, 16);
+	bind_int(q, 3, d->psk_at);
+	bind_blob(q, 4, d->id, 16);
 	return store_run_one(st, q);
 }
 
@@ -89,7 +107,7 @@ int store_device_each(struct store *st, int (*fn)(void *arg, const struct store_
 {
 	sqlite3_stmt *q =
 		store_prepare(st, "SELECT id, name, s_pub, psk_enc, psk_epoch, state, boot_gen,"
-				  " created, last_seen, ephemeral FROM devices");
+				  " created, last_seen, ephemeral, psk_at, psk_next FROM devices");
 	int r;
 
 	if (!q)
@@ -107,6 +125,8 @@ int store_device_each(struct store *st, int (*fn)(void *arg, const struct store_
 		d.created_at = sqlite3_column_int64(q, 7);
 		d.last_seen_at = sqlite3_column_int64(q, 8);
 		d.ephemeral_s = (uint32_t)sqlite3_column_int64(q, 9);
+		d.psk_at = sqlite3_column_int64(q, 10);
+		d.has_psk_next = column_blob(q, 11, d.psk_next_enc, sizeof(d.psk_next_enc));
 		r = ok ? fn(arg, &d) : -EUCLEAN;
 		if (r) {
 			sqlite3_reset(q);

@@ -73,9 +73,15 @@ static const char schema_5[] =
 	"ALTER TABLE devices ADD COLUMN ephemeral INTEGER NOT NULL DEFAULT 0;"
 	"PRAGMA user_version = 5;";
 
+/* the next PSK of a device */
+static const char schema_6[] =
+	"ALTER TABLE devices ADD COLUMN psk_at INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE devices ADD COLUMN psk_next BLOB;"
+	"PRAGMA user_version = 6;";
+
 /* migrations[n] takes the schema from version n to n + 1 */
 static const char *const migrations[STORE_SCHEMA_VERSION] = {schema_1, schema_2, schema_3, schema_4,
-							     schema_5};
+							     schema_5, schema_6};
 
 static int sql_errno(int rc)
 {

@@ -27,7 +27,8 @@ enum mvpn_msg {
 	MVPN_MSG_CLOSE = 0x03,
 
 	/* S→C. Answer to REGISTER: TLV_DEVICE, TLV_NAME, TLV_NET, TLV_STATE, TLV_ADDR… (accepted),
-	 * TLV_ADDR_REFUSED…, TLV_MAC… (accepted), TLV_MAC_REFUSED…, TLV_MAX_OFFLINE, TLV_REKEY, TLV_ECHO, TLV_PSK (first log-in after enrolment: none; derived). */
+	 * TLV_ADDR_REFUSED…, TLV_MAC… (accepted), TLV_MAC_REFUSED…, TLV_MAX_OFFLINE, TLV_REKEY, TLV_ECHO, TLV_PSK and TLV_PSK_EPOCH: the next
+	 * one, until it has been used. */
 	MVPN_MSG_WELCOME = 0x08,
 	/* S→C. A part of the protected set: TLV_PREFIX…, TLV_PEER…, TLV_REV, TLV_OPTIONS, TLV_MAX_OFFLINE, TLV_REKEY; flags
 	 * MVPN_PFX_*. After REGISTER the
@@ -103,6 +104,7 @@ enum mvpn_tlv {
 	MVPN_TLV_LAYER = 35,	    /* u8, enum mvpn_layer */
 	MVPN_TLV_KEY = 36,	    /* 32 bytes: a session's K, in the central modes alone */
 	MVPN_TLV_MODE = 37,	    /* u8, enum mvpn_mode */
+	MVPN_TLV_PSK_EPOCH = 39,    /* u32 */
 	MVPN_TLV_ECHO = 40,	    /* id u32 | key[32]: the server answers echoes (lib/echo_msg.h) on the channel's UDP port */
 	MVPN_TLV_SPI = 41,	    /* u32 */
 };

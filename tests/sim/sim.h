@@ -23,7 +23,7 @@ struct sim_server {
 	pid_t pid;
 	char dir[64], socket[96];
 	uint16_t port;
-	uint64_t rekey_s;
+	uint64_t rekey_s, psk_s;
 	uint64_t half_open_source, handshakes_source; /* 0: high */
 	uint64_t handshake_s;
 	uint64_t relay_mbit;
@@ -41,6 +41,7 @@ struct sim_device {
 	char name[MVPN_NAME_MAX_B + 1];
 	uint8_t state;
 	uint64_t boot_gen;
+	uint32_t psk_epoch;
 	uint8_t mode; /* enum mvpn_mode that its requests ask for */
 	int fd;
 	struct chan *ch;

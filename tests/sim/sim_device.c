@@ -137,7 +137,7 @@ bool sim_enrol_start(struct sim_device *d, const char *token)
 bool sim_login(struct sim_device *d)
 {
 	struct chan_client c = {
-		.s = d->sk, .server_pk = d->server_pk, .psk = d->psk, .boot_gen = d->boot_gen};
+		.s = d->sk, .server_pk = d->server_pk, .psk = d->psk, .psk_epoch = d->psk_epoch, .boot_gen = d->boot_gen};
 
 	return handshake(d, &c);
 }

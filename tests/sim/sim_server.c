@@ -49,6 +49,7 @@ static int serve(struct sim_server *s, int ready)
 	conf.listens[0] = strdup("127.0.0.1:0");
 	conf.nlistens = 1;
 	conf.rekey_s = s->rekey_s;
+	conf.psk_s = s->psk_s;
 	conf.relay_mbit = s->relay_mbit;
 	conf.handshake_s = s->handshake_s;
 	conf.half_open_source = s->half_open_source ? s->half_open_source : 1000;
