@@ -23,8 +23,8 @@ X86 := $(filter x86_64-%,$(shell $(CC) -dumpmachine 2>/dev/null))
 
 include sources.mk
 
-PKGS := libbpf libxdp libsodium libmnl sqlite3 jansson inih libsystemd libcap-ng
-PKGS_keyd := libbpf libxdp libsodium libmnl jansson inih libsystemd libcap-ng
+PKGS := libbpf libxdp libsodium libmnl sqlite3 jansson inih libsystemd libcap-ng p11-kit-1
+PKGS_keyd := libbpf libxdp libsodium libmnl jansson inih libsystemd libcap-ng p11-kit-1
 PKGS_mvpn-server := libsodium sqlite3 jansson inih libsystemd libcap-ng
 PKGS_mvpnctl := jansson
 pkg_libs = $(shell $(PKG_CONFIG) --libs $(1))
@@ -33,7 +33,8 @@ MB_LIBS := $(if $(X86),-lIPSec_MB)
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-unused-parameter
 HARDEN := -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
-CPPFLAGS += -D_GNU_SOURCE -DMVPN_VERSION='"$(VERSION)"' $(if $(X86),-DHAVE_IPSEC_MB) -Iinclude -Ilib -I$(BUILD)/gen
+P11_INCLUDE := $(addprefix -isystem ,$(patsubst -I%,%,$(shell $(PKG_CONFIG) --cflags-only-I p11-kit-1 2>/dev/null)))
+CPPFLAGS += -D_GNU_SOURCE -DMVPN_VERSION='"$(VERSION)"' $(if $(X86),-DHAVE_IPSEC_MB) -Iinclude -Ilib -I$(BUILD)/gen $(P11_INCLUDE)
 CFLAGS ?= -O2 -g
 CFLAGS += -std=gnu11 $(WARN) $(HARDEN) $(SANFLAGS) -pthread
 LDFLAGS += -pie -Wl,-z,relro,-z,now -pthread $(SANFLAGS)

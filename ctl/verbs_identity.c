@@ -31,6 +31,10 @@ static void show_identity(const json_t *r)
 	else
 		line("kept", PLAIN, "%s %s, %s", text_of(r, "kept"), text_of(r, "path"),
 		     flag_of(r, "sealed") ? "sealed with a passphrase" : "without a passphrase");
+	if (!strcmp(text_of(r, "private_key"), "token"))
+		line("private key", PLAIN, "on the token %s", text_of(r, "token"));
+	if (has_text(r, "token_problem"))
+		line("TOKEN", BAD, "%s", text_of(r, "token_problem"));
 	if (has_text(r, "passphrase_source"))
 		line("passphrase", PLAIN, "read from %s", text_of(r, "passphrase_source"));
 	line("state", flag_of(r, "locked") ? BAD : PLAIN, "%s", text_of(r, "state"));

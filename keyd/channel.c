@@ -13,6 +13,8 @@
 #include "crypto.h"
 #include "endpoint.h"
 #include "ether.h"
+#include "hsm.h"
+#include "intro_defer.h"
 #include "keystore.h"
 #include "log.h"
 #include "peers.h"
@@ -310,6 +312,7 @@ static int closed_by_server(struct conn *c, const struct chan_msg *m)
 		k->counters[KC_REVOKED]++;
 	}
 	k->state = state;
+	intro_deferred_drop(k, NULL);
 	sessions_drop_all(k, why);
 	return 0;
 }
@@ -349,9 +352,8 @@ int channel_message(struct conn *c, const struct chan_msg *m)
 	case MVPN_MSG_ETHER:
 		return ether_message(k, m);
 	case MVPN_MSG_OFFER:
-		return introduce_offer(k, m);
 	case MVPN_MSG_ANSWER:
-		return introduce_answer(k, m);
+		return intro_when_ready(k, m);
 	case MVPN_MSG_FAIL:
 		return introduce_fail(k, m);
 	case MVPN_MSG_CANCEL:
@@ -371,14 +373,15 @@ int channel_message(struct conn *c, const struct chan_msg *m)
 static int conn_login(struct keyd *k, struct conn **ret)
 {
 	struct chan_client cc = {
-		.s = k->id->sk,
+		.s = k->id->on_token ? NULL : k->id->sk,
+		.s_pub = k->id->pk,
 		.server_pk = k->id->server_pk,
 		.psk = k->id->psk,
 		.psk_epoch = k->id->psk_epoch,
 		.boot_gen = k->boot_gen,
 	};
 
-	return conn_new(k, &cc, k->id->server, ret);
+	return hsm_problem(k) ? -ENOKEY : conn_new(k, &cc, k->id->server, ret);
 }
 
 void channel_start(struct keyd *k)
@@ -388,7 +391,9 @@ void channel_start(struct keyd *k)
 	if (k->conn || !k->id)
 		return;
 	r = conn_login(k, &k->conn);
-	if (!r)
+	if (r == -ENOKEY)
+		set_error(k, hsm_problem(k)); /* hsm.c begins when the token is there */
+	if (!r || r == -ENOKEY)
 		return;
 	log_ratelimited(LOG_L_ERR, "cannot begin a channel to %s: %s", k->id->server, strerror(-r));
 	set_error(k, strerror(-r));
@@ -400,36 +405,79 @@ static void reconnect_timer(void *arg)
 	channel_start(arg);
 }
 
+/* takes fresh over, which has its key */
+static int enrol_begin(struct keyd *k, struct identity *fresh, const uint8_t token_id[16])
+{
+	struct chan_client cc = {
+		.enrol = true,
+		.boot_gen = k->boot_gen,
+		.s = fresh->on_token ? NULL : fresh->sk,
+		.s_pub = fresh->pk,
+		.server_pk = fresh->server_pk,
+		.psk = fresh->psk,
+	};
+	int r;
+
+	memcpy(cc.token_id, token_id, sizeof(cc.token_id));
+	r = conn_new(k, &cc, fresh->server, &k->conn);
+	if (r)
+		identity_free(fresh);
+	else
+		k->conn->fresh = fresh;
+	return r;
+}
+
+/* the token has found or made the key */
+static void enrol_key(struct keyd *k, const uint8_t pk[32])
+{
+	struct identity *fresh = k->enrol_fresh;
+	int r;
+
+	k->enrol_fresh = NULL;
+	if (!pk) {
+		identity_free(fresh);
+		control_enrol_done(k, hsm_problem(k));
+		return;
+	}
+	memcpy(fresh->pk, pk, sizeof(fresh->pk));
+	r = enrol_begin(k, fresh, k->enrol_token_id);
+	if (r)
+		control_enrol_done(k, strerror(-r));
+}
+
 int channel_enrol(struct keyd *k, const struct mvpn_token *t, const char *name,
 		  struct ipc_call *call)
 {
 	struct identity *fresh;
-	struct chan_client cc = {.enrol = true, .boot_gen = k->boot_gen};
 	int r;
 
-	if (k->id || k->conn)
+	if (k->id || k->conn || k->enrol_fresh)
 		return -EALREADY;
 	fresh = identity_new();
 	if (!fresh)
 		return -ENOMEM;
-	mvpn_keypair(fresh->sk, fresh->pk);
+	fresh->on_token = k->hsm != NULL;
+	if (!fresh->on_token)
+		mvpn_keypair(fresh->sk, fresh->pk);
 	mvpn_token_psk(fresh->psk, t->secret);
 	memcpy(fresh->server_pk, t->server_pk, 32);
 	memcpy(fresh->net_id, t->net_id, sizeof(fresh->net_id));
 	snprintf(fresh->server, sizeof(fresh->server), "%s", t->server);
 	snprintf(fresh->name, sizeof(fresh->name), "%s", name ? name : "");
-	cc.s = fresh->sk;
-	cc.server_pk = fresh->server_pk;
-	cc.psk = fresh->psk;
-	memcpy(cc.token_id, t->token_id, sizeof(cc.token_id));
-	r = conn_new(k, &cc, fresh->server, &k->conn);
-	if (r) {
-		identity_free(fresh);
-		return r;
+	if (!fresh->on_token) {
+		r = enrol_begin(k, fresh, t->token_id);
+	} else {
+		r = hsm_make(k, enrol_key);
+		if (r) {
+			identity_free(fresh);
+		} else {
+			k->enrol_fresh = fresh;
+			memcpy(k->enrol_token_id, t->token_id, sizeof(k->enrol_token_id));
+		}
 	}
-	k->conn->fresh = fresh;
-	k->enrol_call = call;
-	return 0;
+	if (!r)
+		k->enrol_call = call;
+	return r;
 }
 
 int channel_init(struct keyd *k)
@@ -448,6 +496,8 @@ void channel_free(struct keyd *k)
 	conn_free(k->conn);
 	k->conn = k->next_conn = NULL;
 	loop_timer_free(k->reconnect);
+	identity_free(k->enrol_fresh);
+	k->enrol_fresh = NULL;
 	free(k->addresses);
 	set_error(k, NULL);
 }

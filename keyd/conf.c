@@ -7,6 +7,7 @@
 
 #include "channel.h"
 #include "config.h"
+#include "hsm.h"
 #include "log.h"
 #include "mvpn/ctl.h"
 #include "sessions.h"
@@ -24,6 +25,8 @@ static const struct config_key keys[] = {
 	{"keyd", "log_level", CONFIG_ENUM, AT(log_level), 0, 0, log_settings},
 	{"keyd", "central_keys", CONFIG_BOOL, AT(central_keys), 0, 0, NULL},
 	{"identity", "passphrase_file", CONFIG_STRING, AT(passphrase_file), 0, 0, NULL},
+	{"identity", "pkcs11", CONFIG_STRING, AT(pkcs11), 0, 0, NULL},
+	{"identity", "pin_file", CONFIG_STRING, AT(pin_file), 0, 0, NULL},
 	{"data", "tap", CONFIG_STRING, AT(tap), 0, 0, NULL},
 	{"data", "udp_port", CONFIG_UINT, AT(udp_port), 1, 65535, NULL},
 	{"data", "spin_us", CONFIG_UINT, AT(spin_us), 0, 10000, NULL},
@@ -85,11 +88,13 @@ int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
 	if (!r && (fresh.udp_port != k->conf.udp_port || strcmp(fresh.tap, k->conf.tap) ||
 		   fresh.spin_us != k->conf.spin_us || fresh.latency != k->conf.latency ||
 		   fresh.workers != k->conf.workers || fresh.busy_poll != k->conf.busy_poll ||
-		   fresh.cipher != k->conf.cipher)) {
+		   fresh.cipher != k->conf.cipher ||
+		   strcmp(text(fresh.pkcs11), text(k->conf.pkcs11)) ||
+		   strcmp(text(fresh.pin_file), text(k->conf.pin_file)))) {
 		r = -EBUSY;
 		if (asprintf(ret_error,
-			     "tap, udp_port, spin_us, latency, workers, busy_poll and cipher "
-			     "change only with a "
+			     "tap, udp_port, spin_us, latency, workers, busy_poll, cipher, "
+			     "pkcs11 and pin_file change only with a "
 			     "restart of keyd") < 0)
 			*ret_error = NULL;
 	}
@@ -126,6 +131,8 @@ int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
 		json_array_append_new(changed, json_string("max_prefixes"));
 		channel_register(k); /* answered by the whole set, which is then laid out anew */
 	}
+	if (!r)
+		hsm_retry(k);
 	conf_free(&fresh);
 	return r;
 }

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "hsm.h"
 #include "identity.h"
 #include "log.h"
 
@@ -27,6 +28,7 @@ void conn_free(struct conn *c)
 	loop_remove(c->source);
 	if (c->fd >= 0)
 		close(c->fd);
+	hsm_dh_cancel(c->dh);
 	chan_free(c->chan);
 	identity_free(c->fresh);
 	free(c);
@@ -83,6 +85,15 @@ static const char *handshake_error(const struct conn *c, int r)
 	       "(removed?), or is overloaded";
 }
 
+static void conn_key_away(struct conn *c)
+{
+	const char *why = hsm_problem(c->k);
+
+	conn_failed(c, "the key on the token cannot be used: %s", why ? why : "too much waits for it");
+}
+
+static void conn_computed(void *arg, const uint8_t dh[32]);
+
 static void conn_messages(struct conn *c)
 {
 	struct chan_msg m;
@@ -104,6 +115,42 @@ static void conn_messages(struct conn *c)
 		conn_flush(c);
 }
 
+/* the channel has taken bytes, or what the token has computed; before: its state then */
+static void conn_fed(struct conn *c, enum chan_state before, int r)
+{
+	uint8_t peer[32];
+
+	if (r) {
+		conn_failed(c, "%s", before == CHAN_UP ? strerror(-r) : handshake_error(c, r));
+		return;
+	}
+	if (!c->dh && chan_wants_dh(c->chan, peer) &&
+	    hsm_dh(c->k, peer, conn_computed, c, &c->dh)) {
+		conn_key_away(c);
+		return;
+	}
+	if (before != CHAN_UP && chan_state(c->chan) == CHAN_UP) {
+		conn_flush(c);
+		channel_up(c);
+	}
+	conn_messages(c);
+}
+
+static void conn_computed(void *arg, const uint8_t dh[32])
+{
+	struct conn *c = arg;
+
+	c->dh = NULL;
+	c->busy = true;
+	if (dh)
+		conn_fed(c, CHAN_HANDSHAKE, chan_give_dh(c->chan, dh));
+	else
+		conn_key_away(c);
+	c->busy = false;
+	if (c->dead)
+		conn_free(c);
+}
+
 static void conn_read(struct conn *c)
 {
 	static uint8_t buf[READ_B];
@@ -123,15 +170,7 @@ static void conn_read(struct conn *c)
 	}
 	c->heard_ms = mono_ms();
 	r = chan_feed(c->chan, buf, n);
-	if (r) {
-		conn_failed(c, "%s", before == CHAN_UP ? strerror(-r) : handshake_error(c, r));
-		return;
-	}
-	if (before != CHAN_UP && chan_state(c->chan) == CHAN_UP) {
-		conn_flush(c);
-		channel_up(c);
-	}
-	conn_messages(c);
+	conn_fed(c, before, r);
 }
 
 /* ---- connect ---- */

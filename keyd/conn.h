@@ -18,6 +18,7 @@ struct conn {
 	int fd;
 	struct loop_source *source;
 	struct chan *chan;
+	struct hsm_dh *dh; /* the token is computing for the handshake */
 	bool connecting, welcomed;
 	bool busy, dead; /* inside conn_io; failed there: freed on the way out */
 	uint64_t started_ms, heard_ms, said_ms, rekey_ms;

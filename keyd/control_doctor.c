@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "channel.h"
+#include "hsm.h"
 #include "keystore.h"
 #include "mvpn/ctl.h"
 #include "rp_filter.h"
@@ -51,6 +52,15 @@ static bool check_server(struct keyd *k, json_t *list)
 			     (unsigned long long)(mono_ms() - k->server_heard_ms) / 1000);
 	return check(list, "server", OK, "", "online, policy revision %llu",
 		     (unsigned long long)k->policy_rev);
+}
+
+/* the private key's, if it is on one */
+static bool check_token(struct keyd *k, json_t *list)
+{
+	if (hsm_problem(k))
+		return check(list, "token", FAIL, "put it in, or mend pin_file and `mvpnctl reload`",
+			     "%s", hsm_problem(k));
+	return k->hsm && check(list, "token", OK, "", "%s", k->conf.pkcs11);
 }
 
 static bool check_interfaces(struct keyd *k, json_t *list)
@@ -162,6 +172,7 @@ json_t *show_doctor(struct keyd *k)
 
 	shim_counters(k->shim, c);
 	bad = check_server(k, list);
+	bad |= check_token(k, list);
 	bad |= check_interfaces(k, list);
 	bad |= check_leaks(list, c);
 	check_transport(k, list);

@@ -11,6 +11,7 @@
 #include "crypto.h"
 #include "endpoint.h"
 #include "ether.h"
+#include "hsm.h"
 #include "keystore.h"
 #include "mvpn/ctl.h"
 #include "options.h"
@@ -175,6 +176,10 @@ static json_t *problems(struct keyd *k, const uint64_t *shim)
 			(unsigned long long)shim[MVPN_C_LEAK]);
 	if (keystore_locked(k))
 		problem(list, "locked: %s", keystore_locked(k));
+	else if (k->id && hsm_problem(k))
+		problem(list, "the key on the token cannot be used: %s; new sessions are not made, "
+			      "those that there are go on",
+			hsm_problem(k));
 	else if (!k->id)
 		problem(list, "not enrolled: `mvpnctl enroll --token-file F`");
 	else if (k->state != KEYD_ONLINE)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "channel.h"
+#include "hsm.h"
 #include "log.h"
 #include "mvpn/ctl.h"
 #include "nat.h"
@@ -315,13 +316,16 @@ void control_rekey(struct keyd *k, struct ipc_call *call, json_t *args)
 		return;
 	r = session_rekey(k, p);
 	if (r && r != -EALREADY) {
-		ipc_reply_error(call, MVPN_EXIT_FAILED, r == -ENOENT ? "no-session" : "offline",
+		ipc_reply_error(call, MVPN_EXIT_FAILED, r == -ENOENT   ? "no-session"
+				: r == -ENOKEY ? "key-away"
+					       : "offline",
 				r == -ENOENT
 					? "one is made by the first packet, or by `mvpnctl ping`"
 					: "mvpnctl status",
 				"cannot rekey with %s: %s", peer_label(p),
 				r == -ENOENT	 ? "there is no session"
 				: r == -ENOTCONN ? "no channel to the server"
+				: r == -ENOKEY	 ? hsm_problem(k)
 						 : strerror(-r));
 		return;
 	}

@@ -13,7 +13,8 @@
 /* fixed size, so that a cut one is noticed before its checksum */
 struct plain {
 	char magic[8];
-	uint8_t sk[32], psk[32];
+	uint8_t key[32]; /* secret; with a token its public half */
+	uint8_t psk[32];
 	uint32_t psk_epoch_be;
 	uint8_t server_pk[32];
 	uint8_t net_id[8];
@@ -40,7 +41,7 @@ _Static_assert(sizeof(struct plain) == 468, "an identity's plain form");
 _Static_assert(sizeof(struct head) == 36, "what stands before a sealed one");
 _Static_assert(sizeof(struct sealed) <= IDENTITY_FILE_MAX_B, "every form fits");
 
-static const char PLAIN[8] = "MVPNID1", SEALED[8] = "MVPNID2";
+static const char PLAIN[8] = "MVPNID1", TOKEN[8] = "MVPNIDT", SEALED[8] = "MVPNID2";
 #define KDF_ARGON2ID 1
 /* bounds of what a file may ask of us before it is authenticated */
 #define PASSES_MAX 16
@@ -135,10 +136,11 @@ static int plain_decode(const struct plain *f, struct identity *id)
 	uint8_t check[16];
 
 	plain_check(f, check);
-	if (memcmp(f->magic, PLAIN, sizeof(PLAIN)) || memcmp(f->check, check, sizeof(check)) ||
+	id->on_token = !memcmp(f->magic, TOKEN, sizeof(TOKEN));
+	if ((!id->on_token && memcmp(f->magic, PLAIN, sizeof(PLAIN))) ||
+	    memcmp(f->check, check, sizeof(check)) ||
 	    f->server[sizeof(f->server) - 1] || f->name[sizeof(f->name) - 1])
 		return -EBADMSG;
-	memcpy(id->sk, f->sk, 32);
 	memcpy(id->psk, f->psk, 32);
 	id->psk_epoch = be32toh(f->psk_epoch_be);
 	memcpy(id->server_pk, f->server_pk, 32);
@@ -146,7 +148,8 @@ static int plain_decode(const struct plain *f, struct identity *id)
 	memcpy(id->device_id, f->device_id, 16);
 	memcpy(id->server, f->server, sizeof(id->server));
 	memcpy(id->name, f->name, sizeof(id->name));
-	return mvpn_x25519_public(id->pk, id->sk);
+	memcpy(id->on_token ? id->pk : id->sk, f->key, 32);
+	return id->on_token ? 0 : mvpn_x25519_public(id->pk, id->sk);
 }
 
 static bool head_ok(const struct head *h)
@@ -201,8 +204,8 @@ int identity_decode(const void *data, size_t len, const struct passphrase *p, st
 static void plain_encode(const struct identity *id, struct plain *f)
 {
 	sodium_memzero(f, sizeof(*f));
-	memcpy(f->magic, PLAIN, sizeof(PLAIN));
-	memcpy(f->sk, id->sk, 32);
+	memcpy(f->magic, id->on_token ? TOKEN : PLAIN, sizeof(f->magic));
+	memcpy(f->key, id->on_token ? id->pk : id->sk, 32);
 	memcpy(f->psk, id->psk, 32);
 	f->psk_epoch_be = htobe32(id->psk_epoch);
 	memcpy(f->server_pk, id->server_pk, 32);

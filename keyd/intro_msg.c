@@ -152,7 +152,9 @@ void intro_describe(struct keyd *k, uint32_t spi, struct mvpn_endpoint cand[MVPN
 	unsigned i;
 
 	memset(ret, 0, sizeof(*ret));
-	ret->s = k->id->sk;
+	ret->s = k->id->on_token ? NULL : k->id->sk;
+	ret->s_pub = k->id->pk;
+	ret->dh = k->static_dh;
 	ret->spi = spi;
 	ret->lanes = dp_workers(k->dp);
 	ret->suites = k->suites;

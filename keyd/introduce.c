@@ -10,6 +10,7 @@
 
 #include "channel.h"
 #include "control.h"
+#include "hsm.h"
 #include "intro_msg.h"
 #include "log.h"
 #include "peers.h"
@@ -217,6 +218,11 @@ void session_want(struct keyd *k, struct peer *p, const struct mvpn_addr *dst, u
 	if (newest && newest->state == SESSION_UNCONFIRMED &&
 	    now < newest->created_ms + MVPN_BUSY_WAIT_S * 1000)
 		return;
+	if (hsm_problem(k)) { /* session_want_again asks once the token is back */
+		p->error = MVPN_R_KEY_AWAY;
+		control_session_failed(k, p, MVPN_R_KEY_AWAY);
+		return;
+	}
 	run_start(k, p, dst, proto, dport, NULL);
 }
 
@@ -245,6 +251,8 @@ int session_rekey(struct keyd *k, struct peer *p)
 		return -ENOTCONN;
 	if (p->intro)
 		return -EALREADY;
+	if (hsm_problem(k))
+		return -ENOKEY;
 	return run_start(k, p, NULL, 0, 0, s);
 }
 
@@ -311,12 +319,18 @@ int introduce_answer(struct keyd *k, const struct chan_msg *m)
 	intro_pair_fill(&pair, &im, k->id, true);
 	keys = intro_keys_new();
 	r = !keys ? -ENOMEM : memcmp(p->id, im.peer_id, MVPN_ID_LEN) ? -EBADMSG : 0;
+	if (!r && k->static_dh)
+		intro_a_set_dh(run->a, im.noise, k->static_dh);
 	if (!r)
 		r = intro_central(k, &im, &pair, p, run->req, run->req_len);
 	if (!r)
 		r = intro_a_finish(run->a, &pair, im.noise, im.noise_len, keys);
 	if (r == -EPERM) {
 		refused(run, MVPN_R_MODE_REFUSED); /* keyd.conf has changed since the request */
+		goto out;
+	}
+	if (r == -ENOKEY) {
+		run_failed(run, MVPN_R_KEY_AWAY, MVPN_INTRO_BACKOFF_S * 1000);
 		goto out;
 	}
 	if (r) {

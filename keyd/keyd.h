@@ -32,6 +32,8 @@ struct session;
 struct intro_run;
 struct keystore;
 struct nat_probe;
+struct hsm;
+struct intro_deferred;
 struct path;
 struct ping_run;
 struct waiter;
@@ -39,7 +41,7 @@ struct waiter;
 /* keyd.conf; see docs/keyd.conf.5 */
 struct settings {
 	char *socket, *pin_dir, *tap;
-	char *passphrase_file; /* NULL: none */
+	char *passphrase_file, *pkcs11, *pin_file; /* NULL: none */
 	uint64_t udp_port, spin_us, max_prefixes;
 	uint64_t workers; /* 0: chosen by the fast path */
 	uint64_t rekey_packets, ratchet_packets; /* of sessions that are made from then on */
@@ -53,6 +55,7 @@ struct settings {
 struct identity {
 	uint8_t sk[32], psk[32];
 	uint8_t pk[32];
+	bool on_token; /* the secret is there: sk is empty (hsm.c) */
 	uint32_t psk_epoch;
 	uint8_t server_pk[32];
 	uint8_t net_id[MVPN_NET_ID_LEN];
@@ -152,6 +155,9 @@ struct keyd {
 	/* keystore.c; id is NULL until enrolled, and while it is locked */
 	struct identity *id;
 	struct keystore *keystore;
+	struct hsm *hsm; /* hsm.c; NULL: no token is configured */
+	struct intro_deferred *intro_deferred; /* intro_defer.c */
+	const uint8_t *static_dh; /* of the OFFER or ANSWER that is worked on, from the token */
 
 	/* channel.c */
 	enum keyd_state state;
@@ -162,6 +168,8 @@ struct keyd {
 	uint64_t server_heard_ms, online_since_ms;
 	uint32_t max_offline_s, rekey_s;
 	struct ipc_call *enrol_call;
+	struct identity *enrol_fresh; /* who we shall be, while the token makes the key */
+	uint8_t enrol_token_id[MVPN_ID_LEN];
 
 	/* peers.c, prefixes.c */
 	struct peer **peers; /* by index; 0 unused */

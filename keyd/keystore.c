@@ -14,6 +14,7 @@
 #include "channel.h"
 #include "control.h"
 #include "fsutil.h"
+#include "hsm.h"
 #include "log.h"
 
 #define IDENTITY_FILE "identity"
@@ -60,6 +61,11 @@ static char *passphrase_path(const struct keyd *k)
 {
 	return k->conf.passphrase_file ? strdup(k->conf.passphrase_file)
 				       : credential_path(CREDENTIAL_PASSPHRASE);
+}
+
+char *keystore_pin_path(const struct keyd *k)
+{
+	return k->conf.pin_file ? strdup(k->conf.pin_file) : credential_path(CREDENTIAL_PIN);
 }
 
 static const char *passphrase_error(int r)
@@ -240,6 +246,9 @@ static void unlocked(struct keyd *k, struct job *j)
 	ks->lock = j->lock;
 	j->lock = NULL;
 	k->state = KEYD_OFFLINE;
+	hsm_free(k); /* whose key it is could not be checked before */
+	if (hsm_start(k))
+		log_err("no memory for the token");
 	log_info("the identity is unlocked: %s", k->id->name);
 	channel_start(k);
 }
@@ -356,13 +365,19 @@ json_t *keystore_show(const struct keyd *k)
 	const struct keystore *ks = k->keystore;
 	char *source = passphrase_path(k);
 	bool there = k->id || ks->locked;
-	json_t *o = json_pack("{s:s, s:s?, s:b, s:b, s:s?, s:s?}", "kept",
+	bool token = k->id && k->id->on_token;
+	json_t *o = json_pack("{s:s, s:s?, s:b, s:b, s:s?, s:s?, s:s, s:s?, s:s?}", "kept",
 			      !there	       ? "nowhere"
 			      : ks->credential ? "credential"
 					       : "file",
 			      "path", there ? ks->path : NULL, "sealed",
 			      there && (ks->lock || ks->locked), "locked", ks->locked != NULL,
-			      "why", ks->locked, "passphrase_source", source);
+			      "why", ks->locked, "passphrase_source", source, "private_key",
+			      !k->id  ? "unknown"
+			      : token ? "token"
+				      : "memory",
+			      "token", k->conf.pkcs11, "token_problem",
+			      token || k->hsm ? hsm_problem(k) : NULL);
 
 	free(source);
 	return o;

@@ -14,6 +14,7 @@
 /* names of systemd credentials, below $CREDENTIALS_DIRECTORY */
 #define CREDENTIAL_IDENTITY "mvpn.identity"
 #define CREDENTIAL_PASSPHRASE "mvpn.passphrase"
+#define CREDENTIAL_PIN "mvpn.pin"
 
 /* Finds the identity and opens it if it can: k->id stays NULL if there is none, or if it is locked. An error is logged. */
 int keystore_start(struct keyd *k);
@@ -29,6 +30,8 @@ int keystore_unlock(struct keyd *k, struct passphrase *p, struct ipc_call *call)
 int keystore_seal(struct keyd *k, struct passphrase *p, struct ipc_call *call);
 /* keep it plain from now on; -EROFS */
 int keystore_unseal(struct keyd *k);
+/* file with the token's PIN, malloc'ed; NULL: none is configured */
+char *keystore_pin_path(const struct keyd *k);
 json_t *keystore_show(const struct keyd *k);
 
 /* control_identity.c's: an unlocking or sealing is over; `warning` may be NULL */

@@ -27,7 +27,10 @@
 #include "flows.h"
 #include "fsutil.h"
 #include "guard.h"
+#include "hsm.h"
+#include "hsm_helper.h"
 #include "identity.h"
+#include "intro_defer.h"
 #include "keyd.h"
 #include "keystore.h"
 #include "log.h"
@@ -305,6 +308,9 @@ static int start(struct keyd *k)
 	r = control_init(k);
 	if (r)
 		return fail("control socket", k->conf.socket, r);
+	r = hsm_start(k);
+	if (r)
+		return fail("token", k->conf.pkcs11, r);
 	tick(k);
 	channel_start(k);
 	return 0;
@@ -333,6 +339,8 @@ static void stop(struct keyd *k)
 	attach_free(k);
 	channel_free(k);
 	endpoint_free(k);
+	intro_deferred_drop(k, NULL);
+	hsm_free(k);
 	ether_free(k);
 	peers_free(k);
 	dp_free(k->dp);
@@ -391,6 +399,10 @@ int main(int argc, char **argv)
 	struct keyd k = {0};
 	int r, code = MVPN_EXIT_FAILED;
 
+	if (argc == 2 && !strcmp(argv[1], "--token-helper")) { /* hsm.c's, not a person's */
+		harden();
+		return mvpn_crypto_init() ? MVPN_EXIT_FAILED : hsm_helper();
+	}
 	if (parse(argc, argv, &o))
 		return MVPN_EXIT_USAGE;
 	if (prepare(&k, &o))

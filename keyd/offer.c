@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "channel.h"
+#include "intro_defer.h"
 #include "intro_msg.h"
 #include "log.h"
 #include "peers.h"
@@ -49,7 +50,9 @@ static enum mvpn_reason accept_offer(struct keyd *k, struct peer *p, const struc
 			   keys);
 	if (r) {
 		kt_spi_free(k->kt, spi);
-		return r == -EPROTONOSUPPORT ? MVPN_R_NO_SUITE : MVPN_R_BAD_MESSAGE;
+		return r == -EPROTONOSUPPORT ? MVPN_R_NO_SUITE
+		       : r == -ENOKEY	     ? MVPN_R_KEY_AWAY
+					     : MVPN_R_BAD_MESSAGE;
 	}
 	if (intro_install(k, p, im, keys, spi, false)) {
 		kt_spi_free(k->kt, spi);
@@ -146,6 +149,7 @@ int introduce_peer_gone(struct keyd *k, const struct chan_msg *m)
 
 	if (!chan_get_bytes(m, MVPN_TLV_DEVICE, id, sizeof(id)))
 		return -EPROTO;
+	intro_deferred_drop(k, id);
 	chan_get_u8(m, MVPN_TLV_LAYER, &layer); /* none: every layer */
 	if (m->type == MVPN_MSG_PEER_RESET)
 		why = MVPN_R_STALE_BOOT;

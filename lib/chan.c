@@ -169,6 +169,21 @@ static void forget_message(struct chan *c)
 	c->plain = 0;
 }
 
+/* as far as the input goes */
+static int handshake_on(struct chan *c)
+{
+	int r;
+
+	while (c->step != CHAN_FRAMES) {
+		r = chan_handshake(c);
+		if (r < 0)
+			return kill_channel(c, r);
+		if (r == 0)
+			break;
+	}
+	return 0;
+}
+
 int chan_feed(struct chan *c, const void *data, size_t len)
 {
 	int r;
@@ -185,14 +200,30 @@ int chan_feed(struct chan *c, const void *data, size_t len)
 		return kill_channel(c, r);
 	memcpy(c->in.data + c->in.len, data, len);
 	c->in.len += len;
-	while (c->step != CHAN_FRAMES) {
-		r = chan_handshake(c);
-		if (r < 0)
-			return kill_channel(c, r);
-		if (r == 0)
-			break;
-	}
-	return 0;
+	return handshake_on(c);
+}
+
+bool chan_wants_dh(const struct chan *c, uint8_t ret_peer[32])
+{
+	const uint8_t *peer = c->state == CHAN_HANDSHAKE && c->lacks_dh ? chan_reply_key(c) : NULL;
+
+	if (peer)
+		memcpy(ret_peer, peer, 32);
+	return peer != NULL;
+}
+
+int chan_give_dh(struct chan *c, const uint8_t dh[32])
+{
+	const uint8_t *peer;
+
+	if (c->state == CHAN_DEAD)
+		return c->error;
+	peer = c->lacks_dh ? chan_reply_key(c) : NULL;
+	if (!peer)
+		return -EINVAL;
+	noise_set_dh(c->noise, peer, dh);
+	c->lacks_dh = false;
+	return handshake_on(c);
 }
 
 /* Noise's transport nonce: 32 bits of zeros, 64-bit little-endian counter */

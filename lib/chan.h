@@ -25,7 +25,8 @@ struct chan;
 
 /* What the client must prove; psk is the device's channel PSK or the token's. */
 struct chan_client {
-	const uint8_t *s;	  /* own static secret, 32 */
+	const uint8_t *s;	  /* own static secret, 32; NULL: elsewhere, see chan_wants_dh */
+	const uint8_t *s_pub;	  /* its public key, if s is NULL */
 	const uint8_t *server_pk; /* 32 */
 	const uint8_t *psk;	  /* 32 */
 	bool enrol;
@@ -52,6 +53,11 @@ enum chan_state { CHAN_HANDSHAKE, CHAN_UP, CHAN_DEAD };
 int chan_new_client(struct chan **ret, const struct chan_client *c); /* HELLO is in the output at once */
 int chan_new_server(struct chan **ret, const uint8_t s[32], chan_psk_fn *fn, void *arg);
 void chan_free(struct chan *c); /* wipes; NULL is fine */
+
+/* A client without the static secret waits in the middle of the handshake for what X25519 makes of it and *ret_peer: ask after each
+ * chan_feed, once true bring it by chan_give_dh, which returns as chan_feed does. */
+bool chan_wants_dh(const struct chan *c, uint8_t ret_peer[32]);
+int chan_give_dh(struct chan *c, const uint8_t dh[32]);
 
 enum chan_state chan_state(const struct chan *c);
 const struct chan_who *chan_who(const struct chan *c); /* server side */

@@ -133,6 +133,7 @@ int chan_hello(struct chan *c, const struct chan_client *client)
 		.prologue = prologue,
 		.prologue_len = sizeof(prologue),
 		.s = client->s,
+		.s_pub = client->s_pub,
 		.rs = client->server_pk,
 	};
 	int r;
@@ -142,6 +143,7 @@ int chan_hello(struct chan *c, const struct chan_client *client)
 	if (r < 0)
 		return r;
 	noise_set_psk(c->noise, client->psk);
+	c->lacks_dh = !client->s;
 	c->who.boot_gen = client->boot_gen;
 	if (client->enrol)
 		memcpy(payload, client->token_id, 16);
@@ -247,6 +249,12 @@ static int have_noise(const struct chan *c, size_t len)
 	return live >= 2 + len;
 }
 
+const uint8_t *chan_reply_key(const struct chan *c)
+{
+	return c->step == CHAN_WAIT_REPLY && have_noise(c, CHAN_MSG2_B) > 0 ? c->in.data + c->in.at + 2
+									   : NULL;
+}
+
 /* client: REPLY in, FINISH out */
 static int got_reply(struct chan *c)
 {
@@ -255,6 +263,8 @@ static int got_reply(struct chan *c)
 
 	if (r <= 0)
 		return r;
+	if (c->lacks_dh)
+		return 0; /* until chan_give_dh */
 	r = noise_read(c->noise, c->in.data + c->in.at + 2, CHAN_MSG2_B, NULL, 0);
 	if (r < 0)
 		return r;

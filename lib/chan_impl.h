@@ -48,6 +48,7 @@ struct chan {
 	struct noise *noise; /* until the handshake is over */
 	uint64_t tx_n, rx_n; /* Noise's nonces; 2^64-1 is never used */
 	struct chan_bytes in, out;
+	bool lacks_dh; /* client: the static secret is elsewhere, and what it makes has not come */
 	size_t plain; /* bytes before in.at that hold the last message in clear */
 	struct chan_who who;
 	chan_psk_fn *psk_fn;
@@ -58,6 +59,8 @@ int chan_bytes_reserve(struct chan_bytes *b, size_t more);
 void chan_bytes_consume(struct chan_bytes *b, size_t len);
 /* one step with what is in c->in: 1 made progress, 0 needs more bytes, -errno */
 int chan_handshake(struct chan *c);
+/* client: the server's ephemeral, once its REPLY is here whole; else NULL */
+const uint8_t *chan_reply_key(const struct chan *c);
 int chan_hello(struct chan *c, const struct chan_client *client);
 /* framing of a whole plaintext message: 0 or -EPROTO */
 int chan_msg_check(const uint8_t *plain, size_t len);

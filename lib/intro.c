@@ -75,7 +75,7 @@ static bool self_ok(const struct intro_self *self)
 	       self->ncand <= MVPN_CANDIDATES_MAX;
 }
 
-static int handshake_new(struct noise **ret, const uint8_t *s, const uint8_t *rs,
+static int handshake_new(struct noise **ret, const struct intro_self *self, const uint8_t *rs,
 			 const uint8_t *req, size_t req_len)
 {
 	uint8_t prologue[sizeof(PROLOGUE) + INTRO_REQ_MAX_B];
@@ -84,13 +84,22 @@ static int handshake_new(struct noise **ret, const uint8_t *s, const uint8_t *rs
 		.initiator = !rs,
 		.prologue = prologue,
 		.prologue_len = sizeof(PROLOGUE) + req_len,
-		.s = s,
+		.s = self->s,
+		.s_pub = self->s_pub,
 		.rs = rs,
 	};
 
 	memcpy(prologue, PROLOGUE, sizeof(PROLOGUE));
 	memcpy(prologue + sizeof(PROLOGUE), req, req_len);
 	return noise_new(ret, &config);
+}
+
+static int own_public(uint8_t ret[32], const struct intro_self *self)
+{
+	if (self->s)
+		return mvpn_x25519_public(ret, self->s);
+	memcpy(ret, self->s_pub, 32);
+	return 0;
 }
 
 /* Whether p names this end by its own key, REQ's initiator, and two devices, and has K if REQ's mode needs it. */
@@ -142,9 +151,9 @@ int intro_a_start(struct intro_a **ret, const struct mvpn_req *tmpl, const struc
 
 	r = intro_req_check(a->req, a->req_len);
 	if (r == 0)
-		r = mvpn_x25519_public(a->pk, self->s);
+		r = own_public(a->pk, self);
 	if (r == 0)
-		r = handshake_new(&a->noise, self->s, NULL, a->req, a->req_len);
+		r = handshake_new(&a->noise, self, NULL, a->req, a->req_len);
 	if (r == 0)
 		r = noise_write(a->noise, NULL, 0, ret_msg1, INTRO_MSG1_B);
 	if (r < 0) {
@@ -155,6 +164,11 @@ int intro_a_start(struct intro_a **ret, const struct mvpn_req *tmpl, const struc
 	*ret_req_len = a->req_len;
 	*ret = a;
 	return 0;
+}
+
+void intro_a_set_dh(struct intro_a *a, const uint8_t peer[32], const uint8_t dh[32])
+{
+	noise_set_dh(a->noise, peer, dh);
 }
 
 void intro_a_free(struct intro_a *a)
@@ -233,17 +247,19 @@ int intro_b_accept(const uint8_t *req_bytes, size_t req_len, const uint8_t *msg1
 	if (intro_req_check(req_bytes, req_len) < 0 || msg1_len != INTRO_MSG1_B)
 		return -EBADMSG;
 	memcpy(&req, req_bytes, sizeof(req));
-	if (mvpn_x25519_public(pk, self->s) < 0 || !pair_ok(p, req_bytes, pk, p->b_pk) ||
+	if (own_public(pk, self) < 0 || !pair_ok(p, req_bytes, pk, p->b_pk) ||
 	    !req.spi_a_be)
 		return -EBADMSG;
 	suite = choose_suite(req.suites, self->suites);
 	if (suite < 0)
 		return suite;
 
-	r = handshake_new(&n, self->s, p->a_pk, req_bytes, req_len);
+	r = handshake_new(&n, self, p->a_pk, req_bytes, req_len);
 	if (r < 0)
 		return r;
 	noise_set_psk(n, p->psk);
+	if (!self->s && self->dh)
+		noise_set_dh(n, msg1, self->dh);
 	r = noise_read(n, msg1, msg1_len, NULL, 0);
 	if (r >= 0)
 		r = write_msg2(n, p, self, suite, ret_msg2);
@@ -300,6 +316,8 @@ static int read_msg2(struct intro_a *a, const struct intro_pair *p, const uint8_
 		return -EBADMSG;
 	noise_set_psk(a->noise, p->psk);
 	r = noise_read_static(a->noise, msg2, len, pk);
+	if (r == -ENOKEY)
+		return r;
 	if (r < 0 || memcmp(pk, p->b_pk, sizeof(pk)) != 0)
 		return -EBADMSG;
 	r = noise_read(a->noise, msg2, len, payload, PAYLOAD2_MAX_B);

@@ -52,7 +52,9 @@ struct intro_pair {
 };
 /* what this end offers */
 struct intro_self {
-	const uint8_t *s; /* own static secret */
+	const uint8_t *s; /* own static secret; NULL: on a token */
+	const uint8_t *s_pub; /* its public key, if s is NULL */
+	const uint8_t *dh; /* B, if s is NULL: X25519 of it and the first 32 bytes of msg1 */
 	uint32_t spi;
 	uint8_t lanes;
 	uint8_t suites; /* mask */
@@ -68,8 +70,10 @@ struct intro_a;
 int intro_a_start(struct intro_a **ret, const struct mvpn_req *tmpl, const struct intro_self *self,
 		  uint8_t ret_req[static INTRO_REQ_MAX_B], size_t *ret_req_len, uint8_t ret_msg1[static INTRO_MSG1_B]);
 /* A: verify msg2. -EBADMSG: not authentic or not for this pair; -EPROTONOSUPPORT suite. p->b_pk is what S says; the
- * static inside the transcript must be it. */
+ * static inside the transcript must be it. -ENOKEY: intro_a_set_dh was called for another message, or not at all */
 int intro_a_finish(struct intro_a *a, const struct intro_pair *p, const uint8_t *msg2, size_t len, struct intro_keys *ret);
+/* A without the static secret, before it: what X25519 makes of that and the first 32 bytes of msg2 */
+void intro_a_set_dh(struct intro_a *a, const uint8_t peer[32], const uint8_t dh[32]);
 void intro_a_free(struct intro_a *a); /* wipes; NULL is fine */
 
 /* Structural check of a REQ (version, lengths, layer, mode, lanes 1..16, ncand): -EINVAL. The server uses it too. */
@@ -80,7 +84,7 @@ int intro_req_check(const uint8_t *req, size_t len);
  */
 void intro_central_ctx(uint8_t ret[32], const struct intro_pair *p, const uint8_t *req, size_t req_len);
 /* B: one step. Chooses the suite (AES-256-GCM if both have it). -EBADMSG (also: the mode is central without K, or the other
- * way round), -EPROTONOSUPPORT no common suite. */
+ * way round), -EPROTONOSUPPORT no common suite, -ENOKEY neither s nor dh. */
 int intro_b_accept(const uint8_t *req, size_t req_len, const uint8_t *msg1, size_t msg1_len, const struct intro_pair *p,
 		   const struct intro_self *self, uint8_t ret_msg2[static INTRO_MSG2_MAX_B], size_t *ret_msg2_len,
 		   struct intro_keys *ret);

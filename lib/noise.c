@@ -38,14 +38,14 @@ static const struct pattern patterns[] = {
 struct noise {
 	const struct pattern *pattern; /* NULL after an error: nothing but noise_free may follow */
 	bool initiator;
-	bool has_k, has_rs, has_psk, fixed_e, done;
+	bool has_k, has_s, has_dh, has_rs, has_psk, fixed_e, done;
 	unsigned next;	/* message to be written or read */
 	unsigned token; /* of it: above 0 after noise_read_static */
 	size_t at, len; /* of it: bytes read so far, and its length */
 	uint64_t n;	/* CipherState */
 	uint8_t k[32];
 	uint8_t h[32], ck[32]; /* SymmetricState */
-	uint8_t s[32], s_pub[32], e[32], e_pub[32], rs[32], re[32], psk[32];
+	uint8_t s[32], s_pub[32], dh[32], dh_peer[32], e[32], e_pub[32], rs[32], re[32], psk[32];
 };
 
 static void mix_hash(struct noise *n, const void *data, size_t len)
@@ -124,6 +124,19 @@ static int mix_dh(struct noise *n, const uint8_t sk[32], const uint8_t pk[32])
 	return r < 0 ? -EBADMSG : 0;
 }
 
+/* own static with the remote key */
+static int mix_static(struct noise *n, const uint8_t pk[32])
+{
+	if (n->has_s)
+		return mix_dh(n, n->s, pk);
+	if (!n->has_dh || sodium_memcmp(n->dh_peer, pk, sizeof(n->dh_peer)) != 0)
+		return -ENOKEY;
+	if (sodium_is_zero(n->dh, sizeof(n->dh)))
+		return -EBADMSG; /* a key of low order, as mvpn_x25519() has it */
+	mix_key(n, n->dh, sizeof(n->dh));
+	return 0;
+}
+
 /* The tokens that both sides handle alike. -EINVAL: the PSK is missing. */
 static int mix_token(struct noise *n, enum token t)
 {
@@ -131,11 +144,11 @@ static int mix_token(struct noise *n, enum token t)
 	case EE:
 		return mix_dh(n, n->e, n->re);
 	case ES:
-		return n->initiator ? mix_dh(n, n->e, n->rs) : mix_dh(n, n->s, n->re);
+		return n->initiator ? mix_dh(n, n->e, n->rs) : mix_static(n, n->re);
 	case SE:
-		return n->initiator ? mix_dh(n, n->s, n->re) : mix_dh(n, n->e, n->rs);
+		return n->initiator ? mix_static(n, n->re) : mix_dh(n, n->e, n->rs);
 	case SS:
-		return mix_dh(n, n->s, n->rs);
+		return mix_static(n, n->rs);
 	case PSK:
 		if (!n->has_psk)
 			return -EINVAL;
@@ -158,7 +171,7 @@ int noise_new(struct noise **ret, const struct noise_config *c)
 	bool need_rs = c->initiator ? p->pre_responder_s : p->pre_initiator_s;
 	struct noise *n;
 
-	if (need_rs && !c->rs)
+	if ((need_rs && !c->rs) || (!c->s && !c->s_pub))
 		return -EINVAL;
 	n = sodium_malloc(sizeof(*n));
 	if (!n)
@@ -166,8 +179,9 @@ int noise_new(struct noise **ret, const struct noise_config *c)
 	memset(n, 0, sizeof(*n));
 	n->pattern = p;
 	n->initiator = c->initiator;
-	memcpy(n->s, c->s, sizeof(n->s));
-	if (mvpn_x25519_public(n->s_pub, n->s) < 0) {
+	n->has_s = c->s != NULL;
+	memcpy(n->has_s ? n->s : n->s_pub, n->has_s ? c->s : c->s_pub, 32);
+	if (n->has_s && mvpn_x25519_public(n->s_pub, n->s) < 0) {
 		noise_free(n);
 		return -EINVAL;
 	}
@@ -200,6 +214,13 @@ void noise_set_psk(struct noise *n, const uint8_t psk[32])
 {
 	memcpy(n->psk, psk, sizeof(n->psk));
 	n->has_psk = true;
+}
+
+void noise_set_dh(struct noise *n, const uint8_t peer[32], const uint8_t dh[32])
+{
+	memcpy(n->dh_peer, peer, sizeof(n->dh_peer));
+	memcpy(n->dh, dh, sizeof(n->dh));
+	n->has_dh = true;
 }
 
 static bool my_turn(const struct noise *n, bool writing)
@@ -236,6 +257,7 @@ static void finish_message(struct noise *n)
 	/* Split() needs nothing but ck and h */
 	sodium_memzero(n->k, sizeof(n->k));
 	sodium_memzero(n->s, sizeof(n->s));
+	sodium_memzero(n->dh, sizeof(n->dh));
 	sodium_memzero(n->e, sizeof(n->e));
 	sodium_memzero(n->psk, sizeof(n->psk));
 }

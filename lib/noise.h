@@ -19,7 +19,8 @@ struct noise_config {
 	bool initiator;
 	const void *prologue;
 	size_t prologue_len;
-	const uint8_t *s;  /* own static secret, 32 */
+	const uint8_t *s;  /* own static secret, 32; NULL: elsewhere, see noise_set_dh */
+	const uint8_t *s_pub; /* its public key, if s is NULL */
 	const uint8_t *rs; /* remote static public where the pattern's pre-message has it, else NULL */
 	const uint8_t *e;  /* fixed ephemeral for test vectors only, else NULL */
 };
@@ -28,6 +29,12 @@ int noise_new(struct noise **ret, const struct noise_config *c);
 void noise_free(struct noise *n); /* wipes; NULL is fine */
 /* any time before the psk token's message is written or read: the responder learns the PSK late */
 void noise_set_psk(struct noise *n, const uint8_t psk[32]);
+/*
+ * For a static secret that is elsewhere (on a token): what X25519 makes of it and `peer`. In both patterns it meets one key only,
+ * the other end's ephemeral, the first 32 bytes of its first message. Before the message that needs it is read or written, which
+ * else is -ENOKEY.
+ */
+void noise_set_dh(struct noise *n, const uint8_t peer[32], const uint8_t dh[32]);
 /* returns the message's length (payload_len plus NOISE overhead of that message), -ENOBUFS, -EINVAL out of turn */
 int noise_write(struct noise *n, const void *payload, size_t payload_len, uint8_t *out, size_t out_size);
 /* returns the payload's length; -EBADMSG does not authenticate, -EINVAL out of turn or too short.

@@ -74,6 +74,8 @@ static const struct {
 		 "the policy lets the server know the keys between the two devices, and one of them "
 		 "does not take part: take the `mode` line away, or set central_keys = yes in "
 		 "keyd.conf on both"},
+	[MVPN_R_KEY_AWAY] = {"key-away", "the device's key is on a token that cannot be used now; "
+					 "`mvpnctl status` there says why"},
 };
 _Static_assert(sizeof(reasons) / sizeof(reasons[0]) == MVPN_R_MAX, "a name for each reason");
 

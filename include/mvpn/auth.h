@@ -158,6 +158,7 @@ enum mvpn_reason {
 	MVPN_R_MAC_INVALID = 27,    /* zero or a group address: no interface's own */
 	MVPN_R_MODE = 28,	    /* the policy sets another mode for this pair: TLV_MODE */
 	MVPN_R_MODE_REFUSED = 29,   /* a device does not take part in a central mode */
+	MVPN_R_KEY_AWAY = 30,	    /* the device's key is on a token that is not there */
 	MVPN_R_MAX,
 };
 /* one line for the operator, in the order of enum mvpn_reason: lib/reason.c, mvpn_reason_name(), mvpn_reason_text() */

@@ -26,6 +26,7 @@
 #define MVPN_INTRO_RETRY_S 3		/* A repeats the same nonce after so long */
 #define MVPN_INTRO_TRIES 3		/* then the peer backs off for MVPN_INTRO_BACKOFF_S */
 #define MVPN_INTRO_BACKOFF_S 5
+#define MVPN_HSM_WAITING_MAX 64 /* Diffie-Hellmans that wait for a token: a slow card needs 30 s for them */
 #define MVPN_INTRO_OPEN_MAX 4096	/* introductions under way in one keyd */
 #define MVPN_UNCONFIRMED_S 10		/* B's session that A never used is dropped */
 #define MVPN_SESSION_REKEY_S 3600	/* ±10 %; the policy may say 600..86400 */

@@ -31,7 +31,7 @@ static void check_inside(const uint8_t *data, size_t size)
 {
 	uint8_t in[468] = {0};
 
-	memcpy(in, "MVPNID1", 8);
+	memcpy(in, size % 2 ? "MVPNID1" : "MVPNIDT", 8);
 	if (size > sizeof(in) - 8 - 16)
 		size = sizeof(in) - 8 - 16;
 	memcpy(in + 8, data, size);

@@ -384,11 +384,55 @@ static void every_byte_of_reply_and_finish(void **state)
 	}
 }
 
+/* the client's static secret is on a token: the handshake waits for what that computes, and goes on */
+static void key_on_a_token(void **state)
+{
+	struct chan_pair p;
+	struct chan_client c = {.psk_epoch = 3, .boot_gen = 1};
+	uint8_t peer[32], dh[32];
+
+	chan_pair_init(&p, false);
+	chan_free(p.client);
+	c.s_pub = p.client_pk;
+	c.server_pk = p.server_pk;
+	c.psk = p.psk;
+	assert_int_equal(chan_new_client(&p.client, &c), 0);
+	assert_false(chan_wants_dh(p.client, peer));
+	assert_int_equal(chan_give_dh(p.client, dh), -EINVAL);
+	p.chunk = 7;
+	assert_int_equal(chan_pair_run(&p), 0);
+	assert_int_equal(chan_state(p.client), CHAN_HANDSHAKE);
+	assert_true(chan_wants_dh(p.client, peer));
+	assert_int_equal(mvpn_x25519(dh, p.c, peer), 0);
+	assert_int_equal(chan_give_dh(p.client, dh), 0);
+	assert_int_equal(chan_state(p.client), CHAN_UP);
+	assert_false(chan_wants_dh(p.client, peer));
+	assert_int_equal(chan_pair_run(&p), 0);
+	assert_int_equal(chan_state(p.server), CHAN_UP);
+	assert_memory_equal(chan_who(p.server)->client_pk, p.client_pk, 32);
+	chan_pair_free(&p);
+
+	/* a wrong one is found out by the server */
+	chan_pair_init(&p, false);
+	chan_free(p.client);
+	c.s_pub = p.client_pk;
+	c.server_pk = p.server_pk;
+	c.psk = p.psk;
+	assert_int_equal(chan_new_client(&p.client, &c), 0);
+	assert_int_equal(chan_pair_run(&p), 0);
+	assert_true(chan_wants_dh(p.client, peer));
+	memset(dh, 7, sizeof(dh));
+	assert_int_equal(chan_give_dh(p.client, dh), 0);
+	assert_int_equal(chan_pair_run(&p), -EBADMSG);
+	chan_pair_free(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(golden_hello),
 		cmocka_unit_test(login),
+		cmocka_unit_test(key_on_a_token),
 		cmocka_unit_test(enrolment_derives_the_same_psk),
 		cmocka_unit_test(device_psk_golden),
 		cmocka_unit_test(exported_keys),

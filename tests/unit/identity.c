@@ -88,6 +88,27 @@ static void test_round_trip(void **state)
 	identity_free(id);
 }
 
+/* the file of a device whose key is on a token has no secret one, and says so */
+static void test_key_on_a_token(void **state)
+{
+	struct identity *id = somebody(), *back;
+	uint8_t nothing[32] = {0};
+	char *data;
+	size_t len;
+
+	id->on_token = true;
+	assert_int_equal(identity_save(file(), id, NULL), 0);
+	assert_int_equal(file_read_secret(file(), 4096, &data, &len), 0);
+	assert_null(memmem(data, len, id->sk, 32));
+	assert_int_equal(load(&back), 0);
+	assert_true(back->on_token);
+	assert_memory_equal(back->pk, id->pk, 32);
+	assert_memory_equal(back->sk, nothing, 32);
+	free(data);
+	identity_free(back);
+	identity_free(id);
+}
+
 /* every byte of the file counts, and so does its length */
 static void test_damage_is_noticed(void **state)
 {
@@ -313,6 +334,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_key_on_a_token, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_damage_is_noticed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_readable_by_others_is_refused, setup, teardown),
 		cmocka_unit_test(test_passphrases),

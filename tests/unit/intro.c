@@ -137,6 +137,37 @@ static void both_ends_agree(void **state)
 	scene_free(&s);
 }
 
+/* the static secrets of both ends are on tokens */
+static void keys_on_tokens(void **state)
+{
+	uint8_t dh[32];
+	struct scene s;
+
+	scene_init(&s);
+	s.a_self.s = s.b_self.s = NULL;
+	s.a_self.s_pub = s.a_pk;
+	s.b_self.s_pub = s.b_pk;
+	assert_int_equal(start(&s), 0);
+	assert_int_equal(accept_it(&s), -ENOKEY);
+	assert_int_equal(mvpn_x25519(dh, s.b_s, s.msg1), 0);
+	s.b_self.dh = dh;
+	assert_int_equal(accept_it(&s), 0);
+	assert_int_equal(mvpn_x25519(dh, s.a_s, s.msg2), 0);
+	intro_a_set_dh(s.a, s.msg2, dh);
+	assert_int_equal(finish(&s), 0);
+	assert_memory_equal(s.a_keys.tx, s.b_keys.rx, 32);
+	assert_memory_equal(s.a_keys.rx, s.b_keys.tx, 32);
+	scene_free(&s);
+
+	scene_init(&s);
+	s.a_self.s = NULL;
+	s.a_self.s_pub = s.a_pk;
+	assert_int_equal(start(&s), 0);
+	assert_int_equal(accept_it(&s), 0);
+	assert_int_equal(finish(&s), -ENOKEY);
+	scene_free(&s);
+}
+
 static void each_session_has_its_own_keys(void **state)
 {
 	struct scene s;
@@ -528,6 +559,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(both_ends_agree),
+		cmocka_unit_test(keys_on_tokens),
 		cmocka_unit_test(each_session_has_its_own_keys),
 		cmocka_unit_test(most_candidates_fit),
 		cmocka_unit_test(suite_choice),

@@ -435,6 +435,72 @@ static void half_read_message_must_be_the_same(void **state)
 	pair_free(&p);
 }
 
+/* one end in turn has its static on a token: given what that computes it agrees with the other, else it stops */
+static void static_on_a_token(void **state)
+{
+	for (unsigned initiator = 0; initiator < 2; initiator++) {
+		for (unsigned bad = 0; bad < 4; bad++) {
+			uint8_t msg[MSG_MAX], payload[16], dh[32], k1[32], k2[32], h[32], x1[32];
+			uint8_t x2[32], h2[32];
+			struct noise *own, *other;
+			int len = 0, r = 0;
+			struct pair p;
+
+			pair_init(&p, pattern_of(state));
+			noise_free(initiator ? p.i : p.r);
+			own = NULL;
+			assert_int_equal(
+				noise_new(&own,
+					  &(struct noise_config){
+						  .pattern = p.pattern,
+						  .initiator = initiator,
+						  .prologue = "p",
+						  .prologue_len = 1,
+						  .s_pub = initiator ? p.is_pub : p.rs_pub,
+						  .rs = initiator ? p.pattern == NOISE_XKPSK3
+									    ? p.rs_pub
+									    : NULL
+							: p.pattern == NOISE_KXPSK2 ? p.is_pub
+										    : NULL}),
+				0);
+			*(initiator ? &p.i : &p.r) = own;
+			other = initiator ? p.r : p.i;
+			noise_set_psk(own, p.psk);
+			for (unsigned m = 0; m < messages(&p) && r >= 0; m++) {
+				len = noise_write(writer(&p, m), "x", 1, msg, sizeof(msg));
+				r = len;
+				/* the other end's first: its ephemeral stands in front */
+				if (len > 0 && writer(&p, m) == other && m < 2) {
+					assert_int_equal(
+						mvpn_x25519(dh, initiator ? p.is : p.rs, msg), 0);
+					if (bad == 1)
+						msg[0] ^= 1; /* computed with another key */
+					if (bad == 2)
+						sodium_memzero(dh, sizeof(dh));
+					if (bad < 3)
+						noise_set_dh(own, msg, dh);
+					if (bad == 1)
+						msg[0] ^= 1;
+				}
+				if (r > 0)
+					r = noise_read(reader(&p, m), msg, len, payload,
+						       sizeof(payload));
+			}
+			if (bad) {
+				assert_int_equal(r, bad == 2 ? -EBADMSG : -ENOKEY);
+				assert_dead(own);
+			} else {
+				assert_int_equal(r, 1);
+				assert_int_equal(noise_split(own, k1, k2, h, x1), 0);
+				assert_int_equal(noise_split(other, k1, k2, h2, x2), 0);
+				assert_memory_equal(h, h2, 32);
+				assert_memory_equal(x1, x2, 32);
+			}
+			pair_free(&p);
+		}
+	}
+}
+
 static void needs_the_remote_static(void **state)
 {
 	uint8_t s[32] = {1};
@@ -471,6 +537,7 @@ int main(void)
 		cmocka_unit_test(low_order_ephemeral),
 		BOTH(buffers_too_small),
 		BOTH(half_read_message_must_be_the_same),
+		BOTH(static_on_a_token),
 		cmocka_unit_test(needs_the_remote_static),
 	};
 

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash
+# a's private key is on a PKCS#11 token (SoftHSM's): enrolment makes it there, log-in and introductions of both roles use it there.
+# Without the token the session that there is goes on and no new one is made, both with a reason; it is used again when it is back. A
+# wrong PIN is tried once.
+# waits
+# shellcheck source=tests/netns/lib.sh
+source "$(dirname "$0")/../lib.sh"
+
+MODULE=/usr/lib/softhsm/libsofthsm2.so
+[[ -e $MODULE ]] || skip "$MODULE is missing (make deps)"
+setup
+mkdir -p "$TMP/tokens" "$TMP/a"
+printf 'directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n' "$TMP/tokens" >"$TMP/softhsm.conf"
+export SOFTHSM2_CONF=$TMP/softhsm.conf
+softhsm2-util --init-token --free --label mvpn --pin 1234 --so-pin 5678 >/dev/null
+(umask 077 && echo 1234 >"$TMP/pin")
+cat >"$TMP/a/keyd.conf" <<-CONF
+	[identity]
+	pkcs11 = pkcs11:token=mvpn;object=device?module-path=$MODULE
+	pin_file = $TMP/pin
+CONF
+usable() { ctlj a identity show | jq -e '.token_problem == null'; }
+problem() { ctl a status | grep -q "PROBLEM.*$1"; }
+
+net_up
+ctlj a identity show | jq -e '.private_key == "token"' >/dev/null || fail "$(ctlj a identity show)"
+[[ $(head -c 7 "$TMP/a/state/identity") == MVPNIDT ]] || fail "the identity file says that it holds the key"
+ping4 a b -c 2 -i 0.05
+drop_sessions
+ping4 b a -c 2 -i 0.05
+capture_start wire a
+copy a b tcp 4 100000
+capture_stop wire
+assert_only_sealed wire a b
+
+# the helper has no capabilities
+helper=$(pgrep -P "$(pid_of keyd-a)" -f token-helper) || fail "no helper process"
+[[ $(awk '/^Cap(Eff|Prm)/ { print $2 }' "/proc/$helper/status" | sort -u) == 0000000000000000 ]] || fail "the helper has capabilities"
+
+# taken out: told, the session lives, its rekey and new ones fail with a reason
+mv "$TMP/tokens" "$TMP/pocket"
+mkdir "$TMP/tokens"
+wait_for 8 "problem with the token" problem "token"
+ping4 a b -c 2 -i 0.05
+ctl a doctor >"$TMP/log/doctor.log" && fail "doctor is content"
+grep -q 'fail.*token' "$TMP/log/doctor.log" || fail "doctor: $(cat "$TMP/log/doctor.log")"
+ctl a rekey b >"$TMP/log/rekey.log" 2>&1 && fail "a rekey without the token"
+drop_sessions
+! ping4 a b -c 1 -W 1 || fail "a new session without the token"
+! ping4 b a -c 1 -W 1 || fail "a new session without the token, from b"
+ctl b peers | grep -q 'on a token' || fail "b does not say why: $(ctl b peers)"
+
+# back; its helper may also crash
+rmdir "$TMP/tokens"
+mv "$TMP/pocket" "$TMP/tokens"
+wait_for 15 "token" usable
+drop_sessions
+ping4 a b -c 2 -i 0.05
+helper=$(pgrep -P "$(pid_of keyd-a)" -f token-helper)
+kill -SEGV "$helper"
+wait_for 5 "another helper" test ! -e "/proc/$helper/stat"
+wait_for 10 "token" usable
+
+# a restart logs in by the token; with a wrong PIN it waits for a person
+host_stop a
+echo 9999 >"$TMP/pin"
+host_start a
+wait_for 5 "problem with the PIN" problem PIN
+[[ $(grep -c 'does not take the PIN' "$TMP/log/keyd-a.log") == 1 ]] || fail "the wrong PIN was tried again"
+echo 1234 >"$TMP/pin"
+ctl a reload >/dev/null
+ctl a wait --timeout 10 >/dev/null || fail "a is not online: $(ctlj a status)"
+! grep -rq 1234 "$TMP"/log/keyd-a.log || fail "the PIN in the log"
+assert_no_leak a
