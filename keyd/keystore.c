@@ -126,12 +126,19 @@ static int open_failed(struct keystore *ks, int r, const char *source)
 	return 0;
 }
 
-/* with what the configuration names; p is NULL if it names nothing */
+/* with what the configuration names; p is NULL if it names nothing, or what it names cannot be read */
 static int start_with(struct keyd *k, const struct passphrase *p, const char *source)
 {
 	struct keystore *ks = k->keystore;
 	int r = identity_load(ks->path, p, &k->id, &ks->lock);
 
+	if (r == -ENOENT && source && !p) {
+		set_locked(ks,
+			   "the passphrase in %s cannot be read, and without it an identity would be "
+			   "kept unsealed: put it right and restart keyd",
+			   source);
+		return 0;
+	}
 	if (r == -ENOENT) /* enrolment shall seal what it gets */
 		return p ? identity_lock_new(&ks->lock, p, &identity_cost_default) : 0;
 	if (r)

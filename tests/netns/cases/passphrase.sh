@@ -21,9 +21,17 @@ phrase good "correct horse battery"
 phrase bad "incorrect horse"
 printf '[identity]\npassphrase_file = %s\n' "$TMP/good" >"$TMP/keyd.conf"
 
-# enrolment seals what it gets, if there is a passphrase
+# one that cannot be read is not as good as none
 mkdir -p "$TMP/a"
 cp "$TMP/keyd.conf" "$TMP/a/keyd.conf"
+chmod 644 "$TMP/good"
+host_start a
+[[ $(status_of a .state) == locked ]] || fail "an unreadable passphrase leaves $(status_of a .state)"
+refused locked enroll --token-file "$(token a)"
+chmod 600 "$TMP/good"
+host_stop a
+
+# enrolment seals what it gets, if there is a passphrase
 host_start a
 enrol a
 [[ $(magic) == MVPNID2 ]] || fail "enrolment did not seal the identity"
