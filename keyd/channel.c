@@ -70,6 +70,7 @@ void channel_lost(struct conn *c, const char *why)
 		return;
 	}
 	k->conn = NULL;
+	prefixes_lost(k);
 	set_error(k, why);
 	log_ratelimited(LOG_L_WARN, "channel to the server: %s", why);
 	if (c->fresh)
@@ -134,6 +135,9 @@ static void send_register(struct conn *c, bool with_name)
 	chan_put_u64(&b, MVPN_TLV_BOOT_GEN, k->boot_gen);
 	chan_put_u16(&b, MVPN_TLV_SUITES, k->suites);
 	chan_put(&b, MVPN_TLV_VERSION, MVPN_VERSION, strlen(MVPN_VERSION));
+	/* the successor of a working channel asks for the whole set: the other one may still bring changes */
+	if (c == k->conn && k->set_known)
+		chan_put(&b, MVPN_TLV_SET, k->set, sizeof(k->set));
 	chan_send(c->chan, &b);
 	chan_buf_free(&b);
 	conn_flush(c);

@@ -178,6 +178,8 @@ struct keyd {
 	struct lpm *prefixes;	/* all protected prefixes -> peer index, own ones KEYD_SELF; kt's, and read by workers */
 	struct lpm *incoming;	/* being received: the changes, or with incoming_all (after RESET) the whole set */
 	bool incoming_all;
+	bool set_known; /* `set` is what the server calls the state that was taken up last */
+	uint8_t set[32];
 	struct lpm *unsaved; /* prefixes that have changed since the kept file was written */
 	uint32_t kept_lines; /* of that file; 0: to be written as a whole */
 	uint64_t prefixes_written; /* to the BPF map, in this life */

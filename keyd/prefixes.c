@@ -308,6 +308,12 @@ static int commit(struct keyd *k)
 	return r;
 }
 
+void prefixes_lost(struct keyd *k)
+{
+	lpm_free(k->incoming);
+	k->incoming = NULL;
+}
+
 int peers_message(struct keyd *k, const struct chan_msg *m)
 {
 	struct chan_tlv t;
@@ -317,9 +323,9 @@ int peers_message(struct keyd *k, const struct chan_msg *m)
 	int r = 0;
 
 	if (m->flags & MVPN_PFX_RESET) {
-		lpm_free(k->incoming);
-		k->incoming = NULL;
+		prefixes_lost(k);
 		k->incoming_all = true;
+		k->set_known = false;
 		r = lpm_new(&k->incoming);
 	} else if (!k->incoming) {
 		k->incoming_all = false;
@@ -340,5 +346,7 @@ int peers_message(struct keyd *k, const struct chan_msg *m)
 		k->policy_rev = rev;
 		sessions_policy_changed(k);
 	}
-	return commit(k);
+	r = commit(k);
+	k->set_known = !r && chan_get_bytes(m, MVPN_TLV_SET, k->set, sizeof(k->set));
+	return r;
 }

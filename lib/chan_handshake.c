@@ -59,28 +59,30 @@ static void mac1(uint8_t ret[CHAN_MAC1_B], const uint8_t key[32], const uint8_t 
 	mvpn_blake2b(ret, CHAN_MAC1_B, key, 32, &(struct mvpn_part){hello, len}, 1);
 }
 
+struct server_known {
+	bool set;
+	uint8_t of[32], pk[32], mac1[32];
+};
+
 /*
  * The server's mac1 key comes from its public key, which costs a scalar multiplication to compute:
  * what mac1 is there to spare us. A process has one such key, so each thread remembers the last,
  * found by a hash of the secret.
  */
-static void server_mac1_key(uint8_t ret[32], const uint8_t s[32])
+static const struct server_known *server_known(const uint8_t s[32])
 {
-	static _Thread_local struct {
-		bool set;
-		uint8_t of[32], key[32];
-	} memo;
-	uint8_t of[32], pk[32];
+	static _Thread_local struct server_known memo;
+	uint8_t of[32];
 
 	mvpn_blake2b(of, sizeof(of), (const uint8_t *)"mavp1 memo", 10, &(struct mvpn_part){s, 32},
 		     1);
 	if (!memo.set || sodium_memcmp(of, memo.of, sizeof(of)) != 0) {
-		mvpn_x25519_public(pk, s);
-		mac1_key(memo.key, pk);
+		mvpn_x25519_public(memo.pk, s);
+		mac1_key(memo.mac1, memo.pk);
 		memcpy(memo.of, of, sizeof(of));
 		memo.set = true;
 	}
-	memcpy(ret, memo.key, 32);
+	return &memo;
 }
 
 static int split(struct chan *c, bool client)
@@ -173,7 +175,7 @@ int chan_hello(struct chan *c, const struct chan_client *client)
 static int hello_check(struct chan *c, const uint8_t *p, size_t live)
 {
 	size_t magic = live < 4 ? live : 4, len;
-	uint8_t key[32], mac[CHAN_MAC1_B];
+	uint8_t mac[CHAN_MAC1_B];
 
 	if (memcmp(p, MAGIC, magic) != 0)
 		return -EPROTO;
@@ -185,8 +187,7 @@ static int hello_check(struct chan *c, const uint8_t *p, size_t live)
 	len += CHAN_HELLO_HEAD_B;
 	if (live < len + CHAN_MAC1_B)
 		return 0;
-	server_mac1_key(key, c->secret->s);
-	mac1(mac, key, p, len);
+	mac1(mac, server_known(c->secret->s)->mac1, p, len);
 	if (sodium_memcmp(mac, p + len, CHAN_MAC1_B) != 0)
 		return -EPERM;
 	if (p[4] > p[5] || p[6] < p[4] || p[6] > p[5])
@@ -215,6 +216,7 @@ static int got_hello(struct chan *c)
 
 	if (len <= 0)
 		return len;
+	config.s_pub = server_known(c->secret->s)->pk;
 	make_prologue(prologue, p);
 	r = noise_new(&c->noise, &config);
 	if (r < 0)

@@ -58,6 +58,7 @@ static const struct {
 	[MVPN_TLV_PSK_EPOCH] = {4, 4},
 	[MVPN_TLV_SPI] = {4, 4},
 	[MVPN_TLV_ECHO] = {MVPN_TLV_ECHO_B, MVPN_TLV_ECHO_B},
+	[MVPN_TLV_SET] = {32, 32},
 };
 
 static bool known(uint16_t type)

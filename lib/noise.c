@@ -7,6 +7,7 @@
 
 #include "crypto.h"
 #include "noise.h"
+#include "secmem.h"
 
 enum token { END, E, S, EE, ES, SE, SS, PSK };
 #define TOKENS_MAX 7
@@ -47,6 +48,8 @@ struct noise {
 	uint8_t h[32], ck[32]; /* SymmetricState */
 	uint8_t s[32], s_pub[32], dh[32], dh_peer[32], e[32], e_pub[32], rs[32], re[32], psk[32];
 };
+
+_Static_assert(sizeof(struct noise) <= SECMEM_LARGE_B, "a handshake is one cell");
 
 static void mix_hash(struct noise *n, const void *data, size_t len)
 {
@@ -173,15 +176,17 @@ int noise_new(struct noise **ret, const struct noise_config *c)
 
 	if ((need_rs && !c->rs) || (!c->s && !c->s_pub))
 		return -EINVAL;
-	n = sodium_malloc(sizeof(*n));
+	n = secmem_alloc_large();
 	if (!n)
 		return -ENOMEM;
-	memset(n, 0, sizeof(*n));
 	n->pattern = p;
 	n->initiator = c->initiator;
 	n->has_s = c->s != NULL;
-	memcpy(n->has_s ? n->s : n->s_pub, n->has_s ? c->s : c->s_pub, 32);
-	if (n->has_s && mvpn_x25519_public(n->s_pub, n->s) < 0) {
+	if (c->s)
+		memcpy(n->s, c->s, sizeof(n->s));
+	if (c->s_pub) {
+		memcpy(n->s_pub, c->s_pub, sizeof(n->s_pub));
+	} else if (mvpn_x25519_public(n->s_pub, n->s) < 0) {
 		noise_free(n);
 		return -EINVAL;
 	}
@@ -207,7 +212,7 @@ int noise_new(struct noise **ret, const struct noise_config *c)
 
 void noise_free(struct noise *n)
 {
-	sodium_free(n); /* wipes */
+	secmem_free_large(n); /* wipes */
 }
 
 void noise_set_psk(struct noise *n, const uint8_t psk[32])

@@ -20,7 +20,7 @@ struct noise_config {
 	const void *prologue;
 	size_t prologue_len;
 	const uint8_t *s;  /* own static secret, 32; NULL: elsewhere, see noise_set_dh */
-	const uint8_t *s_pub; /* its public key, if s is NULL */
+	const uint8_t *s_pub; /* its public key, if s is NULL, or to save a multiplication; else NULL */
 	const uint8_t *rs; /* remote static public where the pattern's pre-message has it, else NULL */
 	const uint8_t *e;  /* fixed ephemeral for test vectors only, else NULL */
 };

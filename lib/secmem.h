@@ -10,9 +10,12 @@
 #include <stddef.h>
 
 #define SECMEM_CELL_B 128
+#define SECMEM_LARGE_B 512 /* a handshake under way: a log-in should not cost eight system calls for memory */
 
 void *secmem_alloc(void);     /* SECMEM_CELL_B zeroed bytes, 64-byte aligned; NULL: no memory */
 void secmem_free(void *cell); /* wipes; NULL is fine */
-size_t secmem_in_use(void);   /* cells, for tests and status */
+void *secmem_alloc_large(void); /* SECMEM_LARGE_B, likewise */
+void secmem_free_large(void *cell);
+size_t secmem_in_use(void); /* cells of either size, for tests and status */
 
 #endif

@@ -104,6 +104,7 @@ static int put_in_force(struct server *s, struct policy *p, uint64_t rev)
 	push_revision(s);
 	ether_changed(s);
 	introduce_recheck(s);
+	push_flush(s); /* the sessions' rows may take a while */
 	return session_cut_forbidden(s);
 }
 

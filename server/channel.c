@@ -175,10 +175,7 @@ static void device_off(struct conn *c)
 		return;
 	conn_detach(c);
 	d->row.last_seen_at = wall_now();
-	if (store_begin(s->store, false) == 0 &&
-	    store_end(s->store, store_device_seen(s->store, d->row.id, d->row.boot_gen,
-						  d->row.last_seen_at)) < 0)
-		count(s, store_errors);
+	server_seen(s, d);
 	introduce_device_gone(s, d, MVPN_R_PEER_OFFLINE);
 	depart_offline(s, d);
 	log_debug("device %s is off-line", d->row.name);
@@ -251,6 +248,7 @@ void conn_close(struct conn *c, enum mvpn_reason reason)
 			 strlen(mvpn_reason_text(reason)));
 		chan_send(c->ch, &b);
 		chan_buf_free(&b);
+		flush(c); /* what it does not take now the reaper writes */
 		c->phase = CONN_CLOSING;
 	}
 	doom(c);

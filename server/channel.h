@@ -12,6 +12,7 @@
 
 #define CONN_CLAIMS_MAX 64 /* addresses one device may have by registering them */
 #define CONN_MACS_MAX (2 * MVPN_MACS_MAX) /* read, so that those over the bound can be refused by name */
+#define PUSH_SET_B 32
 #define CONN_NONCES 8	   /* answered requests remembered against repeats */
 
 enum conn_phase {
@@ -60,6 +61,8 @@ struct conn {
 	unsigned snap_at;
 	uint64_t next_delta;
 	bool subscribed;
+	bool knows_set; /* REGISTER said which state of the protected set the device has */
+	uint8_t set[PUSH_SET_B];
 };
 
 /* takes the fd; src is released when the handshake ends */

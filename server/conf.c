@@ -45,7 +45,7 @@ int server_settings_init(struct server_settings *c)
 	c->socket = strdup(MVPN_SERVER_SOCKET);
 	c->state = strdup(SERVER_STATE_DIR);
 	c->log = LOG_SETTING_DEFAULT;
-	c->max_channels = 20000;
+	c->max_channels = 100000;
 	c->max_devices = MVPN_PEERS_MAX - 1;
 	c->max_tokens = 100000;
 	c->max_introductions = MVPN_INTRO_OPEN_MAX;

@@ -259,6 +259,8 @@ static int find_offer(struct conn *c, const struct chan_msg *m, struct intro **r
 		*ret = NULL;
 	if (!*ret)
 		count(c->s, stray_answers); /* too late: cancelled meanwhile */
+	else
+		c->budget += 1000; /* we have asked: a device that everybody wants is not to blame for it */
 	return 0;
 }
 

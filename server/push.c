@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "crypto.h"
 #include "log.h"
 #include "push.h"
 #include "session.h"
 
-#define FRAME_FILL_B 60000 /* of MVPN_CHAN_PLAIN_MAX_B; an entry is far smaller than the rest */
+#define FRAME_FILL_B 16000 /* small, for ten thousand channels may have one under way */
 #define RING 1024	   /* deltas kept */
-#define QUEUE_B \
-	(256 << 10)	 /* bytes that pushes leave queued in one channel before they wait for it */
+#define QUEUE_B 16384	 /* bytes that pushes leave queued in one channel before they wait for it */
 #define DIRTY_MAX 200000 /* changes collected at once; over it everybody gets a snapshot */
 
 struct snapshot {
@@ -26,15 +27,24 @@ struct peer_change {
 	char name[MVPN_NAME_MAX_B + 1];
 };
 
+struct delta {
+	struct chan_buf frame;
+	bool last; /* of a change: the set is `set` with it */
+	uint8_t set[PUSH_SET_B];
+};
+
 struct push {
 	struct server *s;
 	struct loop_timer *flush;
-	struct mvpn_prefix *prefixes; /* collected */
+	uint64_t rest_ms;		  /* until then changes are collected */
+	uint8_t key[32], set[PUSH_SET_B]; /* of the state that all deltas so far make */
+	bool stale;			  /* something has changed since `latest` was made */
+	struct mvpn_prefix *prefixes;	  /* collected */
 	unsigned nprefixes, prefixes_size;
 	struct peer_change *peers;
 	unsigned npeers, peers_size;
 	bool revision, overflow;
-	struct chan_buf ring[RING]; /* delta seq is in ring[seq % RING] */
+	struct delta ring[RING]; /* delta seq is in ring[seq % RING] */
 	uint64_t next_seq;
 	struct snapshot *latest;
 };
@@ -72,6 +82,15 @@ struct writer {
 	uint8_t *seen; /* devices told already, a bit each */
 };
 
+static void begin_frame(struct server *s, struct chan_buf *b, uint8_t flags)
+{
+	chan_begin(b, MVPN_MSG_PREFIXES, flags, 0);
+	chan_put_u64(b, MVPN_TLV_REV, s->policy_rev);
+	chan_put_u32(b, MVPN_TLV_OPTIONS, policy_options(s->policy));
+	chan_put_u32(b, MVPN_TLV_MAX_OFFLINE, server_max_offline_s(s));
+	chan_put_u32(b, MVPN_TLV_REKEY, server_rekey_s(s));
+}
+
 static struct chan_buf *frame(struct writer *w, uint8_t flags)
 {
 	struct chan_buf *a;
@@ -91,11 +110,7 @@ static struct chan_buf *frame(struct writer *w, uint8_t flags)
 	}
 	a = &w->frames[w->n++];
 	memset(a, 0, sizeof(*a));
-	chan_begin(a, MVPN_MSG_PREFIXES, flags, 0);
-	chan_put_u64(a, MVPN_TLV_REV, w->p->s->policy_rev);
-	chan_put_u32(a, MVPN_TLV_OPTIONS, policy_options(w->p->s->policy));
-	chan_put_u32(a, MVPN_TLV_MAX_OFFLINE, server_max_offline_s(w->p->s));
-	chan_put_u32(a, MVPN_TLV_REKEY, server_rekey_s(w->p->s));
+	begin_frame(w->p->s, a, flags);
 	return a;
 }
 
@@ -128,6 +143,73 @@ static void frames_free(struct chan_buf *frames, unsigned n)
 	for (unsigned i = 0; i < n; i++)
 		chan_buf_free(&frames[i]);
 	free(frames);
+}
+
+/* ---- what the whole set is ---- */
+
+static void mix(uint8_t sum[PUSH_SET_B], const struct push *p, const struct mvpn_part *parts,
+		size_t n)
+{
+	uint8_t h[PUSH_SET_B];
+
+	mvpn_blake2b(h, sizeof(h), p->key, sizeof(p->key), parts, n);
+	for (unsigned i = 0; i < sizeof(h); i++)
+		sum[i] ^= h[i];
+}
+
+struct set_sum {
+	const struct push *p;
+	uint8_t sum[PUSH_SET_B];
+};
+
+static int mix_prefix(void *arg, const struct mvpn_prefix *prefix, uint32_t value)
+{
+	struct set_sum *x = arg;
+	const struct registry *r = x->p->s->reg;
+	const struct device *d = value && value - 1 < r->size ? r->devices[value - 1] : NULL;
+
+	mix(x->sum, x->p,
+	    (struct mvpn_part[]){{"prefix", 6},
+				 {&prefix->len, 1},
+				 {prefix->addr.b, 16},
+				 {d ? d->row.id : NULL, d ? 16 : 0}},
+	    4);
+	return 0;
+}
+
+/* A sum, so that the order does not matter: it is the same after a restart. Its key is secret: nobody can choose names or
+ * addresses so that a change leaves it as it was. */
+static void set_make(struct push *p)
+{
+	const struct registry *r = p->s->reg;
+	uint32_t settings[] = {policy_options(p->s->policy), server_max_offline_s(p->s),
+			       server_rekey_s(p->s)};
+	struct set_sum x = {.p = p};
+
+	lpm_each(r->owners, mix_prefix, &x);
+	for (uint32_t i = 0; i < r->size; i++) {
+		const struct device *d = r->devices[i];
+
+		if (d && d->nowned)
+			mix(x.sum, p,
+			    (struct mvpn_part[]){{"device", 6},
+						 {d->row.id, 16},
+						 {&d->row.state, 1},
+						 {d->row.name, strlen(d->row.name)}},
+			    4);
+	}
+	mvpn_blake2b(p->set, sizeof(p->set), p->key, sizeof(p->key),
+		     (struct mvpn_part[]){{"set", 3},
+					  {x.sum, sizeof(x.sum)},
+					  {&p->s->policy_rev, sizeof(p->s->policy_rev)},
+					  {settings, sizeof(settings)}},
+		     4);
+}
+
+static void end_change(struct push *p, struct chan_buf *last)
+{
+	last->data[1] |= MVPN_PFX_COMMIT;
+	chan_put(last, MVPN_TLV_SET, p->set, sizeof(p->set));
 }
 
 /* ---- snapshots ---- */
@@ -168,20 +250,22 @@ static int snapshot_make(struct push *p)
 		free(snap);
 		return r;
 	}
-	w.frames[w.n - 1].data[1] |= MVPN_PFX_COMMIT;
+	/* what is collected and not told yet may be in it: then it is told once more */
+	end_change(p, &w.frames[w.n - 1]);
 	snap->refs = 1;
 	snap->seq = p->next_seq;
 	snap->frames = w.frames;
 	snap->nframes = w.n;
 	snapshot_unref(p->latest);
 	p->latest = snap;
+	p->stale = false;
 	return 0;
 }
 
 static struct snapshot *snapshot_get(struct push *p)
 {
 	/* never an older one: committing it would let go, for a moment, of what the device protects already */
-	if (!p->latest || p->next_seq != p->latest->seq) {
+	if (!p->latest || p->stale || p->next_seq != p->latest->seq) {
 		int r = snapshot_make(p);
 
 		if (r < 0) {
@@ -216,10 +300,49 @@ static void start_snapshot(struct conn *c)
 	count(c->s, snapshots);
 }
 
+/* the delta after the state that the device knows; false: too long ago, or never heard of */
+static bool find_state(const struct push *p, const uint8_t set[PUSH_SET_B], uint64_t *ret)
+{
+	uint64_t n = p->next_seq < RING ? p->next_seq : RING;
+
+	*ret = p->next_seq;
+	if (!memcmp(set, p->set, PUSH_SET_B))
+		return true;
+	for (; n; n--, --*ret) {
+		const struct delta *d = &p->ring[(*ret - 1) % RING];
+
+		if (d->last && !memcmp(set, d->set, PUSH_SET_B))
+			return true;
+	}
+	return false;
+}
+
+static bool resume(struct conn *c)
+{
+	struct push *p = c->s->push;
+	struct chan_buf *b = &c->s->buf;
+
+	if (c->subscribed)
+		return true; /* it gets everything in order: nothing twice, or it would go back in time */
+	if (!find_state(p, c->set, &c->next_delta))
+		return false;
+	c->subscribed = true;
+	count(c->s, resumed);
+	if (c->next_delta == p->next_seq) {
+		begin_frame(c->s, b, 0);
+		end_change(p, b);
+		conn_send(c, b);
+	}
+	return true;
+}
+
 void push_subscribe(struct conn *c)
 {
-	push_flush(c->s);
-	start_snapshot(c);
+	bool knows = c->knows_set;
+
+	c->knows_set = false;
+	if (!knows || !resume(c))
+		start_snapshot(c);
 	push_pump(c);
 }
 
@@ -243,7 +366,7 @@ void push_pump(struct conn *c)
 			start_snapshot(c);
 			continue;
 		}
-		conn_send(c, &p->ring[c->next_delta++ % RING]);
+		conn_send(c, &p->ring[c->next_delta++ % RING].frame);
 	}
 }
 
@@ -264,8 +387,11 @@ static void *more(void *array, unsigned n, unsigned *size, size_t elem)
 
 static void dirty(struct push *p)
 {
+	uint64_t now = mono_ms();
+
+	p->stale = true;
 	if (!loop_timer_armed(p->flush))
-		loop_timer_arm(p->flush, 0);
+		loop_timer_arm(p->flush, now < p->rest_ms ? p->rest_ms - now : 0);
 }
 
 void push_prefix(struct server *s, const struct mvpn_prefix *prefix)
@@ -332,6 +458,9 @@ static int write_changes(struct writer *w)
 
 static void everybody_again(struct server *s)
 {
+	/* what has changed is in no delta: no state of before can be continued */
+	for (unsigned i = 0; i < RING; i++)
+		s->push->ring[i].last = false;
 	snapshot_unref(s->push->latest);
 	s->push->latest = NULL;
 	for (struct conn *c = s->conns; c; c = c->next)
@@ -342,12 +471,14 @@ static void everybody_again(struct server *s)
 void push_flush(struct server *s)
 {
 	struct push *p = s->push;
+	uint64_t began = mono_ms(), now;
 	struct writer w;
 	int r;
 
 	loop_timer_disarm(p->flush);
 	if (!p->nprefixes && !p->npeers && !p->revision && !p->overflow)
 		return;
+	set_make(p);
 	r = writer_init(&w, p);
 	if (r == 0 && !p->overflow)
 		r = write_changes(&w);
@@ -355,12 +486,14 @@ void push_flush(struct server *s)
 		frames_free(w.frames, w.n);
 		everybody_again(s);
 	} else {
-		w.frames[w.n - 1].data[1] |= MVPN_PFX_COMMIT;
+		end_change(p, &w.frames[w.n - 1]);
 		for (unsigned i = 0; i < w.n; i++) {
-			struct chan_buf *slot = &p->ring[p->next_seq++ % RING];
+			struct delta *slot = &p->ring[p->next_seq++ % RING];
 
-			chan_buf_free(slot);
-			*slot = w.frames[i];
+			chan_buf_free(&slot->frame);
+			slot->frame = w.frames[i];
+			slot->last = i == w.n - 1;
+			memcpy(slot->set, p->set, sizeof(slot->set));
 			count(s, deltas);
 		}
 		free(w.frames);
@@ -370,6 +503,8 @@ void push_flush(struct server *s)
 	p->revision = p->overflow = false;
 	for (struct conn *c = s->conns; c; c = c->next)
 		push_pump(c);
+	now = mono_ms();
+	p->rest_ms = now + (now - began);
 	/* after the news of who owns what */
 	session_renew_marked(s);
 }
@@ -387,12 +522,15 @@ int push_new(struct server *s)
 	if (!p)
 		return -ENOMEM;
 	p->s = s;
+	mvpn_blake2b(p->key, sizeof(p->key), s->id.store_key, 32,
+		     &(struct mvpn_part){"mavp1 set", 9}, 1);
 	r = loop_timer_new(s->loop, on_flush, s, &p->flush);
 	if (r < 0) {
 		free(p);
 		return r;
 	}
 	s->push = p;
+	set_make(p);
 	return 0;
 }
 
@@ -401,10 +539,11 @@ void push_free(struct push *p)
 	if (!p)
 		return;
 	for (unsigned i = 0; i < RING; i++)
-		chan_buf_free(&p->ring[i]);
+		chan_buf_free(&p->ring[i].frame);
 	snapshot_unref(p->latest);
 	loop_timer_free(p->flush);
 	free(p->prefixes);
 	free(p->peers);
+	sodium_memzero(p->key, sizeof(p->key));
 	free(p);
 }

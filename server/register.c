@@ -32,6 +32,8 @@ struct registration {
 	uint8_t macs[CONN_MACS_MAX][6];
 	unsigned nmacs;
 	uint16_t udp_port;
+	bool knows_set;
+	uint8_t set[PUSH_SET_B];
 };
 
 /* what became of the claims */
@@ -69,6 +71,7 @@ static int parse(const struct conn *c, const struct chan_msg *m, struct registra
 	reg->udp_port = MVPN_DATA_PORT;
 	chan_get_u16(m, MVPN_TLV_UDP_PORT, &reg->udp_port);
 	chan_get_u64(m, MVPN_TLV_BOOT_GEN, &told);
+	reg->knows_set = chan_get_bytes(m, MVPN_TLV_SET, reg->set, sizeof(reg->set));
 	if (!reg->udp_port || told != boot_gen)
 		return -EPROTO;
 	while (chan_tlv_next(m, &pos, &t)) {
@@ -365,9 +368,12 @@ static void attach(struct conn *c, struct device *d)
 		introduce_device_gone(s, d, MVPN_R_PEER_OFFLINE);
 		session_cut_device(s, d, MVPN_R_STALE_BOOT);
 	}
-	if (store_begin(s->store, false) == 0 &&
-	    store_end(s->store,
-		      store_device_seen(s->store, d->row.id, boot_gen, d->row.last_seen_at)) < 0)
+	/* that it was seen can wait; that it has another life cannot, or its sessions would be cut once more after a crash */
+	if (before == boot_gen)
+		server_seen(s, d);
+	else if (store_begin(s->store, false) == 0 &&
+		 store_end(s->store, store_device_seen(s->store, d->row.id, boot_gen,
+						       d->row.last_seen_at)) < 0)
 		count(s, store_errors);
 	log_debug("device %s is on-line", d->row.name);
 }
@@ -417,6 +423,8 @@ int register_message(struct conn *c, const struct chan_msg *m)
 	memcpy(c->macs, reg.macs, sizeof(c->macs));
 	c->nmacs = reg.nmacs;
 	c->dev->udp_port = reg.udp_port;
+	c->knows_set = reg.knows_set;
+	memcpy(c->set, reg.set, sizeof(c->set));
 	register_welcome(c);
 	return 0;
 }

@@ -47,6 +47,7 @@ struct device {
 	uint64_t audit_ms;   /* last refusal that went to the audit trail */
 	uint64_t changes_ms; /* start of the window in which `changes` of its claims are counted */
 	unsigned changes;
+	bool seen;  /* last_seen_at is not in the store yet */
 	bool renew; /* it has lost a prefix that its sessions name */
 	struct hnode by_id, by_pk, by_name;
 };

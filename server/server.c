@@ -2,6 +2,7 @@
 /* Putting the core together, and taking it apart. */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,8 @@
 #define SEQ_BLOCK 10000 /* numbers promised by one write */
 #define CHORES_MS 60000
 #define CHECKPOINT_MS 3600000 /* so much of the audit trail could be cut off unseen, by who has the store only */
+#define SEEN_MS 1000
+#define SEEN_AT_ONCE 500 /* devices in one transaction: a few milliseconds */
 #define FORGET_SESSION_S \
 	86400 /* ended ones are kept so long, for the operator and for what is owed */
 #define FORGET_TOKEN_S (30 * 86400) /* used up and expired ones */
@@ -282,6 +285,45 @@ static void chores(void *arg)
 	loop_timer_arm(s->chores, audit_prune_goes_on(pruned) ? 1 : CHORES_MS);
 }
 
+/* ---- when devices were seen ---- */
+
+void server_seen(struct server *s, struct device *d)
+{
+	d->seen = true;
+	if (!loop_timer_armed(s->seen))
+		loop_timer_arm(s->seen, SEEN_MS);
+}
+
+/* returns whether devices are left */
+static bool write_seen(struct server *s, unsigned max)
+{
+	int r = store_begin(s->store, false);
+
+	while (r == 0 && max && s->seen_at < s->reg->size) {
+		struct device *d = s->reg->devices[s->seen_at++];
+
+		if (!d || !d->seen)
+			continue;
+		d->seen = false;
+		max--;
+		r = store_device_seen(s->store, d->row.id, d->row.boot_gen, d->row.last_seen_at);
+	}
+	if (store_end(s->store, r) < 0)
+		count(s, store_errors);
+	if (s->seen_at < s->reg->size)
+		return true;
+	s->seen_at = 0;
+	return false;
+}
+
+static void on_seen(void *arg)
+{
+	struct server *s = arg;
+
+	if (write_seen(s, SEEN_AT_ONCE))
+		loop_timer_arm(s->seen, SEEN_MS / 10);
+}
+
 static void owner_changed(void *arg, const struct mvpn_prefix *p, struct device *before,
 			  struct device *now)
 {
@@ -315,6 +357,8 @@ int server_new(const struct server_settings *conf, struct loop *l, struct server
 		r = loop_timer_new(l, chores, s, &s->chores);
 	if (r == 0)
 		r = audit_feed_new(s);
+	if (r == 0)
+		r = loop_timer_new(l, on_seen, s, &s->seen);
 	if (r == 0)
 		r = push_new(s);
 	if (r == 0)
@@ -357,6 +401,8 @@ void server_say_goodbye(struct server *s)
 		if (c->phase == CONN_READY || c->phase == CONN_LOGIN)
 			conn_close(c, MVPN_R_SHUTDOWN);
 	conn_reaper(s); /* writes what the sockets take at once */
+	s->seen_at = 0;
+	write_seen(s, UINT_MAX);
 }
 
 void server_free(struct server *s)
@@ -375,6 +421,7 @@ void server_free(struct server *s)
 	loop_timer_free(s->reaper);
 	loop_timer_free(s->chores);
 	loop_timer_free(s->depart);
+	loop_timer_free(s->seen);
 	registry_free(s->reg);
 	policy_free(s->policy);
 	free(s->policy_alarm);

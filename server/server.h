@@ -56,6 +56,7 @@
 	X(cancelled)                                                                         \
 	X(revokes_pushed)                                                                    \
 	X(snapshots)   /* whole protected sets sent */                                       \
+	X(resumed)     /* channels that knew the protected set, or a recent state of it */   \
 	X(deltas)      /* changes of the protected set, each sent to every channel */        \
 	X(frames_told) /* tables of frames sent, each to one channel */                       \
 	X(frames_cut)  /* of them, with more than MVPN_FRAMES_MAX entries */                  \
@@ -108,6 +109,8 @@ struct server {
 	struct loop_timer *chores; /* expiry of sessions and tokens */
 	struct loop_timer *depart; /* depart.c: ephemeral devices */
 	uint64_t depart_ms;	   /* when it goes off; 0: not armed */
+	struct loop_timer *seen;   /* when devices were seen goes into the store, a part at a time */
+	uint32_t seen_at;
 
 	struct conn *conns; /* all, newest first */
 	struct conn *doomed;
@@ -135,6 +138,8 @@ void server_free(struct server *s); /* NULL is fine */
 
 /* a number that rises with each session, over restarts too; 0: the store failed */
 uint64_t server_next_seq(struct server *s);
+/* row.last_seen_at has changed: into the store, but not with a transaction for each of ten thousand log-ins */
+void server_seen(struct server *s, struct device *d);
 /* begin, run, commit: counts and logs store errors; 0 or -errno */
 int server_transact(struct server *s, bool durable, int (*fn)(struct server *s, void *arg),
 		    void *arg);

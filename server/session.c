@@ -206,11 +206,10 @@ static int cut_transaction(struct server *s, void *arg)
 
 static int run_cut(struct server *s, struct cut *cut)
 {
-	int r = cut->list.n ? server_transact(s, !is_reset(cut->reason), cut_transaction, cut) : 0;
-	int active = 0;
+	int r, active = 0;
 
-	s->cut_failed |= r < 0;
-	/* even if the store failed: peers must not go on because of a full disk */
+	/* Before it is on record, for ten thousand rows take their time. A crash in between cuts them again when the server starts,
+	 * since what forbids them is on record already; nor must peers go on because of a full disk. */
 	for (unsigned i = 0; i < cut->list.n; i++) {
 		const struct store_session *row = &cut->list.rows[i];
 		struct conn *a = conn_of(s, row->a), *b = conn_of(s, row->b);
@@ -226,6 +225,8 @@ static int run_cut(struct server *s, struct cut *cut)
 		if (b && !(cut->cause && !memcmp(row->b, cut->cause, 16)))
 			tell(s, b, row->a, row->layer, cut->reason);
 	}
+	r = cut->list.n ? server_transact(s, !is_reset(cut->reason), cut_transaction, cut) : 0;
+	s->cut_failed |= r < 0;
 	free(cut->list.rows);
 	return r < 0 ? r : active;
 }

@@ -15,7 +15,7 @@
 #include "mvpn/auth.h"
 #include "mvpn/limits.h"
 
-#define STORE_SCHEMA_VERSION 6
+#define STORE_SCHEMA_VERSION 7
 #define STORE_PSK_ENC_B (MVPN_KEY_LEN + 40) /* mvpn_box_seal of 32 bytes */
 
 struct store;

@@ -95,8 +95,11 @@ int store_session_paid(struct store *st, const uint8_t debtor[16], const uint8_t
 {
 	sqlite3_stmt *q = store_prepare(
 		st,
-		"UPDATE sessions SET owed = owed & CASE WHEN a = ?1 THEN ~1 ELSE ~2 END"
-		" WHERE state = 2 AND owed > 0 AND ((a = ?1 AND b = ?2) OR (a = ?2 AND b = ?1))");
+		"UPDATE sessions SET owed = owed & CASE WHEN a = ?1 THEN ~1 ELSE ~2 END WHERE id IN"
+		" (SELECT id FROM sessions INDEXED BY sessions_owed_a"
+		"  WHERE a = ?1 AND b = ?2 AND owed > 0 AND state = 2"
+		"  UNION ALL SELECT id FROM sessions INDEXED BY sessions_owed_a"
+		"  WHERE a = ?2 AND b = ?1 AND owed > 0 AND state = 2)");
 
 	if (!q)
 		return store_errno(st);
@@ -108,8 +111,12 @@ int store_session_paid(struct store *st, const uint8_t debtor[16], const uint8_t
 int store_session_paid_all(struct store *st, const uint8_t debtor[16])
 {
 	sqlite3_stmt *q = store_prepare(
-		st, "UPDATE sessions SET owed = owed & CASE WHEN a = ?1 THEN ~1 ELSE ~2 END"
-		    " WHERE state = 2 AND owed > 0 AND (a = ?1 OR b = ?1)");
+		st,
+		"UPDATE sessions SET owed = owed & CASE WHEN a = ?1 THEN ~1 ELSE ~2 END WHERE id IN"
+		" (SELECT id FROM sessions INDEXED BY sessions_owed_a"
+		"  WHERE a = ?1 AND owed > 0 AND state = 2"
+		"  UNION ALL SELECT id FROM sessions INDEXED BY sessions_owed_b"
+		"  WHERE b = ?1 AND owed > 0 AND state = 2)");
 
 	if (!q)
 		return store_errno(st);
@@ -171,8 +178,10 @@ int store_session_held(struct store *st, const uint8_t *device, store_session_fn
 int store_session_owed(struct store *st, const uint8_t device[16], store_session_fn *fn, void *arg)
 {
 	sqlite3_stmt *q = store_prepare(
-		st, "SELECT " COLUMNS " FROM sessions WHERE (a = ?1 AND state = 2 AND owed & 1) OR"
-		    " (b = ?1 AND state = 2 AND owed & 2)");
+		st, "SELECT " COLUMNS " FROM sessions INDEXED BY sessions_owed_a"
+		    " WHERE a = ?1 AND owed > 0 AND state = 2 AND owed & 1"
+		    " UNION ALL SELECT " COLUMNS " FROM sessions INDEXED BY sessions_owed_b"
+		    " WHERE b = ?1 AND owed > 0 AND state = 2 AND owed & 2");
 
 	if (!q)
 		return store_errno(st);

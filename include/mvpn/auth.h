@@ -19,7 +19,7 @@
 
 enum mvpn_msg {
 	/* C→S. First message after the handshake: TLV_NAME (enrolment only), TLV_ADDR… (claimed), TLV_UDP_PORT,
-	 * TLV_BOOT_GEN, TLV_SUITES, TLV_VERSION, TLV_MAC… (claimed). Sent again, without TLV_NAME, when the host's addresses or MAC addresses change. */
+	 * TLV_BOOT_GEN, TLV_SUITES, TLV_VERSION, TLV_MAC… (claimed), TLV_SET (of the last COMMIT, on the only channel). Sent again, without TLV_NAME, when the host's addresses or MAC addresses change. */
 	MVPN_MSG_REGISTER = 0x01,
 	/* both ways, every MVPN_CHAN_HEARTBEAT_S; the server's carries TLV_TIME */
 	MVPN_MSG_HEARTBEAT = 0x02,
@@ -32,7 +32,8 @@ enum mvpn_msg {
 	MVPN_MSG_WELCOME = 0x08,
 	/* S→C. A part of the protected set: TLV_PREFIX…, TLV_PEER…, TLV_REV, TLV_OPTIONS, TLV_MAX_OFFLINE, TLV_REKEY; flags
 	 * MVPN_PFX_*. After REGISTER the
-	 * whole set is sent (first part RESET, last part COMMIT); later changes are RESET-less deltas with COMMIT.
+	 * whole set is sent (first part RESET, last part COMMIT); later changes are RESET-less deltas with COMMIT. COMMIT has
+	 * TLV_SET; a REGISTER with that, of a state that the server knows, gets the changes since instead of the whole set.
 	 * A policy change without prefix changes sends an empty COMMIT with a new TLV_REV: refusals are forgotten. */
 	MVPN_MSG_PREFIXES = 0x09,
 	/* S→C. A part of what this device may do with frames of other devices: TLV_ETHER…; flags MVPN_PFX_*. Always the
@@ -107,6 +108,7 @@ enum mvpn_tlv {
 	MVPN_TLV_PSK_EPOCH = 39,    /* u32 */
 	MVPN_TLV_ECHO = 40,	    /* id u32 | key[32]: the server answers echoes (lib/echo_msg.h) on the channel's UDP port */
 	MVPN_TLV_SPI = 41,	    /* u32 */
+	MVPN_TLV_SET = 48,	    /* 32 bytes, the server's: a state of the protected set */
 };
 
 /* bits that a receiver does not know are ignored; without the TLV: 0 */

@@ -27,6 +27,7 @@ struct sim_server {
 	uint64_t half_open_source, handshakes_source; /* 0: high */
 	uint64_t handshake_s;
 	uint64_t relay_mbit;
+	uint64_t messages_channel; /* 0: the default */
 };
 
 struct sim_prefix {
@@ -52,6 +53,9 @@ struct sim_device {
 	struct sim_prefix *prefixes;
 	unsigned nprefixes, commits;
 	uint64_t rev;
+	bool knows_set, says_set; /* REGISTER says the SET of the last commit */
+	uint8_t set[32];
+	unsigned resets; /* whole sets that came */
 	uint32_t options, max_offline_s;
 	struct mvpn_addr accepted[64];
 	unsigned naccepted, nrefused;
@@ -85,6 +89,7 @@ void sim_token(struct sim_server *s, const char *address, const char *group,
 	       char ret[MVPN_TOKEN_MAX]);
 
 int sim_connect(struct sim_server *s);
+int sim_try_connect(struct sim_server *s); /* -errno if nobody is there */
 void sim_expect_fd_eof(int fd); /* reads it to its end, closes it */
 void sim_device_init(struct sim_device *d, struct sim_server *s);
 void sim_device_free(struct sim_device *d);
@@ -103,6 +108,8 @@ void sim_send_raw(struct sim_device *d, const void *data, size_t len);
 /* The next message of that type. PREFIXES, ETHER and WELCOME are taken in on the way, heartbeats skipped; any other type is
  * an error, and so is the end of the connection. */
 void sim_expect(struct sim_device *d, uint8_t type);
+/* as sim_expect, but false if it does not come: the server may be dead */
+bool sim_try(struct sim_device *d, uint8_t type);
 /* CLOSE with this reason, then the end of the connection */
 void sim_expect_close(struct sim_device *d, unsigned reason);
 /* the end of the connection, with nothing before it */
@@ -130,6 +137,7 @@ struct sim_request {
 	size_t req_len;
 };
 void sim_request(struct sim_device *a, const char *dst, struct sim_request *ret);
+void sim_request_make(struct sim_device *a, const char *dst, struct sim_request *ret); /* not sent */
 void sim_rekey(struct sim_device *a, const char *dst, const uint8_t replaces[16],
 	       struct sim_request *ret);
 /* a session for frames with that device */
@@ -137,6 +145,8 @@ void sim_request_link(struct sim_device *a, const struct sim_device *b, struct s
 void sim_request_send(struct sim_device *a, const struct sim_request *q);
 /* b takes the OFFER that is in its last message, and answers; keys of this end */
 void sim_accept(struct sim_device *b, uint8_t ret_session[16], struct intro_keys *ret);
+void sim_accept_make(struct sim_device *b, uint8_t ret_session[16], struct intro_keys *ret,
+		     struct chan_buf *ret_message); /* not sent */
 /* a takes the ANSWER in its last message: 0 or -errno of the handshake */
 int sim_finish(struct sim_device *a, struct sim_request *q, struct intro_keys *ret);
 /* K of a central mode, as this end of the introduction has it: told by its last message, or made of its channel. As in sim_accept

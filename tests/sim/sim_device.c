@@ -15,7 +15,7 @@
 #include "crypto.h"
 #include "loop.h"
 
-int sim_connect(struct sim_server *s)
+int sim_try_connect(struct sim_server *s)
 {
 	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_port = htons(s->port)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
@@ -23,7 +23,20 @@ int sim_connect(struct sim_server *s)
 	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	assert_true(fd >= 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
+	if (connect(fd, (struct sockaddr *)&sin, sizeof(sin)) < 0) {
+		int r = -errno;
+
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+int sim_connect(struct sim_server *s)
+{
+	int fd = sim_try_connect(s);
+
+	assert_true(fd >= 0);
 	return fd;
 }
 
@@ -104,7 +117,9 @@ static bool handshake(struct sim_device *d, const struct chan_client *c)
 	uint64_t end = mono_ms() + SIM_WAIT_MS;
 
 	sim_hang_up(d);
-	d->fd = sim_connect(d->server);
+	d->fd = sim_try_connect(d->server);
+	if (d->fd < 0)
+		return false;
 	assert_int_equal(chan_new_client(&d->ch, c), 0);
 	flush(d);
 	while (chan_state(d->ch) == CHAN_HANDSHAKE)
@@ -180,13 +195,18 @@ static void take_prefixes(struct sim_device *d)
 	struct chan_tlv t;
 	size_t pos = 0;
 
-	if (d->msg.flags & MVPN_PFX_RESET)
+	if (d->msg.flags & MVPN_PFX_RESET) {
 		d->nprefixes = 0;
+		d->resets++;
+	}
 	while (chan_tlv_next(&d->msg, &pos, &t))
 		if (t.type == MVPN_TLV_PREFIX)
 			take_prefix(d, t.value);
-	if (d->msg.flags & MVPN_PFX_COMMIT)
+	if (d->msg.flags & MVPN_PFX_COMMIT) {
 		d->commits++;
+		d->knows_set = chan_get_bytes(&d->msg, MVPN_TLV_SET, d->set, sizeof(d->set));
+		assert_true(d->knows_set);
+	}
 	assert_true(chan_get_u64(&d->msg, MVPN_TLV_REV, &d->rev));
 	assert_true(chan_get_u32(&d->msg, MVPN_TLV_OPTIONS, &d->options));
 	assert_true(chan_get_u32(&d->msg, MVPN_TLV_MAX_OFFLINE, &d->max_offline_s));
@@ -281,6 +301,11 @@ void sim_expect(struct sim_device *d, uint8_t type)
 	}
 }
 
+bool sim_try(struct sim_device *d, uint8_t type)
+{
+	return next(d, type, mono_ms() + SIM_WAIT_MS) == 1 && d->msg.type == type;
+}
+
 static void expect_reason(struct sim_device *d, unsigned reason)
 {
 	uint16_t got = 0;
@@ -340,6 +365,8 @@ void sim_register(struct sim_device *d, const char *name, const char *const *add
 	chan_put_u64(&b, MVPN_TLV_BOOT_GEN, d->boot_gen);
 	chan_put_u16(&b, MVPN_TLV_SUITES, 1);
 	chan_put(&b, MVPN_TLV_VERSION, "sim", 3);
+	if (d->says_set && d->knows_set)
+		chan_put(&b, MVPN_TLV_SET, d->set, sizeof(d->set));
 	sim_send(d, &b);
 	chan_buf_free(&b);
 }
@@ -437,8 +464,8 @@ static struct intro_self self_of(const struct sim_device *d, uint32_t spi)
 				   .boot_gen = d->boot_gen};
 }
 
-static void request(struct sim_device *a, uint8_t layer, const uint8_t dst[16],
-		    const uint8_t replaces[16], struct sim_request *ret)
+static void make(struct sim_device *a, uint8_t layer, const uint8_t dst[16],
+		 const uint8_t replaces[16], struct sim_request *ret)
 {
 	struct intro_self self = self_of(a, 0x10001);
 	struct mvpn_req tmpl = {.ver = MVPN_PROTO_VER, .mode = a->mode, .layer = layer};
@@ -451,7 +478,22 @@ static void request(struct sim_device *a, uint8_t layer, const uint8_t dst[16],
 			 0);
 	memcpy(&tmpl, ret->req, sizeof(tmpl));
 	memcpy(ret->nonce, tmpl.nonce, 16);
+}
+
+static void request(struct sim_device *a, uint8_t layer, const uint8_t dst[16],
+		    const uint8_t replaces[16], struct sim_request *ret)
+{
+	make(a, layer, dst, replaces, ret);
 	sim_request_send(a, ret);
+}
+
+void sim_request_make(struct sim_device *a, const char *dst, struct sim_request *ret)
+{
+	static const uint8_t none[16];
+	struct mvpn_addr addr;
+
+	assert_int_equal(mvpn_addr_parse(&addr, dst), 0);
+	make(a, MVPN_LAYER_NETWORK, addr.b, none, ret);
 }
 
 void sim_request(struct sim_device *a, const char *dst, struct sim_request *ret)
@@ -505,6 +547,16 @@ bool sim_central_key(struct sim_device *d, const struct intro_pair *pair, const 
 
 void sim_accept(struct sim_device *b, uint8_t ret_session[16], struct intro_keys *ret)
 {
+	struct chan_buf out = {0};
+
+	sim_accept_make(b, ret_session, ret, &out);
+	sim_send(b, &out);
+	chan_buf_free(&out);
+}
+
+void sim_accept_make(struct sim_device *b, uint8_t ret_session[16], struct intro_keys *ret,
+		     struct chan_buf *ret_message)
+{
 	struct intro_self self = self_of(b, 0x20002);
 	uint8_t a_id[16], a_pk[32], psk[32], key[32], msg2[INTRO_MSG2_MAX_B];
 	uint16_t req_len, noise_len, sel_len;
@@ -517,7 +569,6 @@ void sim_accept(struct sim_device *b, uint8_t ret_session[16], struct intro_keys
 				  .b_id = b->id,
 				  .b_pk = b->pk,
 				  .psk = psk};
-	struct chan_buf out = {0};
 	uint64_t boot_gen = 0;
 	size_t len;
 
@@ -534,11 +585,9 @@ void sim_accept(struct sim_device *b, uint8_t ret_session[16], struct intro_keys
 		pair.central = key;
 	assert_int_equal(
 		intro_b_accept(req, req_len, noise1, noise_len, &pair, &self, msg2, &len, ret), 0);
-	chan_begin(&out, MVPN_MSG_ACCEPT, 0, 0);
-	chan_put(&out, MVPN_TLV_SESSION, ret_session, 16);
-	chan_put(&out, MVPN_TLV_NOISE2, msg2, len);
-	sim_send(b, &out);
-	chan_buf_free(&out);
+	chan_begin(ret_message, MVPN_MSG_ACCEPT, 0, 0);
+	chan_put(ret_message, MVPN_TLV_SESSION, ret_session, 16);
+	chan_put(ret_message, MVPN_TLV_NOISE2, msg2, len);
 }
 
 int sim_finish(struct sim_device *a, struct sim_request *q, struct intro_keys *ret)

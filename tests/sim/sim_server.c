@@ -54,6 +54,8 @@ static int serve(struct sim_server *s, int ready)
 	conf.handshake_s = s->handshake_s;
 	conf.half_open_source = s->half_open_source ? s->half_open_source : 1000;
 	conf.handshakes_source = s->handshakes_source ? s->handshakes_source : 100000;
+	if (s->messages_channel)
+		conf.messages_channel = s->messages_channel;
 	if (server_new(&conf, l, &srv, &error) < 0 || server_open_control(srv, &error) < 0) {
 		fprintf(stderr, "server: %s\n", error ? error : "failed");
 		return 11;

@@ -131,6 +131,24 @@ static void floods_of_requests_are_limited(void **state)
 	sim_net_down(&n);
 }
 
+static void answers_that_were_asked_for_are_not_counted(void **state)
+{
+	struct sim_net n;
+	uint8_t session[16];
+
+	sim_net_up(&n);
+	sim_server_stop(&n.s);
+	n.s.messages_channel = 20;
+	sim_server_start(&n.s);
+	sim_rejoin(&n.a, A_ADDR);
+	sim_rejoin(&n.b, B_ADDR);
+	for (unsigned i = 0; i < 18; i++)
+		sim_introduce(&n.a, &n.b, B_ADDR, session);
+	for (unsigned i = 0; i < 5; i++)
+		sim_introduce(&n.b, &n.a, A_ADDR, session);
+	sim_net_down(&n);
+}
+
 static void a_device_that_never_stops_is_cut_off(void **state)
 {
 	struct sim_net n;
@@ -158,6 +176,7 @@ int main(void)
 		cmocka_unit_test(a_large_protected_set_comes_in_parts),
 		cmocka_unit_test(who_reads_slowly_gets_the_whole_set_later),
 		cmocka_unit_test(floods_of_requests_are_limited),
+		cmocka_unit_test(answers_that_were_asked_for_are_not_counted),
 		cmocka_unit_test(a_device_that_never_stops_is_cut_off),
 	};
 
