@@ -102,8 +102,8 @@ $(FUZZ_BIN): $(BUILD)/fuzz/%: tests/fuzz/%.c $$(SRCS_fuzz_$$*)
 
 # ---- what a person types ----
 # `make` only builds, and says what is missing; demo, check and bench install it first.
-.PHONY: deps demo check vmcheck bench bench-report bench-scale bench-deps profile fuzz-run helpers install uninstall clean
-ifneq ($(filter-out deps demo check vmcheck bench bench-report bench-scale bench-deps profile clean uninstall,$(or $(MAKECMDGOALS),all)),)
+.PHONY: deps demo check vmcheck bench bench-report bench-scale bench-server bench-deps profile fuzz-run helpers install uninstall clean
+ifneq ($(filter-out deps demo check vmcheck bench bench-report bench-scale bench-server bench-deps profile clean uninstall,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(PKGS) 2>/dev/null && command -v $(CLANG) >/dev/null && \
 	command -v $(BPFTOOL) >/dev/null && echo found),found)
 $(error Building needs packages that are not installed. As root: make deps (or only: \
@@ -157,6 +157,19 @@ bench-scale:
 	@$(BUILD)/tests/bench/scale $(if $(filter command line,$(origin ROUNDS)),$(ROUNDS))
 $(BUILD)/tests/bench/scale: LIBS = $(call pkg_libs,$(PKGS)) $(MB_LIBS)
 $(BUILD)/tests/bench/scale: $(OBJS_scale) $(call objs,lib,$(LIB))
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# what the server does for so many devices; without DEVICES: 100, 1000 and 10 000
+DEVICES ?= 100 1000 10000
+bench-server:
+	@tests/deps
+	@$(MAKE) -s $(BUILD)/mvpn-server $(BUILD)/tests/bench/server
+	@printf 'system\tmetric\tvalue\tunit\tratio_to_plain\tratio_to_best_peer\tdevices\n'
+	@for n in $(DEVICES); do $(BUILD)/tests/bench/server $(BUILD)/mvpn-server $$n || exit 1; done
+$(BUILD)/tests/bench/server: LIBS = $(call pkg_libs,$(PKGS_mvpn-server)) $(MB_LIBS)
+$(BUILD)/tests/bench/server: $(OBJS_bench_server) $(call objs,lib,$(LIB_server))
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)

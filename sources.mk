@@ -78,6 +78,8 @@ OBJS_bpf_dp_pair = $(call objs,keyd,keytab frametab $(SHIM)) $(call objs,keyd/dp
 # tests/bench/scale*.c
 SCALE := scale scale_path scale_bpf scale_keyd
 OBJS_scale = $(call objs,keyd,$(filter-out main,$(KEYD))) $(call objs,keyd/dp,$(DP)) $(call objs,tests/bench,$(SCALE))
+# tests/bench/server*.c
+OBJS_bench_server = $(call objs,tests/bench,server server_host) $(call objs,tests/sim,swarm) $(call objs,server,identity store_sqlite store_device store_token store_session store_policy)
 # tests/fuzz/NAME.c, one parser each (LLVMFuzzerTestOneInput)
 FUZZ :=
 FUZZ += addr config
