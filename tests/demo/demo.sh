@@ -99,7 +99,7 @@ ms() { printf '%.2f' "$(awk -v us="$1" 'BEGIN { print us / 1000 }')"; }
 verdict() { # CAPTURE TO: what the listener on the switch has
 	local clear sealed
 	clear=$(found "$1" "$CANARY")
-	sealed=$(packets "$1" "udp port $DATA_PORT")
+	sealed=$(packets "$1" "udp port $DATA_PORT and not udp port $CHAN_PORT") # the latter: where the server sees us
 	step "what the listener on the switch can read of it"
 	if [[ $2 == c ]]; then
 		((clear > 0)) || fail "the capture did not see the clear text to c: it proves nothing"

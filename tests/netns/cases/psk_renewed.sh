@@ -22,6 +22,7 @@ done
 online
 stop mvpn-server KILL
 server_start
-wait_for 40 "return of a" eval '[[ $(status_of a .server.connected) == true ]]'
+is_back() { [[ $(status_of a .server.connected) == true ]]; }
+wait_for 40 "return of a" is_back
 (($(renewed) >= 1)) || fail "the PSK was never renewed: $(srv audit)"
 grep -q 'new channel PSK' "$TMP/log/keyd-a.log" || fail "keyd does not say that it has a new PSK"
