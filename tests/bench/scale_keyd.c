@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "../../keyd/conf.h"
+#include "../../keyd/endpoint.h"
 #include "../../keyd/prefixes.h"
 #include "../../keyd/peers.h"
 #include "../../keyd/sessions.h"
@@ -98,7 +99,7 @@ void scale_keyd_make(void)
 	log_init("scale", LOG_L_ERR);
 	scale_must(!loop_new(&k.loop) && !nl_new(&k.nl) && !shim_open(&k.shim, pins, &error) &&
 			   !kt_new(&k.kt) && !dp_new(&k.dp, k.kt, &dc) && !sessions_init(&k) &&
-			   !peers_init(&k),
+			   !peers_init(&k) && !endpoint_init(&k),
 		   error ? error : "cannot make a keyd");
 }
 
@@ -152,6 +153,7 @@ void scale_keyd_free(void)
 {
 	char cmd[64];
 
+	endpoint_free(&k);
 	sessions_free(&k);
 	peers_free(&k);
 	dp_free(k.dp);

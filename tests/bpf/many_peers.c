@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "../../keyd/conf.h"
+#include "../../keyd/endpoint.h"
 #include "../../keyd/peers.h"
 #include "../../keyd/prefixes.h"
 #include "../../keyd/sessions.h"
@@ -40,7 +41,11 @@ static int setup(void **state)
 	if (error)
 		print_error("%s\n", error);
 	free(error);
-	return r ?: kt_new(&k.kt) ?: dp_new(&k.dp, k.kt, &dc) ?: sessions_init(&k) ?: peers_init(&k);
+	return r ?: kt_new(&k.kt)
+	       ?: dp_new(&k.dp, k.kt, &dc)
+	       ?: sessions_init(&k)
+	       ?: peers_init(&k)
+	       ?: endpoint_init(&k);
 }
 
 static int teardown(void **state)
@@ -49,6 +54,7 @@ static int teardown(void **state)
 
 	if (geteuid() != 0)
 		return 0;
+	endpoint_free(&k);
 	sessions_free(&k);
 	peers_free(&k);
 	dp_free(k.dp);
