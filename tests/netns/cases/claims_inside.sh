@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 # A device inside a prefix that a gateway owns does not become the owner of its address by connecting from it: that is the
 # administrator's to say.
+# waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 

@@ -3,6 +3,7 @@
 # a is behind NAT, b is not. Either begins; b follows a to another port and another address, but not to where somebody else
 # repeats a's packets from, and sends no more there than came from there.
 # wires: udp xdp
+# waits
 # shellcheck source=tests/netns/nat.sh
 source "$(dirname "$0")/../nat.sh"
 

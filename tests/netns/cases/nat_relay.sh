@@ -3,6 +3,7 @@
 # a and b are each behind a NAT that takes another port for each destination: no way can be opened, and the server relays what it
 # cannot read. When the NATs become better the pair goes directly.
 # wires: udp xdp
+# waits
 # shellcheck source=tests/netns/nat.sh
 source "$(dirname "$0")/../nat.sh"
 

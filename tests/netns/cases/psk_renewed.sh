@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 # A device's channel PSK is renewed whenever it connects; keyd is killed at whatever moment of that, the server too, and it can
 # always log in again.
+# waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 
