@@ -8,7 +8,7 @@ LIB_server := addr aead chan chan_handshake chan_msg config crypto echo_msg fsut
 LIB_mvpnctl := addr fsutil ipc ipc_request ipc_socket log loop mac
 
 SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_frames shim_list shim_maps shim_pin shim_protect shim_xdp
-KEYD := main attach attach_wire channel conf conn control control_doctor control_identity control_show control_wait ether flows frametab guard identity identity_file intro_msg introduce keystore keytab offer options peers prefixes resolve rp_filter sessions watch $(SHIM)
+KEYD := main attach attach_wire channel conf conn control control_doctor control_explain control_identity control_show control_wait ether flows frametab guard identity identity_file intro_msg introduce keystore keytab offer options peers prefixes resolve rp_filter sessions watch $(SHIM)
 KEYD += path pmtu endpoint nat relayed
 KEYD += hsm hsm_helper hsm_p11 intro_defer
 DP := nexthop frame wire_xdp

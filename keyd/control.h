@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Local control: the verbs of docs/control.md. control.c dispatches and changes things, control_show.c tells, control_wait.c
- * answers later. */
+/* Local control: the verbs of docs/control.md. control.c dispatches and changes things, control_show.c and control_explain.c
+ * tell, control_wait.c answers later. */
 #ifndef MVPN_CONTROL_H
 #define MVPN_CONTROL_H
 
@@ -39,5 +39,8 @@ json_t *show_explain_frame(struct keyd *k, const uint8_t mac[6], uint16_t type);
 json_t *show_metrics(struct keyd *k);
 json_t *show_identity(struct keyd *k);
 json_t *show_device(struct keyd *k);
+json_t *show_hex(const void *data, size_t len);
+/* one more sentence of a list: problems, reasons */
+void show_line(json_t *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -40,7 +40,7 @@ static json_int_t wall_at(uint64_t at_ms)
 	return time(NULL) - (json_int_t)((mono_ms() - at_ms) / 1000);
 }
 
-static json_t *hex_json(const void *data, size_t len)
+json_t *show_hex(const void *data, size_t len)
 {
 	char text[65];
 
@@ -108,7 +108,7 @@ json_t *show_device(struct keyd *k)
 
 	for (i = 0; i < k->naddresses; i++)
 		json_array_append_new(addresses, addr_json(&k->addresses[i]));
-	return json_pack("{s:o, s:s, s:o, s:o}", "id", hex_json(k->id->device_id, MVPN_ID_LEN),
+	return json_pack("{s:o, s:s, s:o, s:o}", "id", show_hex(k->id->device_id, MVPN_ID_LEN),
 			 "name", k->id->name, "fingerprint", fingerprint_json(k->id->pk),
 			 "addresses", addresses);
 }
@@ -128,8 +128,8 @@ json_t *show_interface(struct keyd *k, const struct attachment *a)
 			 "ifindex", a->ifindex, "hook",
 			 a->shim.hook == SHIM_CLSACT ? "clsact" : "tcx", "wire",
 			 a->xdp ? "xdp" : "udp", "rung", attach_rung(a), "queues",
-			 a->xdp ? a->queues : dp_workers(k->dp), "mtu",
-			 a->mtu, "sends", a->sends, "reason", a->reason, "link",
+			 a->xdp ? a->queues : dp_workers(k->dp), "mtu", a->mtu, "sends", a->sends,
+			 "reason", a->reason, "link",
 			 !a->ifindex ? "gone"
 			 : a->up     ? "up"
 				     : "down",
@@ -153,8 +153,7 @@ static json_t *show_server(struct keyd *k)
 	return o;
 }
 
-static void problem(json_t *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void problem(json_t *list, const char *fmt, ...)
+void show_line(json_t *list, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -169,46 +168,48 @@ static json_t *problems(struct keyd *k, const uint64_t *shim)
 	unsigned i;
 
 	if (shim[MVPN_C_LEAK])
-		problem(list,
-			"LEAK: %llu protected packets reached the last hook in clear (and were "
-			"dropped there): another program "
-			"lets them by ours; see `mvpnctl leaks`",
-			(unsigned long long)shim[MVPN_C_LEAK]);
+		show_line(list,
+			  "LEAK: %llu protected packets reached the last hook in clear (and were "
+			  "dropped there): another program "
+			  "lets them by ours; see `mvpnctl leaks`",
+			  (unsigned long long)shim[MVPN_C_LEAK]);
 	if (keystore_locked(k))
-		problem(list, "locked: %s", keystore_locked(k));
+		show_line(list, "locked: %s", keystore_locked(k));
 	else if (k->id && hsm_problem(k))
-		problem(list, "the key on the token cannot be used: %s; new sessions are not made, "
-			      "those that there are go on",
-			hsm_problem(k));
+		show_line(list,
+			  "the key on the token cannot be used: %s; new sessions are not made, "
+			  "those that there are go on",
+			  hsm_problem(k));
 	else if (!k->id)
-		problem(list, "not enrolled: `mvpnctl enroll --token-file F`");
+		show_line(list, "not enrolled: `mvpnctl enroll --token-file F`");
 	else if (k->state != KEYD_ONLINE)
-		problem(list, "%s: %s", keyd_state_name(k->state),
-			k->server_error ? k->server_error : "connecting to the server");
+		show_line(list, "%s: %s", keyd_state_name(k->state),
+			  k->server_error ? k->server_error : "connecting to the server");
 	if (!k->nifaces)
-		problem(list,
+		show_line(
+			list,
 			"no interface is attached, so nothing is protected: `mvpnctl attach eth0`");
 	for (i = 0; i < k->nifaces; i++)
 		if (!k->ifaces[i]->ifindex || !k->ifaces[i]->up)
-			problem(list, "interface %s is %s", k->ifaces[i]->name,
-				k->ifaces[i]->ifindex ? "down" : "gone");
+			show_line(list, "interface %s is %s", k->ifaces[i]->name,
+				  k->ifaces[i]->ifindex ? "down" : "gone");
 	if (rp_filter_stops(k))
-		problem(list,
-			"reverse path filtering drops the IPv4 packets that come out of %s: "
-			"`sysctl "
-			"net.ipv4.conf.%s.rp_filter=2`",
-			k->conf.tap, k->conf.tap);
+		show_line(list,
+			  "reverse path filtering drops the IPv4 packets that come out of %s: "
+			  "`sysctl "
+			  "net.ipv4.conf.%s.rp_filter=2`",
+			  k->conf.tap, k->conf.tap);
 	if (k->naddresses_refused)
-		problem(list,
-			"the server refused %u of our addresses: `mvpnctl server device address` "
-			"gives them",
-			k->naddresses_refused);
+		show_line(list,
+			  "the server refused %u of our addresses: `mvpnctl server device address` "
+			  "gives them",
+			  k->naddresses_refused);
 	if (k->prefixes_overflow)
-		problem(list,
-			"more protected prefixes than max_prefixes: whole networks are dropped");
+		show_line(list,
+			  "more protected prefixes than max_prefixes: whole networks are dropped");
 	if (k->counters[KC_PIN_CHANGED])
-		problem(list, "the key of a peer has changed %llu times: see the log",
-			(unsigned long long)k->counters[KC_PIN_CHANGED]);
+		show_line(list, "the key of a peer has changed %llu times: see the log",
+			  (unsigned long long)k->counters[KC_PIN_CHANGED]);
 	return list;
 }
 
@@ -239,13 +240,13 @@ json_t *show_status(struct keyd *k)
 			 "state", keyd_state_name(k->state), "device",
 			 k->id ? show_device(k) : json_null(), "server",
 			 k->id ? show_server(k) : json_null(), "net_id",
-			 k->id ? hex_json(k->id->net_id, MVPN_NET_ID_LEN) : json_null(), "boot_gen",
+			 k->id ? show_hex(k->id->net_id, MVPN_NET_ID_LEN) : json_null(), "boot_gen",
 			 (json_int_t)k->boot_gen, "policy_rev", (json_int_t)k->policy_rev,
 			 "interfaces", ifaces);
-	json_object_set_new(
-		body, "tap",
-		json_pack("{s:s, s:i, s:s}", "name", k->conf.tap, "ifindex", dp_tap_ifindex(k->dp),
-			  "steering", dp_tap_steered(k->dp) ? "lane" : "kernel"));
+	json_object_set_new(body, "tap",
+			    json_pack("{s:s, s:i, s:s}", "name", k->conf.tap, "ifindex",
+				      dp_tap_ifindex(k->dp), "steering",
+				      dp_tap_steered(k->dp) ? "lane" : "kernel"));
 	json_object_set_new(body, "options", options_show(k));
 	json_object_set_new(body, "frame_tap",
 			    ether_tap_ifindex(k)
@@ -254,7 +255,8 @@ json_t *show_status(struct keyd *k)
 				    : json_null());
 	json_object_set_new(body, "transport", show_transport(k));
 	json_object_set_new(body, "udp_port", json_integer(k->conf.udp_port));
-	json_object_set_new(body, "seen", endpoint_seen(k, &seen) ? endpoint_json(&seen) : json_null());
+	json_object_set_new(body, "seen",
+			    endpoint_seen(k, &seen) ? endpoint_json(&seen) : json_null());
 	json_object_set_new(body, "behind_nat", json_boolean(endpoint_behind_nat(k)));
 	json_object_set_new(body, "workers", json_integer(dp_workers(k->dp)));
 	json_object_set_new(body, "suites", suites);
@@ -336,7 +338,7 @@ static json_t *show_peer(const struct peer *p, json_t *prefixes)
 		last = stats.rx_last_ns > last ? stats.rx_last_ns : last;
 	}
 	return json_pack("{s:i, s:s, s:o, s:s, s:s, s:o, s:b, s:o, s:o, s:I, s:I, s:o}", "index",
-			 p->index, "layer", layer_name(p), "id", hex_json(p->id, MVPN_ID_LEN),
+			 p->index, "layer", layer_name(p), "id", show_hex(p->id, MVPN_ID_LEN),
 			 "name", p->name, "state", device_state_name(p->state), "prefixes",
 			 prefixes, "session", session_transmitting(p) != NULL, "endpoint",
 			 endpoint_json(&p->endpoint), "last_rx_s", heard_json(last), "tx_bytes", tx,
@@ -385,8 +387,8 @@ static json_t *show_session(struct keyd *k, const struct session *s)
 
 	kt_session_stats(kt, &stats);
 	o = json_pack("{s:o, s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:i}", "id",
-		      hex_json(s->id, MVPN_ID_LEN), "peer", peer_label(s->peer), "peer_id",
-		      hex_json(s->peer->id, MVPN_ID_LEN), "role",
+		      show_hex(s->id, MVPN_ID_LEN), "peer", peer_label(s->peer), "peer_id",
+		      show_hex(s->peer->id, MVPN_ID_LEN), "role",
 		      s->initiator ? "initiator" : "responder", "state", states[s->state], "layer",
 		      layer_name(s->peer), "mode", mvpn_mode_name(s->mode), "suite",
 		      kt->suite == MVPN_AES256_GCM ? "aes-256-gcm" : "chacha20-poly1305", "epoch",
@@ -506,7 +508,7 @@ json_t *show_flows(struct keyd *k)
 	return json_pack("{s:o}", "flows", list);
 }
 
-/* ---- leaks, explain ---- */
+/* ---- leaks ---- */
 
 json_t *show_leaks(struct keyd *k)
 {
@@ -522,125 +524,4 @@ json_t *show_leaks(struct keyd *k)
 	if (c[MVPN_C_LEAK])
 		json_object_set_new(body, "exit", json_integer(MVPN_EXIT_LEAK));
 	return body;
-}
-
-/* 224.0.0.0/4, 255.255.255.255, ff00::/8: no device owns them, whatever is protected */
-static bool is_group(const struct mvpn_addr *a)
-{
-	if (mvpn_addr_is_v4(a))
-		return (a->b[12] & 0xf0) == 224 ||
-		       (a->b[12] & a->b[13] & a->b[14] & a->b[15]) == 255;
-	return a->b[0] == 0xff;
-}
-
-static const char *explain_group(struct keyd *k, const struct mvpn_addr *dst, json_t *why)
-{
-	bool drop = k->nifaces && k->options & MVPN_OPT_MULTICAST_DROP;
-	char text[MVPN_ADDRSTRLEN];
-
-	problem(why,
-		drop ? "%s is multicast or broadcast, and the policy says \"multicast drop\": only "
-		       "neighbour discovery, MLD and DHCP pass"
-		     : "%s is multicast or broadcast: no device owns it, it passes untouched",
-		mvpn_addr_str(dst, text));
-	return drop ? "dropped" : "clear";
-}
-
-/* what becomes of a packet or frame for that peer */
-static const char *explain_peer(struct keyd *k, struct peer *p, json_t *why, json_t **ret_session)
-{
-	const struct session *s = session_transmitting(p);
-
-	if (s) {
-		*ret_session = hex_json(s->id, MVPN_ID_LEN);
-		problem(why, "epoch %u transmits with SPI %08x", s->epoch, s->tx_spi);
-		if (s->mode != MVPN_MODE_E2E)
-			problem(why, "its keys are %s: the server knows them, too",
-				mvpn_mode_name(s->mode));
-		return "sealed";
-	}
-	if (p->denied_until_ms) {
-		problem(why, "refused: %s", mvpn_reason_text(p->error));
-		return "dropped";
-	}
-	problem(why, "there is no session: the first packet is held while the server introduces "
-		     "both ends");
-	if (k->state != KEYD_ONLINE)
-		problem(why, "but this device is %s, so it is dropped after %u s",
-			keyd_state_name(k->state), MVPN_HOLD_S);
-	else if (p->error)
-		problem(why, "the last introduction failed: %s", mvpn_reason_text(p->error));
-	return "held";
-}
-
-json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst)
-{
-	json_t *why = json_array(), *session = json_null(), *peer = json_null();
-	const char *verdict = "clear";
-	char text[MVPN_ADDRSTRLEN];
-	struct peer *p;
-	uint32_t owner;
-
-	if (is_group(dst)) {
-		verdict = explain_group(k, dst, why);
-	} else if (!lpm_lookup(k->prefixes, dst, &owner)) {
-		problem(why,
-			"%s is in no protected prefix of policy revision %llu: it passes untouched",
-			mvpn_addr_str(dst, text), (unsigned long long)k->policy_rev);
-		if (k->prefixes_overflow)
-			problem(why, "unless a network stands in for prefixes beyond max_prefixes "
-				     "there: then it is dropped, see the log");
-	} else if (owner == KEYD_SELF) {
-		problem(why, "%s belongs to this device", mvpn_addr_str(dst, text));
-	} else if (!k->nifaces) {
-		problem(why,
-			"%s is protected, but no interface is attached: it would leave in CLEAR",
-			mvpn_addr_str(dst, text));
-	} else if (!(p = peer_by_index(k, owner))) {
-		verdict = "dropped";
-		problem(why, "%s is protected, and no device owns it", mvpn_addr_str(dst, text));
-	} else {
-		peer = json_string(peer_label(p));
-		problem(why, "%s is protected and belongs to %s", mvpn_addr_str(dst, text),
-			peer_label(p));
-		verdict = explain_peer(k, p, why, &session);
-	}
-	return json_pack("{s:s, s:o, s:o, s:o}", "verdict", verdict, "why", why, "peer", peer,
-			 "session", session);
-}
-
-json_t *show_explain_frame(struct keyd *k, const uint8_t mac[6], uint16_t type)
-{
-	json_t *why = json_array(), *session = json_null(), *peer = json_null();
-	const struct ether_entry *e = ether_find(k, mac, type);
-	char text[MVPN_MACSTRLEN];
-	const char *verdict = "clear";
-
-	mvpn_mac_str(mac, text);
-	if (!e) {
-		problem(why,
-			"no policy line pairs this device with %s for EtherType 0x%04x: such "
-			"frames pass untouched",
-			text, type);
-	} else if (!k->nifaces) {
-		problem(why,
-			"it is protected, but no interface is attached: it would leave in CLEAR");
-	} else if (!e->peer) {
-		verdict = "dropped";
-		problem(why,
-			"EtherType 0x%04x is protected, and no device is known to have %s: the "
-			"policy pairs this device with too many",
-			type, text);
-	} else {
-		peer = json_string(peer_label(e->peer));
-		problem(why, "%s belongs to %s", text, peer_label(e->peer));
-		if (!(e->flags & MVPN_FRAME_TX)) {
-			verdict = "dropped";
-			problem(why, "the policy lets such frames come from there, not go there");
-		} else {
-			verdict = explain_peer(k, e->peer, why, &session);
-		}
-	}
-	return json_pack("{s:s, s:o, s:o, s:o}", "verdict", verdict, "why", why, "peer", peer,
-			 "session", session);
 }

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What would become of a packet or a frame, and why. */
+#include "control.h"
+
+#include "channel.h"
+#include "ether.h"
+#include "options.h"
+#include "peers.h"
+#include "sessions.h"
+
+/* 224.0.0.0/4, 255.255.255.255, ff00::/8: no device owns them, whatever is protected */
+static bool is_group(const struct mvpn_addr *a)
+{
+	if (mvpn_addr_is_v4(a))
+		return (a->b[12] & 0xf0) == 224 ||
+		       (a->b[12] & a->b[13] & a->b[14] & a->b[15]) == 255;
+	return a->b[0] == 0xff;
+}
+
+static const char *explain_group(struct keyd *k, const struct mvpn_addr *dst, json_t *why)
+{
+	bool drop = k->nifaces && k->options & MVPN_OPT_MULTICAST_DROP;
+	char text[MVPN_ADDRSTRLEN];
+
+	show_line(
+		why,
+		drop ? "%s is multicast or broadcast, and the policy says \"multicast drop\": only "
+		       "neighbour discovery, MLD and DHCP pass"
+		     : "%s is multicast or broadcast: no device owns it, it passes untouched",
+		mvpn_addr_str(dst, text));
+	return drop ? "dropped" : "clear";
+}
+
+/* what becomes of a packet or frame for that peer */
+static const char *explain_peer(struct keyd *k, struct peer *p, json_t *why, json_t **ret_session)
+{
+	const struct session *s = session_transmitting(p);
+
+	if (s) {
+		*ret_session = show_hex(s->id, MVPN_ID_LEN);
+		show_line(why, "epoch %u transmits with SPI %08x", s->epoch, s->tx_spi);
+		if (s->mode != MVPN_MODE_E2E)
+			show_line(why, "its keys are %s: the server knows them, too",
+				  mvpn_mode_name(s->mode));
+		return "sealed";
+	}
+	if (p->denied_until_ms) {
+		show_line(why, "refused: %s", mvpn_reason_text(p->error));
+		return "dropped";
+	}
+	show_line(why, "there is no session: the first packet is held while the server introduces "
+		       "both ends");
+	if (k->state != KEYD_ONLINE)
+		show_line(why, "but this device is %s, so it is dropped after %u s",
+			  keyd_state_name(k->state), MVPN_HOLD_S);
+	else if (p->error)
+		show_line(why, "the last introduction failed: %s", mvpn_reason_text(p->error));
+	return "held";
+}
+
+json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst)
+{
+	json_t *why = json_array(), *session = json_null(), *peer = json_null();
+	const char *verdict = "clear";
+	char text[MVPN_ADDRSTRLEN];
+	struct peer *p;
+	uint32_t owner;
+
+	if (is_group(dst)) {
+		verdict = explain_group(k, dst, why);
+	} else if (!lpm_lookup(k->prefixes, dst, &owner)) {
+		show_line(
+			why,
+			"%s is in no protected prefix of policy revision %llu: it passes untouched",
+			mvpn_addr_str(dst, text), (unsigned long long)k->policy_rev);
+		if (k->prefixes_overflow)
+			show_line(why,
+				  "unless a network stands in for prefixes beyond max_prefixes "
+				  "there: then it is dropped, see the log");
+	} else if (owner == KEYD_SELF) {
+		show_line(why, "%s belongs to this device", mvpn_addr_str(dst, text));
+	} else if (!k->nifaces) {
+		show_line(why,
+			  "%s is protected, but no interface is attached: it would leave in CLEAR",
+			  mvpn_addr_str(dst, text));
+	} else if (!(p = peer_by_index(k, owner))) {
+		verdict = "dropped";
+		show_line(why, "%s is protected, and no device owns it", mvpn_addr_str(dst, text));
+	} else {
+		peer = json_string(peer_label(p));
+		show_line(why, "%s is protected and belongs to %s", mvpn_addr_str(dst, text),
+			  peer_label(p));
+		verdict = explain_peer(k, p, why, &session);
+	}
+	return json_pack("{s:s, s:o, s:o, s:o}", "verdict", verdict, "why", why, "peer", peer,
+			 "session", session);
+}
+
+json_t *show_explain_frame(struct keyd *k, const uint8_t mac[6], uint16_t type)
+{
+	json_t *why = json_array(), *session = json_null(), *peer = json_null();
+	const struct ether_entry *e = ether_find(k, mac, type);
+	char text[MVPN_MACSTRLEN];
+	const char *verdict = "clear";
+
+	mvpn_mac_str(mac, text);
+	if (!e) {
+		show_line(why,
+			  "no policy line pairs this device with %s for EtherType 0x%04x: such "
+			  "frames pass untouched",
+			  text, type);
+	} else if (!k->nifaces) {
+		show_line(why,
+			  "it is protected, but no interface is attached: it would leave in CLEAR");
+	} else if (!e->peer) {
+		verdict = "dropped";
+		show_line(why,
+			  "EtherType 0x%04x is protected, and no device is known to have %s: the "
+			  "policy pairs this device with too many",
+			  type, text);
+	} else {
+		peer = json_string(peer_label(e->peer));
+		show_line(why, "%s belongs to %s", text, peer_label(e->peer));
+		if (!(e->flags & MVPN_FRAME_TX)) {
+			verdict = "dropped";
+			show_line(why, "the policy lets such frames come from there, not go there");
+		} else {
+			verdict = explain_peer(k, e->peer, why, &session);
+		}
+	}
+	return json_pack("{s:s, s:o, s:o, s:o}", "verdict", verdict, "why", why, "peer", peer,
+			 "session", session);
+}
