@@ -328,7 +328,7 @@ net_up() {
 	topo_up server a b c
 	daemons_up
 }
-daemons_up() {
+members_up() { # the server, and a and b enrolled and attached
 	local h
 	server_start
 	for h in a b; do
@@ -336,6 +336,10 @@ daemons_up() {
 		enrol "$h"
 		attach "$h"
 	done
+}
+daemons_up() {
+	local h
+	members_up
 	policy 'allow a -> b'
 	for h in a b; do
 		wait_for 10 "both addresses of both hosts on $h" protects "$h" 4

@@ -48,12 +48,7 @@ nat_rules() {
 nat_forget() { on "$1" "$POKE" forget; } # ROUTER: its mappings
 nat_daemons_up() { # server, a and b; everybody may talk
 	local h
-	server_start
-	for h in a b; do
-		host_start "$h"
-		enrol "$h"
-		attach "$h"
-	done
+	members_up
 	policy 'allow * -> *'
 	for h in a b; do
 		wait_for 10 "new policy on $h" same_rev "$h"
