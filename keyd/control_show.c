@@ -26,7 +26,8 @@ const char *const keyd_counter_names[KC_MAX] = {
 	"intro_started", "intro_done",	 "intro_failed",   "intro_denied",
 	"offer_refused", "stale_boot",	 "bad_answer",	   "sessions_dropped_offline",
 	"revoked",	 "pin_changed",	 "addr_refused",   "mac_refused",
-	"map_full",	 "wire_errors",	 "mode_refused",
+	"map_full",	 "wire_errors",	 "mode_refused",   "token_failed",
+	"token_timeout",
 };
 
 static double age_s(uint64_t at_ms)

@@ -144,12 +144,14 @@ static int helper_start(struct hsm *h)
 	return r;
 }
 
+static unsigned timeout_ms(enum hsm_op op)
+{
+	return op == HSM_OPEN ? OPEN_TIMEOUT_MS : op == HSM_MAKE ? MAKE_TIMEOUT_MS : DH_TIMEOUT_MS;
+}
+
 static int ask(struct hsm *h, enum hsm_op op, const uint8_t peer[32])
 {
 	struct hsm_request q = {.op = op, .seq = ++h->seq};
-	int timeout_ms = op == HSM_OPEN ? OPEN_TIMEOUT_MS
-			 : op == HSM_MAKE ? MAKE_TIMEOUT_MS
-					  : DH_TIMEOUT_MS;
 	char *pin_file = keystore_pin_path(h->k);
 
 	if (peer)
@@ -160,7 +162,7 @@ static int ask(struct hsm *h, enum hsm_op op, const uint8_t peer[32])
 	if (send(h->fd, &q, sizeof(q), MSG_NOSIGNAL | MSG_DONTWAIT) != sizeof(q))
 		return -errno;
 	h->asked = op;
-	loop_timer_arm(h->timer, timeout_ms);
+	loop_timer_arm(h->timer, timeout_ms(op));
 	return 0;
 }
 
@@ -193,6 +195,7 @@ static void down(struct hsm *h)
 {
 	unsigned n = h->waiting;
 
+	h->k->counters[KC_TOKEN_FAILED]++;
 	helper_end(h);
 	h->retry_ms = h->retry_ms ? h->retry_ms * 2 : RETRY_MS;
 	if (h->retry_ms > RETRY_MAX_MS)
@@ -300,7 +303,9 @@ static void on_timer(void *arg)
 	int r;
 
 	if (h->asked) {
-		set_problem(h, "the token does not answer");
+		h->k->counters[KC_TOKEN_TIMEOUT]++;
+		set_problem(h, "the token has not answered for %u s: it is opened anew",
+			    timeout_ms(h->asked) / 1000);
 		down(h);
 		return;
 	}

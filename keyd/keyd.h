@@ -131,6 +131,8 @@ enum keyd_counter {
 	KC_MAP_FULL,
 	KC_WIRE_ERRORS,
 	KC_MODE_REFUSED,
+	KC_TOKEN_FAILED,  /* the token, or the process that talks to it */
+	KC_TOKEN_TIMEOUT, /* of these, those that did not answer */
 	KC_MAX,
 };
 extern const char *const keyd_counter_names[KC_MAX];

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck shell=bash
 # a's private key is on a PKCS#11 token (SoftHSM's): enrolment makes it there, log-in and introductions of both roles use it there.
-# Without the token the session that there is goes on and no new one is made, both with a reason; it is used again when it is back. A
-# wrong PIN is tried once.
+# Without the token the session that there is goes on and no new one is made, both with a reason; it is used again when it is back, and
+# when it has crashed or hung. A wrong PIN is tried once.
 # waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
@@ -61,6 +61,19 @@ helper=$(pgrep -P "$(pid_of keyd-a)" -f token-helper)
 kill -SEGV "$helper"
 wait_for 5 "another helper" test ! -e "/proc/$helper/stat"
 wait_for 10 "token" usable
+
+# or hang: keyd does not, ends it when its time is over, and starts another one
+helper=$(pgrep -P "$(pid_of keyd-a)" -f token-helper)
+kill -STOP "$helper"
+drop_sessions
+! ping4 a b -c 1 -W 1 || fail "a new session from a token that does not answer"
+ctl a status >/dev/null || fail "keyd hangs with the token"
+wait_for 8 "problem with a token that hangs" problem "has not answered"
+wait_for 5 "end of the helper that hangs" test ! -e "/proc/$helper/stat"
+wait_for 10 "token" usable
+ctlj a status | jq -e '.counters.control | .token_timeout == 1 and .token_failed >= 2' >/dev/null || fail "not counted: $(ctlj a status | jq -c .counters.control)"
+drop_sessions
+ping4 a b -c 2 -i 0.05
 
 # a restart logs in by the token; with a wrong PIN it waits for a person
 host_stop a
