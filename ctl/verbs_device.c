@@ -78,6 +78,9 @@ static void show_one(const json_t *r)
 	line("name", STRONG, "%s", text_of(d, "name"));
 	line("id", PLAIN, "%s", text_of(d, "id"));
 	line("key", PLAIN, "%s", text_of(d, "fingerprint"));
+	if (number_of(d, "delegated_until"))
+		line("on a token", PLAIN, "which vouches for the key in use until %s",
+		     time_of(d, "delegated_until", b));
 	line("state", state_colour(text_of(d, "state")), "%s", text_of(d, "state"));
 	if (has_text(channel, "from"))
 		line("channel", GOOD, "from %s since %s", text_of(channel, "from"),

@@ -3,12 +3,12 @@
  * The channel between keyd and the server (PROTOCOL §1) without any I/O: bytes in, bytes and messages out, so that
  * keyd, the server, tests and load generators share it. TCP carries:
  *
- *   HELLO   C→S  "MAVP" | ver_min | ver_max | ver | flags (1 ENROL) | len u16 | noise msg1 | mac1[16]
+ *   HELLO   C→S  "MAVP" | ver_min | ver_max | ver | flags (1 ENROL, 2 DELEGATED) | len u16 | noise msg1 | mac1[16]
  *   REPLY   S→C  len u16 | noise msg2
  *   FINISH  C→S  len u16 | noise msg3
  *   frames  len u16 | ciphertext        ChaCha20-Poly1305 with Noise's counters, one key a direction
  *
- * msg1 payload: LOGIN psk_epoch u32, ENROL token_id[16]. msg3 payload: boot_gen u64.
+ * msg1 payload: LOGIN psk_epoch u32, DELEGATED psk_epoch u32 | device_id[16], ENROL token_id[16]. msg3 payload: boot_gen u64.
  * mac1 = BLAKE2b-128(key = BLAKE2b-256("mavp1 mac1" ‖ S), all previous bytes); prologue = "mavp1 chan\0" ‖ first 8 bytes.
  */
 #ifndef MVPN_CHAN_H
@@ -30,6 +30,7 @@ struct chan_client {
 	const uint8_t *server_pk; /* 32 */
 	const uint8_t *psk;	  /* 32 */
 	bool enrol;
+	const uint8_t *device_id; /* 16: log in as that device with a key that the server does not know yet; else NULL */
 	uint32_t psk_epoch;  /* log-in */
 	uint8_t token_id[16]; /* enrolment */
 	uint64_t boot_gen;
@@ -37,12 +38,13 @@ struct chan_client {
 /*
  * What the server is asked about the peer, once its static key is known and before anything is authenticated: fill psk
  * and return true, or return false for unknown: the handshake then goes on with a random PSK and fails like any
- * wrong one. `who` says log-in (psk_epoch) or enrolment (token_id).
+ * wrong one. `who` says log-in (psk_epoch, with a new key device_id too) or enrolment (token_id).
  */
 struct chan_who {
-	bool enrol;
+	bool enrol, delegated;
 	uint32_t psk_epoch;
 	uint8_t token_id[16];
+	uint8_t device_id[16]; /* if delegated */
 	uint8_t client_pk[32];
 	uint64_t boot_gen; /* valid once CHAN_UP */
 };

@@ -14,10 +14,13 @@
 
 #define MAGIC "MAVP"
 #define FLAG_ENROL 1
+#define FLAG_DELEGATED 2
 #define PROLOGUE "mavp1 chan" /* its NUL counts */
 #define FIXED_B 8	      /* magic, versions and flags: in the prologue */
 #define LOGIN_MSG1_B (32 + 4 + 16)
 #define ENROL_MSG1_B (32 + 16 + 16)
+#define DELEGATED_MSG1_B (32 + 20 + 16)
+#define PAYLOAD1_MAX_B 20
 
 static void put_u16(uint8_t *p, uint16_t v)
 {
@@ -119,7 +122,7 @@ static int put_noise(struct chan *c, const void *payload, size_t payload_len, si
 /* client: HELLO into the output */
 int chan_hello(struct chan *c, const struct chan_client *client)
 {
-	uint8_t prologue[sizeof(PROLOGUE) + FIXED_B], key[32], payload[16], *p;
+	uint8_t prologue[sizeof(PROLOGUE) + FIXED_B], key[32], payload[PAYLOAD1_MAX_B], *p;
 	uint8_t fixed[FIXED_B] = {'M',
 				  'A',
 				  'V',
@@ -127,8 +130,10 @@ int chan_hello(struct chan *c, const struct chan_client *client)
 				  MVPN_PROTO_VER,
 				  MVPN_PROTO_VER,
 				  MVPN_PROTO_VER,
-				  client->enrol ? FLAG_ENROL : 0};
-	size_t payload_len = client->enrol ? 16 : 4, at;
+				  client->enrol	      ? FLAG_ENROL
+				  : client->device_id ? FLAG_DELEGATED
+						      : 0};
+	size_t payload_len = client->enrol ? 16 : client->device_id ? 20 : 4, at;
 	struct noise_config config = {
 		.pattern = NOISE_XKPSK3,
 		.initiator = true,
@@ -151,8 +156,10 @@ int chan_hello(struct chan *c, const struct chan_client *client)
 		memcpy(payload, client->token_id, 16);
 	else
 		put_u32(payload, client->psk_epoch);
+	if (payload_len == 20)
+		memcpy(payload + 4, client->device_id, 16);
 
-	r = chan_bytes_reserve(&c->out, CHAN_HELLO_HEAD_B + ENROL_MSG1_B + CHAN_MAC1_B);
+	r = chan_bytes_reserve(&c->out, CHAN_HELLO_HEAD_B + DELEGATED_MSG1_B + CHAN_MAC1_B);
 	if (r < 0)
 		return r;
 	memcpy(c->out.data, fixed, FIXED_B);
@@ -194,9 +201,11 @@ static int hello_check(struct chan *c, const uint8_t *p, size_t live)
 		return -EPROTO;
 	if (p[6] != MVPN_PROTO_VER)
 		return -EPROTONOSUPPORT;
-	if (p[7] & ~FLAG_ENROL)
+	if (p[7] > FLAG_DELEGATED) /* one of them at most */
 		return -EPROTO;
-	if (len - CHAN_HELLO_HEAD_B != (p[7] & FLAG_ENROL ? ENROL_MSG1_B : LOGIN_MSG1_B))
+	if (len - CHAN_HELLO_HEAD_B != (p[7] == FLAG_ENROL	 ? ENROL_MSG1_B
+					: p[7] == FLAG_DELEGATED ? DELEGATED_MSG1_B
+								 : LOGIN_MSG1_B))
 		return -EPROTO;
 	return len + CHAN_MAC1_B;
 }
@@ -204,7 +213,7 @@ static int hello_check(struct chan *c, const uint8_t *p, size_t live)
 /* server: HELLO in, REPLY out */
 static int got_hello(struct chan *c)
 {
-	uint8_t prologue[sizeof(PROLOGUE) + FIXED_B], payload[16];
+	uint8_t prologue[sizeof(PROLOGUE) + FIXED_B], payload[PAYLOAD1_MAX_B];
 	const uint8_t *p = c->in.data + c->in.at;
 	struct noise_config config = {
 		.pattern = NOISE_XKPSK3,
@@ -225,11 +234,14 @@ static int got_hello(struct chan *c)
 	r = noise_read(c->noise, p + CHAN_HELLO_HEAD_B, get_u16(p + 8), payload, sizeof(payload));
 	if (r < 0)
 		return r;
-	c->who.enrol = p[7] & FLAG_ENROL;
+	c->who.enrol = p[7] == FLAG_ENROL;
+	c->who.delegated = p[7] == FLAG_DELEGATED;
 	if (c->who.enrol)
 		memcpy(c->who.token_id, payload, 16);
 	else
 		c->who.psk_epoch = (uint32_t)get_u16(payload) << 16 | get_u16(payload + 2);
+	if (c->who.delegated)
+		memcpy(c->who.device_id, payload + 4, 16);
 	r = put_noise(c, NULL, 0, CHAN_MSG2_B);
 	if (r < 0)
 		return r;

@@ -59,6 +59,7 @@ static const struct {
 	[MVPN_TLV_SPI] = {4, 4},
 	[MVPN_TLV_ECHO] = {MVPN_TLV_ECHO_B, MVPN_TLV_ECHO_B},
 	[MVPN_TLV_SET] = {32, 32},
+	[MVPN_TLV_DELEGATION] = {MVPN_TLV_DELEGATION_B, MVPN_TLV_DELEGATION_B},
 };
 
 static bool known(uint16_t type)

@@ -76,6 +76,9 @@ static const struct {
 		 "keyd.conf on both"},
 	[MVPN_R_KEY_AWAY] = {"key-away", "the device's key is on a token that cannot be used now; "
 					 "`mvpnctl status` there says why"},
+	[MVPN_R_DELEGATION] = {"delegation",
+			       "the device's token does not vouch for the key that it uses, or no "
+			       "longer: is the token plugged in there, and are the clocks right?"},
 };
 _Static_assert(sizeof(reasons) / sizeof(reasons[0]) == MVPN_R_MAX, "a name for each reason");
 

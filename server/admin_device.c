@@ -6,6 +6,7 @@
 #include "admin.h"
 #include "channel.h"
 #include "crypto.h"
+#include "delegate.h"
 #include "depart.h"
 #include "dispatch.h"
 #include "enrol.h"
@@ -79,13 +80,14 @@ static json_t *device_json(struct server *s, const struct device *d)
 	for (unsigned i = 0; i < d->ngroups; i++)
 		add_group(groups, d->groups[i]);
 	policy_each_group(s->policy, &subject, add_group, groups);
-	mvpn_fingerprint(fp, d->row.pk);
+	mvpn_fingerprint(fp, delegate_identity(&d->row));
 	return json_pack(
-		"{s:o, s:s, s:s, s:o, s:o, s:b, s:I, s:s, s:i}", "id", json_hex(d->row.id, 16), "name",
+		"{s:o, s:s, s:s, s:o, s:o, s:b, s:I, s:s, s:i, s:o}", "id", json_hex(d->row.id, 16), "name",
 		d->row.name, "state", state_name(d->row.state), "addresses", owned_json(d, true),
 		"groups", sorted(groups), "online", device_conn(d) != NULL, "last_seen_at",
 		(json_int_t)(device_conn(d) ? wall_now() : d->row.last_seen_at), "fingerprint", fp,
-		"ephemeral_s", (int)d->row.ephemeral_s);
+		"ephemeral_s", (int)d->row.ephemeral_s, "delegated_until",
+		d->row.delegated ? json_integer((json_int_t)d->row.delegation.not_after) : json_null());
 }
 
 static int by_name(const void *a, const void *b)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "channel.h"
+#include "delegate.h"
 #include "depart.h"
 #include "dispatch.h"
 #include "echo.h"
@@ -402,6 +403,13 @@ static void on_io(void *arg, uint32_t events)
 		update_events(c);
 }
 
+void conn_beat_in(struct conn *c, int ms)
+{
+	int left_ms = delegate_left_ms(c->dev);
+
+	loop_timer_arm(c->timer, left_ms < ms ? left_ms : ms);
+}
+
 static void on_timer(void *arg)
 {
 	struct conn *c = arg;
@@ -427,10 +435,14 @@ static void on_timer(void *arg)
 		conn_drop(c);
 		return;
 	}
+	if (delegate_expired(c->dev)) {
+		log_info("device %s: its token's word is over: channel closed", c->dev->row.name);
+		conn_close(c, MVPN_R_DELEGATION);
+		return;
+	}
 	chan_begin(b, MVPN_MSG_HEARTBEAT, 0, 0);
 	chan_put_u64(b, MVPN_TLV_TIME, (uint64_t)wall_now());
 	conn_send(c, b);
 	/* jitter spreads the channels of a restart over time */
-	loop_timer_arm(c->timer,
-		       MVPN_CHAN_HEARTBEAT_S * 1000 - randombytes_uniform(HEARTBEAT_JITTER_MS));
+	conn_beat_in(c, MVPN_CHAN_HEARTBEAT_S * 1000 - randombytes_uniform(HEARTBEAT_JITTER_MS));
 }

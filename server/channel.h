@@ -69,6 +69,8 @@ struct conn {
 int conn_new(struct server *s, int fd, const struct mvpn_endpoint *from, struct source *src);
 /* queue, and write what the socket takes; a full queue dooms the connection */
 void conn_send(struct conn *c, const struct chan_buf *b);
+/* of a device: the next heartbeat, or the end of what its token vouches for, if that is earlier */
+void conn_beat_in(struct conn *c, int ms);
 /* bytes queued and not yet taken by the socket */
 size_t conn_queued(struct conn *c);
 /* say why, then close once it is out */

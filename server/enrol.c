@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include "crypto.h"
+#include "delegate.h"
+#include "delegation.h"
+#include "dispatch.h"
 #include "enrol.h"
 #include "ether.h"
 #include "log.h"
@@ -70,7 +73,7 @@ bool enrol_psk(void *arg, const struct chan_who *who, uint8_t ret_psk[32])
 
 	if (who->enrol)
 		return token_psk(s, who->token_id, ret_psk);
-	d = registry_by_pk(s->reg, who->client_pk);
+	d = delegate_find(s, who);
 	return d && psk_of_epoch(s, d, who->psk_epoch, ret_psk);
 }
 
@@ -119,10 +122,12 @@ void enrol_channel_up(struct conn *c)
 {
 	const struct chan_who *who = chan_who(c->ch);
 	struct server *s = c->s;
-	struct device *d = registry_by_pk(s->reg, who->client_pk);
+	struct device *d = delegate_find(s, who);
 	enum mvpn_reason reason = device_state_reason(d);
 	struct store_token t;
 
+	if (reason == MVPN_R_NONE && d && !who->enrol && !who->delegated && delegate_expired(d))
+		reason = MVPN_R_DELEGATION;
 	if (reason == MVPN_R_NONE && who->enrol) {
 		if (store_token_get(s->store, who->token_id, &t) < 0) {
 			reason = MVPN_R_INTERNAL;
@@ -149,6 +154,7 @@ struct enrolment {
 	struct conn *c;
 	struct store_token token;
 	struct device *old; /* enrolling again */
+	const struct delegation *delegation; /* NULL: the key is its own */
 	struct store_device row;
 	struct mvpn_prefix scopes[DEVICE_PREFIXES_MAX / 4];
 	unsigned nscopes;
@@ -178,12 +184,12 @@ static json_t *enrol_detail(const struct enrolment *e)
 
 	mvpn_hex(id, e->row.id, 16);
 	mvpn_hex(token, e->token.id, 16);
-	mvpn_fingerprint(fp, e->row.pk);
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b}", "device", id, "name", e->row.name,
+	mvpn_fingerprint(fp, delegate_identity(&e->row));
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b}", "device", id, "name", e->row.name,
 			 "fingerprint", fp, "token", token, "from",
 			 mvpn_endpoint_str(&e->c->from, from), "pending",
 			 e->row.state == MVPN_DEV_PENDING, "again", e->old != NULL,
-			 "ephemeral", e->row.ephemeral_s != 0);
+			 "ephemeral", e->row.ephemeral_s != 0, "delegated", e->row.delegated);
 }
 
 static int enrol_transaction(struct server *s, void *arg)
@@ -198,6 +204,8 @@ static int enrol_transaction(struct server *s, void *arg)
 	}
 	if (r == 0 && e->old)
 		r = store_device_reenrol(s->store, &e->row);
+	if (r == 0 && e->old && e->delegation)
+		r = store_device_set_key(s->store, &e->row);
 	if (r == 0 && e->old && e->old->row.state != e->row.state)
 		r = store_device_set_state(s->store, e->row.id, e->row.state);
 	if (r == 0 && !e->old)
@@ -223,8 +231,10 @@ static int make_row(struct enrolment *e, const char *name)
 	} else {
 		char hex[2 * MVPN_ID_LEN + 1];
 
-		randombytes_buf(e->row.id, sizeof(e->row.id));
-		memcpy(e->row.pk, who->client_pk, sizeof(e->row.pk));
+		if (e->delegation) /* which names it */
+			delegation_device_id(e->c->ch, who->client_pk, e->row.id);
+		else
+			randombytes_buf(e->row.id, sizeof(e->row.id));
 		mvpn_hex(hex, e->row.id, MVPN_ID_LEN);
 		if (name)
 			snprintf(e->row.name, sizeof(e->row.name), "%s", name);
@@ -233,6 +243,10 @@ static int make_row(struct enrolment *e, const char *name)
 		e->row.state = e->token.approve ? MVPN_DEV_PENDING : MVPN_DEV_ACTIVE;
 		e->row.created_at = e->row.last_seen_at = wall_now();
 	}
+	memcpy(e->row.pk, who->client_pk, sizeof(e->row.pk));
+	e->row.delegated = e->delegation != NULL;
+	if (e->delegation)
+		e->row.delegation = *e->delegation;
 	e->row.psk_epoch = 0;
 	e->row.psk_at = wall_now();
 	e->row.has_psk_next = false;
@@ -264,6 +278,7 @@ static int enrol_remember(struct enrolment *e, struct device **ret)
 		d->row.psk_at = e->row.psk_at;
 		d->row.has_psk_next = false;
 		d->row.ephemeral_s = e->row.ephemeral_s;
+		registry_set_key(s->reg, d, &e->row);
 		count(s, reenrolled);
 	} else {
 		r = registry_add(s->reg, &e->row, &d);
@@ -313,28 +328,79 @@ static enum mvpn_reason enrol_new(struct enrolment *e, const char *name, struct 
 	return MVPN_R_NONE;
 }
 
-enum mvpn_reason enrol_device(struct conn *c, const char *name, struct device **ret)
+static enum mvpn_reason log_in(struct conn *c, const struct chan_msg *m, struct device *d)
+{
+	const struct chan_who *who = chan_who(c->ch);
+	struct delegation dg;
+	enum mvpn_reason reason;
+
+	if (!d)
+		return MVPN_R_REVOKED; /* removed since the handshake */
+	if (who->delegated) {
+		reason = delegate_check(c, m, d->row.id, d->row.delegation.key, &dg);
+		if (reason != MVPN_R_NONE) {
+			count(c->s, login_refused);
+			note_refusal(c, d, reason);
+			return reason;
+		}
+		if (device_changes_too_often(d)) {
+			count(c->s, too_many_messages);
+			return MVPN_R_LIMIT;
+		}
+		if (delegate_take(c, d, &dg) < 0)
+			return MVPN_R_INTERNAL;
+	}
+	if (psk_used(c, d) < 0)
+		return MVPN_R_INTERNAL;
+	count(c->s, login);
+	return MVPN_R_NONE;
+}
+
+/* a key that signs is the device, whichever key it signs for; one that is signed for does not enrol without */
+static enum mvpn_reason find_enrolling(struct enrolment *e, const struct chan_msg *m,
+				       struct delegation *dg)
+{
+	struct conn *c = e->c;
+	const uint8_t *pk = chan_who(c->ch)->client_pk;
+	struct device *same = registry_by_pk(c->s->reg, pk);
+	uint8_t id[MVPN_ID_LEN];
+	enum mvpn_reason reason;
+
+	e->old = same;
+	if (!chan_tlv_find(m, MVPN_TLV_DELEGATION, NULL))
+		return same && same->row.delegated ? MVPN_R_DELEGATION : device_state_reason(same);
+	if (delegation_device_id(c->ch, pk, id) < 0)
+		return MVPN_R_INTERNAL;
+	reason = delegate_check(c, m, id, NULL, dg);
+	if (reason != MVPN_R_NONE)
+		return reason;
+	e->delegation = dg;
+	e->old = delegate_by_identity(c->s->reg, dg->key);
+	return same && same != e->old ? MVPN_R_DELEGATION : device_state_reason(e->old);
+}
+
+enum mvpn_reason enrol_device(struct conn *c, const struct chan_msg *m, const char *name,
+			      struct device **ret)
 {
 	const struct chan_who *who = chan_who(c->ch);
 	struct server *s = c->s;
-	struct device *d = registry_by_pk(s->reg, who->client_pk);
-	struct enrolment e = {.c = c, .old = d};
+	struct device *d = delegate_find(s, who);
+	struct enrolment e = {.c = c};
+	struct delegation dg;
 	enum mvpn_reason reason = device_state_reason(d);
 
 	if (reason != MVPN_R_NONE)
 		return reason;
 	if (!who->enrol) {
-		if (!d)
-			return MVPN_R_REVOKED; /* removed since the handshake */
-		if (psk_used(c, d) < 0)
-			return MVPN_R_INTERNAL;
-		count(s, login);
 		*ret = d;
-		return MVPN_R_NONE;
+		return log_in(c, m, d);
 	}
 	if (store_token_get(s->store, who->token_id, &e.token) < 0)
 		return MVPN_R_INTERNAL;
-	reason = enrol_new(&e, name, ret);
+	reason = find_enrolling(&e, m, &dg);
+	if (reason == MVPN_R_NONE)
+		reason = enrol_new(&e, name, ret);
+	d = e.old;
 	store_token_clear(&e.token);
 	sodium_memzero(&e, sizeof(e));
 	if (reason != MVPN_R_NONE) {

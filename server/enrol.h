@@ -9,8 +9,9 @@
 bool enrol_psk(void *arg, const struct chan_who *who, uint8_t ret_psk[32]);
 /* the handshake is done: who may not go on is told why */
 void enrol_channel_up(struct conn *c);
-/* REGISTER on a new channel: the device, made by its token if need be. name NULL: make one up. MVPN_R_NONE or why not. */
-enum mvpn_reason enrol_device(struct conn *c, const char *name, struct device **ret);
+/* REGISTER (m) on a new channel: the device, made by its token if need be. name NULL: make one up. MVPN_R_NONE or why not. */
+enum mvpn_reason enrol_device(struct conn *c, const struct chan_msg *m, const char *name,
+			      struct device **ret);
 
 /* MVPN_R_NONE if the token can be used now */
 enum mvpn_reason token_state(const struct store_token *t, int64_t now);

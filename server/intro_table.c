@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "delegate.h"
 #include "echo.h"
 #include "intro_table.h"
 #include "secmem.h"
@@ -157,6 +158,7 @@ void intro_send_offer(struct server *s, const struct intro *i, const struct requ
 	chan_put(b, MVPN_TLV_REQ, q->bytes, q->len);
 	chan_put(b, MVPN_TLV_DEVICE, i->a->row.id, 16);
 	chan_put(b, MVPN_TLV_S_PUB, i->a->row.pk, 32);
+	delegate_put(b, i->a);
 	chan_put(b, MVPN_TLV_PSK, i->psk, 32);
 	chan_put_u64(b, MVPN_TLV_BOOT_GEN, i->b->row.boot_gen);
 	chan_put(b, MVPN_TLV_SELECTORS, i->selectors, i->selectors_len);
@@ -180,6 +182,7 @@ void intro_send_answer(struct server *s, const struct intro *i, const uint8_t *n
 	chan_put(b, MVPN_TLV_NONCE, i->nonce, 16);
 	chan_put(b, MVPN_TLV_DEVICE, i->b->row.id, 16);
 	chan_put(b, MVPN_TLV_S_PUB, i->b->row.pk, 32);
+	delegate_put(b, i->b);
 	chan_put(b, MVPN_TLV_PSK, i->psk, 32);
 	chan_put(b, MVPN_TLV_SELECTORS, i->selectors, i->selectors_len);
 	chan_put_u32(b, MVPN_TLV_TTL, server_rekey_s(s));

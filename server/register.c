@@ -360,7 +360,7 @@ static void attach(struct conn *c, struct device *d)
 	c->dev = d;
 	d->conn = c;
 	c->phase = CONN_READY;
-	loop_timer_arm(c->timer, MVPN_CHAN_HEARTBEAT_S * 1000 / 2);
+	conn_beat_in(c, MVPN_CHAN_HEARTBEAT_S * 1000 / 2);
 	d->row.boot_gen = boot_gen;
 	d->row.last_seen_at = wall_now();
 	if (before != boot_gen && before) {
@@ -400,7 +400,7 @@ int register_message(struct conn *c, const struct chan_msg *m)
 	if (parse(c, m, &reg) < 0)
 		return -EPROTO;
 	if (c->phase == CONN_LOGIN) {
-		reason = enrol_device(c, reg.name[0] ? reg.name : NULL, &d);
+		reason = enrol_device(c, m, reg.name[0] ? reg.name : NULL, &d);
 		if (reason != MVPN_R_NONE) {
 			conn_close(c, reason);
 			return 0;

@@ -146,6 +146,15 @@ int registry_rename(struct registry *r, struct device *d, const char *name)
 	return 0;
 }
 
+void registry_set_key(struct registry *r, struct device *d, const struct store_device *row)
+{
+	htab_del(&r->by_pk, &d->by_pk);
+	memcpy(d->row.pk, row->pk, sizeof(d->row.pk));
+	d->row.delegated = row->delegated;
+	d->row.delegation = row->delegation;
+	htab_add(&r->by_pk, &d->by_pk, htab_hash(&r->by_pk, d->row.pk, sizeof(d->row.pk)));
+}
+
 void registry_set_state(struct registry *r, struct device *d, unsigned state)
 {
 	r->states[d->row.state < 5 ? d->row.state : 0]--;

@@ -77,6 +77,8 @@ int registry_load(struct registry *r, struct store *st);
 int registry_add(struct registry *r, const struct store_device *row, struct device **ret);
 void registry_remove(struct registry *r, struct device *d); /* its prefixes first; frees d */
 int registry_rename(struct registry *r, struct device *d, const char *name);
+/* its X25519 key, and what vouches for that, are those of the row */
+void registry_set_key(struct registry *r, struct device *d, const struct store_device *row);
 void registry_set_state(struct registry *r, struct device *d, unsigned state);
 int registry_join(struct device *d, const char *group); /* -ENOSPC over DEVICE_GROUPS_MAX */
 

@@ -12,10 +12,11 @@
 #include <stdint.h>
 
 #include "addr.h"
+#include "delegation.h"
 #include "mvpn/auth.h"
 #include "mvpn/limits.h"
 
-#define STORE_SCHEMA_VERSION 7
+#define STORE_SCHEMA_VERSION 8
 #define STORE_PSK_ENC_B (MVPN_KEY_LEN + 40) /* mvpn_box_seal of 32 bytes */
 
 struct store;
@@ -49,9 +50,12 @@ struct store_device {
 	int64_t psk_at;	      /* since when it has its PSK */
 	bool has_psk_next;
 	uint8_t psk_next_enc[STORE_PSK_ENC_B]; /* of the next epoch, until it is used */
+	bool delegated;			       /* pk is good as long as the token's key says */
+	struct delegation delegation;
 };
 int store_device_add(struct store *st, const struct store_device *d);
 int store_device_set_psk(struct store *st, const struct store_device *d); /* both */
+int store_device_set_key(struct store *st, const struct store_device *d); /* and its delegation */
 /* its PSK, and whether it is ephemeral: what a token decides anew */
 int store_device_reenrol(struct store *st, const struct store_device *d);
 int store_device_set_state(struct store *st, const uint8_t id[16], unsigned state);

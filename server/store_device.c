@@ -4,12 +4,24 @@
 
 #include "store_sqlite.h"
 
+/* value must live until the statement has run */
+static void bind_delegation(sqlite3_stmt *q, int i, const struct store_device *d,
+			    uint8_t value[MVPN_TLV_DELEGATION_B])
+{
+	if (!d->delegated)
+		return; /* NULL */
+	delegation_encode(value, &d->delegation);
+	bind_blob(q, i, value, MVPN_TLV_DELEGATION_B);
+}
+
 int store_device_add(struct store *st, const struct store_device *d)
 {
 	sqlite3_stmt *q = store_prepare(
 		st,
 		"INSERT INTO devices(id, name, s_pub, psk_enc, psk_epoch, state, boot_gen, created,"
-		" last_seen, ephemeral, psk_at) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+		" last_seen, ephemeral, psk_at, delegation)"
+		" VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+	uint8_t delegation[MVPN_TLV_DELEGATION_B];
 
 	if (!q)
 		return store_errno(st);
@@ -24,7 +36,22 @@ int store_device_add(struct store *st, const struct store_device *d)
 	bind_int(q, 9, d->last_seen_at);
 	bind_int(q, 10, d->ephemeral_s);
 	bind_int(q, 11, d->psk_at);
+	bind_delegation(q, 12, d, delegation);
 	return store_run(st, q);
+}
+
+int store_device_set_key(struct store *st, const struct store_device *d)
+{
+	sqlite3_stmt *q =
+		store_prepare(st, "UPDATE devices SET s_pub = ?, delegation = ? WHERE id = ?");
+	uint8_t delegation[MVPN_TLV_DELEGATION_B];
+
+	if (!q)
+		return store_errno(st);
+	bind_blob(q, 1, d->pk, sizeof(d->pk));
+	bind_delegation(q, 2, d, delegation);
+	bind_blob(q, 3, d->id, sizeof(d->id));
+	return store_run_one(st, q);
 }
 
 int store_device_set_psk(struct store *st, const struct store_device *d)
@@ -107,13 +134,14 @@ int store_device_each(struct store *st, int (*fn)(void *arg, const struct store_
 {
 	sqlite3_stmt *q =
 		store_prepare(st, "SELECT id, name, s_pub, psk_enc, psk_epoch, state, boot_gen,"
-				  " created, last_seen, ephemeral, psk_at, psk_next FROM devices");
+				  " created, last_seen, ephemeral, psk_at, psk_next, delegation FROM devices");
 	int r;
 
 	if (!q)
 		return store_errno(st);
 	while ((r = store_step(st, q)) == 1) {
 		struct store_device d = {0};
+		uint8_t delegation[MVPN_TLV_DELEGATION_B];
 		bool ok = column_blob(q, 0, d.id, sizeof(d.id)) &&
 			  column_blob(q, 2, d.pk, sizeof(d.pk)) &&
 			  column_blob(q, 3, d.psk_enc, sizeof(d.psk_enc));
@@ -127,6 +155,9 @@ int store_device_each(struct store *st, int (*fn)(void *arg, const struct store_
 		d.ephemeral_s = (uint32_t)sqlite3_column_int64(q, 9);
 		d.psk_at = sqlite3_column_int64(q, 10);
 		d.has_psk_next = column_blob(q, 11, d.psk_next_enc, sizeof(d.psk_next_enc));
+		d.delegated = column_blob(q, 12, delegation, sizeof(delegation));
+		if (d.delegated)
+			ok = ok && !delegation_decode(&d.delegation, delegation, sizeof(delegation));
 		r = ok ? fn(arg, &d) : -EUCLEAN;
 		if (r) {
 			sqlite3_reset(q);

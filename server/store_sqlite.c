@@ -85,9 +85,14 @@ static const char schema_7[] =
 	"CREATE INDEX sessions_owed_b ON sessions(b) WHERE owed > 0;"
 	"PRAGMA user_version = 7;";
 
+/* the token's word for s_pub, as on the wire */
+static const char schema_8[] =
+	"ALTER TABLE devices ADD COLUMN delegation BLOB;"
+	"PRAGMA user_version = 8;";
+
 /* migrations[n] takes the schema from version n to n + 1 */
 static const char *const migrations[STORE_SCHEMA_VERSION] = {schema_1, schema_2, schema_3, schema_4,
-							     schema_5, schema_6, schema_7};
+							     schema_5, schema_6, schema_7, schema_8};
 
 static int sql_errno(int rc)
 {

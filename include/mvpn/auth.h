@@ -19,7 +19,8 @@
 
 enum mvpn_msg {
 	/* C→S. First message after the handshake: TLV_NAME (enrolment only), TLV_ADDR… (claimed), TLV_UDP_PORT,
-	 * TLV_BOOT_GEN, TLV_SUITES, TLV_VERSION, TLV_MAC… (claimed), TLV_SET (of the last COMMIT, on the only channel). Sent again, without TLV_NAME, when the host's addresses or MAC addresses change. */
+	 * TLV_BOOT_GEN, TLV_SUITES, TLV_VERSION, TLV_MAC… (claimed), TLV_SET (of the last COMMIT, on the only channel),
+	 * TLV_DELEGATION (delegated log-in, or enrolment of a key that signs). Sent again, without TLV_NAME and TLV_DELEGATION, when the host's addresses or MAC addresses change. */
 	MVPN_MSG_REGISTER = 0x01,
 	/* both ways, every MVPN_CHAN_HEARTBEAT_S; the server's carries TLV_TIME */
 	MVPN_MSG_HEARTBEAT = 0x02,
@@ -42,12 +43,12 @@ enum mvpn_msg {
 
 	/* introduction (PROTOCOL §3) */
 	MVPN_MSG_REQUEST = 0x10,    /* C→S: TLV_REQ, TLV_NOISE1 */
-	MVPN_MSG_OFFER = 0x11,	    /* S→C: TLV_SESSION, TLV_SEQ, TLV_REQ, TLV_DEVICE (A), TLV_S_PUB (A's), TLV_PSK,
+	MVPN_MSG_OFFER = 0x11,	    /* S→C: TLV_SESSION, TLV_SEQ, TLV_REQ, TLV_DEVICE (A), TLV_S_PUB (A's), TLV_DELEGATION (of that, if it has one), TLV_PSK,
 				     * TLV_BOOT_GEN (B's), TLV_SELECTORS, TLV_TTL, TLV_ENDPOINT (A's, as S sees it), TLV_NOISE1;
 				     * mode central60: TLV_KEY */
 	MVPN_MSG_ACCEPT = 0x12,	    /* C→S: TLV_SESSION, TLV_NOISE2 */
 	MVPN_MSG_REJECT = 0x13,	    /* C→S: TLV_SESSION, TLV_REASON */
-	MVPN_MSG_ANSWER = 0x14,	    /* S→C: TLV_SESSION, TLV_SEQ, TLV_NONCE, TLV_DEVICE (B), TLV_S_PUB (B's), TLV_PSK,
+	MVPN_MSG_ANSWER = 0x14,	    /* S→C: TLV_SESSION, TLV_SEQ, TLV_NONCE, TLV_DEVICE (B), TLV_S_PUB (B's), TLV_DELEGATION, TLV_PSK,
 				     * TLV_SELECTORS, TLV_TTL, TLV_ENDPOINT (B's), TLV_NOISE2, TLV_BOOT_GEN (A's);
 				     * mode central63: TLV_KEY */
 	MVPN_MSG_FAIL = 0x15,	    /* S→C: TLV_NONCE, TLV_REASON, TLV_TEXT; BUSY carries TLV_SESSION, MODE TLV_MODE */
@@ -109,6 +110,7 @@ enum mvpn_tlv {
 	MVPN_TLV_ECHO = 40,	    /* id u32 | key[32]: the server answers echoes (lib/echo_msg.h) on the channel's UDP port */
 	MVPN_TLV_SPI = 41,	    /* u32 */
 	MVPN_TLV_SET = 48,	    /* 32 bytes, the server's: a state of the protected set */
+	MVPN_TLV_DELEGATION = 60,   /* not_after u64 | key[32] | challenge[32] | signature[64]: lib/delegation.h */
 };
 
 /* bits that a receiver does not know are ignored; without the TLV: 0 */
@@ -161,6 +163,7 @@ enum mvpn_reason {
 	MVPN_R_MODE = 28,	    /* the policy sets another mode for this pair: TLV_MODE */
 	MVPN_R_MODE_REFUSED = 29,   /* a device does not take part in a central mode */
 	MVPN_R_KEY_AWAY = 30,	    /* the device's key is on a token that is not there */
+	MVPN_R_DELEGATION = 31,	    /* no key of a token vouches for the device's key (any more) */
 	MVPN_R_MAX,
 };
 /* one line for the operator, in the order of enum mvpn_reason: lib/reason.c, mvpn_reason_name(), mvpn_reason_text() */
@@ -211,6 +214,8 @@ struct mvpn_ether {
 } __attribute__((packed));
 
 #define MVPN_TLV_ECHO_B 36
+#define MVPN_TLV_DELEGATION_B 136
+#define MVPN_DELEGATION_TEXT_B 113 /* what the key on the token signs */
 
 _Static_assert(sizeof(struct mvpn_ether) == 26, "ETHER is 26 bytes");
 _Static_assert(sizeof(struct mvpn_req) == 100, "REQ is 100 bytes before its candidates");

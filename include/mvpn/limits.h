@@ -21,6 +21,12 @@
 #define MVPN_CHAN_RECONNECT_MAX_S 30	  /* full jitter over 0..this */
 #define MVPN_CHAN_OUT_MAX_B (4 << 20)	  /* bytes queued to one channel; a reader slower than that is closed */
 
+/* ---- delegation (a key on a token that signs for the one in use) ---- */
+#define MVPN_DELEGATION_MAX_S 86400	/* PROTOCOL §2: what a stolen copy of the key in use is good for */
+#define MVPN_DELEGATION_S 43200		/* asked for unless keyd.conf says otherwise: half, so that clocks may be half a day apart */
+#define MVPN_DELEGATION_MIN_S 10
+#define MVPN_DELEGATION_SKEW_S 3600	/* peers, which have no part in the agreement, do not count the last hour */
+
 /* ---- introduction and session (PROTOCOL §3) ---- */
 #define MVPN_INTRO_OPEN_S 2		/* B silent for so long: FAIL to A, CANCEL to B */
 #define MVPN_INTRO_RETRY_S 3		/* A repeats the same nonce after so long */

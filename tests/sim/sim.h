@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "chan.h"
+#include "delegation.h"
 #include "intro.h"
 #include "mvpn/auth.h"
 #include "token.h"
@@ -44,6 +45,10 @@ struct sim_device {
 	uint64_t boot_gen;
 	uint32_t psk_epoch;
 	uint8_t mode; /* enum mvpn_mode that its requests ask for */
+	/* a key that signs, as on a token: makes what REGISTER brings, and logs in as `id` with a key that the server need not know */
+	bool named, has_word;
+	uint8_t token_sk[64], token_pk[32];
+	struct delegation word;
 	int fd;
 	struct chan *ch;
 	/* the last message; its TLVs live in msg_data */
@@ -97,6 +102,10 @@ void sim_hang_up(struct sim_device *d);
 /* the handshake: true if it came up as far as this end can tell */
 bool sim_enrol_start(struct sim_device *d, const char *token);
 bool sim_login(struct sim_device *d);
+/* another X25519 key, which the server does not know */
+void sim_new_key(struct sim_device *d);
+/* what its token says of its key on this channel, good for so many seconds, goes into the next REGISTER */
+void sim_delegate(struct sim_device *d, int64_t seconds);
 void sim_register(struct sim_device *d, const char *name, const char *const *addresses, unsigned n);
 /* token, handshake, REGISTER with that one address, WELCOME (and the first PREFIXES if active) */
 void sim_join(struct sim_device *d, const char *name, const char *address);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "crypto.h"
@@ -152,9 +153,34 @@ bool sim_enrol_start(struct sim_device *d, const char *token)
 bool sim_login(struct sim_device *d)
 {
 	struct chan_client c = {
-		.s = d->sk, .server_pk = d->server_pk, .psk = d->psk, .psk_epoch = d->psk_epoch, .boot_gen = d->boot_gen};
+		.s = d->sk, .server_pk = d->server_pk, .psk = d->psk, .psk_epoch = d->psk_epoch, .boot_gen = d->boot_gen,
+		.device_id = d->named ? d->id : NULL};
 
 	return handshake(d, &c);
+}
+
+void sim_new_key(struct sim_device *d)
+{
+	mvpn_keypair(d->sk, d->pk);
+}
+
+void sim_delegate(struct sim_device *d, int64_t seconds)
+{
+	uint8_t text[MVPN_DELEGATION_TEXT_B], id[MVPN_ID_LEN];
+	struct delegation_of of = {d->net_id, d->id, d->pk};
+
+	if (sodium_is_zero(d->token_sk, sizeof(d->token_sk)))
+		crypto_sign_keypair(d->token_pk, d->token_sk);
+	if (sodium_is_zero(d->id, sizeof(d->id))) {
+		assert_int_equal(delegation_device_id(d->ch, d->pk, id), 0);
+		of.device_id = id;
+	}
+	memcpy(d->word.key, d->token_pk, 32);
+	d->word.not_after = (uint64_t)(time(NULL) + seconds);
+	assert_int_equal(delegation_challenge(d->ch, d->pk, d->word.challenge), 0);
+	delegation_text(text, &d->word, &of);
+	crypto_sign_detached(d->word.signature, NULL, text, sizeof(text), d->token_sk);
+	d->has_word = true;
 }
 
 /* ---- messages ---- */
@@ -361,6 +387,13 @@ void sim_register(struct sim_device *d, const char *name, const char *const *add
 	}
 	for (unsigned i = 0; i < d->nmacs; i++)
 		chan_put(&b, MVPN_TLV_MAC, d->macs[i], 6);
+	if (d->has_word) {
+		uint8_t value[MVPN_TLV_DELEGATION_B];
+
+		delegation_encode(value, &d->word);
+		chan_put(&b, MVPN_TLV_DELEGATION, value, sizeof(value));
+		d->has_word = false;
+	}
 	chan_put_u16(&b, MVPN_TLV_UDP_PORT, 7469);
 	chan_put_u64(&b, MVPN_TLV_BOOT_GEN, d->boot_gen);
 	chan_put_u16(&b, MVPN_TLV_SUITES, 1);
