@@ -26,7 +26,7 @@ struct chan;
 /* What the client must prove; psk is the device's channel PSK or the token's. */
 struct chan_client {
 	const uint8_t *s;	  /* own static secret, 32; NULL: elsewhere, see chan_wants_dh */
-	const uint8_t *s_pub;	  /* its public key, if s is NULL */
+	const uint8_t *s_pub;	  /* its public key, if s is NULL, or to save a multiplication */
 	const uint8_t *server_pk; /* 32 */
 	const uint8_t *psk;	  /* 32 */
 	bool enrol;

@@ -96,7 +96,7 @@ static int handshake_new(struct noise **ret, const struct intro_self *self, cons
 
 static int own_public(uint8_t ret[32], const struct intro_self *self)
 {
-	if (self->s)
+	if (!self->s_pub)
 		return mvpn_x25519_public(ret, self->s);
 	memcpy(ret, self->s_pub, 32);
 	return 0;

@@ -53,7 +53,7 @@ struct intro_pair {
 /* what this end offers */
 struct intro_self {
 	const uint8_t *s; /* own static secret; NULL: on a token */
-	const uint8_t *s_pub; /* its public key, if s is NULL */
+	const uint8_t *s_pub; /* its public key, if s is NULL, or to save multiplications; else NULL */
 	const uint8_t *dh; /* B, if s is NULL: X25519 of it and the first 32 bytes of msg1 */
 	uint32_t spi;
 	uint8_t lanes;

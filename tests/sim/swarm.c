@@ -133,8 +133,11 @@ static int connect_from(uint32_t index, uint16_t port)
 int swarm_connect(struct swarm_device *d)
 {
 	struct swarm *w = d->w;
-	struct chan_client c = {
-		.s = d->sk, .server_pk = w->server_pk, .psk = d->psk, .boot_gen = d->boot_gen};
+	struct chan_client c = {.s = d->sk,
+				.s_pub = d->pk,
+				.server_pk = w->server_pk,
+				.psk = d->psk,
+				.boot_gen = d->boot_gen};
 	int r = connect_from(d->index, w->port);
 
 	if (r < 0)
@@ -181,6 +184,7 @@ static void send_register(struct swarm_device *d)
 static struct intro_self self_of(const struct swarm_device *d, uint32_t spi)
 {
 	return (struct intro_self){.s = d->sk,
+				   .s_pub = d->pk,
 				   .spi = spi,
 				   .lanes = 1,
 				   .suites = 1,

@@ -168,6 +168,34 @@ static void keys_on_tokens(void **state)
 	scene_free(&s);
 }
 
+/* who says its public key is taken at its word, which saves a multiplication: a wrong one fits no pair */
+static void a_public_key_that_is_given_is_not_computed(void **state)
+{
+	struct scene s;
+
+	scene_init(&s);
+	s.a_self.s_pub = s.a_pk;
+	s.b_self.s_pub = s.b_pk;
+	assert_int_equal(start(&s), 0);
+	assert_int_equal(accept_it(&s), 0);
+	assert_int_equal(finish(&s), 0);
+	assert_memory_equal(s.a_keys.tx, s.b_keys.rx, 32);
+	assert_memory_equal(s.a_keys.rx, s.b_keys.tx, 32);
+	scene_free(&s);
+
+	scene_init(&s);
+	s.b_self.s_pub = s.a_pk;
+	assert_int_equal(start(&s), 0);
+	assert_int_equal(accept_it(&s), -EBADMSG);
+	scene_free(&s);
+
+	scene_init(&s);
+	s.a_self.s_pub = s.b_pk;
+	assert_int_equal(start(&s), 0);
+	assert_int_equal(accept_it(&s), -EBADMSG);
+	scene_free(&s);
+}
+
 static void each_session_has_its_own_keys(void **state)
 {
 	struct scene s;
@@ -560,6 +588,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(both_ends_agree),
 		cmocka_unit_test(keys_on_tokens),
+		cmocka_unit_test(a_public_key_that_is_given_is_not_computed),
 		cmocka_unit_test(each_session_has_its_own_keys),
 		cmocka_unit_test(most_candidates_fit),
 		cmocka_unit_test(suite_choice),
