@@ -60,8 +60,10 @@ void intro_free(struct intros *in, struct intro *i)
 	*(i->prev ? &i->prev->next : &in->first) = i->next;
 	*(i->next ? &i->next->prev : &in->last) = i->prev;
 	in->count--;
+	intro_unqueue(in, i);
 	secmem_free(i->psk);
 	free(i->selectors);
+	free(i->noise2);
 	free(i);
 }
 
@@ -172,7 +174,7 @@ void intro_send_offer(struct server *s, const struct intro *i, const struct requ
 	count(s, offers);
 }
 
-void intro_send_answer(struct server *s, const struct intro *i, const uint8_t *noise2, size_t len)
+void intro_send_answer(struct server *s, const struct intro *i)
 {
 	struct chan_buf *b = &s->buf;
 
@@ -187,7 +189,7 @@ void intro_send_answer(struct server *s, const struct intro *i, const uint8_t *n
 	chan_put(b, MVPN_TLV_SELECTORS, i->selectors, i->selectors_len);
 	chan_put_u32(b, MVPN_TLV_TTL, server_rekey_s(s));
 	echo_put_endpoint(b, i->b);
-	chan_put(b, MVPN_TLV_NOISE2, noise2, len);
+	chan_put(b, MVPN_TLV_NOISE2, i->noise2, i->noise2_len);
 	chan_put_u64(b, MVPN_TLV_BOOT_GEN, i->a->row.boot_gen);
 	if (i->mode == MVPN_MODE_CENTRAL63)
 		chan_put(b, MVPN_TLV_KEY, i->key, MVPN_KEY_LEN);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Open introductions and the messages about them: shared by introduce.c (what happens) and intro_table.c only. */
+/* Open introductions and the messages about them: shared by introduce.c (what happens), intro_record.c (how it ends well) and
+ * intro_table.c only. */
 #ifndef SERVER_INTRO_TABLE_H
 #define SERVER_INTRO_TABLE_H
 
@@ -18,6 +19,10 @@ struct intro {
 	uint8_t ctx[32];
 	uint8_t *selectors;
 	size_t selectors_len;
+	/* of ACCEPT: from then on it waits for the store, see intro_record.c */
+	uint8_t *noise2;
+	size_t noise2_len;
+	struct intro *next_accepted;
 };
 
 struct intros {
@@ -26,6 +31,10 @@ struct intros {
 	struct intro *first, *last;
 	unsigned count;
 	struct loop_timer *timer;
+	struct intro *accepted; /* to be recorded and answered */
+	unsigned naccepted;
+	struct loop_timer *recorder;
+	uint64_t rest_ms; /* no transaction for them before */
 };
 
 /* what REQUEST said, copied: sending on the channel makes the message invalid */
@@ -49,7 +58,14 @@ unsigned pair_mode(const struct server *s, const struct device *a, const struct 
 void intro_send_fail(struct server *s, const struct device *a, const struct device *peer,
 		     const uint8_t nonce[16], enum mvpn_reason reason, const uint8_t *session);
 void intro_send_offer(struct server *s, const struct intro *i, const struct request *q);
-void intro_send_answer(struct server *s, const struct intro *i, const uint8_t *noise2, size_t len);
+void intro_send_answer(struct server *s, const struct intro *i);
+/* K of its central mode, as its channel makes it now */
+int intro_central_key(const struct intro *i, uint8_t ret[MVPN_KEY_LEN]);
+/* ---- intro_record.c ---- */
+void intro_accepted(struct intros *in, struct intro *i); /* noise2 is there; may be freed by this */
+void intro_unqueue(struct intros *in, struct intro *i);	  /* if it is there */
+void intro_record(void *intros);			  /* now: all that wait */
+/* ---- */
 /* both ends hear that it is over; i is freed */
 void intro_abandon(struct server *s, struct intro *i, enum mvpn_reason reason);
 

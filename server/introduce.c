@@ -12,7 +12,6 @@
 #include "introduce.h"
 #include "log.h"
 #include "secmem.h"
-#include "session.h"
 
 #define SELECTORS_MAX_B (2 + 2 * 17 * MVPN_SELECTORS_MAX)
 
@@ -145,7 +144,7 @@ static int make_selectors(struct server *s, struct intro *i, const uint8_t dst[1
 
 /* ---- the central modes: K is made here, too ---- */
 
-static int central_key(const struct intro *i, uint8_t ret[MVPN_KEY_LEN])
+int intro_central_key(const struct intro *i, uint8_t ret[MVPN_KEY_LEN])
 {
 	const struct device *from = i->mode == MVPN_MODE_CENTRAL60 ? i->a : i->b;
 
@@ -167,20 +166,7 @@ static int make_central_key(struct intro *i, const struct request *q)
 	_Static_assert(2 * MVPN_KEY_LEN <= SECMEM_CELL_B, "psk and key share a cell");
 	i->key = i->psk + MVPN_KEY_LEN;
 	intro_central_ctx(i->ctx, &pair, q->bytes, q->len);
-	return central_key(i, i->key);
-}
-
-/* A makes K of the channel that the ANSWER comes by: is it still the one of its REQUEST? */
-static bool same_channel(const struct intro *i)
-{
-	uint8_t now[MVPN_KEY_LEN];
-	bool same;
-
-	if (i->mode != MVPN_MODE_CENTRAL60)
-		return true;
-	same = central_key(i, now) == 0 && sodium_memcmp(now, i->key, sizeof(now)) == 0;
-	sodium_memzero(now, sizeof(now));
-	return same;
+	return intro_central_key(i, i->key);
 }
 
 static enum mvpn_reason open_intro(struct server *s, struct device *a, struct device *b,
@@ -255,99 +241,33 @@ static int find_offer(struct conn *c, const struct chan_msg *m, struct intro **r
 	if (!chan_get_bytes(m, MVPN_TLV_SESSION, id, sizeof(id)))
 		return -EPROTO;
 	*ret = intro_find_session(c->s->intros, id);
-	if (*ret && (*ret)->b != c->dev)
+	if (*ret && ((*ret)->b != c->dev || (*ret)->noise2))
 		*ret = NULL;
 	if (!*ret)
-		count(c->s, stray_answers); /* too late: cancelled meanwhile */
+		count(c->s, stray_answers); /* too late: cancelled meanwhile, or said before */
 	else
 		c->budget += 1000; /* we have asked: a device that everybody wants is not to blame for it */
 	return 0;
 }
 
-/* why the two may talk; frames have lines of their own, which policy-test names */
-static int audit_introduction(struct server *s, const struct intro *i)
-{
-	struct policy_subject a = registry_subject(i->a), b = registry_subject(i->b);
-	const struct policy_rule *rule =
-		i->layer == MVPN_LAYER_LINK ? NULL : policy_allows(s->policy, &a, &b);
-	char id[33], text[160];
-	json_t *o;
-
-	mvpn_hex(id, i->session_id, sizeof(i->session_id));
-	o = json_pack("{s:s, s:s, s:s, s:s, s:b, s:I}", "a", i->a->row.name, "b", i->b->row.name,
-		      "session", id, "layer", i->layer == MVPN_LAYER_LINK ? "link" : "network",
-		      "rekey", !sodium_is_zero(i->replaces, sizeof(i->replaces)), "policy_rev",
-		      (json_int_t)s->policy_rev);
-	if (rule) {
-		policy_rule_str(rule, text, sizeof(text));
-		json_object_set_new(o, "rule", json_string(text));
-		json_object_set_new(o, "line", json_integer(rule->line));
-	}
-	return audit_add(&s->audit, "server", "introduction", o);
-}
-
-static int record_session(struct server *s, void *arg)
-{
-	const struct intro *i = arg;
-	struct store_session row = {
-		.layer = i->layer,
-		.mode = i->mode,
-		.state = SESSION_ACTIVE,
-		.seq = i->seq,
-		.policy_rev = s->policy_rev,
-		.created_at = wall_now(),
-	};
-	char id[2 * MVPN_ID_LEN + 1];
-	int r;
-
-	memcpy(row.id, i->session_id, 16);
-	memcpy(row.a, i->a->row.id, 16);
-	memcpy(row.b, i->b->row.id, 16);
-	/* the devices' hard limit: twice the rekey time, or longer while the server is away */
-	row.ends_at =
-		row.created_at + 2 * (int64_t)server_rekey_s(s) + (int64_t)server_max_offline_s(s);
-	r = session_record(s, &row, sodium_is_zero(i->replaces, 16) ? NULL : i->replaces);
-	if (r == 0)
-		r = audit_introduction(s, i);
-	if (r < 0 || i->mode == MVPN_MODE_E2E)
-		return r;
-	mvpn_hex(id, i->session_id, 16);
-	return audit_add(&s->audit, "server", "session-central",
-			 json_pack("{s:s, s:s, s:s, s:s}", "a", i->a->row.name, "b",
-				   i->b->row.name, "mode", mvpn_mode_name(i->mode), "session", id));
-}
-
 int introduce_accept(struct conn *c, const struct chan_msg *m)
 {
-	struct server *s = c->s;
-	uint8_t noise2[INTRO_MSG2_MAX_B];
 	struct intro *i;
-	struct conn *a;
 	uint16_t len;
 	const uint8_t *p = chan_tlv_find(m, MVPN_TLV_NOISE2, &len);
 
-	if (!p || len > sizeof(noise2) || find_offer(c, m, &i) < 0)
+	if (!p || len > INTRO_MSG2_MAX_B || find_offer(c, m, &i) < 0)
 		return -EPROTO;
 	if (!i)
 		return 0;
-	memcpy(noise2, p, len);
-	a = device_conn(i->a);
-	if (!a) {
-		intro_abandon(s, i, MVPN_R_PEER_OFFLINE);
+	i->noise2 = malloc(len);
+	if (!i->noise2) {
+		intro_abandon(c->s, i, MVPN_R_INTERNAL);
 		return 0;
 	}
-	if (!same_channel(i)) {
-		intro_abandon(s, i, MVPN_R_STALE_BOOT); /* tried again at once */
-		return 0;
-	}
-	/* on record before anybody can transmit: a revocation must find it */
-	if (server_transact(s, false, record_session, i) < 0) {
-		intro_abandon(s, i, MVPN_R_INTERNAL);
-		return 0;
-	}
-	memcpy(a->nonces[a->next_nonce++ % CONN_NONCES], i->nonce, 16);
-	intro_send_answer(s, i, noise2, len);
-	intro_free(s->intros, i);
+	memcpy(i->noise2, p, len);
+	i->noise2_len = len;
+	intro_accepted(c->s->intros, i);
 	return 0;
 }
 
@@ -423,6 +343,8 @@ int intros_new(struct server *s)
 		r = htab_init(&in->by_pair);
 	if (r == 0)
 		r = loop_timer_new(s->loop, on_timer, in, &in->timer);
+	if (r == 0)
+		r = loop_timer_new(s->loop, intro_record, in, &in->recorder);
 	return r;
 }
 
@@ -435,6 +357,7 @@ void intros_free(struct intros *in)
 	htab_free(&in->by_session);
 	htab_free(&in->by_pair);
 	loop_timer_free(in->timer);
+	loop_timer_free(in->recorder);
 	free(in);
 }
 

@@ -52,6 +52,7 @@
 	X(requests)                                                                          \
 	X(offers)                                                                            \
 	X(answers)                                                                           \
+	X(records)	 /* transactions that put them on record, each several if they come fast */ \
 	X(duplicates)	 /* requests repeated with the same nonce */                         \
 	X(stray_answers) /* ACCEPT or REJECT of no open introduction */                      \
 	X(selectors_cut) /* a side with more than MVPN_SELECTORS_MAX prefixes */             \
