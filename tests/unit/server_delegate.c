@@ -263,6 +263,7 @@ static void introductions_begin_anew(void **state)
 	n.c.ch = NULL;
 	renew(&n.c, 60);
 	sim_expect_fail(&n.a, MVPN_R_STALE_BOOT);
+	intro_a_free(q.a);
 	sim_expect(&old, MVPN_MSG_CANCEL);
 	sim_hang_up(&old);
 	introduce(&n);
