@@ -396,7 +396,8 @@ static void test_flows(void **state)
 	assert_true(w.flow.first_ns && w.flow.last_ns >= w.flow.first_ns);
 }
 
-/* what the verifier walks through; a jump here is a jump in every packet's cost */
+/* What the verifier walks through; a jump here is a jump in every packet's cost. Linux 6.1, which has no TCX, prunes
+ * less: it walks through 1.9 times what 6.18 does. The kernel's own limit is a million. */
 static void test_size(void **state)
 {
 	struct shim *s = st_shim();
@@ -410,7 +411,7 @@ static void test_size(void **state)
 		assert_int_equal(bpf_obj_get_info_by_fd(bpf_program__fd(prog), &info, &len), 0);
 		print_message("%s: %u instructions verified, %u bytes of machine code\n", info.name,
 			      info.verified_insns, info.jited_prog_len);
-		assert_in_range(info.verified_insns, 100, 20000);
+		assert_in_range(info.verified_insns, 100, st_has_tcx() ? 20000 : 40000);
 	}
 }
 
