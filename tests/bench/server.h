@@ -25,6 +25,7 @@ void host_kill(struct bench_server *s); /* SIGKILL */
 void host_free(struct bench_server *s);
 
 uint64_t host_memory_b(const struct bench_server *s, const char *field); /* VmRSS, VmHWM */
+uint64_t host_memory_free_b(void); /* of the machine */
 uint64_t host_cpu_ns(const struct bench_server *s); /* so far, the kernel's share too */
 uint64_t host_counter(struct bench_server *s, const char *name);
 uint64_t host_sessions(struct bench_server *s);

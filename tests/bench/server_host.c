@@ -197,20 +197,32 @@ void host_free(struct bench_server *s)
 
 /* ---- what it takes ---- */
 
-uint64_t host_memory_b(const struct bench_server *s, const char *field)
+/* "field: number kB" of such a file */
+static uint64_t field_b(const char *path, const char *field)
 {
-	char path[64], line[200];
+	char line[200];
 	uint64_t kb = 0;
-	FILE *f;
+	FILE *f = fopen(path, "r");
 
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)s->pid);
-	f = fopen(path, "r");
 	must(f != NULL, path);
 	while (fgets(line, sizeof(line), f))
 		if (!strncmp(line, field, strlen(field)))
 			kb = strtoull(line + strlen(field) + 1, NULL, 10);
 	fclose(f);
 	return kb * 1024;
+}
+
+uint64_t host_memory_b(const struct bench_server *s, const char *field)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)s->pid);
+	return field_b(path, field);
+}
+
+uint64_t host_memory_free_b(void)
+{
+	return field_b("/proc/meminfo", "MemAvailable");
 }
 
 uint64_t host_cpu_ns(const struct bench_server *s)
