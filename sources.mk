@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # What is built from what, one line a room; a new source file is named here.
 
-LIB := addr aead chan chan_handshake chan_msg config crypto delegation echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac netlink netlink_link netlink_route noise reason replay secmem secslab spi token
+LIB := addr aead chan chan_handshake chan_msg chan_proof config crypto delegation echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac netlink netlink_link netlink_route noise reason replay secmem secslab spi token
 # the part of lib/ that each program links
 LIB_keyd := $(LIB)
-LIB_server := addr aead chan chan_handshake chan_msg config crypto delegation echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac noise reason secmem token
+LIB_server := addr aead chan chan_handshake chan_msg chan_proof config crypto delegation echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac noise reason secmem token
 LIB_mvpnctl := addr fsutil ipc ipc_request ipc_socket log loop mac
 
 SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_frames shim_list shim_maps shim_pin shim_protect shim_xdp
 KEYD := main attach attach_wire channel conf conn control control_doctor control_explain control_identity control_show control_wait ether flows frametab guard identity identity_file intro_msg introduce keystore keytab offer options peers prefixes resolve rp_filter sessions watch $(SHIM)
-KEYD += path pmtu endpoint nat relayed
+KEYD += path pmtu endpoint nat relayed ticket
 KEYD += hsm hsm_helper hsm_p11 intro_defer
 DP := nexthop frame wire_xdp
 DP += run wire_xdp_open errqueue quote
 DP += dp tell worker owner relay spin tap seal open segment fragment mss coalesce hold icmp wire_udp ether
 SERVER := main server conf identity privileges listen channel dispatch enrol register introduce intro_table intro_record session push registry owners policy policy_parse audit store_sqlite store_device store_token store_session store_policy admin admin_token admin_device admin_policy
 SERVER += macs ether policy_ether policy_mode policy_text echo relay policy_test policy_lines policy_pairs admin_policy_diff admin_policy_check audit_feed admin_audit audit_keep policy_settings
-SERVER += depart psk delegate
+SERVER += depart psk delegate gate
 CTL := args help human input main mvpnctl output table verb_explain verbs_device verbs_identity verbs_iface verbs_peer verbs_policy verbs_status verbs_token verbs_audit
 BPF := shim wire sockops
 
@@ -24,7 +24,7 @@ BPF := shim wire sockops
 UNIT :=
 UNIT += addr config ctl fsutil ipc loop lpm secslab spi
 OBJS_unit_ctl = $(call objs,ctl,$(filter-out main,$(CTL)))
-UNIT += aead chan chan_frames chan_msg crypto intro intro_keys noise replay token
+UNIT += aead chan chan_frames chan_msg chan_proof crypto intro intro_keys noise replay token
 UNIT += netlink frame nexthop
 UNIT += identity pmtu hsm
 OBJS_unit_hsm = $(call objs,keyd,hsm_p11)
@@ -60,11 +60,12 @@ OBJS_unit_server_steps = $(OBJS_unit_server)
 OBJS_unit_server_trust = $(OBJS_unit_server)
 OBJS_unit_server_ether = $(OBJS_unit_server)
 OBJS_unit_server_echo = $(OBJS_unit_server)
-UNIT += server_central server_depart server_psk server_delegate
+UNIT += server_central server_depart server_psk server_delegate server_gate
 OBJS_unit_server_delegate = $(OBJS_unit_server)
 UNIT += server_record
 OBJS_unit_server_record = $(OBJS_unit_server)
 OBJS_unit_server_psk = $(OBJS_unit_server)
+OBJS_unit_server_gate = $(OBJS_unit_server)
 OBJS_unit_server_depart = $(OBJS_unit_server)
 OBJS_unit_server_central = $(OBJS_unit_server)
 # tests/bpf/NAME.c, cmocka programs that need root: linked with keyd/shim
@@ -92,11 +93,11 @@ FUZZ += frame run
 SRCS_fuzz_run := keyd/dp/run.c
 SRCS_fuzz_frame := keyd/dp/frame.c lib/addr.c
 FUZZ += chan intro token
-SRCS_fuzz_chan := lib/chan.c lib/chan_handshake.c lib/chan_msg.c lib/crypto.c lib/noise.c lib/secmem.c
+SRCS_fuzz_chan := lib/chan.c lib/chan_handshake.c lib/chan_msg.c lib/chan_proof.c lib/crypto.c lib/noise.c lib/secmem.c
 SRCS_fuzz_intro := lib/addr.c lib/aead.c lib/crypto.c lib/intro.c lib/intro_keys.c lib/noise.c lib/secmem.c
 SRCS_fuzz_token := lib/crypto.c lib/token.c
 FUZZ += identity delegation
-SRCS_fuzz_delegation := lib/delegation.c lib/chan.c lib/chan_handshake.c lib/chan_msg.c lib/crypto.c lib/noise.c lib/secmem.c
+SRCS_fuzz_delegation := lib/delegation.c lib/chan.c lib/chan_handshake.c lib/chan_msg.c lib/chan_proof.c lib/crypto.c lib/noise.c lib/secmem.c
 SRCS_fuzz_identity := $(addprefix keyd/,identity.c identity_file.c) lib/crypto.c lib/fsutil.c
 FUZZ += tap inner mss
 SRCS_fuzz_mss = keyd/dp/mss.c lib/addr.c

@@ -21,6 +21,7 @@
 #include "prefixes.h"
 #include "relayed.h"
 #include "sessions.h"
+#include "ticket.h"
 
 const char *keyd_state_name(enum keyd_state s)
 {
@@ -260,6 +261,7 @@ static int welcome(struct conn *c, const struct chan_msg *m)
 	if (enrolled && become(c))
 		return 0; /* dead */
 	take_psk(k, m);
+	ticket_take(k, m, !c->welcomed);
 	take_addresses(k, m);
 	ether_welcome(k, m);
 	if (k->next_conn == c) {
@@ -383,6 +385,7 @@ static int conn_login(struct keyd *k, struct conn **ret)
 		.psk = k->id->psk,
 		.psk_epoch = k->id->psk_epoch,
 		.boot_gen = k->boot_gen,
+		.ticket = ticket_get(k),
 	};
 
 	return hsm_problem(k) ? -ENOKEY : conn_new(k, &cc, k->id->server, ret);
@@ -488,6 +491,7 @@ int channel_init(struct keyd *k)
 {
 	k->max_offline_s = MVPN_MAX_OFFLINE_S;
 	k->rekey_s = MVPN_SESSION_REKEY_S;
+	ticket_load(k);
 	k->state = k->id		? KEYD_OFFLINE
 		   : keystore_locked(k) ? KEYD_LOCKED
 					: KEYD_UNENROLLED;

@@ -15,6 +15,7 @@
 #include "log.h"
 
 #define READ_B 65536
+#define WORK_AT_ONCE 4096 /* some 2 ms, in which keyd does nothing else */
 
 void conn_free(struct conn *c)
 {
@@ -26,6 +27,7 @@ void conn_free(struct conn *c)
 	}
 	resolve_cancel(c->resolve);
 	loop_remove(c->source);
+	loop_timer_free(c->work);
 	if (c->fd >= 0)
 		close(c->fd);
 	hsm_dh_cancel(c->dh);
@@ -129,11 +131,28 @@ static void conn_fed(struct conn *c, enum chan_state before, int r)
 		conn_key_away(c);
 		return;
 	}
+	if (chan_wants_work(c->chan) && !loop_timer_armed(c->work)) {
+		log_ratelimited(LOG_L_INFO, "the server is under load: working for it");
+		loop_timer_arm(c->work, 0);
+	}
 	if (before != CHAN_UP && chan_state(c->chan) == CHAN_UP) {
 		conn_flush(c);
 		channel_up(c);
 	}
 	conn_messages(c);
+}
+
+static void conn_work(void *arg)
+{
+	struct conn *c = arg;
+	int r = chan_work(c->chan, WORK_AT_ONCE);
+
+	if (r < 0)
+		conn_failed(c, "the server asks for work that cannot be done: %s", strerror(-r));
+	else if (r)
+		conn_flush(c);
+	else
+		loop_timer_arm(c->work, 0);
 }
 
 static void conn_computed(void *arg, const uint8_t dh[32])
@@ -292,6 +311,8 @@ int conn_new(struct keyd *k, const struct chan_client *cc, const char *server, s
 	c->fd = -1;
 	c->started_ms = c->heard_ms = c->said_ms = mono_ms();
 	r = chan_new_client(&c->chan, cc);
+	if (!r)
+		r = loop_timer_new(k->loop, conn_work, c, &c->work);
 	if (!r)
 		r = resolve_start(&c->resolve, k->loop, server, MVPN_CHAN_PORT, resolved, c);
 	if (r) {

@@ -18,6 +18,7 @@ struct conn {
 	int fd;
 	struct loop_source *source;
 	struct chan *chan;
+	struct loop_timer *work; /* the server is under load: a proof of work for it, a part at a time */
 	struct hsm_dh *dh; /* the token is computing for the handshake */
 	bool connecting, welcomed;
 	bool busy, dead; /* inside conn_io; failed there: freed on the way out */

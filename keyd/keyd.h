@@ -167,6 +167,8 @@ struct keyd {
 	struct conn *next_conn; /* its successor while the channel is rekeyed */
 	struct loop_timer *reconnect;
 	char *server_error; /* why there is no channel, for `status` */
+	uint8_t ticket[MVPN_TICKET_B]; /* ticket.c */
+	bool has_ticket;
 	uint64_t server_heard_ms, online_since_ms;
 	uint32_t max_offline_s, rekey_s;
 	struct ipc_call *enrol_call;

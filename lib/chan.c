@@ -110,12 +110,17 @@ int chan_new_server(struct chan **ret, const uint8_t s[32], chan_psk_fn *fn, voi
 
 	if (!c)
 		return -ENOMEM;
-	memcpy(c->secret->s, s, sizeof(c->secret->s));
+	memcpy(c->secret->server.s, s, sizeof(c->secret->server.s));
 	c->psk_fn = fn;
 	c->psk_arg = arg;
 	c->step = CHAN_WAIT_HELLO;
 	*ret = c;
 	return 0;
+}
+
+void chan_set_gate(struct chan *c, chan_gate_fn *fn)
+{
+	c->gate_fn = fn;
 }
 
 void chan_free(struct chan *c)
@@ -201,6 +206,11 @@ int chan_feed(struct chan *c, const void *data, size_t len)
 	memcpy(c->in.data + c->in.len, data, len);
 	c->in.len += len;
 	return handshake_on(c);
+}
+
+bool chan_wants_work(const struct chan *c)
+{
+	return c->state == CHAN_HANDSHAKE && c->work_bits;
 }
 
 bool chan_wants_dh(const struct chan *c, uint8_t ret_peer[32])

@@ -8,6 +8,12 @@
  *   FINISH  C→S  len u16 | noise msg3
  *   frames  len u16 | ciphertext        ChaCha20-Poly1305 with Noise's counters, one key a direction
  *
+ * A server under load answers HELLO by CHALLENGE and does nothing else before PROOF, as often as it likes; then comes REPLY:
+ *
+ *   CHALLENGE S→C  len u16 | bits u8 | flags u8 (1: a ticket will do) | random[16]
+ *   PROOF     C→S  len u16 | 1 | n u64                                         work: see chan_proof.c
+ *                  len u16 | 2 | ticket[56] | psk_epoch u32 | mac[16]
+ *
  * msg1 payload: LOGIN psk_epoch u32, DELEGATED psk_epoch u32 | device_id[16], ENROL token_id[16]. msg3 payload: boot_gen u64.
  * mac1 = BLAKE2b-128(key = BLAKE2b-256("mavp1 mac1" ‖ S), all previous bytes); prologue = "mavp1 chan\0" ‖ first 8 bytes.
  */
@@ -34,6 +40,7 @@ struct chan_client {
 	uint32_t psk_epoch;  /* log-in */
 	uint8_t token_id[16]; /* enrolment */
 	uint64_t boot_gen;
+	const uint8_t *ticket; /* MVPN_TICKET_B, what the server gave last; NULL: none */
 };
 /*
  * What the server is asked about the peer, once its static key is known and before anything is authenticated: fill psk
@@ -50,16 +57,39 @@ struct chan_who {
 };
 typedef bool chan_psk_fn(void *arg, const struct chan_who *who, uint8_t ret_psk[32]);
 
+/* What came with PROOF: a ticket of the server's, or work, which is good already (ticket NULL). */
+struct chan_proof {
+	const uint8_t *ticket; /* MVPN_TICKET_B */
+	unsigned bits;	       /* of work, that was asked for last */
+	uint32_t psk_epoch;
+	const uint8_t *challenge, *hello_mac, *mac; /* for chan_proof_by */
+};
+/*
+ * Asked before a HELLO costs a Diffie-Hellman (proof NULL), and again with each PROOF: 0 go on, CHAN_DEMAND_* what must be
+ * proven (at most CHAN_WORK_BITS_MAX bits of work), -errno close.
+ */
+typedef int chan_gate_fn(void *arg, const struct chan_proof *proof);
+#define CHAN_DEMAND_TICKET 0x100 /* | bits: a ticket will do */
+#define CHAN_WORK_BITS_MAX 20	 /* a million hashes, some 0.3 s of one core: no client works more than that at a time */
+
 enum chan_state { CHAN_HANDSHAKE, CHAN_UP, CHAN_DEAD };
 
 int chan_new_client(struct chan **ret, const struct chan_client *c); /* HELLO is in the output at once */
 int chan_new_server(struct chan **ret, const uint8_t s[32], chan_psk_fn *fn, void *arg);
+void chan_set_gate(struct chan *c, chan_gate_fn *fn); /* server; arg as of psk_fn. Without one nothing is asked */
+/* does the proof's ticket come from who has this PSK, for this very connection? */
+bool chan_proof_by(const struct chan_proof *p, const uint8_t psk[32]);
 void chan_free(struct chan *c); /* wipes; NULL is fine */
 
 /* A client without the static secret waits in the middle of the handshake for what X25519 makes of it and *ret_peer: ask after each
  * chan_feed, once true bring it by chan_give_dh, which returns as chan_feed does. */
 bool chan_wants_dh(const struct chan *c, uint8_t ret_peer[32]);
 int chan_give_dh(struct chan *c, const uint8_t dh[32]);
+
+/* A client that was told to work: ask after each chan_feed. chan_work tries so many numbers: 1 done, the proof is in the
+ * output; 0 not yet; -errno as chan_feed. */
+bool chan_wants_work(const struct chan *c);
+int chan_work(struct chan *c, unsigned tries);
 
 enum chan_state chan_state(const struct chan *c);
 const struct chan_who *chan_who(const struct chan *c); /* server side */

@@ -172,6 +172,7 @@ int chan_hello(struct chan *c, const struct chan_client *client)
 	mac1_key(key, client->server_pk);
 	mac1(p + at, key, p, at);
 	c->out.len += CHAN_MAC1_B;
+	chan_prove_by(c, client, p + at);
 	return 0;
 }
 
@@ -194,7 +195,7 @@ static int hello_check(struct chan *c, const uint8_t *p, size_t live)
 	len += CHAN_HELLO_HEAD_B;
 	if (live < len + CHAN_MAC1_B)
 		return 0;
-	mac1(mac, server_known(c->secret->s)->mac1, p, len);
+	mac1(mac, server_known(c->secret->server.s)->mac1, p, len);
 	if (sodium_memcmp(mac, p + len, CHAN_MAC1_B) != 0)
 		return -EPERM;
 	if (p[4] > p[5] || p[6] < p[4] || p[6] > p[5])
@@ -210,8 +211,8 @@ static int hello_check(struct chan *c, const uint8_t *p, size_t live)
 	return len + CHAN_MAC1_B;
 }
 
-/* server: HELLO in, REPLY out */
-static int got_hello(struct chan *c)
+/* server: a HELLO that may cost something; REPLY out */
+static int take_hello(struct chan *c, size_t len)
 {
 	uint8_t prologue[sizeof(PROLOGUE) + FIXED_B], payload[PAYLOAD1_MAX_B];
 	const uint8_t *p = c->in.data + c->in.at;
@@ -219,18 +220,16 @@ static int got_hello(struct chan *c)
 		.pattern = NOISE_XKPSK3,
 		.prologue = prologue,
 		.prologue_len = sizeof(prologue),
-		.s = c->secret->s,
+		.s = c->secret->server.s,
 	};
-	int len = hello_check(c, p, c->in.len - c->in.at), r;
+	int r;
 
-	if (len <= 0)
-		return len;
-	config.s_pub = server_known(c->secret->s)->pk;
+	config.s_pub = server_known(c->secret->server.s)->pk;
 	make_prologue(prologue, p);
 	r = noise_new(&c->noise, &config);
 	if (r < 0)
 		return r;
-	sodium_memzero(c->secret->s, sizeof(c->secret->s));
+	sodium_memzero(c->secret, sizeof(*c->secret));
 	r = noise_read(c->noise, p + CHAN_HELLO_HEAD_B, get_u16(p + 8), payload, sizeof(payload));
 	if (r < 0)
 		return r;
@@ -248,6 +247,24 @@ static int got_hello(struct chan *c)
 	chan_bytes_consume(&c->in, len);
 	c->step = CHAN_WAIT_FINISH;
 	return 1;
+}
+
+static int got_hello(struct chan *c)
+{
+	int r = hello_check(c, c->in.data + c->in.at, c->in.len - c->in.at), len = r;
+
+	if (r > 0)
+		r = chan_gate(c, len, NULL);
+	return r > 0 ? take_hello(c, len) : r;
+}
+
+/* HELLO has been checked, and is still in front */
+static int got_proof(struct chan *c)
+{
+	size_t len = CHAN_HELLO_HEAD_B + get_u16(c->in.data + c->in.at + 8) + CHAN_MAC1_B;
+	int r = chan_got_proof(c, len);
+
+	return r > 0 ? take_hello(c, len) : r;
 }
 
 /* 1 when a message of exactly that length is in the input */
@@ -273,8 +290,11 @@ const uint8_t *chan_reply_key(const struct chan *c)
 static int got_reply(struct chan *c)
 {
 	uint8_t boot_gen[8];
-	int r = have_noise(c, CHAN_MSG2_B);
+	int r = chan_challenged(c);
 
+	if (r != -ENOENT)
+		return r;
+	r = have_noise(c, CHAN_MSG2_B);
 	if (r <= 0)
 		return r;
 	if (c->lacks_dh)
@@ -326,6 +346,8 @@ int chan_handshake(struct chan *c)
 	switch (c->step) {
 	case CHAN_WAIT_HELLO:
 		return got_hello(c);
+	case CHAN_WAIT_PROOF:
+		return got_proof(c);
 	case CHAN_WAIT_REPLY:
 		return got_reply(c);
 	case CHAN_WAIT_FINISH:

@@ -60,6 +60,7 @@ static const struct {
 	[MVPN_TLV_ECHO] = {MVPN_TLV_ECHO_B, MVPN_TLV_ECHO_B},
 	[MVPN_TLV_SET] = {32, 32},
 	[MVPN_TLV_DELEGATION] = {MVPN_TLV_DELEGATION_B, MVPN_TLV_DELEGATION_B},
+	[MVPN_TLV_TICKET] = {MVPN_TICKET_B, MVPN_TICKET_B},
 };
 
 static bool known(uint16_t type)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define EVENTS_AT_ONCE 64
+#define LATER_AT_ONCE 8
 #define NOT_ARMED UINT32_MAX
 
 struct loop_source {
@@ -18,7 +19,7 @@ struct loop_source {
 	struct loop_source *prev, *next; /* in loop->sources, or singly by next in loop->dead */
 	loop_io_fn *fn;
 	void *arg;
-	int fd;
+	int fd, epfd;
 	bool removed; /* memory stays until no event of this round can point to it */
 };
 
@@ -34,6 +35,7 @@ struct loop_timer {
 
 struct loop {
 	int epfd, sigfd;
+	int later_epfd; /* -1: none; itself a source of epfd */
 	bool quit;
 	struct loop_source *sources, *dead;
 	struct loop_timer *timers;
@@ -64,7 +66,7 @@ int loop_new(struct loop **ret)
 
 	if (!l)
 		return -ENOMEM;
-	l->sigfd = -1;
+	l->sigfd = l->later_epfd = -1;
 	l->epfd = epoll_create1(EPOLL_CLOEXEC);
 	if (l->epfd < 0) {
 		int r = -errno;
@@ -98,14 +100,16 @@ void loop_free(struct loop *l)
 	free(l->heap);
 	if (l->sigfd >= 0)
 		close(l->sigfd);
+	if (l->later_epfd >= 0)
+		close(l->later_epfd);
 	close(l->epfd);
 	free(l);
 }
 
 /* ---- sources ---- */
 
-int loop_add(struct loop *l, int fd, uint32_t events, loop_io_fn *fn, void *arg,
-	     struct loop_source **ret)
+static int add(struct loop *l, int epfd, int fd, uint32_t events, loop_io_fn *fn, void *arg,
+	       struct loop_source **ret)
 {
 	struct epoll_event ev = {.events = events};
 	struct loop_source *s = calloc(1, sizeof(*s));
@@ -116,8 +120,9 @@ int loop_add(struct loop *l, int fd, uint32_t events, loop_io_fn *fn, void *arg,
 	s->fn = fn;
 	s->arg = arg;
 	s->fd = fd;
+	s->epfd = epfd;
 	ev.data.ptr = s;
-	if (epoll_ctl(l->epfd, EPOLL_CTL_ADD, fd, &ev) < 0) {
+	if (epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &ev) < 0) {
 		int r = -errno;
 
 		free(s);
@@ -132,11 +137,55 @@ int loop_add(struct loop *l, int fd, uint32_t events, loop_io_fn *fn, void *arg,
 	return 0;
 }
 
+int loop_add(struct loop *l, int fd, uint32_t events, loop_io_fn *fn, void *arg,
+	     struct loop_source **ret)
+{
+	return add(l, l->epfd, fd, events, fn, arg, ret);
+}
+
+static void handle(const struct loop *l, const struct epoll_event *ev, int n)
+{
+	for (int i = 0; i < n && !l->quit; i++) {
+		struct loop_source *s = ev[i].data.ptr;
+
+		if (!s->removed)
+			s->fn(s->arg, ev[i].events);
+	}
+}
+
+/* what is left keeps later_epfd ready */
+static void on_later(void *arg, uint32_t events)
+{
+	struct epoll_event ev[LATER_AT_ONCE];
+	struct loop *l = arg;
+
+	handle(l, ev, epoll_wait(l->later_epfd, ev, LATER_AT_ONCE, 0));
+}
+
+int loop_add_later(struct loop *l, int fd, uint32_t events, loop_io_fn *fn, void *arg,
+		   struct loop_source **ret)
+{
+	int epfd = l->later_epfd, r;
+
+	if (epfd < 0) {
+		epfd = epoll_create1(EPOLL_CLOEXEC);
+		if (epfd < 0)
+			return -errno;
+		r = loop_add(l, epfd, EPOLLIN, on_later, l, NULL);
+		if (r < 0) {
+			close(epfd);
+			return r;
+		}
+		l->later_epfd = epfd;
+	}
+	return add(l, epfd, fd, events, fn, arg, ret);
+}
+
 int loop_modify(struct loop_source *s, uint32_t events)
 {
 	struct epoll_event ev = {.events = events, .data.ptr = s};
 
-	return epoll_ctl(s->loop->epfd, EPOLL_CTL_MOD, s->fd, &ev) < 0 ? -errno : 0;
+	return epoll_ctl(s->epfd, EPOLL_CTL_MOD, s->fd, &ev) < 0 ? -errno : 0;
 }
 
 void loop_remove(struct loop_source *s)
@@ -147,7 +196,7 @@ void loop_remove(struct loop_source *s)
 		return;
 	l = s->loop;
 	/* fails harmlessly if the owner has closed the fd already */
-	epoll_ctl(l->epfd, EPOLL_CTL_DEL, s->fd, NULL);
+	epoll_ctl(s->epfd, EPOLL_CTL_DEL, s->fd, NULL);
 	if (s->prev)
 		s->prev->next = s->next;
 	else
@@ -320,12 +369,7 @@ int loop_run(struct loop *l)
 
 		if (n < 0 && errno != EINTR)
 			return -errno;
-		for (int i = 0; i < n && !l->quit; i++) {
-			struct loop_source *s = ev[i].data.ptr;
-
-			if (!s->removed)
-				s->fn(s->arg, ev[i].events);
-		}
+		handle(l, ev, n);
 		run_timers(l);
 		free_dead(l);
 	}

@@ -22,6 +22,9 @@ int loop_run(struct loop *l);	/* until loop_quit; 0 or -errno */
 void loop_quit(struct loop *l);
 
 int loop_add(struct loop *l, int fd, uint32_t events, loop_io_fn *fn, void *arg, struct loop_source **ret);
+/* As loop_add, for what strangers may send: all such sources together are one among the others, a few events of them a round,
+ * so that however many are ready the others wait little. */
+int loop_add_later(struct loop *l, int fd, uint32_t events, loop_io_fn *fn, void *arg, struct loop_source **ret);
 int loop_modify(struct loop_source *s, uint32_t events);
 void loop_remove(struct loop_source *s); /* NULL is fine; does not close the fd */
 

@@ -14,6 +14,7 @@
 #include "dispatch.h"
 #include "echo.h"
 #include "enrol.h"
+#include "gate.h"
 #include "introduce.h"
 #include "listen.h"
 #include "log.h"
@@ -55,6 +56,30 @@ static void set_options(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
 }
 
+static void wait_unproven(struct conn *c)
+{
+	struct server *s = c->s;
+
+	if (!s->unproven_end)
+		s->unproven_end = &s->unproven;
+	c->unproven_at = s->unproven_end;
+	*c->unproven_at = c;
+	s->unproven_end = &c->next_unproven;
+}
+
+void conn_proven(struct conn *c)
+{
+	if (!c->unproven_at)
+		return;
+	*c->unproven_at = c->next_unproven;
+	if (c->next_unproven)
+		c->next_unproven->unproven_at = c->unproven_at;
+	else
+		c->s->unproven_end = c->unproven_at;
+	c->next_unproven = NULL;
+	c->unproven_at = NULL;
+}
+
 int conn_new(struct server *s, int fd, const struct mvpn_endpoint *from, struct source *src)
 {
 	struct conn *c = calloc(1, sizeof(*c));
@@ -68,18 +93,18 @@ int conn_new(struct server *s, int fd, const struct mvpn_endpoint *from, struct 
 	c->heard_ms = c->budget_ms = mono_ms();
 	c->budget = (int64_t)s->conf->messages_channel * 1000;
 	c->since_at = wall_now();
-	r = chan_new_server(&c->ch, s->id.sk, enrol_psk, s);
+	r = chan_new_server(&c->ch, s->id.sk, enrol_psk, c);
 	if (r == 0)
 		r = loop_timer_new(s->loop, on_timer, c, &c->timer);
 	if (r == 0)
-		r = loop_add(s->loop, fd, EPOLLIN, on_io, c, &c->io);
+		r = loop_add_later(s->loop, fd, EPOLLIN, on_io, c, &c->io);
 	if (r < 0) {
 		loop_timer_free(c->timer);
 		chan_free(c->ch);
 		free(c);
 		return r;
 	}
-	set_options(fd);
+	chan_set_gate(c->ch, gate_ask);
 	c->source = src;
 	c->next = s->conns;
 	if (c->next)
@@ -87,12 +112,14 @@ int conn_new(struct server *s, int fd, const struct mvpn_endpoint *from, struct 
 	s->conns = c;
 	s->nconns++;
 	s->half_open++;
+	wait_unproven(c);
 	loop_timer_arm(c->timer, s->conf->handshake_s * 1000);
 	return 0;
 }
 
 static void leave_half_open(struct conn *c)
 {
+	conn_proven(c);
 	if (!c->source)
 		return;
 	c->s->half_open--;
@@ -164,6 +191,18 @@ void conn_drop(struct conn *c)
 {
 	c->drop = true;
 	doom(c);
+}
+
+bool conn_evict(struct server *s)
+{
+	struct conn *c = s->unproven;
+
+	if (!c)
+		return false;
+	count(s, evicted);
+	leave_half_open(c);
+	conn_drop(c);
+	return true;
 }
 
 /* What a connection's end means to the device: it is off-line, and its open introductions fail. */
@@ -300,6 +339,9 @@ static void dead_channel(struct conn *c, int r)
 	case -EPERM:
 		count(s, bad_mac);
 		break;
+	case -EACCES:
+		count(s, bad_proof);
+		break;
 	case -EPROTONOSUPPORT:
 		count(s, bad_version);
 		log_ratelimited(LOG_L_WARN, "%s speaks no version of the protocol that we know",
@@ -324,9 +366,22 @@ static void dead_channel(struct conn *c, int r)
 	conn_drop(c);
 }
 
+/* it is somebody's now, and is heard before strangers */
+static int hear_first(struct conn *c)
+{
+	loop_remove(c->io);
+	c->io = NULL;
+	return loop_add(c->s->loop, c->fd, EPOLLIN | (c->want_out ? (uint32_t)EPOLLOUT : 0), on_io, c, &c->io);
+}
+
 static void handshake_done(struct conn *c)
 {
+	if (hear_first(c) < 0) {
+		conn_drop(c);
+		return;
+	}
 	leave_half_open(c);
+	set_options(c->fd); /* not before: a flood should cost few system calls */
 	count(c->s, handshake_ok);
 	c->phase = CONN_LOGIN;
 	/* REGISTER is due as soon as the handshake was */

@@ -30,6 +30,7 @@ struct snapshot;
 struct conn {
 	struct server *s;
 	struct conn *prev, *next, *next_doomed;
+	struct conn *next_unproven, **unproven_at; /* unproven_at NULL: not in that list */
 	int fd;
 	struct loop_source *io;
 	struct loop_timer *timer; /* handshake deadline, heartbeat, linger */
@@ -76,6 +77,10 @@ size_t conn_queued(struct conn *c);
 /* say why, then close once it is out */
 void conn_close(struct conn *c, enum mvpn_reason reason);
 void conn_drop(struct conn *c);
+/* it may go on with its handshake, and is not dropped for want of room any more */
+void conn_proven(struct conn *c);
+/* drop the half open connection that has proven nothing for longest; false: there is none */
+bool conn_evict(struct server *s);
 /* let the device go, and close when the other end has had time to do so itself */
 void conn_retire(struct conn *c);
 /* let the device go without closing: another connection took over */

@@ -27,6 +27,8 @@ static const struct config_key keys[] = {
 	{"limits", "half_open", CONFIG_UINT, AT(half_open), 1, 1000000, NULL},
 	{"limits", "half_open_source", CONFIG_UINT, AT(half_open_source), 1, 1000000, NULL},
 	{"limits", "handshakes_source", CONFIG_UINT, AT(handshakes_source), 1, 1000000, NULL},
+	{"limits", "handshakes_unproven", CONFIG_UINT, AT(handshakes_unproven), 1, 1000000, NULL},
+	{"limits", "handshakes_worked", CONFIG_UINT, AT(handshakes_worked), 1, 1000000, NULL},
 	{"limits", "handshake_s", CONFIG_UINT, AT(handshake_s), 1, 60, NULL},
 	{"limits", "messages_channel", CONFIG_UINT, AT(messages_channel), 1, 1000000, NULL},
 	{"limits", "relay_mbit", CONFIG_UINT, AT(relay_mbit), 0, 100000, NULL},
@@ -52,6 +54,8 @@ int server_settings_init(struct server_settings *c)
 	c->half_open = MVPN_CHAN_HALF_OPEN_MAX;
 	c->half_open_source = MVPN_CHAN_HALF_OPEN_SRC_MAX;
 	c->handshakes_source = MVPN_CHAN_RATE_SRC;
+	c->handshakes_unproven = MVPN_CHAN_RATE_UNPROVEN;
+	c->handshakes_worked = MVPN_CHAN_RATE_WORKED;
 	c->handshake_s = MVPN_CHAN_HANDSHAKE_S;
 	c->messages_channel = 500; /* an honest device asks for a few sessions a second */
 	c->relay_mbit = MVPN_RELAY_MBIT;

@@ -28,6 +28,8 @@ struct server_settings {
 	uint64_t half_open;
 	uint64_t half_open_source;
 	uint64_t handshakes_source; /* a second */
+	uint64_t handshakes_unproven; /* a second: of strangers and all, before something must be proven; */
+	uint64_t handshakes_worked;   /* and of those that have worked */
 	uint64_t handshake_s;
 	uint64_t messages_channel; /* a second */
 	uint64_t relay_mbit;	   /* of one device; 0: nothing is relayed */

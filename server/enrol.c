@@ -68,7 +68,7 @@ static bool token_psk(struct server *s, const uint8_t id[16], uint8_t ret[32])
 
 bool enrol_psk(void *arg, const struct chan_who *who, uint8_t ret_psk[32])
 {
-	struct server *s = arg;
+	struct server *s = ((struct conn *)arg)->s;
 	struct device *d;
 
 	if (who->enrol)

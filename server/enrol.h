@@ -5,7 +5,7 @@
 
 #include "channel.h"
 
-/* chan_psk_fn; arg is struct server */
+/* chan_psk_fn; arg is struct conn */
 bool enrol_psk(void *arg, const struct chan_who *who, uint8_t ret_psk[32]);
 /* the handshake is done: who may not go on is told why */
 void enrol_channel_up(struct conn *c);

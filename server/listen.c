@@ -16,7 +16,7 @@
 #include "log.h"
 
 #define BACKLOG 4096
-#define ACCEPTS_AT_ONCE 64
+#define ACCEPTS_AT_ONCE 16
 #define SOURCES_MAX 16384 /* remembered; the least recently seen goes first */
 #define PAUSE_MS 100	  /* after accept() failed for want of something */
 
@@ -165,7 +165,7 @@ static void admit(struct listener *l, int fd, const struct sockaddr_storage *ss)
 			(unsigned long long)s->conf->max_channels);
 		goto refuse;
 	}
-	if (s->half_open >= s->conf->half_open) {
+	if (s->half_open >= s->conf->half_open && !conn_evict(s)) {
 		count(s, refused_half_open);
 		goto refuse;
 	}
@@ -253,7 +253,7 @@ static int open_socket(struct listener *l, const char *text)
 	mvpn_endpoint_from_sockaddr(&l->sockets[i].at, (struct sockaddr *)&ss);
 	l->sockets[i].fd = fd;
 	l->sockets[i].l = l;
-	r = loop_add(l->s->loop, fd, EPOLLIN, on_socket, &l->sockets[i].l, &l->sockets[i].src);
+	r = loop_add_later(l->s->loop, fd, EPOLLIN, on_socket, &l->sockets[i].l, &l->sockets[i].src);
 	if (r < 0) {
 		close(fd);
 		return r;

@@ -11,6 +11,7 @@
 #include "echo.h"
 #include "enrol.h"
 #include "ether.h"
+#include "gate.h"
 #include "introduce.h"
 #include "log.h"
 #include "macs.h"
@@ -304,6 +305,7 @@ static void send_welcome(struct conn *c, const struct verdict *v, const struct m
 	mac_verdict_put(mv, b);
 	psk_welcome(c, b);
 	echo_welcome(c, b);
+	gate_welcome(c, b);
 	conn_send(c, b);
 	sodium_memzero(b->data, b->len);
 }

@@ -19,6 +19,7 @@
 #include "echo.h"
 #include "ether.h"
 #include "fsutil.h"
+#include "gate.h"
 #include "introduce.h"
 #include "listen.h"
 #include "log.h"
@@ -368,6 +369,8 @@ int server_new(const struct server_settings *conf, struct loop *l, struct server
 	if (r == 0)
 		r = intros_new(s);
 	if (r == 0)
+		r = gate_new(s);
+	if (r == 0)
 		r = listener_new(s, ret_error);
 	if (r == 0)
 		r = echo_new(s);
@@ -415,6 +418,7 @@ void server_free(struct server *s)
 	relay_free(s->relay);
 	echo_free(s->echo);
 	listener_free(s->listener);
+	gate_free(s->gate);
 	intros_free(s->intros);
 	push_free(s->push);
 	loop_timer_free(s->ether);

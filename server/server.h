@@ -25,10 +25,16 @@
 	X(refused_half_open) /* too many unfinished handshakes in all */                     \
 	X(refused_source)    /* too many unfinished handshakes from one source */            \
 	X(refused_rate)	     /* too many handshakes a second from one source */              \
+	X(evicted)	     /* unfinished and unproven handshakes that made room for new ones */\
+	X(challenged)	     /* handshakes told to prove something first: many come */       \
+	X(proved_ticket)     /* of them, by a device that we know */                         \
+	X(proved_work)	     /* ... by work */                                               \
+	X(ticket_refused)    /* tickets of nobody, or too many of one device: work is asked for */ \
 	X(handshake_ok)                                                                      \
 	X(handshake_timeout)                                                                 \
 	X(bad_hello) /* not our protocol */                                                  \
 	X(bad_mac)   /* HELLO by somebody who does not know the server's key */              \
+	X(bad_proof) /* work that is none */                                                 \
 	X(bad_version)                                                                       \
 	X(bad_auth)    /* unknown device or token, wrong key */                              \
 	X(bad_frame)   /* a frame of an established channel does not authenticate */         \
@@ -80,6 +86,7 @@ enum server_counter {
 
 struct conn;
 struct echo;
+struct gate;
 struct intros;
 struct listener;
 struct push;
@@ -100,6 +107,7 @@ struct server {
 	char *policy_alarm; /* why an older revision is in force, or NULL */
 
 	struct listener *listener;
+	struct gate *gate;
 	struct echo *echo;
 	struct relay *relay;
 	struct intros *intros;
@@ -117,6 +125,7 @@ struct server {
 
 	struct conn *conns; /* all, newest first */
 	struct conn *doomed;
+	struct conn *unproven, **unproven_end; /* half open ones that have proven nothing, oldest first */
 	struct loop_timer *reaper;
 	unsigned nconns, half_open;
 

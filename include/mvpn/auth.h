@@ -28,8 +28,8 @@ enum mvpn_msg {
 	MVPN_MSG_CLOSE = 0x03,
 
 	/* S→C. Answer to REGISTER: TLV_DEVICE, TLV_NAME, TLV_NET, TLV_STATE, TLV_ADDR… (accepted),
-	 * TLV_ADDR_REFUSED…, TLV_MAC… (accepted), TLV_MAC_REFUSED…, TLV_MAX_OFFLINE, TLV_REKEY, TLV_ECHO, TLV_PSK and TLV_PSK_EPOCH: the next
-	 * one, until it has been used. */
+	 * TLV_ADDR_REFUSED…, TLV_MAC… (accepted), TLV_MAC_REFUSED…, TLV_MAX_OFFLINE, TLV_REKEY, TLV_ECHO, TLV_TICKET, TLV_PSK and TLV_PSK_EPOCH:
+	 * the next one, until it has been used. */
 	MVPN_MSG_WELCOME = 0x08,
 	/* S→C. A part of the protected set: TLV_PREFIX…, TLV_PEER…, TLV_REV, TLV_OPTIONS, TLV_MAX_OFFLINE, TLV_REKEY; flags
 	 * MVPN_PFX_*. After REGISTER the
@@ -111,6 +111,7 @@ enum mvpn_tlv {
 	MVPN_TLV_SPI = 41,	    /* u32 */
 	MVPN_TLV_SET = 48,	    /* 32 bytes, the server's: a state of the protected set */
 	MVPN_TLV_DELEGATION = 60,   /* not_after u64 | key[32] | challenge[32] | signature[64]: lib/delegation.h */
+	MVPN_TLV_TICKET = 64,	    /* MVPN_TICKET_B: known devices pass first when the server is under load (lib/chan.h) */
 };
 
 /* bits that a receiver does not know are ignored; without the TLV: 0 */
@@ -216,6 +217,7 @@ struct mvpn_ether {
 #define MVPN_TLV_ECHO_B 36
 #define MVPN_TLV_DELEGATION_B 136
 #define MVPN_DELEGATION_TEXT_B 113 /* what the key on the token signs */
+#define MVPN_TICKET_B 56 /* opaque to the device */
 
 _Static_assert(sizeof(struct mvpn_ether) == 26, "ETHER is 26 bytes");
 _Static_assert(sizeof(struct mvpn_req) == 100, "REQ is 100 bytes before its candidates");

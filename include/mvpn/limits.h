@@ -15,6 +15,8 @@
 #define MVPN_CHAN_HALF_OPEN_MAX 4096	  /* over all sources */
 #define MVPN_CHAN_HALF_OPEN_SRC_MAX 16	  /* for one source (/32 or /64) */
 #define MVPN_CHAN_RATE_SRC 20		  /* handshakes a second for one source */
+#define MVPN_CHAN_RATE_UNPROVEN 200	  /* handshakes a second that need no proof: 5 % of a core */
+#define MVPN_CHAN_RATE_WORKED 300	  /* and of those who have worked: 8 % */
 #define MVPN_CHAN_HEARTBEAT_S 20
 #define MVPN_CHAN_DEAD_S 60		  /* no byte heard for so long: the channel is dead */
 #define MVPN_CHAN_REKEY_S 3600		  /* new handshake, ±10 %, make-before-break */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The first byte says who reads the rest, cut into feeds of the second byte's size: a server from
- * HELLO on; a client that waits for REPLY; a server that has accepted a HELLO; an established
- * channel, raw; or, past the AEAD, the TLV parser.
+ * HELLO on; a client that waits for REPLY or CHALLENGE; a server that has accepted a HELLO, or
+ * (bit 7) asks for a proof first; an established channel, raw; or, past the AEAD, the TLV parser.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +18,15 @@ static bool give_psk(void *arg, const struct chan_who *who, uint8_t ret[32])
 {
 	memcpy(ret, psk, 32);
 	return true;
+}
+
+static bool gated;
+
+static int gate(void *arg, const struct chan_proof *proof)
+{
+	if (proof && proof->ticket)
+		return chan_proof_by(proof, psk) ? 0 : 2;
+	return gated && !proof ? 2 | CHAN_DEMAND_TICKET : 0;
 }
 
 static void move(struct chan *from, struct chan *to)
@@ -61,6 +70,8 @@ static void drive(struct chan *c, const uint8_t *data, size_t size, size_t chunk
 		memcpy(copy, data, n);
 		r = chan_feed(c, copy, n);
 		free(copy);
+		if (r == 0 && chan_wants_work(c) && chan_work(c, 64) < 0)
+			abort();
 		data += n;
 		size -= n;
 		while (r == 0 && (r = chan_next(c, &m)) == 1) {
@@ -90,7 +101,8 @@ static void sealed(struct chan *client, struct chan *server, const uint8_t *data
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct chan_client config = {.s = client_s, .server_pk = server_pk, .psk = psk};
+	static const uint8_t ticket[MVPN_TICKET_B];
+	struct chan_client config = {.s = client_s, .server_pk = server_pk, .psk = psk, .ticket = ticket};
 	struct chan *client, *server;
 	size_t chunk;
 
@@ -102,6 +114,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (chan_new_client(&client, &config) < 0 ||
 	    chan_new_server(&server, server_s, give_psk, NULL) < 0)
 		abort();
+	gated = data[0] & 0x80 && data[0] % 5 <= 2;
+	chan_set_gate(server, gate);
 	switch (data[0] % 5) {
 	case 0:
 		drive(server, data + 2, size - 2, chunk);

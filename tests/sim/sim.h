@@ -26,6 +26,8 @@ struct sim_server {
 	uint16_t port;
 	uint64_t rekey_s, psk_s;
 	uint64_t half_open_source, handshakes_source; /* 0: high */
+	uint64_t handshakes_unproven, handshakes_worked; /* 0: high */
+	uint64_t half_open; /* 0: the default */
 	uint64_t handshake_s;
 	uint64_t relay_mbit;
 	uint64_t messages_channel; /* 0: the default */
@@ -69,6 +71,8 @@ struct sim_device {
 	uint8_t macs[8][6];
 	unsigned nmacs, naccepted_macs, nrefused_macs;
 	uint16_t refused_mac_reason;
+	bool has_ticket;
+	uint8_t ticket[MVPN_TICKET_B];
 	uint8_t echo[MVPN_TLV_ECHO_B]; /* of the last WELCOME; zero: none */
 	/* the table of frames as pushed */
 	struct mvpn_ether frames[MVPN_FRAMES_MAX + 64];

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
+#include <limits.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sodium.h>
@@ -109,6 +110,8 @@ static int read_some(struct sim_device *d, uint64_t end_ms)
 	if (n <= 0)
 		return 0;
 	r = chan_feed(d->ch, buf, (size_t)n);
+	while (r == 0 && chan_wants_work(d->ch))
+		chan_work(d->ch, UINT_MAX);
 	flush(d);
 	return r < 0 ? r : 1;
 }
@@ -154,7 +157,8 @@ bool sim_login(struct sim_device *d)
 {
 	struct chan_client c = {
 		.s = d->sk, .server_pk = d->server_pk, .psk = d->psk, .psk_epoch = d->psk_epoch, .boot_gen = d->boot_gen,
-		.device_id = d->named ? d->id : NULL};
+		.device_id = d->named ? d->id : NULL,
+		.ticket = d->has_ticket ? d->ticket : NULL};
 
 	return handshake(d, &c);
 }
@@ -262,6 +266,7 @@ static void take_welcome(struct sim_device *d)
 	d->naccepted = d->nrefused = d->naccepted_macs = d->nrefused_macs = 0;
 	if (!chan_get_bytes(&d->msg, MVPN_TLV_ECHO, d->echo, sizeof(d->echo)))
 		memset(d->echo, 0, sizeof(d->echo));
+	d->has_ticket = chan_get_bytes(&d->msg, MVPN_TLV_TICKET, d->ticket, sizeof(d->ticket));
 	while (chan_tlv_next(&d->msg, &pos, &t)) {
 		if (t.type == MVPN_TLV_ADDR) {
 			memcpy(d->accepted[d->naccepted++].b, t.value, 16);

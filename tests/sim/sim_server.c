@@ -54,6 +54,10 @@ static int serve(struct sim_server *s, int ready)
 	conf.handshake_s = s->handshake_s;
 	conf.half_open_source = s->half_open_source ? s->half_open_source : 1000;
 	conf.handshakes_source = s->handshakes_source ? s->handshakes_source : 100000;
+	conf.handshakes_unproven = s->handshakes_unproven ? s->handshakes_unproven : 100000;
+	conf.handshakes_worked = s->handshakes_worked ? s->handshakes_worked : 100000;
+	if (s->half_open)
+		conf.half_open = s->half_open;
 	if (s->messages_channel)
 		conf.messages_channel = s->messages_channel;
 	if (server_new(&conf, l, &srv, &error) < 0 || server_open_control(srv, &error) < 0) {

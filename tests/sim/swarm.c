@@ -137,7 +137,8 @@ int swarm_connect(struct swarm_device *d)
 				.s_pub = d->pk,
 				.server_pk = w->server_pk,
 				.psk = d->psk,
-				.boot_gen = d->boot_gen};
+				.boot_gen = d->boot_gen,
+				.ticket = d->has_ticket ? d->ticket : NULL};
 	int r = connect_from(d->index, w->port);
 
 	if (r < 0)
@@ -355,6 +356,7 @@ static void take(struct swarm_device *d, const struct chan_msg *m)
 	switch (m->type) {
 	case MVPN_MSG_WELCOME:
 		d->welcomed = true;
+		d->has_ticket = chan_get_bytes(m, MVPN_TLV_TICKET, d->ticket, sizeof(d->ticket));
 		break;
 	case MVPN_MSG_PREFIXES:
 		take_prefixes(d, m);
@@ -386,6 +388,8 @@ static bool take_bytes(struct swarm_device *d, const uint8_t *data, size_t len)
 
 	if (r < 0)
 		return false;
+	if (chan_wants_work(d->ch))
+		chan_work(d->ch, UINT32_MAX);
 	flush(d);
 	if (!was_up && chan_state(d->ch) == CHAN_UP)
 		send_register(d);

@@ -29,6 +29,8 @@ struct swarm_device {
 	bool want_out, welcomed, ready;
 	uint64_t rev; /* policy, as of the last commit */
 	bool knows_set;
+	bool has_ticket;
+	uint8_t ticket[MVPN_TICKET_B];
 	uint8_t set[32]; /* SET of the last commit */
 	struct loop_timer *again;
 	unsigned bound_ms; /* of the next wait before it connects again */

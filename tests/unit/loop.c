@@ -172,6 +172,47 @@ static void modify_changes_what_is_awaited(void **state)
 
 /* ---- signals ---- */
 
+static unsigned nlater, later_before;
+
+static void on_stranger(void *arg, uint32_t events)
+{
+	nlater++;
+}
+
+/* once it has been heard the test is over */
+static void on_friend(void *arg, uint32_t events)
+{
+	later_before = nlater;
+	loop_quit(l);
+}
+
+static void sources_for_later_do_not_keep_the_others_waiting(void **state)
+{
+	struct loop_source *later[500], *s;
+	int fd = ready_fd(), fds[500];
+
+	for (unsigned i = 0; i < 500; i++) {
+		fds[i] = ready_fd();
+		assert_int_equal(loop_add_later(l, fds[i], EPOLLIN, on_stranger, NULL, &later[i]), 0);
+	}
+	nlater = 0;
+	assert_int_equal(loop_add(l, fd, EPOLLIN, on_friend, NULL, &s), 0);
+	for (unsigned i = 0; i < 100; i++) {
+		unsigned before = nlater;
+
+		assert_int_equal(loop_run(l), 0);
+		assert_in_range(later_before - before, 0, 16);
+	}
+	/* but they are heard, each of them */
+	assert_true(nlater > 400);
+	loop_remove(s);
+	for (unsigned i = 0; i < 500; i++) {
+		loop_remove(later[i]);
+		close(fds[i]);
+	}
+	close(fd);
+}
+
 static void on_hup(void *arg, int signo)
 {
 	assert_ptr_equal(arg, &nfired);
@@ -200,6 +241,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(a_handler_may_remove_all_sources, setup, teardown),
 		cmocka_unit_test_setup_teardown(modify_changes_what_is_awaited, setup, teardown),
+		cmocka_unit_test_setup_teardown(sources_for_later_do_not_keep_the_others_waiting, setup, teardown),
 		cmocka_unit_test_setup_teardown(signals_are_handled_or_end_the_loop, setup,
 						teardown),
 	};

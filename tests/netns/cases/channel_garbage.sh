@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck shell=bash
 # Garbage on the server's port: no answer, no crash, counted; half-open connections are bounded and do not keep devices out.
+# A server that does no handshake unproven: a returns by the ticket that it has, b, whose keyd has lost its, by work.
 # sanitized
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
@@ -30,3 +31,14 @@ exec {hold}>&-
 kill -0 "$pid" || fail "the server died"
 (($(rss) < before + 20000)) || fail "the server grew from $before to $(rss) kB"
 ctl a wait --timeout 5 >/dev/null
+stop mvpn-server
+host_stop b
+rm "$TMP/b/state/ticket"
+printf '[limits]\nhalf_open = 7\n' >"$TMP/server/server.conf" # of which not an eighth may be in use
+server_start
+host_start b
+for h in a b; do
+	ctl $h wait --timeout 20 >/dev/null || fail "$h did not come back: $(ctlj $h status)"
+done
+srvj status | jq -e '.counters | .proved_ticket >= 1 and .proved_work >= 1 and .handshake_ok == .proved_ticket + .proved_work' >/dev/null ||
+	fail "tickets and work: $(srvj status | jq -c .counters)"
