@@ -40,34 +40,49 @@ static __always_inline void flow_account(struct __sk_buff *skb, const struct pkt
 	}
 }
 
-/* at most one a peer each MVPN_EVENT_GAP_NS, however many CPUs miss at once */
-static __always_inline void event_miss(struct __sk_buff *skb, const struct pkt *p, __u32 peer,
-				       enum mvpn_counter reason)
+/*
+ * At most one a peer each MVPN_EVENT_GAP_NS, however many CPUs miss at once. One that came from a socket, which the lowest bit
+ * of the time tells, does not keep back that of its first packet: by this keyd knows that something is held.
+ */
+#define BY_SOCKET 1ULL
+static __always_inline bool event_due(__u32 peer, __u64 now, __u64 by)
 {
-	__u64 now = bpf_ktime_get_ns();
 	__u64 *last = bpf_map_lookup_elem(&event_rate, &peer);
-	struct mvpn_event *e;
 	__u64 before;
 
 	if (!last)
-		return;
+		return false;
 	before = *last;
-	if (before && now - before < MVPN_EVENT_GAP_NS)
-		return;
-	if (__sync_val_compare_and_swap(last, before, now) != before)
-		return;
-	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+	if (before && now - before < MVPN_EVENT_GAP_NS && (by || !(before & BY_SOCKET)))
+		return false;
+	return __sync_val_compare_and_swap(last, before, (now & ~BY_SOCKET) | by) == before;
+}
+
+static __always_inline void event_send(const struct mvpn_flow_key *flow, __u32 peer, __u32 reason,
+				       __u64 now, __u32 ifindex, __u32 len)
+{
+	struct mvpn_event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+
 	if (!e) {
 		count(MVPN_C_EVENT_LOST, 1);
 		return;
 	}
 	e->at_ns = now;
-	e->flow = p->flow;
+	e->flow = *flow;
 	e->peer = peer;
 	e->reason = reason;
-	e->ifindex = skb->ifindex;
-	e->len = skb->len - p->l3;
+	e->ifindex = ifindex;
+	e->len = len;
 	bpf_ringbuf_submit(e, 0);
+}
+
+static __always_inline void event_miss(struct __sk_buff *skb, const struct pkt *p, __u32 peer,
+				       enum mvpn_counter reason)
+{
+	__u64 now = bpf_ktime_get_ns();
+
+	if (event_due(peer, now, 0))
+		event_send(&p->flow, peer, reason, now, skb->ifindex, skb->len - p->l3);
 }
 
 #endif

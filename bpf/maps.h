@@ -112,6 +112,13 @@ struct {
 	__type(value, __u32);
 } ports SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct mvpn_sock_last);
+} sock_last SEC(".maps");
+
 /* used by user space alone: what was done to each interface */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -136,6 +143,13 @@ static __always_inline const struct mvpn_config *config_get(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&config, &zero);
+}
+
+static __always_inline bool keyd_runs(const struct mvpn_config *c)
+{
+	/* signed: keyd may breathe on another CPU after we have looked at the clock */
+	return c && c->tap_ifindex &&
+	       (__s64)(bpf_ktime_get_ns() - c->alive_ns) <= MVPN_ALIVE_S * 1000000000LL;
 }
 
 #endif

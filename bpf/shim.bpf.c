@@ -19,13 +19,6 @@
 #include "protect.h"
 
 #define NEXT TC_ACT_UNSPEC
-#define ALIVE_NS (MVPN_ALIVE_S * 1000000000LL)
-
-static __always_inline bool keyd_runs(const struct mvpn_config *c)
-{
-	/* signed: keyd may breathe on another CPU after we have looked at the clock */
-	return c && c->tap_ifindex && (__s64)(bpf_ktime_get_ns() - c->alive_ns) <= ALIVE_NS;
-}
 
 /* of what is protected and this peer's */
 static __always_inline enum mvpn_counter judge_peer(__u32 peer)

@@ -11,20 +11,12 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #include "protect.h"
+#include "sockctx.h"
 
-#define AF_INET 2
-#define AF_INET6 10
 #define SOL_TCP 6
 #define TCP_MAXSEG 2
 #define TCP_HLEN 20
 #define MSS_MIN 88 /* the least that TCP_MAXSEG takes */
-
-const volatile __u64 netns_cookie = 0;
-
-/* Read here and now: the compiler would join loads of two fields to one from "ctx + register", which the verifier refuses. */
-#define FIELD(var, expr)        \
-	__u32 var = (expr);     \
-	asm volatile("" : "+r"(var))
 
 static __always_inline bool destination(struct bpf_sock_ops *ctx, __u8 to[16], __u32 *ret_ip_hlen)
 {

@@ -133,7 +133,9 @@ static int bring_up(struct keyd *k, struct attachment *a, char **ret_error)
 		take_mac(k, a, &link);
 		r = attach_wire_start(k, a, &link, ret_error);
 		attach_own_sockets(k);
-		shim_transport_attach(k->shim); /* `doctor` tells why it is not there */
+		/* `doctor` tells why they are not there */
+		shim_transport_attach(k->shim);
+		shim_socket_attach(k->shim);
 	}
 	loop_timer_arm(k->refresh, 0);
 	loop_timer_arm(k->reregister, REREGISTER_AFTER_MS);
@@ -217,8 +219,10 @@ int attach_del(struct keyd *k, const char *name, char **ret_error)
 	}
 	if (a && !r) {
 		forget(k, a);
-		if (!k->nifaces)
+		if (!k->nifaces) {
 			shim_transport_detach(k->shim);
+			shim_socket_detach(k->shim);
+		}
 		attach_own_sockets(k);
 		loop_timer_arm(k->refresh, 0);
 		loop_timer_arm(k->reregister, REREGISTER_AFTER_MS);

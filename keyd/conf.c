@@ -15,6 +15,8 @@
 #define PIN_DIR "/sys/fs/bpf/mvpn/v2"
 #define MAX_PREFIXES_SPARE 4096 /* entries kept for the networks that cover an overflow */
 
+static const char *const namespaces[] = {"auto", "own", "all", NULL}; /* enum mvpn_namespaces */
+
 /* in the order of enum mvpn_suite */
 static const char *const ciphers[] = {"auto", "chacha20-poly1305", "aes-256-gcm", NULL};
 
@@ -37,6 +39,8 @@ static const struct config_key keys[] = {
 	 MVPN_GEN_PACKETS, NULL},
 	{"data", "busy_poll", CONFIG_BOOL, AT(busy_poll), 0, 0, NULL},
 	{"data", "cipher", CONFIG_ENUM, AT(cipher), 0, 0, ciphers},
+	{"shim", "cgroup", CONFIG_STRING, AT(cgroup), 0, 0, NULL},
+	{"shim", "namespaces", CONFIG_ENUM, AT(namespaces), 0, 0, namespaces},
 	{"limits", "max_prefixes", CONFIG_UINT, AT(max_prefixes), 1,
 	 MVPN_PREFIXES_MAX - MAX_PREFIXES_SPARE, NULL},
 };
@@ -89,12 +93,14 @@ int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
 		   fresh.spin_us != k->conf.spin_us || fresh.latency != k->conf.latency ||
 		   fresh.workers != k->conf.workers || fresh.busy_poll != k->conf.busy_poll ||
 		   fresh.cipher != k->conf.cipher ||
+		   fresh.namespaces != k->conf.namespaces ||
+		   strcmp(text(fresh.cgroup), text(k->conf.cgroup)) ||
 		   strcmp(text(fresh.pkcs11), text(k->conf.pkcs11)) ||
 		   strcmp(text(fresh.pin_file), text(k->conf.pin_file)))) {
 		r = -EBUSY;
 		if (asprintf(ret_error,
 			     "tap, udp_port, spin_us, latency, workers, busy_poll, cipher, "
-			     "pkcs11 and pin_file change only with a "
+			     "cgroup, namespaces, pkcs11 and pin_file change only with a "
 			     "restart of keyd") < 0)
 			*ret_error = NULL;
 	}

@@ -95,16 +95,24 @@ static bool check_interfaces(struct keyd *k, json_t *list)
 	return bad;
 }
 
-static void check_transport(struct keyd *k, json_t *list)
+static void check_cgroup(struct keyd *k, json_t *list, const char *name, const char *where,
+			 const char *error, const char *hint)
+{
+	if (where)
+		check(list, name, OK, "", "on the cgroup %s", where);
+	else if (k->nifaces)
+		check(list, name, WARN, hint, "not attached: %s", error ? error : "out of memory");
+}
+
+static void check_cgroups(struct keyd *k, json_t *list)
 {
 	const char *error, *where = shim_transport(k->shim, &error);
 
-	if (where)
-		check(list, "transport shim", OK, "", "on the cgroup %s", where);
-	else if (k->nifaces)
-		check(list, "transport shim", WARN,
-		      "TCP works all the same: the fast path limits its segments on the way",
-		      "not attached: %s", error ? error : "out of memory");
+	check_cgroup(k, list, "transport shim", where, error,
+		     "TCP works all the same: the fast path limits its segments on the way");
+	where = shim_socket(k->shim, &error);
+	check_cgroup(k, list, "socket shim", where, error,
+		     "sessions are made all the same, from the first packet on");
 }
 
 static bool check_leaks(json_t *list, const uint64_t *c)
@@ -175,7 +183,7 @@ json_t *show_doctor(struct keyd *k)
 	bad |= check_token(k, list);
 	bad |= check_interfaces(k, list);
 	bad |= check_leaks(list, c);
-	check_transport(k, list);
+	check_cgroups(k, list);
 	bad |= check_host(k, list);
 	check_sessions(k, list);
 	body = json_pack("{s:o}", "checks", list);

@@ -27,7 +27,7 @@ const char *const keyd_counter_names[KC_MAX] = {
 	"offer_refused", "stale_boot",	 "bad_answer",	   "sessions_dropped_offline",
 	"revoked",	 "pin_changed",	 "addr_refused",   "mac_refused",
 	"map_full",	 "wire_errors",	 "mode_refused",   "token_failed",
-	"token_timeout",
+	"token_timeout", "intro_by_socket",
 };
 
 static double age_s(uint64_t at_ms)
@@ -214,9 +214,10 @@ static json_t *problems(struct keyd *k, const uint64_t *shim)
 	return list;
 }
 
-static json_t *show_transport(struct keyd *k)
+static json_t *show_cgroup(struct keyd *k,
+			   const char *(*shim)(const struct shim *s, const char **ret_error))
 {
-	const char *error, *where = shim_transport(k->shim, &error);
+	const char *error, *where = shim(k->shim, &error);
 
 	return json_pack("{s:s?, s:s?}", "cgroup", where, "error", where ? NULL : error);
 }
@@ -254,7 +255,8 @@ json_t *show_status(struct keyd *k)
 				    ? json_pack("{s:s, s:i}", "name", ether_tap_name(k), "ifindex",
 						ether_tap_ifindex(k))
 				    : json_null());
-	json_object_set_new(body, "transport", show_transport(k));
+	json_object_set_new(body, "transport", show_cgroup(k, shim_transport));
+	json_object_set_new(body, "socket", show_cgroup(k, shim_socket));
 	json_object_set_new(body, "udp_port", json_integer(k->conf.udp_port));
 	json_object_set_new(body, "seen",
 			    endpoint_seen(k, &seen) ? endpoint_json(&seen) : json_null());

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Flows that the shim reports: a packet to a protected destination for which there is no session. */
+/* Flows that the shim reports: a packet, or a socket that is about to send one, to a protected destination without a session. */
 #ifndef MVPN_FLOWS_H
 #define MVPN_FLOWS_H
 

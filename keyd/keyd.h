@@ -46,6 +46,8 @@ struct settings {
 	uint64_t workers; /* 0: chosen by the fast path */
 	uint64_t rekey_packets, ratchet_packets; /* of sessions that are made from then on */
 	bool busy_poll, latency;
+	char *cgroup; /* NULL: the root of the tree */
+	int namespaces; /* enum mvpn_namespaces */
 	bool central_keys; /* take part in the modes in which the server knows a session's keys */
 	int cipher; /* 0 both, as the peers agree; else enum mvpn_suite: that one alone */
 	int log_level; /* index into the choices: error warning info debug */
@@ -133,6 +135,7 @@ enum keyd_counter {
 	KC_MODE_REFUSED,
 	KC_TOKEN_FAILED,  /* the token, or the process that talks to it */
 	KC_TOKEN_TIMEOUT, /* of these, those that did not answer */
+	KC_INTRO_BY_SOCKET,
 	KC_MAX,
 };
 extern const char *const keyd_counter_names[KC_MAX];

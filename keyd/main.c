@@ -256,6 +256,9 @@ static int start_data_path(struct keyd *k)
 		free(error);
 		return r;
 	}
+	r = shim_cgroup_choose(k->shim, k->conf.cgroup, k->conf.namespaces);
+	if (r)
+		return fail("configuration", NULL, r);
 	/* programs of an earlier life may be attached: they drop until the new tables are whole */
 	config_tell(k, false);
 	shim_keys_clear_all(k->shim);

@@ -229,6 +229,7 @@ static void transmit(struct session *s)
 	s->transmits = true;
 	s->epoch = ++s->peer->epoch;
 	s->peer->error = 0;
+	s->peer->wanted_ms = 0; /* what is held goes now */
 	peer_undeny(k, s->peer);
 	session_key_map(k, s);
 	path_usable(s->peer);

@@ -244,6 +244,8 @@ void shim_close(struct shim *s)
 	if (s->deliver_link >= 0)
 		close(s->deliver_link);
 	free(s->transport_error);
+	free(s->socket_error);
+	free(s->cgroup_asked);
 	ring_buffer__free(s->ring);
 	shim_bpf__destroy(s->bpf);
 	free(s->lengths);

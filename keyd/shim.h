@@ -4,8 +4,8 @@
  * pinned below the pin directory (/sys/fs/bpf/mvpn/v2), so that it outlives keyd:
  *
  *   protected prefix_lengths keys config exempt own_sockets flows event_rate events spis counters ifaces     maps
- *   frames frame_tap ports
- *   transport                         link on the root of the cgroup tree
+ *   frames frame_tap ports sock_last
+ *   transport sock_{connect,sendmsg}{4,6}  links on the root of the cgroup tree
  *   if/IFACE/{egress,ingress,leak}    TCX links, or programs where clsact filters are used (kernel < 6.6)
  *   if/IFACE/{xdp,xsks}               XDP link and XSKMAP when the AF_XDP wire is in use
  *
@@ -101,6 +101,15 @@ int shim_transport_attach(struct shim *s);
 void shim_transport_detach(struct shim *s);
 /* the cgroup that it is on; NULL: it is not, and *ret_error says why (NULL: not tried) */
 const char *shim_transport(const struct shim *s, const char **ret_error);
+/*
+ * The socket shim (bpf/sock.bpf.c), likewise: without it the introduction begins with the first packet. It refuses nothing and
+ * outlives keyd, when it does nothing.
+ */
+int shim_socket_attach(struct shim *s);
+void shim_socket_detach(struct shim *s);
+const char *shim_socket(const struct shim *s, const char **ret_error);
+/* before they are attached: on another cgroup (NULL: the root), and whose sockets the socket shim looks at */
+int shim_cgroup_choose(struct shim *s, const char *dir, enum mvpn_namespaces which);
 /* after the last detach, and with `purge`: remove every pin and the directory */
 int shim_purge(struct shim *s);
 /* programs of others that come before ours on the hook and may hide us: names into a malloc'ed list, or NULL */

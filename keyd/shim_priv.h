@@ -35,10 +35,12 @@ struct shim {
 	struct shim_wire *wires;
 	struct mvpn_lengths *lengths; /* as in the map prefix_lengths */
 	size_t nprotected, ngone;     /* prefixes; taken out since the lengths were last made anew */
-	/* shim_cgroup.c */
-	bool transport; /* attached, at `cgroup` */
+	/* shim_cgroup.c, shim_transport.c, shim_socket.c */
+	char *cgroup_asked; /* NULL: the root of the tree */
+	enum mvpn_namespaces namespaces;
 	char cgroup[CGROUP_PATH_MAX];
-	char *transport_error; /* why not, once it was tried */
+	bool transport, socket;		       /* attached, at `cgroup` */
+	char *transport_error, *socket_error; /* why not, once it was tried */
 	int deliver_link; /* TCX link on the frame tap, -1 none */
 };
 
@@ -72,6 +74,15 @@ void shim_iface_clear(struct shim *s, const char *iface);
 
 /* every key out of a map but the nkeep ones at `keep`, each of `size` bytes, at most 64 */
 int shim_clear_but(int fd, const void *keep, unsigned nkeep, size_t size);
+
+/* ---- programs on the cgroup tree (shim_cgroup.c) ---- */
+int shim_cgroup_find(struct shim *s, char **ret_error); /* sets s->cgroup */
+int shim_own_netns(__u64 *ret);				 /* cookie of this network namespace */
+int shim_share_maps(struct shim *s, struct bpf_object *obj); /* those that the shim has by the same name */
+/* a pinned link, that of an earlier life if it is there */
+int shim_cgroup_link(struct shim *s, const char *pin, int prog, enum bpf_attach_type type,
+		     char **ret_error);
+void shim_cgroup_unlink(struct shim *s, const char *pin);
 
 /* ---- clsact filters (shim_clsact.c) ---- */
 enum shim_prog {

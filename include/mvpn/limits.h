@@ -124,6 +124,7 @@
 #define MVPN_FLOWS_MAX 16384		/* flows remembered for `mvpnctl flows` (LRU) */
 #define MVPN_EVENT_RING_B (256 << 10)	/* BPF ring buffer of events */
 #define MVPN_EVENT_GAP_NS 50000000ULL	/* at most one miss event a peer each 50 ms */
+#define MVPN_SOCK_LAST_NS 1000000000ULL	/* a datagram socket's destination is looked up again after so long, if it stays the same */
 #define MVPN_ALIVE_S 5			/* keyd refreshes config.alive_ns each second; older than this: keyd is down */
 #define MVPN_DEFER_HARD_IRQS 2	/* busy polling: empty polls before a device turns its interrupt on again ... */
 #define MVPN_DEFER_FLUSH_NS 200000 /* ... and how long it waits for the next one (Linux, Documentation/networking/af_xdp.rst) */

@@ -116,9 +116,19 @@ struct mvpn_event {
 	__u64 at_ns;
 	struct mvpn_flow_key flow;
 	__u32 peer;
-	__u32 reason; /* enum mvpn_counter */
-	__u32 ifindex;
+	__u32 reason; /* enum mvpn_counter; MVPN_EVENT_SOCKET: no packet yet, somebody wants to send one */
+	__u32 ifindex; /* 0 of a socket, as `len` and the flow's source */
 	__u32 len;
+};
+#define MVPN_EVENT_SOCKET 0x10000
+
+/* whose sockets the socket shim looks at: those of keyd's network namespace; all; or all if keyd's is the first one, the host's */
+enum mvpn_namespaces { MVPN_NETNS_AUTO, MVPN_NETNS_OWN, MVPN_NETNS_ALL };
+
+/* sock_last: BPF_MAP_TYPE_SK_STORAGE; the protected destination that a datagram socket has sent to last */
+struct mvpn_sock_last {
+	__u8 addr[16];
+	__u64 at_ns; /* when it was looked up; good for MVPN_SOCK_LAST_NS */
 };
 
 /* spis: BPF_MAP_TYPE_ARRAY of MVPN_SPI_SLOTS u32: slot (low MVPN_SPI_SLOT_BITS of an SPI) -> the whole SPI, 0 none */
@@ -202,6 +212,7 @@ _Static_assert(sizeof(struct mvpn_exempt) == 20, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_flow_key) == 40, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_flow) == 40, "map value");
 _Static_assert(sizeof(struct mvpn_event) == 64, "ring record");
+_Static_assert(sizeof(struct mvpn_sock_last) == 24, "socket storage");
 _Static_assert(sizeof(struct mvpn_frame_key) == 8, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_frame) == 8, "map value");
 _Static_assert(sizeof(struct mvpn_frame_tap) == 8, "map value");

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The socket shim: whoever connects to a protected destination, or sends a datagram there, and finds no session makes keyd ask
+ * for one before the first packet is made, let alone has found its neighbour and a way to the network shim.
+ *
+ * It only ever lets pass: what must not leave in clear the network shim stops, whatever happens here. It changes no address, so
+ * sockets that are open when it comes or goes notice nothing, and programs that were started before it are seen like others.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include "account.h"
+#include "exempt.h"
+#include "protect.h"
+#include "sockctx.h"
+
+#define PROCEED 1
+
+const volatile __u32 namespaces = MVPN_NETNS_AUTO; /* enum mvpn_namespaces */
+
+/* containers have namespaces of their own and go by this host's routes, if this is the host */
+static __always_inline bool ours(struct bpf_sock_addr *ctx)
+{
+	return namespaces == MVPN_NETNS_ALL || bpf_get_netns_cookie(ctx) == netns_cookie ||
+	       (namespaces == MVPN_NETNS_AUTO && bpf_get_netns_cookie(NULL) == netns_cookie);
+}
+
+static __always_inline bool is_v4(const __u32 to[4])
+{
+	return !to[0] && !to[1] && to[2] == bpf_htonl(0xffff);
+}
+
+/* keyd's own, or the channel to a server, which egress lets pass */
+static __always_inline bool is_own(struct bpf_sock_addr *ctx, const struct mvpn_flow_key *flow)
+{
+	__u64 cookie = bpf_get_socket_cookie(ctx);
+	struct mvpn_exempt e = {.port = flow->dport, .proto = flow->proto};
+
+	__builtin_memcpy(e.addr, flow->dst, 16);
+	return bpf_map_lookup_elem(&own_sockets, &cookie) || bpf_map_lookup_elem(&exempt, &e);
+}
+
+/* false: nothing protects it */
+static __always_inline bool look_up(struct bpf_sock_addr *ctx, const __u32 to[4])
+{
+	const struct mvpn_key *key;
+	struct mvpn_flow_key flow = {};
+	struct mvpn_protected prot;
+	__u64 now;
+
+	__builtin_memcpy(flow.dst, to, 16);
+	if (!protected_by(flow.dst, &prot) || (prot.flags & MVPN_PROT_LOCAL) ||
+	    never_owned(flow.dst, bpf_htons(is_v4(to) ? ETH_P_IP : ETH_P_IPV6)))
+		return false;
+	key = bpf_map_lookup_elem(&keys, &prot.peer);
+	if (prot.peer == MVPN_PEER_NONE || (key && key->state != MVPN_KEY_NONE) ||
+	    !keyd_runs(config_get()))
+		return true;
+	flow.dport = (__be16)ctx->user_port;
+	flow.proto = ctx->protocol;
+	if (is_own(ctx, &flow))
+		return true;
+	now = bpf_ktime_get_ns();
+	if (event_due(prot.peer, now, BY_SOCKET))
+		event_send(&flow, prot.peer, MVPN_EVENT_SOCKET, now, 0, 0);
+	return true;
+}
+
+/* A sender of many datagrams pays for the look-up now and then: its socket remembers where it has just sent to. */
+static __always_inline void look_up_once(struct bpf_sock_addr *ctx, const __u32 to[4])
+{
+	struct mvpn_sock_last *last;
+	struct bpf_sock *sk = ctx->sk;
+	__u64 now;
+
+	if (!sk)
+		return;
+	last = bpf_sk_storage_get(&sock_last, sk, NULL, 0);
+	now = bpf_ktime_get_coarse_ns();
+	if (last && now - last->at_ns < MVPN_SOCK_LAST_NS) {
+		__u64 same[2], dst[2];
+
+		__builtin_memcpy(same, last->addr, 16);
+		__builtin_memcpy(dst, to, 16);
+		if (same[0] == dst[0] && same[1] == dst[1])
+			return;
+	}
+	if (!look_up(ctx, to))
+		return;
+	if (!last)
+		last = bpf_sk_storage_get(&sock_last, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!last)
+		return;
+	__builtin_memcpy(last->addr, to, 16);
+	last->at_ns = now;
+}
+
+static __always_inline void v4(struct bpf_sock_addr *ctx, __u32 to[4])
+{
+	FIELD(a, ctx->user_ip4);
+
+	to[0] = to[1] = 0;
+	to[2] = bpf_htonl(0xffff);
+	to[3] = a;
+}
+
+/* an IPv6 socket may be used for IPv4 */
+static __always_inline void v6(struct bpf_sock_addr *ctx, __u32 to[4])
+{
+	FIELD(a0, ctx->user_ip6[0]);
+	FIELD(a1, ctx->user_ip6[1]);
+	FIELD(a2, ctx->user_ip6[2]);
+	FIELD(a3, ctx->user_ip6[3]);
+
+	to[0] = a0;
+	to[1] = a1;
+	to[2] = a2;
+	to[3] = a3;
+}
+
+SEC("cgroup/connect4")
+int connect4(struct bpf_sock_addr *ctx)
+{
+	__u32 to[4];
+
+	v4(ctx, to);
+	if (ours(ctx))
+		look_up(ctx, to);
+	return PROCEED;
+}
+
+SEC("cgroup/connect6")
+int connect6(struct bpf_sock_addr *ctx)
+{
+	__u32 to[4];
+
+	v6(ctx, to);
+	if (ours(ctx))
+		look_up(ctx, to);
+	return PROCEED;
+}
+
+SEC("cgroup/sendmsg4")
+int sendmsg4(struct bpf_sock_addr *ctx)
+{
+	__u32 to[4];
+
+	v4(ctx, to);
+	if (ours(ctx))
+		look_up_once(ctx, to);
+	return PROCEED;
+}
+
+SEC("cgroup/sendmsg6")
+int sendmsg6(struct bpf_sock_addr *ctx)
+{
+	__u32 to[4];
+
+	v6(ctx, to);
+	if (ours(ctx))
+		look_up_once(ctx, to);
+	return PROCEED;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

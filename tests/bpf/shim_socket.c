@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The socket shim with real sockets (the kernel has no test runs of these programs), on a cgroup of the test's own: who asks
+ * for a session, before any packet, and who does not.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "shimtest.h"
+
+static char cgroup[CGROUP_PATH_MAX + 32], root[CGROUP_PATH_MAX];
+
+static bool move_to(const char *dir)
+{
+	char path[sizeof(cgroup) + 16];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
+	f = fopen(path, "we");
+	if (!f)
+		return false;
+	fprintf(f, "%d", (int)getpid());
+	return fclose(f) == 0;
+}
+
+static int up(void **state)
+{
+	struct shim *s = st_shim();
+
+	if (!s)
+		return 0;
+	st_policy(state);
+	st_run("ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up; "
+	       "ip addr add 10.9.0.1/8 dev v0; ip addr add fd09::1/8 dev v0 nodad");
+	if (shim_cgroup_find(s, NULL) < 0)
+		return 0;
+	strcpy(root, s->cgroup);
+	snprintf(cgroup, sizeof(cgroup), "%s/mvpn-test-%d", root, (int)getpid());
+	if (mkdir(cgroup, 0755) < 0 || !move_to(cgroup))
+		return -1;
+	return shim_cgroup_choose(s, cgroup, MVPN_NETNS_OWN);
+}
+
+static int down(void **state)
+{
+	if (*cgroup) {
+		move_to(root);
+		rmdir(cgroup);
+	}
+	return st_teardown(state);
+}
+
+static void need(struct shim *s)
+{
+	const char *error;
+
+	st_need_root();
+	if (!*cgroup) {
+		print_message("skipped: no cgroup2 file system is mounted\n");
+		skip();
+	}
+	if (shim_socket_attach(s) < 0)
+		print_error("%s\n", shim_socket(s, &error) ? "" : error);
+	assert_string_equal(shim_socket(s, &error), cgroup);
+}
+
+/* ---- events ---- */
+struct seen {
+	unsigned n;
+	struct mvpn_event last;
+};
+
+static void on_event(void *arg, const struct mvpn_event *e)
+{
+	struct seen *seen = arg;
+
+	seen->n++;
+	seen->last = *e;
+}
+
+/* none of the last 50 ms counts */
+static void forget(struct shim *s, uint32_t peer)
+{
+	struct seen seen = {};
+
+	shim_events(s, on_event, &seen);
+	assert_int_equal(shim_map_set(bpf_map__fd(s->bpf->maps.event_rate), &peer, &(__u64){0}, 0),
+			 0);
+}
+
+static void expect_event(struct shim *s, const char *dst, uint16_t port, uint8_t proto)
+{
+	struct seen seen = {};
+	struct mvpn_addr a;
+
+	shim_events(s, on_event, &seen);
+	assert_int_equal(seen.n, 1);
+	assert_int_equal(seen.last.reason, MVPN_EVENT_SOCKET);
+	assert_int_equal(seen.last.peer, 2);
+	assert_int_equal(mvpn_addr_parse(&a, dst), 0);
+	assert_memory_equal(seen.last.flow.dst, a.b, 16);
+	assert_int_equal(seen.last.flow.dport, htons(port));
+	assert_int_equal(seen.last.flow.proto, proto);
+	forget(s, 2);
+}
+
+static void expect_none(struct shim *s)
+{
+	struct seen seen = {};
+
+	shim_events(s, on_event, &seen);
+	assert_int_equal(seen.n, 0);
+}
+
+/* ---- sockets ---- */
+static struct sockaddr_in6 to(const char *dst, uint16_t port, socklen_t *ret_len)
+{
+	struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	struct sockaddr_in *in = (struct sockaddr_in *)&a;
+
+	*ret_len = sizeof(a);
+	if (inet_pton(AF_INET6, dst, &a.sin6_addr) == 1)
+		return a;
+	*ret_len = sizeof(*in);
+	in->sin_family = AF_INET;
+	assert_int_equal(inet_pton(AF_INET, dst, &in->sin_addr), 1);
+	return a;
+}
+
+static int make(const char *dst, int type)
+{
+	int fd = socket(strchr(dst, ':') ? AF_INET6 : AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC,
+			0);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void connect_to(const char *dst, int type)
+{
+	socklen_t len;
+	struct sockaddr_in6 a = to(dst, 5432, &len);
+	int fd = make(dst, type);
+
+	assert_true(connect(fd, (struct sockaddr *)&a, len) == 0 || errno == EINPROGRESS);
+	close(fd);
+}
+
+static void send_to(int fd, const char *dst)
+{
+	socklen_t len;
+	struct sockaddr_in6 a = to(dst, 53, &len);
+
+	assert_int_equal(sendto(fd, "x", 1, 0, (struct sockaddr *)&a, len), 1);
+}
+
+/* ---- tests ---- */
+static void test_connect(void **state)
+{
+	struct shim *s = st_shim();
+
+	need(s);
+	forget(s, 2);
+	connect_to("10.2.0.1", SOCK_DGRAM);
+	expect_event(s, "10.2.0.1", 5432, IPPROTO_UDP);
+	connect_to("10.2.0.1", SOCK_STREAM);
+	expect_event(s, "10.2.0.1", 5432, IPPROTO_TCP);
+	connect_to("fd02::1", SOCK_STREAM);
+	expect_event(s, "fd02::1", 5432, IPPROTO_TCP);
+	connect_to("::ffff:10.2.0.1", SOCK_STREAM);
+	expect_event(s, "10.2.0.1", 5432, IPPROTO_TCP);
+}
+
+static void test_sendmsg(void **state)
+{
+	struct shim *s = st_shim();
+	int fd4, fd6;
+
+	need(s);
+	forget(s, 2);
+	fd4 = make("10.2.0.1", SOCK_DGRAM);
+	fd6 = make("fd02::1", SOCK_DGRAM);
+	send_to(fd4, "10.2.0.1");
+	expect_event(s, "10.2.0.1", 53, IPPROTO_UDP);
+	/* seen a moment ago: not even looked up */
+	send_to(fd4, "10.2.0.1");
+	expect_none(s);
+	send_to(fd4, "10.2.0.2");
+	expect_event(s, "10.2.0.2", 53, IPPROTO_UDP);
+	send_to(fd6, "fd02::1");
+	expect_event(s, "fd02::1", 53, IPPROTO_UDP);
+	send_to(fd6, "::ffff:10.2.0.3");
+	expect_event(s, "10.2.0.3", 53, IPPROTO_UDP);
+	close(fd4);
+	close(fd6);
+}
+
+/* one event a peer in 50 ms, whoever asks; the first packet's comes all the same */
+static void test_rate(void **state)
+{
+	struct shim *s = st_shim();
+	struct seen seen = {};
+	struct packet p;
+
+	need(s);
+	forget(s, 2);
+	for (int i = 0; i < 20; i++)
+		connect_to("10.2.0.1", SOCK_DGRAM);
+	shim_events(s, on_event, &seen);
+	assert_in_range(seen.n, 1, 3); /* on a machine that stood still for a while */
+	pkt_simple(&p, "10.9.9.9", "10.2.0.1");
+	seen = (struct seen){};
+	st_prog_run(EGRESS(s), &p, NULL);
+	st_prog_run(EGRESS(s), &p, NULL);
+	shim_events(s, on_event, &seen);
+	assert_int_equal(seen.n, 1);
+	assert_int_equal(seen.last.reason, MVPN_C_TO_TAP_HELD);
+	connect_to("10.2.0.1", SOCK_DGRAM);
+	expect_none(s);
+}
+
+static void test_none(void **state)
+{
+	const struct mvpn_endpoint server = {.port = 5432};
+	struct mvpn_config c, gone;
+	struct shim *s = st_shim();
+	struct mvpn_endpoint e = server;
+	socklen_t len = sizeof(__u64);
+	__u64 cookie;
+	int fd;
+
+	need(s);
+	for (uint32_t peer = 1; peer <= 5; peer++)
+		forget(s, peer);
+	connect_to("10.9.0.9", SOCK_STREAM); /* not protected */
+	connect_to("10.1.0.1", SOCK_STREAM); /* has a session */
+	connect_to("10.3.0.1", SOCK_STREAM); /* refused */
+	connect_to("10.4.0.1", SOCK_STREAM); /* nobody's */
+	connect_to("10.5.0.1", SOCK_STREAM); /* ours */
+	expect_none(s);
+	/* the channel to a server on a member */
+	assert_int_equal(mvpn_addr_parse(&e.addr, "10.2.0.1"), 0);
+	assert_int_equal(shim_exempt_add(s, &e), 0);
+	connect_to("10.2.0.1", SOCK_STREAM);
+	expect_none(s);
+	connect_to("10.2.0.1", SOCK_DGRAM);
+	expect_event(s, "10.2.0.1", 5432, IPPROTO_UDP);
+	assert_int_equal(shim_exempt_clear(s), 0);
+	/* keyd's own packets */
+	fd = make("10.2.0.1", SOCK_DGRAM);
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len), 0);
+	assert_int_equal(shim_own_socket_add(s, cookie), 0);
+	send_to(fd, "10.2.0.1");
+	expect_none(s);
+	close(fd);
+	assert_int_equal(shim_own_sockets_clear(s), 0);
+	/* nobody would read it */
+	assert_int_equal(shim_get_config(s, &c), 0);
+	gone = c;
+	gone.alive_ns = 0;
+	assert_int_equal(shim_config(s, &gone), 0);
+	connect_to("10.2.0.1", SOCK_STREAM);
+	expect_none(s);
+	assert_int_equal(shim_config(s, &c), 0);
+}
+
+static unsigned attached(enum bpf_attach_type type)
+{
+	int dir = open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	__u32 ids[64], n = 64;
+
+	assert_true(dir >= 0);
+	assert_int_equal(bpf_prog_query(dir, type, 0, NULL, ids, &n), 0);
+	close(dir);
+	return n;
+}
+
+/* all hooks once, in the next life too; on another cgroup when that is asked for; and gone */
+static void test_life(void **state)
+{
+	static const enum bpf_attach_type hooks[] = {
+		BPF_CGROUP_INET4_CONNECT, BPF_CGROUP_INET6_CONNECT, BPF_CGROUP_UDP4_SENDMSG,
+		BPF_CGROUP_UDP6_SENDMSG};
+	char below[sizeof(cgroup) + 8];
+	struct shim *s = st_shim();
+	const char *error;
+
+	need(s);
+	s = st_reopen();
+	st_alive(s);
+	assert_int_equal(shim_cgroup_choose(s, cgroup, MVPN_NETNS_OWN), 0);
+	need(s);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(attached(hooks[i]), 1);
+	forget(s, 2);
+	connect_to("10.2.0.1", SOCK_STREAM);
+	expect_event(s, "10.2.0.1", 5432, IPPROTO_TCP);
+
+	snprintf(below, sizeof(below), "%s/below", cgroup);
+	assert_int_equal(mkdir(below, 0755), 0);
+	s = st_reopen();
+	st_alive(s);
+	assert_int_equal(shim_cgroup_choose(s, below, MVPN_NETNS_OWN), 0);
+	assert_int_equal(shim_socket_attach(s), 0);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(attached(hooks[i]), 0);
+	shim_socket_detach(s);
+	assert_null(shim_socket(s, &error));
+	assert_int_equal(rmdir(below), 0);
+
+	assert_int_equal(shim_cgroup_choose(s, "/proc", MVPN_NETNS_OWN), 0);
+	assert_int_equal(shim_socket_attach(s), -ENOTDIR);
+	shim_socket(s, &error);
+	assert_non_null(strstr(error, "/proc"));
+	assert_int_equal(shim_cgroup_choose(s, cgroup, MVPN_NETNS_OWN), 0);
+	need(s);
+	shim_socket_detach(s);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(attached(hooks[i]), 0);
+	connect_to("10.2.0.1", SOCK_STREAM);
+	expect_none(s);
+}
+
+/* sockets of another network namespace count only if that is asked for */
+static void test_namespaces(void **state)
+{
+	struct shim *s = st_shim();
+
+	need(s);
+	forget(s, 2);
+	for (int all = 0; all <= 1; all++) {
+		shim_socket_detach(s);
+		assert_int_equal(
+			shim_cgroup_choose(s, cgroup, all ? MVPN_NETNS_ALL : MVPN_NETNS_AUTO), 0);
+		need(s);
+		st_run("unshare -n bash -c 'ip link set lo up; ip route add default dev lo; "
+		       "echo x >/dev/udp/10.2.0.1/5432'");
+		if (all)
+			expect_event(s, "10.2.0.1", 5432, IPPROTO_UDP);
+		else
+			expect_none(s);
+	}
+	shim_cgroup_choose(s, cgroup, MVPN_NETNS_OWN);
+	shim_socket_detach(s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_connect), cmocka_unit_test(test_sendmsg),
+		cmocka_unit_test(test_rate),	cmocka_unit_test(test_none),
+		cmocka_unit_test(test_life),	cmocka_unit_test(test_namespaces),
+	};
+
+	if (st_setup(NULL) < 0)
+		return 1;
+	return cmocka_run_group_tests(tests, up, down);
+}
