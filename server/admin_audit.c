@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "admin.h"
+#include "audit_check.h"
 #include "audit_feed.h"
 
 #define SHOWN 100
@@ -17,24 +18,24 @@ static uint64_t first_seq(const struct server *s, int64_t after, int64_t limit)
 	return s->audit.seq > (uint64_t)limit ? s->audit.seq - (uint64_t)limit + 1 : 1;
 }
 
-static void show(struct server *s, struct ipc_call *call, bool verify, uint64_t from, unsigned limit)
+/* checked: whether it was to be verified, and was looked at */
+static void show(struct server *s, struct ipc_call *call, const struct audit_asked *asked, bool checked, int r,
+		 uint64_t bad)
 {
 	json_t *events = NULL, *o;
-	uint64_t bad = 0;
-	int r = verify ? audit_verify(&s->audit, &bad) : 0;
 
 	if (r < 0 && r != -EBADMSG) {
 		reply_store_error(s, call, r);
 		return;
 	}
 	o = json_object();
-	if (verify)
+	if (checked)
 		json_object_set_new(o, "verified", json_boolean(r == 0));
 	if (r == -EBADMSG) {
 		json_object_set_new(o, "broken_seq", json_integer((json_int_t)bad));
 		json_object_set_new(o, "exit", json_integer(MVPN_EXIT_UNHEALTHY));
 	}
-	r = audit_list(&s->audit, from, limit, &events);
+	r = audit_list(&s->audit, asked->from, asked->limit, &events);
 	if (r < 0) {
 		json_decref(o);
 		reply_store_error(s, call, r);
@@ -44,13 +45,11 @@ static void show(struct server *s, struct ipc_call *call, bool verify, uint64_t 
 	ipc_reply_ok(call, o);
 }
 
-/* false after an error was sent */
-static bool intact(struct server *s, struct ipc_call *call)
+static void on_checked(struct server *s, struct ipc_call *call, const struct audit_asked *asked, int r, uint64_t bad)
 {
-	uint64_t bad = 0;
-	int r = audit_verify(&s->audit, &bad);
-
-	if (r == -EBADMSG)
+	if (!asked->follow)
+		show(s, call, asked, true, r, bad);
+	else if (r == -EBADMSG)
 		ipc_reply_error(call, MVPN_EXIT_UNHEALTHY, "audit-broken",
 				"without --follow what is there is shown",
 				"the audit trail is broken at event %llu: it or one before was "
@@ -58,7 +57,8 @@ static bool intact(struct server *s, struct ipc_call *call)
 				(unsigned long long)bad);
 	else if (r < 0)
 		reply_store_error(s, call, r);
-	return r == 0;
+	else
+		audit_feed_add(s, call, asked->from);
 }
 
 void admin_audit(struct server *s, struct ipc_call *call, json_t *args)
@@ -66,12 +66,19 @@ void admin_audit(struct server *s, struct ipc_call *call, json_t *args)
 	bool verify = json_is_true(json_object_get(args, "verify"));
 	bool follow = json_is_true(json_object_get(args, "follow"));
 	int64_t limit = follow ? FOLLOWED : SHOWN, after = -1;
+	struct audit_asked asked;
+	int r = 0;
 
 	if (!arg_number(call, args, "limit", follow ? 0 : 1, SHOWN_MAX, &limit) ||
 	    !arg_number(call, args, "after", 0, INT64_MAX - 1, &after))
 		return;
-	if (!follow)
-		show(s, call, verify, first_seq(s, after, limit), (unsigned)limit);
-	else if (!verify || intact(s, call))
-		audit_feed_add(s, call, first_seq(s, after, limit));
+	asked = (struct audit_asked){follow, first_seq(s, after, limit), (unsigned)limit};
+	if (verify)
+		r = audit_check(s, call, &asked, on_checked);
+	else if (follow)
+		audit_feed_add(s, call, asked.from);
+	else
+		show(s, call, &asked, false, 0, 0);
+	if (r < 0)
+		reply_store_error(s, call, r);
 }

@@ -19,7 +19,7 @@ int audit_open(struct audit *a, struct store *st)
 	return r == -ENOENT ? 0 : r;
 }
 
-static int row_hash(const struct store_audit *row, uint8_t ret[STORE_HASH_LEN])
+int audit_row_hash(const struct store_audit *row, uint8_t ret[STORE_HASH_LEN])
 {
 	uint64_t n[2] = {htobe64(row->seq), htobe64((uint64_t)row->at)};
 	const char *text[3] = {row->actor, row->event, row->json};
@@ -52,7 +52,7 @@ int audit_add(struct audit *a, const char *actor, const char *event, json_t *det
 		return r;
 	row.json = json;
 	memcpy(row.prev, a->hash, sizeof(row.prev));
-	r = row_hash(&row, row.hash);
+	r = audit_row_hash(&row, row.hash);
 	if (r == 0)
 		r = store_audit_add(a->st, &row);
 	if (r == 0) {
@@ -60,88 +60,6 @@ int audit_add(struct audit *a, const char *actor, const char *event, json_t *det
 		memcpy(a->hash, row.hash, sizeof(a->hash));
 	}
 	free(json);
-	return r;
-}
-
-struct verify {
-	const struct audit *a;
-	struct store_checkpoint *points; /* by seq */
-	unsigned n, size, next;
-	uint64_t seq;
-	uint8_t prev[STORE_HASH_LEN];
-};
-
-static int collect_point(void *arg, const struct store_checkpoint *c)
-{
-	struct verify *v = arg;
-
-	if (v->n == v->size) {
-		unsigned size = v->size ? v->size * 2 : 64;
-		struct store_checkpoint *p = realloc(v->points, size * sizeof(*p));
-
-		if (!p)
-			return -ENOMEM;
-		v->points = p;
-		v->size = size;
-	}
-	v->points[v->n++] = *c;
-	return 0;
-}
-
-/* what was forgotten ends with a checkpoint that says so; the chain begins behind it */
-static int verify_beginning(struct verify *v)
-{
-	const struct store_checkpoint *c = v->points;
-
-	if (!v->n || !c->forgotten)
-		return 0;
-	v->seq = c->seq;
-	memcpy(v->prev, c->hash, sizeof(v->prev));
-	v->next = 1;
-	return audit_checkpoint_good(v->a, c) ? 0 : -EBADMSG;
-}
-
-static int verify_row(void *arg, const struct store_audit *row)
-{
-	struct verify *v = arg;
-	const struct store_checkpoint *c = v->next < v->n ? &v->points[v->next] : NULL;
-	uint8_t hash[STORE_HASH_LEN];
-	int r = row_hash(row, hash);
-
-	if (r < 0)
-		return r;
-	v->seq++;
-	if (row->seq != v->seq || memcmp(row->prev, v->prev, sizeof(v->prev)) ||
-	    memcmp(row->hash, hash, sizeof(hash)))
-		return -EBADMSG;
-	memcpy(v->prev, hash, sizeof(hash));
-	if (!c || c->seq != row->seq)
-		return 0;
-	v->next++;
-	return !c->forgotten && !memcmp(c->hash, hash, sizeof(hash)) &&
-			       audit_checkpoint_good(v->a, c)
-		       ? 0
-		       : -EBADMSG;
-}
-
-int audit_verify(struct audit *a, uint64_t *ret_seq)
-{
-	struct verify v = {.a = a};
-	int r = store_checkpoint_each(a->st, collect_point, &v);
-
-	if (r == 0)
-		r = verify_beginning(&v);
-	if (r == 0)
-		r = store_audit_each(a->st, 1, verify_row, &v);
-	/* the newest rows may have been cut off: what is in memory, or a checkpoint, knows better */
-	if (r == 0 &&
-	    (v.seq != a->seq || memcmp(v.prev, a->hash, sizeof(v.prev)) || v.next < v.n)) {
-		v.seq++;
-		r = -EBADMSG;
-	}
-	if (r == -EBADMSG)
-		*ret_seq = v.seq;
-	free(v.points);
 	return r;
 }
 

@@ -97,6 +97,7 @@ int audit_prune(struct audit *a, uint64_t keep, int64_t before)
 	r = add(a, &p.last);
 	if (r == 0)
 		r = store_audit_forget(a->st, p.last.seq);
+	a->forgets++;
 	if (r == 0)
 		r = audit_add(a, "server", "audit-forget",
 			      json_pack("{s:I, s:i}", "through", (json_int_t)p.last.seq, "count",

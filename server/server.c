@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "admin.h"
+#include "audit_check.h"
 #include "audit_feed.h"
 #include "channel.h"
 #include "crypto.h"
@@ -359,6 +360,8 @@ int server_new(const struct server_settings *conf, struct loop *l, struct server
 	if (r == 0)
 		r = audit_feed_new(s);
 	if (r == 0)
+		r = audit_checks_new(s);
+	if (r == 0)
 		r = loop_timer_new(l, on_seen, s, &s->seen);
 	if (r == 0)
 		r = push_new(s);
@@ -413,6 +416,7 @@ void server_free(struct server *s)
 	if (!s)
 		return;
 	admin_free(s->admin);
+	audit_checks_free(s->checks);
 	audit_feed_free(s->feed);
 	conn_free_all(s);
 	relay_free(s->relay);

@@ -93,6 +93,7 @@ struct push;
 struct relay;
 struct admin;
 struct audit_feed;
+struct audit_checks;
 
 struct server {
 	const struct server_settings *conf;
@@ -114,6 +115,7 @@ struct server {
 	struct push *push;
 	struct loop_timer *ether; /* ether.c: tables of frames are to be made anew */
 	struct admin *admin;
+	struct audit_checks *checks;
 	struct audit_feed *feed; /* who follows the audit trail */
 	bool renew;		   /* some device is marked */
 	bool cut_failed;	   /* sessions that should be cut are on record as active still */

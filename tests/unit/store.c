@@ -239,6 +239,19 @@ static void sql(const char *text)
 	sqlite3_close(db);
 }
 
+static int verify(struct audit *a, uint64_t *ret_seq)
+{
+	struct audit_verify *v;
+	int r;
+
+	assert_int_equal(audit_verify_new(a, &v), 0);
+	do
+		r = audit_verify_step(v, ret_seq);
+	while (r > 0);
+	audit_verify_free(v);
+	return r;
+}
+
 static void a_changed_trail_is_noticed(void **state)
 {
 	static const char *const tampering[][2] = {
@@ -261,14 +274,14 @@ static void a_changed_trail_is_noticed(void **state)
 	assert_int_equal(audit_open(&a, st), 0);
 	for (int i = 0; i < 10; i++)
 		assert_int_equal(audit_add(&a, "test", "event", json_pack("{s:i}", "n", i)), 0);
-	assert_int_equal(audit_verify(&a, &bad), 0);
+	assert_int_equal(verify(&a, &bad), 0);
 	for (int i = 0; i < 5; i++) {
 		sql(tampering[i][0]);
-		assert_int_equal(audit_verify(&a, &bad), -EBADMSG);
+		assert_int_equal(verify(&a, &bad), -EBADMSG);
 		assert_true(bad >= 2);
 		if (tampering[i][1]) {
 			sql(tampering[i][1]);
-			assert_int_equal(audit_verify(&a, &bad), 0);
+			assert_int_equal(verify(&a, &bad), 0);
 		}
 	}
 	assert_int_equal(audit_list(&a, 8, 3, &list), 0);
@@ -315,33 +328,72 @@ static void what_is_forgotten_leaves_a_checkpoint(void **state)
 		if (i == 10 || i == 40)
 			assert_int_equal(audit_checkpoint(&a), 0);
 	}
-	assert_int_equal(audit_verify(&a, &bad), 0);
+	assert_int_equal(verify(&a, &bad), 0);
 	assert_int_equal(forget(&a, 100, 0), 0);
 	assert_int_equal(forget(&a, 40, 0), 20);
-	assert_int_equal(audit_verify(&a, &bad), 0);
+	assert_int_equal(verify(&a, &bad), 0);
 	assert_int_equal(audit_list(&a, 1, 100, &list), 0);
 	assert_int_equal(json_array_size(list), 41); /* and that it was forgotten */
 	assert_int_equal(json_integer_value(json_object_get(json_array_get(list, 0), "seq")), 21);
 	json_decref(list);
 	for (int i = 0; i < 4; i++) {
 		sql(tampering[i][0]);
-		assert_int_equal(audit_verify(&a, &bad), -EBADMSG);
+		assert_int_equal(verify(&a, &bad), -EBADMSG);
 		sql(tampering[i][1]);
-		assert_int_equal(audit_verify(&a, &bad), 0);
+		assert_int_equal(verify(&a, &bad), 0);
 	}
 	/* all are old, but the newest stays */
 	assert_int_equal(forget(&a, 100, INT64_MAX), 40);
 	assert_int_equal(forget(&a, 1, 0), 1);
-	assert_int_equal(audit_verify(&a, &bad), 0);
+	assert_int_equal(verify(&a, &bad), 0);
 	/* the newest are cut off, and nobody remembers but a checkpoint */
 	assert_int_equal(audit_checkpoint(&a), 0);
 	assert_int_equal(audit_add(&a, "test", "event", NULL), 0);
 	sql("DELETE FROM audit WHERE seq >= 63");
 	assert_int_equal(audit_open(&a, st), 0);
-	assert_int_equal(audit_verify(&a, &bad), -EBADMSG);
+	assert_int_equal(verify(&a, &bad), -EBADMSG);
 	/* another server's key */
 	a.key = other;
-	assert_int_equal(audit_verify(&a, &bad), -EBADMSG);
+	assert_int_equal(verify(&a, &bad), -EBADMSG);
+	store_close(st);
+}
+
+/* what is added and forgotten between two steps is no tampering; what was changed meanwhile is found */
+static void a_trail_is_verified_while_it_changes(void **state)
+{
+	static const uint8_t key[32] = "not in the store";
+	struct store *st = open_store();
+	struct audit a = {.key = key};
+	struct audit_verify *v;
+	uint64_t bad = 0;
+	unsigned steps = 0;
+	int r;
+
+	assert_int_equal(audit_open(&a, st), 0);
+	assert_int_equal(store_begin(st, false), 0);
+	for (int i = 1; i <= 5000; i++)
+		assert_int_equal(audit_add(&a, "test", "event", NULL), 0);
+	assert_int_equal(store_commit(st), 0);
+	assert_int_equal(audit_verify_new(&a, &v), 0);
+	while ((r = audit_verify_step(v, &bad)) > 0) {
+		assert_int_equal(audit_add(&a, "test", "event", NULL), 0);
+		if (steps == 1)
+			assert_int_equal(forget(&a, 4500, 0), 502);
+		if (steps == 2)
+			assert_int_equal(audit_checkpoint(&a), 0);
+		steps++;
+	}
+	assert_int_equal(r, 0);
+	assert_in_range(steps, 19, 25);
+	audit_verify_free(v);
+	assert_int_equal(audit_verify_new(&a, &v), 0);
+	assert_int_equal(audit_verify_step(v, &bad), 1);
+	sql("UPDATE audit SET event = 'nothing' WHERE seq = 4000");
+	while ((r = audit_verify_step(v, &bad)) > 0)
+		;
+	assert_int_equal(r, -EBADMSG);
+	assert_int_equal(bad, 4000);
+	audit_verify_free(v);
 	store_close(st);
 }
 
@@ -391,6 +443,7 @@ int main(void)
 		T(sessions_end_and_are_owed),
 		T(a_changed_trail_is_noticed),
 		T(what_is_forgotten_leaves_a_checkpoint),
+		T(a_trail_is_verified_while_it_changes),
 		T(what_is_no_store_of_ours_is_refused),
 		T(the_reason_of_a_failure_outlives_the_rollback),
 	};
