@@ -96,12 +96,16 @@ static __always_inline bool port_pair(const struct pkt *p, __u16 client, __u16 s
 	       (s == server && d == server);
 }
 
-static __always_inline bool is_dhcp(struct __sk_buff *skb, const struct pkt *p)
+/* Not inlined: the verifier walks through it once. */
+__noinline int is_dhcp(struct __sk_buff *skb, const struct pkt *p)
 {
-	__u32 payload = p->l4 + sizeof(struct udp_hdr);
+	__u32 payload;
 	__be32 cookie;
 	__u8 op;
 
+	if (!p)
+		return false;
+	payload = p->l4 + sizeof(struct udp_hdr);
 	if (!p->ports || p->flow.proto != IPPROTO_UDP || bpf_skb_load_bytes(skb, payload, &op, 1))
 		return false;
 	if (p->type == bpf_htons(ETH_P_IPV6))
