@@ -1,30 +1,31 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # What is built from what, one line a room; a new source file is named here.
 
-LIB := addr aead chan chan_handshake chan_msg chan_proof config crypto delegation echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac netlink netlink_link netlink_route noise reason replay secmem secslab spi token
+LIB := addr aead chan chan_handshake chan_msg chan_proof config crypto delegation echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac netlink netlink_link netlink_route noise reason replay secmem secslab spi stream token
 # the part of lib/ that each program links
 LIB_keyd := $(LIB)
 LIB_server := addr aead chan chan_handshake chan_msg chan_proof config crypto delegation echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac noise reason secmem token
 LIB_mvpnctl := addr fsutil ipc ipc_request ipc_socket log loop mac
 
-SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_frames shim_list shim_maps shim_pin shim_protect shim_socket shim_transport shim_xdp
+SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_frames shim_list shim_maps shim_pin shim_protect shim_socket shim_streams shim_transport shim_xdp
 KEYD := main attach attach_wire channel conf conn control control_doctor control_explain control_identity control_show control_wait ether flows frametab guard identity identity_file intro_msg introduce keystore keytab offer options peers prefixes resolve rp_filter sessions watch $(SHIM)
 KEYD += path pmtu endpoint nat relayed ticket
+KEYD += streams streams_open streams_accept streams_pump levels
 KEYD += hsm hsm_helper hsm_p11 intro_defer
 DP := nexthop frame wire_xdp
 DP += run wire_xdp_open errqueue quote
 DP += dp tell worker owner relay spin tap seal open segment fragment mss coalesce hold icmp wire_udp ether
 SERVER := main server conf identity privileges listen channel dispatch enrol register introduce intro_table intro_record session push registry owners policy policy_parse audit store_sqlite store_device store_token store_session store_policy admin admin_token admin_device admin_policy
 SERVER += macs ether policy_ether policy_mode policy_text echo relay policy_test policy_lines policy_pairs admin_policy_diff admin_policy_check audit_feed admin_audit audit_keep policy_settings
-SERVER += depart psk delegate gate audit_check audit_verify
+SERVER += depart psk delegate gate audit_check audit_verify levels
 CTL := args help human input main mvpnctl output table verb_explain verbs_device verbs_identity verbs_iface verbs_peer verbs_policy verbs_status verbs_token verbs_audit
-BPF := shim wire sockops sock
+BPF := shim wire sockops sock stream
 
 # tests/unit/NAME.c, cmocka programs; objects that each links besides lib/: OBJS_unit_NAME
 UNIT :=
 UNIT += addr config ctl fsutil ipc loop lpm secslab spi
 OBJS_unit_ctl = $(call objs,ctl,$(filter-out main,$(CTL)))
-UNIT += aead chan chan_frames chan_msg chan_proof crypto intro intro_keys noise replay token
+UNIT += stream aead chan chan_frames chan_msg chan_proof crypto intro intro_keys noise replay token
 UNIT += netlink frame nexthop
 UNIT += identity pmtu hsm
 OBJS_unit_hsm = $(call objs,keyd,hsm_p11)
@@ -61,6 +62,8 @@ OBJS_unit_server_trust = $(OBJS_unit_server)
 OBJS_unit_server_ether = $(OBJS_unit_server)
 OBJS_unit_server_echo = $(OBJS_unit_server)
 UNIT += server_central server_depart server_psk server_delegate server_gate server_audit
+UNIT += server_levels
+OBJS_unit_server_levels = $(OBJS_unit_server)
 OBJS_unit_server_delegate = $(OBJS_unit_server)
 UNIT += server_record
 OBJS_unit_server_record = $(OBJS_unit_server)
@@ -104,7 +107,8 @@ FUZZ += tap inner mss
 SRCS_fuzz_mss = keyd/dp/mss.c lib/addr.c
 SRCS_fuzz_tap = $(addprefix keyd/dp/,segment.c fragment.c mss.c icmp.c) lib/addr.c
 SRCS_fuzz_inner = keyd/dp/coalesce.c lib/addr.c
-FUZZ += policy
+FUZZ += policy stream
+SRCS_fuzz_stream := lib/addr.c lib/aead.c lib/crypto.c lib/intro_keys.c lib/noise.c lib/secmem.c lib/stream.c
 FUZZ += ether echo
 SRCS_fuzz_echo := lib/crypto.c lib/echo_msg.c
 SRCS_fuzz_ether := keyd/frametab.c lib/addr.c lib/lpm.c lib/mac.c

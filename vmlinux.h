@@ -50,6 +50,14 @@ enum {
 };
 
 enum {
+	BPF_F_CLONE = 1U << 9, /* of socket storage: an accepted socket inherits it */
+};
+
+enum {
+	BPF_F_CURRENT_NETNS = -1, /* of bpf_sk_lookup_tcp() */
+};
+
+enum {
 	BPF_HDR_START_MAC = 0, /* of bpf_skb_load_bytes_relative() */
 };
 
@@ -109,6 +117,7 @@ struct __sk_buff {
 	__u64 tstamp;
 	__u32 wire_len;
 	__u32 gso_segs;
+	struct bpf_sock *sk;
 };
 
 struct xdp_md {
@@ -133,8 +142,21 @@ struct bpf_sock_addr {
 	struct bpf_sock *sk;
 };
 
+struct bpf_sock_tuple {
+	union {
+		struct {
+			__be32 saddr, daddr;
+			__be16 sport, dport;
+		} ipv4;
+		struct {
+			__be32 saddr[4], daddr[4];
+			__be16 sport, dport;
+		} ipv6;
+	};
+};
+
 /* up to what is read here; the context's size is the kernel's affair */
-enum { BPF_SOCK_OPS_TCP_CONNECT_CB = 3 };
+enum { BPF_SOCK_OPS_TCP_CONNECT_CB = 3, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB = 5 };
 struct bpf_sock_ops {
 	__u32 op;
 	__u32 args[4];

@@ -71,6 +71,13 @@ struct {
 } own_sockets SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, __u32);
+	__type(value, __u32);
+} own_streams SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, MVPN_FLOWS_MAX);
 	__type(key, struct mvpn_flow_key);

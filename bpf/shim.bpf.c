@@ -15,6 +15,7 @@
 #include "exempt.h"
 #include "maps.h"
 #include "mvpn/wire.h"
+#include "own.h"
 #include "parse.h"
 #include "protect.h"
 
@@ -63,7 +64,6 @@ static __always_inline enum mvpn_counter judge(struct __sk_buff *skb, bool raw, 
 {
 	struct mvpn_protected prot;
 	bool unwanted;
-	__u64 cookie;
 
 	switch (parse_ip(skb, raw, p)) {
 	case NOT_IP:
@@ -80,8 +80,7 @@ static __always_inline enum mvpn_counter judge(struct __sk_buff *skb, bool raw, 
 		if (never_owned(p->flow.dst, p->type))
 			return MVPN_C_PASS_NEVER;
 	}
-	cookie = bpf_get_socket_cookie(skb);
-	if (cookie && bpf_map_lookup_elem(&own_sockets, &cookie))
+	if (is_own(skb))
 		return MVPN_C_PASS_OWN;
 	if (parse_l4(skb, p) != PARSED)
 		return MVPN_C_DROP_MALFORMED;
@@ -268,6 +267,10 @@ static __always_inline int ingress_any(struct __sk_buff *skb, bool raw)
 	}
 	if (is_channel(&p) || is_echo(skb, &p)) {
 		count(MVPN_C_PASS_SERVER, segments(skb));
+		return NEXT;
+	}
+	if (is_stream_in(skb, &p)) {
+		count(MVPN_C_PASS_OWN, segments(skb));
 		return NEXT;
 	}
 	count(MVPN_C_INGRESS_CLEAR, segments(skb));

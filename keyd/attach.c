@@ -14,6 +14,7 @@
 #include "dp/wire.h"
 #include "ether.h"
 #include "fsutil.h"
+#include "levels.h"
 #include "log.h"
 #include "sessions.h"
 
@@ -136,6 +137,7 @@ static int bring_up(struct keyd *k, struct attachment *a, char **ret_error)
 		/* `doctor` tells why they are not there */
 		shim_transport_attach(k->shim);
 		shim_socket_attach(k->shim);
+		levels_apply(k);
 	}
 	loop_timer_arm(k->refresh, 0);
 	loop_timer_arm(k->reregister, REREGISTER_AFTER_MS);
@@ -223,6 +225,7 @@ int attach_del(struct keyd *k, const char *name, char **ret_error)
 			shim_transport_detach(k->shim);
 			shim_socket_detach(k->shim);
 		}
+		levels_apply(k);
 		attach_own_sockets(k);
 		loop_timer_arm(k->refresh, 0);
 		loop_timer_arm(k->reregister, REREGISTER_AFTER_MS);

@@ -16,6 +16,7 @@
 #include "hsm.h"
 #include "intro_defer.h"
 #include "keystore.h"
+#include "levels.h"
 #include "log.h"
 #include "peers.h"
 #include "prefixes.h"
@@ -263,6 +264,7 @@ static int welcome(struct conn *c, const struct chan_msg *m)
 	take_psk(k, m);
 	ticket_take(k, m, !c->welcomed);
 	take_addresses(k, m);
+	levels_apply(k);
 	ether_welcome(k, m);
 	if (k->next_conn == c) {
 		conn_free(k->conn);
@@ -357,6 +359,9 @@ int channel_message(struct conn *c, const struct chan_msg *m)
 		return peers_message(k, m);
 	case MVPN_MSG_ETHER:
 		return ether_message(k, m);
+	case MVPN_MSG_LEVELS:
+		levels_message(k, m);
+		return 0;
 	case MVPN_MSG_OFFER:
 	case MVPN_MSG_ANSWER:
 		return intro_when_ready(k, m);

@@ -160,7 +160,7 @@ static bool check_sessions(struct keyd *k, json_t *list)
 
 	for (i = 1; i <= k->npeers; i++) {
 		s = session_transmitting(k->peers[i]);
-		if (!s)
+		if (!s || !s->kt)
 			continue;
 		kt_session_stats(s->kt, &stats);
 		if (stats.tx_packets > 10 &&

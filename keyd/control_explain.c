@@ -90,6 +90,9 @@ json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst)
 		peer = json_string(peer_label(p));
 		show_line(why, "%s is protected and belongs to %s", mvpn_addr_str(dst, text),
 			  peer_label(p));
+		if (p->diverted)
+			show_line(why, "TCP connections to it that are opened here are sealed at the "
+				       "socket, by the policy; what follows is about all other packets");
 		verdict = explain_peer(k, p, why, &session);
 	}
 	return json_pack("{s:s, s:o, s:o, s:o}", "verdict", verdict, "why", why, "peer", peer,

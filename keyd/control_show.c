@@ -20,6 +20,7 @@
 #include "peers.h"
 #include "rp_filter.h"
 #include "sessions.h"
+#include "streams.h"
 
 const char *const keyd_counter_names[KC_MAX] = {
 	"channel_up",	 "channel_lost", "channel_failed", "bad_message",
@@ -27,7 +28,8 @@ const char *const keyd_counter_names[KC_MAX] = {
 	"offer_refused", "stale_boot",	 "bad_answer",	   "sessions_dropped_offline",
 	"revoked",	 "pin_changed",	 "addr_refused",   "mac_refused",
 	"map_full",	 "wire_errors",	 "mode_refused",   "token_failed",
-	"token_timeout", "intro_by_socket",
+	"token_timeout", "intro_by_socket", "streams_opened", "streams_accepted",
+	"streams_refused", "streams_stranger", "streams_bad", "streams_cut",
 };
 
 static double age_s(uint64_t at_ms)
@@ -322,9 +324,25 @@ static void frames_collect(struct keyd *k, json_t **by_index)
 					      json_string(ether_entry_str(&e[i], text)));
 }
 
-static const char *layer_name(const struct peer *p)
+/* streams are counted by peer, not by session: they outlive it */
+static void session_stats(const struct session *s, struct kt_stats *ret)
 {
-	return p->link ? "link" : "network";
+	memset(ret, 0, sizeof(*ret));
+	if (s->kt)
+		kt_session_stats(s->kt, ret);
+}
+
+static unsigned stream_sums(const struct peer *p, uint64_t *ret_tx, uint64_t *ret_rx)
+{
+	unsigned n = 0;
+
+	*ret_tx = *ret_rx = 0;
+	for (const struct stream *s = p->streams; s; s = s->next) {
+		n += s->state == STREAM_RUNS;
+		*ret_tx += s->sent;
+		*ret_rx += s->received;
+	}
+	return n;
 }
 
 static json_t *show_peer(const struct peer *p, json_t *prefixes)
@@ -335,13 +353,13 @@ static json_t *show_peer(const struct peer *p, json_t *prefixes)
 	uint64_t last = 0;
 
 	for (s = p->sessions; s; s = s->next) {
-		kt_session_stats(s->kt, &stats);
+		session_stats(s, &stats);
 		tx += stats.tx_bytes;
 		rx += stats.rx_bytes;
 		last = stats.rx_last_ns > last ? stats.rx_last_ns : last;
 	}
 	return json_pack("{s:i, s:s, s:o, s:s, s:s, s:o, s:b, s:o, s:o, s:I, s:I, s:o}", "index",
-			 p->index, "layer", layer_name(p), "id", show_hex(p->id, MVPN_ID_LEN),
+			 p->index, "layer", peer_layer_name(p), "id", show_hex(p->id, MVPN_ID_LEN),
 			 "name", p->name, "state", device_state_name(p->state), "prefixes",
 			 prefixes, "session", session_transmitting(p) != NULL, "endpoint",
 			 endpoint_json(&p->endpoint), "last_rx_s", heard_json(last), "tx_bytes", tx,
@@ -384,17 +402,23 @@ static json_t *show_session(struct keyd *k, const struct session *s)
 {
 	static const char *const states[] = {"unconfirmed", "active", "draining"};
 	const struct kt_session *kt = s->kt;
-	uint64_t now = mono_ms();
+	uint64_t now = mono_ms(), tx, rx;
+	unsigned streams, suite = kt ? kt->suite : s->streams->suite;
 	struct kt_stats stats;
 	json_t *o;
 
-	kt_session_stats(kt, &stats);
+	session_stats(s, &stats);
+	streams = stream_sums(s->peer, &tx, &rx);
+	if (!kt) {
+		stats.tx_bytes = tx;
+		stats.rx_bytes = rx;
+	}
 	o = json_pack("{s:o, s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:i}", "id",
 		      show_hex(s->id, MVPN_ID_LEN), "peer", peer_label(s->peer), "peer_id",
 		      show_hex(s->peer->id, MVPN_ID_LEN), "role",
 		      s->initiator ? "initiator" : "responder", "state", states[s->state], "layer",
-		      layer_name(s->peer), "mode", mvpn_mode_name(s->mode), "suite",
-		      kt->suite == MVPN_AES256_GCM ? "aes-256-gcm" : "chacha20-poly1305", "epoch",
+		      peer_layer_name(s->peer), "mode", mvpn_mode_name(s->mode), "suite",
+		      suite == MVPN_AES256_GCM ? "aes-256-gcm" : "chacha20-poly1305", "epoch",
 		      s->epoch);
 	json_object_set_new(o, "transmits", json_boolean(s->transmits));
 	json_object_set_new(o, "age_s", json_real(age_s(s->created_ms)));
@@ -402,7 +426,7 @@ static json_t *show_session(struct keyd *k, const struct session *s)
 			    json_real(s->rekey_ms > now ? (s->rekey_ms - now) / 1000.0 : 0));
 	json_object_set_new(o, "tx_spi", spi_json(s->tx_spi));
 	json_object_set_new(o, "rx_spi", spi_json(s->rx_spi));
-	json_object_set_new(o, "lanes", json_integer(kt->ntx));
+	json_object_set_new(o, "lanes", json_integer(kt ? kt->ntx : 0));
 	json_object_set_new(o, "endpoint", endpoint_json(&s->peer->endpoint));
 	json_object_set_new(o, "path", json_string(nat_path_name(s)));
 	json_object_set_new(o, "mtu", json_integer(path_mtu(s->peer)));
@@ -417,8 +441,10 @@ static json_t *show_session(struct keyd *k, const struct session *s)
 	STAT(rx_bad_inner);
 #undef STAT
 	json_object_set_new(o, "last_rx_s", heard_json(stats.rx_last_ns));
-	json_object_set_new(o, "local", prefixes_json(kt->local, kt->nlocal));
-	json_object_set_new(o, "remote", prefixes_json(kt->remote, kt->nremote));
+	json_object_set_new(o, "streams", json_integer(streams));
+	json_object_set_new(o, "local", prefixes_json(kt ? kt->local : NULL, kt ? kt->nlocal : 0));
+	json_object_set_new(o, "remote",
+			    prefixes_json(kt ? kt->remote : NULL, kt ? kt->nremote : 0));
 	return o;
 }
 

@@ -354,7 +354,7 @@ static void find_peers(struct keyd *k, struct ether_table *t)
 {
 	for (unsigned i = 0; i < t->n; i++)
 		if (!sodium_is_zero(t->entries[i].owner, MVPN_ID_LEN))
-			t->entries[i].peer = peer_link_ensure(k, t->entries[i].owner);
+			t->entries[i].peer = peer_layer_ensure(k, t->entries[i].owner, MVPN_LAYER_LINK);
 }
 
 int ether_message(struct keyd *k, const struct chan_msg *m)

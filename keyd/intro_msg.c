@@ -128,13 +128,18 @@ int intro_install(struct keyd *k, struct peer *p, const struct intro_msg *im,
 		.rx_spi = spi,
 		.ttl_s = im->ttl_s,
 		.keys = keys,
-		.selectors = p->link ? &no_selectors : &im->sel,
+		.selectors = p->layer == MVPN_LAYER_LINK ? &no_selectors : &im->sel,
 		.endpoint = endpoint_choose(im, keys),
 		.mode = im->mode,
-		.nat = nat_between(k, &im->seen, keys->cand, keys->ncand),
+		.nat = p->layer != MVPN_LAYER_SOCKET &&
+		       nat_between(k, &im->seen, keys->cand, keys->ncand),
 	};
 	struct session *s;
-	int r = session_install(k, p, &spec, &s);
+	int r;
+
+	if (p->layer == MVPN_LAYER_SOCKET) /* TCP: what is known of the UDP port does not hold */
+		spec.endpoint.port = keys->peer_udpport;
+	r = session_install(k, p, &spec, &s);
 
 	if (!r && im->mode != MVPN_MODE_E2E)
 		log_warn("session with %s: %s, the server knows its keys", peer_label(p),

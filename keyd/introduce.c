@@ -14,6 +14,7 @@
 #include "intro_msg.h"
 #include "log.h"
 #include "peers.h"
+#include "streams.h"
 
 #define NONCE_B sizeof(((struct mvpn_req *)0)->nonce)
 
@@ -108,6 +109,7 @@ static void run_failed(struct intro_run *run, enum mvpn_reason why, unsigned bac
 	peer_watch(k, p);
 	run_free(run, true);
 	control_session_failed(k, p, why);
+	streams_session_failed(p, why);
 }
 
 static void request_send(struct intro_run *run)
@@ -151,11 +153,11 @@ static int run_start(struct keyd *k, struct peer *p, const struct mvpn_addr *dst
 	run->k = k;
 	run->p = p;
 	memset(&tmpl, 0, sizeof(tmpl));
-	tmpl.layer = p->link ? MVPN_LAYER_LINK : MVPN_LAYER_NETWORK;
+	tmpl.layer = p->layer;
 	tmpl.mode = k->conf.central_keys ? p->mode : MVPN_MODE_E2E;
 	memcpy(tmpl.net_id, k->id->net_id, sizeof(tmpl.net_id));
 	memcpy(tmpl.a_id, k->id->device_id, sizeof(tmpl.a_id));
-	if (p->link) {
+	if (p->layer == MVPN_LAYER_LINK) {
 		memcpy(tmpl.dst, p->id, sizeof(tmpl.dst));
 	} else {
 		tmpl.proto = proto;
@@ -221,6 +223,7 @@ void session_want(struct keyd *k, struct peer *p, const struct mvpn_addr *dst, u
 	if (hsm_problem(k)) { /* session_want_again asks once the token is back */
 		p->error = MVPN_R_KEY_AWAY;
 		control_session_failed(k, p, MVPN_R_KEY_AWAY);
+		streams_session_failed(p, MVPN_R_KEY_AWAY);
 		return;
 	}
 	run_start(k, p, dst, proto, dport, NULL);

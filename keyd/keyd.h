@@ -29,6 +29,8 @@ struct ether;
 struct own_endpoint;
 struct attachment;
 struct session;
+struct stream;
+struct streams;
 struct intro_run;
 struct keystore;
 struct nat_probe;
@@ -81,7 +83,7 @@ struct peer {
 	struct hnode by_id;
 	uint32_t index;
 	uint8_t id[MVPN_ID_LEN];
-	bool link; /* for frames: apart from the peer for packets that is the same device */
+	uint8_t layer; /* NETWORK; apart from it, the same device for frames (LINK) and for streams (SOCKET) */
 	char name[MVPN_NAME_MAX_B + 1];
 	uint8_t state; /* enum mvpn_device_state as the server says; 0 unknown */
 	unsigned prefixes;
@@ -90,6 +92,9 @@ struct peer {
 	bool any_known;
 	/* sessions.c */
 	struct session *sessions; /* newest first */
+	struct stream *streams;	  /* streams.c, of layer SOCKET */
+	uint8_t level, next_level; /* levels.c, of layer NETWORK: enum mvpn_layer, 0: as packets */
+	bool diverted;		   /* the shim knows */
 	struct intro_run *intro;  /* ours, under way */
 	struct mvpn_endpoint endpoint;
 	struct path *path; /* path.c; NULL without a session */
@@ -136,6 +141,12 @@ enum keyd_counter {
 	KC_TOKEN_FAILED,  /* the token, or the process that talks to it */
 	KC_TOKEN_TIMEOUT, /* of these, those that did not answer */
 	KC_INTRO_BY_SOCKET,
+	KC_STREAM_OPENED,
+	KC_STREAM_ACCEPTED,
+	KC_STREAM_REFUSED,
+	KC_STREAM_STRANGER,
+	KC_STREAM_BAD,
+	KC_STREAM_CUT,
 	KC_MAX,
 };
 extern const char *const keyd_counter_names[KC_MAX];
@@ -215,6 +226,8 @@ struct keyd {
 	struct loop_timer *refresh; /* routes or neighbours changed: resolve end points anew */
 	struct loop_timer *reregister;
 	struct loop_timer *rewire; /* AF_XDP queues that were busy: try again */
+
+	struct streams *streams; /* streams.c; NULL: no peer is at the socket level */
 
 	/* control.c */
 	struct ping_run *pings;

@@ -39,6 +39,7 @@
 #include "peers.h"
 #include "rp_filter.h"
 #include "sessions.h"
+#include "streams.h"
 
 #define CONFIG_DEFAULT "/etc/mvpn/keyd.conf"
 #define TICK_MS 1000
@@ -334,6 +335,7 @@ static void stop(struct keyd *k)
 	}
 	if (k->dp)
 		config_tell(k, false); /* from here on the shim drops */
+	streams_stop(k);
 	if (k->by_slot)
 		sessions_free(k);
 	/* Nothing is attached: leave nothing behind. A start that failed does not know what is: it leaves all in place. */

@@ -164,7 +164,7 @@ static void keep(struct keyd *k, struct peer *p)
 	const struct session *s = session_transmitting(p);
 	struct kt_stats stats;
 
-	if (!s)
+	if (!s || !s->kt)
 		return;
 	kt_session_stats(s->kt, &stats);
 	if (stats.tx_packets == p->kept_packets)

@@ -77,7 +77,9 @@ static struct peer *offered_by(struct keyd *k, const struct chan_msg *m,
 
 	if (p && len >= sizeof(req))
 		memcpy(&req, p, sizeof(req));
-	return req.layer == MVPN_LAYER_LINK ? peer_link_ensure(k, id) : peer_ensure(k, id);
+	return req.layer == MVPN_LAYER_LINK || req.layer == MVPN_LAYER_SOCKET
+		       ? peer_layer_ensure(k, id, req.layer)
+		       : peer_ensure(k, id);
 }
 
 int introduce_offer(struct keyd *k, const struct chan_msg *m)
@@ -136,16 +138,17 @@ static void gone(struct keyd *k, struct peer *p, uint8_t type, enum mvpn_reason 
 	if (type == MVPN_MSG_PEER_RESET)
 		return;
 	k->counters[KC_REVOKED]++;
-	log_warn("sessions%s with %s cut by the server: %s", p->link ? " for frames" : "",
-		 peer_label(p), mvpn_reason_text(why));
+	log_warn("sessions with %s (%s) cut by the server: %s", peer_label(p), peer_layer_name(p),
+		 mvpn_reason_text(why));
 	peer_deny(k, p, why);
 }
 
 int introduce_peer_gone(struct keyd *k, const struct chan_msg *m)
 {
 	uint8_t id[MVPN_ID_LEN], layer = 0;
+	static const uint8_t layers[] = {MVPN_LAYER_NETWORK, MVPN_LAYER_LINK, MVPN_LAYER_SOCKET};
 	uint16_t why = MVPN_R_NONE;
-	struct peer *p, *link;
+	struct peer *p;
 
 	if (!chan_get_bytes(m, MVPN_TLV_DEVICE, id, sizeof(id)))
 		return -EPROTO;
@@ -155,11 +158,12 @@ int introduce_peer_gone(struct keyd *k, const struct chan_msg *m)
 		why = MVPN_R_STALE_BOOT;
 	else
 		chan_get_u16(m, MVPN_TLV_REASON, &why);
-	p = layer == MVPN_LAYER_LINK ? NULL : peer_by_id(k, id);
-	link = layer && layer != MVPN_LAYER_LINK ? NULL : peer_link_by_id(k, id);
-	if (p)
-		gone(k, p, m->type, why);
-	if (link)
-		gone(k, link, m->type, why);
+	if (layer == MVPN_LAYER_TRANSPORT)
+		layer = MVPN_LAYER_NETWORK; /* taken for the same */
+	for (unsigned i = 0; i < sizeof(layers); i++) {
+		p = layer && layer != layers[i] ? NULL : peer_layer_by_id(k, id, layers[i]);
+		if (p)
+			gone(k, p, m->type, why);
+	}
 	return 0;
 }

@@ -19,7 +19,7 @@
 #define KEPT_SLACK 1000 /* lines of changes that a short file may have */
 #define GONE UINT32_MAX /* no owner */
 
-static struct peer *find(struct keyd *k, const uint8_t id[MVPN_ID_LEN], bool link)
+static struct peer *find(struct keyd *k, const uint8_t id[MVPN_ID_LEN], uint8_t layer)
 {
 	struct hnode *n;
 
@@ -27,7 +27,7 @@ static struct peer *find(struct keyd *k, const uint8_t id[MVPN_ID_LEN], bool lin
 	     n = htab_next(n)) {
 		struct peer *p = container_of(n, struct peer, by_id);
 
-		if (p->link == link && !memcmp(p->id, id, MVPN_ID_LEN))
+		if (p->layer == layer && !memcmp(p->id, id, MVPN_ID_LEN))
 			return p;
 	}
 	return NULL;
@@ -35,12 +35,19 @@ static struct peer *find(struct keyd *k, const uint8_t id[MVPN_ID_LEN], bool lin
 
 struct peer *peer_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN])
 {
-	return find(k, id, false);
+	return find(k, id, MVPN_LAYER_NETWORK);
 }
 
-struct peer *peer_link_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN])
+struct peer *peer_layer_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN], uint8_t layer)
 {
-	return find(k, id, true);
+	return find(k, id, layer);
+}
+
+const char *peer_layer_name(const struct peer *p)
+{
+	return p->layer == MVPN_LAYER_LINK     ? "link"
+	       : p->layer == MVPN_LAYER_SOCKET ? "socket"
+					       : "network";
 }
 
 struct peer *peer_by_index(struct keyd *k, uint32_t index)
@@ -68,9 +75,9 @@ static bool peers_grow(struct keyd *k)
 	return true;
 }
 
-static struct peer *ensure(struct keyd *k, const uint8_t id[MVPN_ID_LEN], bool link)
+static struct peer *ensure(struct keyd *k, const uint8_t id[MVPN_ID_LEN], uint8_t layer)
 {
-	struct peer *p = find(k, id, link);
+	struct peer *p = find(k, id, layer);
 
 	if (p)
 		return p;
@@ -78,7 +85,7 @@ static struct peer *ensure(struct keyd *k, const uint8_t id[MVPN_ID_LEN], bool l
 	if (!p)
 		goto fail;
 	memcpy(p->id, id, MVPN_ID_LEN);
-	p->link = link;
+	p->layer = layer;
 	p->index = k->npeers +
 		   1; /* peers are never forgotten in one life of keyd: indices are dense */
 	if (!kt_peer_get(k->kt, p->index))
@@ -98,14 +105,14 @@ fail:
 
 struct peer *peer_ensure(struct keyd *k, const uint8_t id[MVPN_ID_LEN])
 {
-	return ensure(k, id, false);
+	return ensure(k, id, MVPN_LAYER_NETWORK);
 }
 
-struct peer *peer_link_ensure(struct keyd *k, const uint8_t id[MVPN_ID_LEN])
+struct peer *peer_layer_ensure(struct keyd *k, const uint8_t id[MVPN_ID_LEN], uint8_t layer)
 {
-	const struct peer *twin = find(k, id, false);
-	bool known = find(k, id, true);
-	struct peer *p = ensure(k, id, true);
+	const struct peer *twin = find(k, id, MVPN_LAYER_NETWORK);
+	bool known = find(k, id, layer);
+	struct peer *p = ensure(k, id, layer);
 
 	if (p && !known && twin) {
 		memcpy(p->name, twin->name, sizeof(p->name));
@@ -128,7 +135,7 @@ struct peer *peer_find(struct keyd *k, const char *what)
 
 	/* a device that was enrolled anew has the name of its dead predecessor */
 	for (i = 1; i <= k->npeers; i++)
-		if (!k->peers[i]->link && !strcmp(k->peers[i]->name, what) &&
+		if (k->peers[i]->layer == MVPN_LAYER_NETWORK && !strcmp(k->peers[i]->name, what) &&
 		    (!found || found->state == MVPN_DEV_REVOKED))
 			found = k->peers[i];
 	if (found)
@@ -192,8 +199,11 @@ static int any_found(void *arg, const struct mvpn_prefix *prefix, uint32_t owner
 
 const struct mvpn_addr *peer_address(struct keyd *k, struct peer *p)
 {
-	struct any_of a = {p};
+	struct any_of a;
 
+	if (p->layer == MVPN_LAYER_SOCKET) /* prefixes are the network's */
+		p = peer_ensure(k, p->id) ?: p;
+	a.p = p;
 	/* the one we knew has gone to another: rare, so they are simply gone through */
 	if (!p->any_known && p->prefixes)
 		lpm_each(k->prefixes, any_found, &a);

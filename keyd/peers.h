@@ -10,9 +10,10 @@ int peers_init(struct keyd *k); /* reads the kept set and makes the maps agree w
 void peers_free(struct keyd *k);
 /* finds or makes; NULL when the table is full or there is no memory */
 struct peer *peer_ensure(struct keyd *k, const uint8_t id[MVPN_ID_LEN]);
-/* the same device at the link layer: its frames have sessions, refusals and an index of their own */
-struct peer *peer_link_ensure(struct keyd *k, const uint8_t id[MVPN_ID_LEN]);
-struct peer *peer_link_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN]);
+/* the same device at another layer, link or socket: there it has sessions, refusals and an index of their own */
+struct peer *peer_layer_ensure(struct keyd *k, const uint8_t id[MVPN_ID_LEN], uint8_t layer);
+struct peer *peer_layer_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN], uint8_t layer);
+const char *peer_layer_name(const struct peer *p);
 struct peer *peer_by_index(struct keyd *k, uint32_t index); /* NULL if none */
 struct peer *peer_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN]);
 /* by name, id in hex, or an address inside one of its prefixes */

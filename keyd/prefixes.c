@@ -175,7 +175,10 @@ static int apply_peer(struct keyd *k, const uint8_t *v, size_t len)
 	p = peer_ensure(k, v);
 	if (p)
 		peer_told(k, p, v, len);
-	p = peer_link_by_id(k, v);
+	p = peer_layer_by_id(k, v, MVPN_LAYER_LINK);
+	if (p)
+		peer_told(k, p, v, len);
+	p = peer_layer_by_id(k, v, MVPN_LAYER_SOCKET);
 	if (p)
 		peer_told(k, p, v, len);
 	return 0;

@@ -15,7 +15,9 @@
 #include "path.h"
 #include "peers.h"
 #include "relayed.h"
+#include "secmem.h"
 #include "spi.h"
+#include "streams.h"
 
 /* A repeats CONFIRM at these ages until B is heard (PROTOCOL §3 step 5); the later ones only where NAT is to be opened, by both */
 static const unsigned confirm_at_ms[] = {0, 100, 300, 1000, 2000, 4000, 7000};
@@ -50,7 +52,7 @@ void sessions_free(struct keyd *k)
 	free(k->by_slot);
 }
 
-static struct session *by_spi(struct keyd *k, uint32_t rx_spi)
+struct session *session_by_spi(struct keyd *k, uint32_t rx_spi)
 {
 	struct session *s = k->by_slot[spi_slot(rx_spi)];
 
@@ -169,6 +171,10 @@ static void session_timer(void *arg)
 		if (s->confirms < rounds(s) && now >= s->created_ms + confirm_at_ms[s->confirms])
 			confirm(s);
 	}
+	if (s->state == SESSION_ACTIVE && now >= s->rekey_ms && !s->kt && !s->peer->streams) {
+		session_drop(s, MVPN_R_EXPIRED, true); /* the next stream asks for another */
+		return;
+	}
 	if (s->state == SESSION_ACTIVE && now >= s->rekey_ms) {
 		/* without a channel or while the peer is away, try again shortly; end_ms is the limit */
 		session_rekey(k, s->peer);
@@ -192,8 +198,8 @@ void session_key_map(struct keyd *k, const struct session *s)
 	struct mvpn_key key = {.state = MVPN_KEY_ARMED,
 			       .spi = s->tx_spi,
 			       .epoch = s->epoch,
-			       .lanes = s->kt->ntx,
-			       .mtu = (__u16)path_inner_mtu(s->peer)};
+			       .lanes = s->kt ? s->kt->ntx : 0,
+			       .mtu = s->kt ? (__u16)path_inner_mtu(s->peer) : 0};
 	int r = shim_key_set(k->shim, s->peer->index, &key);
 
 	if (r) {
@@ -208,7 +214,8 @@ static void drain(struct session *s, unsigned seconds)
 {
 	if (s->state == SESSION_DRAINING)
 		return;
-	kt_session_disarm_tx(s->k->kt, s->kt);
+	if (s->kt)
+		kt_session_disarm_tx(s->k->kt, s->kt);
 	s->transmits = false;
 	s->state = SESSION_DRAINING;
 	s->drain_ms = mono_ms() + seconds * 1000ULL;
@@ -223,7 +230,8 @@ static void transmit(struct session *s)
 
 	if (old == s)
 		return;
-	kt_session_arm_tx(k->kt, s->kt);
+	if (s->kt)
+		kt_session_arm_tx(k->kt, s->kt);
 	if (old)
 		old->transmits = false;
 	s->transmits = true;
@@ -232,6 +240,8 @@ static void transmit(struct session *s)
 	s->peer->wanted_ms = 0; /* what is held goes now */
 	peer_undeny(k, s->peer);
 	session_key_map(k, s);
+	if (!s->kt)
+		return;
 	path_usable(s->peer);
 	dp_flush_held(k->dp, s->peer->index);
 }
@@ -250,10 +260,11 @@ static void usable(struct session *s)
 	transmit(s);
 	retire_older(s);
 	/* the initiator learns that we hear it even when we have nothing to say */
-	if (!s->initiator)
+	if (!s->initiator && s->kt)
 		dp_send_ctrl(s->k->dp, s->rx_spi, MVPN_CTRL_CONFIRM, 0, 0);
 	arm(s);
 	control_session_up(s->k, s->peer);
+	streams_session_up(s->peer);
 }
 
 static void confirmed(struct session *s, const struct mvpn_endpoint *from)
@@ -290,32 +301,75 @@ void sessions_path_found(struct peer *p)
 		usable(s);
 }
 
+void session_stream_seen(struct session *s)
+{
+	confirmed(s, &s->peer->endpoint);
+}
+
 /* ---- install and drop ---- */
 
-int session_install(struct keyd *k, struct peer *p, const struct session_spec *spec,
-		    struct session **ret)
+static int streams_new(struct session *s, const struct intro_keys *keys)
+{
+	s->streams = calloc(1, sizeof(*s->streams));
+	if (!s->streams)
+		return -ENOMEM;
+	s->streams->keys = secmem_alloc();
+	if (!s->streams->keys)
+		return -ENOMEM;
+	memcpy(s->streams->keys, keys->tx, 32);
+	memcpy(s->streams->keys + 32, keys->rx, 32);
+	s->streams->suite = keys->suite;
+	return 0;
+}
+
+static void streams_free(struct session_streams *st)
+{
+	if (st)
+		secmem_free(st->keys);
+	free(st);
+}
+
+static int packets_new(struct keyd *k, struct session *s, const struct session_spec *spec)
 {
 	const struct intro_selectors *sel = spec->selectors;
 	const struct mvpn_prefix *local = spec->initiator ? sel->a : sel->b;
 	const struct mvpn_prefix *remote = spec->initiator ? sel->b : sel->a;
+	int r = kt_session_new(k->kt, &s->kt, spec->id, s->peer->index, spec->rx_spi, spec->keys,
+			       local, spec->initiator ? sel->na : sel->nb, remote,
+			       spec->initiator ? sel->nb : sel->na);
+
+	if (r)
+		return r;
+	s->kt->ratchet_packets = k->conf.ratchet_packets;
+	/* the responder steps in later than the initiator, as with time */
+	s->kt->rekey_packets = k->conf.rekey_packets;
+	if (!spec->initiator)
+		s->kt->rekey_packets += k->conf.rekey_packets / 5;
+	s->kt->rekey_from_ns = mono_ns() + MVPN_REKEY_GAP_MS * 1000000ULL;
+	return 0;
+}
+
+int session_install(struct keyd *k, struct peer *p, const struct session_spec *spec,
+		    struct session **ret)
+{
 	struct session *s = calloc(1, sizeof(*s));
 	int r = -ENOMEM;
 
 	if (!s)
 		return r;
+	s->k = k;
+	s->peer = p;
 	r = loop_timer_new(k->loop, session_timer, s, &s->timer);
 	if (!r)
-		r = kt_session_new(k->kt, &s->kt, spec->id, p->index, spec->rx_spi, spec->keys,
-				   local, spec->initiator ? sel->na : sel->nb, remote,
-				   spec->initiator ? sel->nb : sel->na);
+		r = p->layer == MVPN_LAYER_SOCKET ? streams_new(s, spec->keys)
+						  : packets_new(k, s, spec);
 	if (r) {
+		streams_free(s->streams);
 		loop_timer_free(s->timer);
 		free(s);
 		return r;
 	}
 	memcpy(s->id, spec->id, MVPN_ID_LEN);
-	s->k = k;
-	s->peer = p;
 	s->mode = spec->mode;
 	s->initiator = spec->initiator;
 	s->seq = spec->seq;
@@ -324,18 +378,23 @@ int session_install(struct keyd *k, struct peer *p, const struct session_spec *s
 	s->created_ms = mono_ms();
 	s->rekey_ms = s->created_ms + rekey_after_ms(spec->ttl_s, spec->initiator);
 	s->end_ms = s->created_ms + 2000ULL * spec->ttl_s;
-	s->kt->ratchet_packets = k->conf.ratchet_packets;
-	/* the responder steps in later than the initiator, as with time */
-	s->kt->rekey_packets = k->conf.rekey_packets;
-	if (!s->initiator)
-		s->kt->rekey_packets += k->conf.rekey_packets / 5;
-	s->kt->rekey_from_ns = mono_ns() + MVPN_REKEY_GAP_MS * 1000000ULL;
 	s->next = p->sessions;
 	p->sessions = s;
 	k->by_slot[spi_slot(s->rx_spi)] = s;
 	htab_add(&k->sessions_by_id, &s->by_id, htab_hash(&k->sessions_by_id, s->id, MVPN_ID_LEN));
 	k->nsessions++;
 
+	*ret = s;
+	if (!s->kt) { /* A has seen B's key confirmation, and no packet has to find its way */
+		p->endpoint = spec->endpoint;
+		if (s->initiator) {
+			confirmed(s, &p->endpoint);
+			streams_probe(s);
+		} else {
+			arm(s);
+		}
+		return 0;
+	}
 	/* receivers before senders, and the end point before either can be used */
 	s->nat = spec->nat;
 	s->seen = spec->endpoint;
@@ -353,7 +412,6 @@ int session_install(struct keyd *k, struct peer *p, const struct session_spec *s
 	if (s->initiator)
 		confirm(s);
 	arm(s); /* B punches at once, but after its ACCEPT */
-	*ret = s;
 	return 0;
 }
 
@@ -389,13 +447,18 @@ void session_drop(struct session *s, enum mvpn_reason why, bool tell)
 	shim_spi_clear(k->shim, s->rx_spi);
 	k->by_slot[spi_slot(s->rx_spi)] = NULL;
 	htab_del(&k->sessions_by_id, &s->by_id);
-	kt_session_remove(k->kt, s->kt);
+	if (s->kt)
+		kt_session_remove(k->kt, s->kt);
+	else
+		kt_spi_free(k->kt, s->rx_spi);
+	streams_free(s->streams);
 	loop_timer_free(s->timer);
 	k->nsessions--;
 	free(s);
 	if (!p->sessions) {
 		path_free(p);
 		nat_forget(p);
+		streams_cut(p, why);
 	}
 	/* a successor that was never confirmed leaves the field to its predecessor */
 	for (heir = transmitted ? p->sessions : NULL; heir; heir = heir->next)
@@ -456,7 +519,7 @@ void sessions_drop_central(struct keyd *k)
 
 void sessions_dp_event(struct keyd *k, const struct dp_event *e)
 {
-	struct session *s = by_spi(k, e->rx_spi);
+	struct session *s = session_by_spi(k, e->rx_spi);
 	struct peer *p = peer_by_index(k, e->peer);
 
 	switch (e->type) {
@@ -509,7 +572,7 @@ void sessions_workers_grown(struct keyd *k)
 	for (i = 1; i <= k->npeers; i++) {
 		struct session *s = session_transmitting(k->peers[i]);
 
-		if (!s || s->kt->ntx >= dp_workers(k->dp))
+		if (!s || !s->kt || s->kt->ntx >= dp_workers(k->dp))
 			continue;
 		s->rekey_ms = now + randombytes_uniform(k->nsessions * GROWN_SPREAD_MS);
 		arm(s);

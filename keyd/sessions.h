@@ -7,6 +7,7 @@
 #define MVPN_SESSIONS_H
 
 #include "keyd.h"
+#include "replay.h"
 
 enum session_state {
 	SESSION_UNCONFIRMED, /* armed to receive; A transmits too; nothing authentic has come yet */
@@ -14,12 +15,21 @@ enum session_state {
 	SESSION_DRAINING, /* replaced: still receives for stragglers */
 };
 
+/* what streams are made of (lib/stream.h) */
+struct session_streams {
+	uint8_t *keys; /* secmem: K of our direction, K of the peer's */
+	uint8_t suite;
+	uint64_t next;	    /* number of our next OPEN */
+	struct replay seen; /* numbers of the peer's */
+};
+
 struct session {
 	struct hnode by_id;
 	struct session *next; /* of the same peer, newest first */
 	struct keyd *k;
 	struct peer *peer;
-	struct kt_session *kt;
+	struct kt_session *kt; /* NULL at layer SOCKET, where no packet passes: */
+	struct session_streams *streams;
 	struct loop_timer *timer;
 	uint8_t id[MVPN_ID_LEN];
 	enum session_state state;
@@ -63,6 +73,9 @@ void sessions_drop_central(struct keyd *k);
 unsigned sessions_central(const struct keyd *k); /* how many */
 struct session *session_transmitting(const struct peer *p); /* NULL if none */
 struct session *session_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN]);
+/* layer SOCKET: the peer has shown that it has the keys */
+void session_stream_seen(struct session *s);
+struct session *session_by_spi(struct keyd *k, uint32_t rx_spi); /* NULL if none */
 void session_key_map(struct keyd *k, const struct session *s); /* what the shim may know of the one that transmits */
 void sessions_dp_event(struct keyd *k, const struct dp_event *e);
 void sessions_refresh_endpoints(struct keyd *k); /* routes or neighbours may have changed */

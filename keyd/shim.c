@@ -246,6 +246,8 @@ void shim_close(struct shim *s)
 	free(s->transport_error);
 	free(s->socket_error);
 	free(s->cgroup_asked);
+	shim_streams_detach(s);
+	free(s->streams_error);
 	ring_buffer__free(s->ring);
 	shim_bpf__destroy(s->bpf);
 	free(s->lengths);

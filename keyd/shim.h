@@ -110,6 +110,22 @@ void shim_socket_detach(struct shim *s);
 const char *shim_socket(const struct shim *s, const char **ret_error);
 /* before they are attached: on another cgroup (NULL: the root), and whose sockets the socket shim looks at */
 int shim_cgroup_choose(struct shim *s, const char *dir, enum mvpn_namespaces which);
+/*
+ * The socket level (bpf/stream.bpf.c), likewise, but it goes with the process: then connections go as packets, and the network
+ * shim drops them.
+ */
+int shim_streams_attach(struct shim *s);
+void shim_streams_detach(struct shim *s);
+bool shim_streams(const struct shim *s, const char **ret_error); /* attached? else why not (NULL: not tried) */
+/* a TCP socket of keyd's, and what it accepts: sealed already */
+int shim_stream_own(struct shim *s, int fd);
+/* connections to that peer go to keyd; -ENOENT: not attached */
+int shim_divert(struct shim *s, uint32_t peer, const struct mvpn_diversion *d);
+int shim_undivert(struct shim *s, uint32_t peer);
+/* where a connection that keyd has accepted was going to; -ENOENT: it was not diverted */
+int shim_diverted(struct shim *s, const struct mvpn_endpoint *from, struct mvpn_endpoint *ret_to);
+/* the socket that accepts a connection from there takes `client` for its peer; NULL: no longer */
+int shim_deliver_as(struct shim *s, const struct mvpn_endpoint *from, const struct mvpn_endpoint *client);
 /* after the last detach, and with `purge`: remove every pin and the directory */
 int shim_purge(struct shim *s);
 /* programs of others that come before ours on the hook and may hide us: names into a malloc'ed list, or NULL */

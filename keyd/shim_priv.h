@@ -41,6 +41,9 @@ struct shim {
 	char cgroup[CGROUP_PATH_MAX];
 	bool transport, socket;		       /* attached, at `cgroup` */
 	char *transport_error, *socket_error; /* why not, once it was tried */
+	/* shim_streams.c */
+	struct shim_streams *streams; /* NULL: not attached */
+	char *streams_error;
 	int deliver_link; /* TCX link on the frame tap, -1 none */
 };
 

@@ -38,7 +38,8 @@ static void outgrown(struct keyd *k, struct peer *p, struct mvpn_prefix prefix, 
 	int r;
 
 	p->has_uncovered = false;
-	if (p->link || (s && !s->initiator)) /* frames name no prefix */
+	/* frames name no prefix, and a stream's addresses are looked up when it comes */
+	if (p->layer != MVPN_LAYER_NETWORK || (s && !s->initiator))
 		return;
 	/* one that is being made may have been begun without it */
 	if (p->intro)

@@ -61,6 +61,7 @@ static const struct {
 	[MVPN_TLV_SET] = {32, 32},
 	[MVPN_TLV_DELEGATION] = {MVPN_TLV_DELEGATION_B, MVPN_TLV_DELEGATION_B},
 	[MVPN_TLV_TICKET] = {MVPN_TICKET_B, MVPN_TICKET_B},
+	[MVPN_TLV_LEVEL] = {MVPN_ID_LEN + 1, MVPN_ID_LEN + 1},
 };
 
 static bool known(uint16_t type)

@@ -79,6 +79,11 @@ static const struct {
 	[MVPN_R_DELEGATION] = {"delegation",
 			       "the device's token does not vouch for the key that it uses, or no "
 			       "longer: is the token plugged in there, and are the clocks right?"},
+	[MVPN_R_STREAM_REFUSED] = {"stream-refused",
+				   "no application takes the connection there"},
+	[MVPN_R_STREAM_ADDRESS] = {"stream-address",
+				   "a stream goes from an address of its own device to one of the "
+				   "other device's own: not through a gateway"},
 };
 _Static_assert(sizeof(reasons) / sizeof(reasons[0]) == MVPN_R_MAX, "a name for each reason");
 

@@ -12,6 +12,7 @@
 #include "enrol.h"
 #include "ether.h"
 #include "introduce.h"
+#include "levels.h"
 #include "log.h"
 #include "macs.h"
 #include "push.h"
@@ -352,6 +353,7 @@ void admin_device_rename(struct server *s, struct ipc_call *call, json_t *args)
 	push_peer(s, d, false);
 	push_revision(s);
 	ether_changed(s);
+	levels_changed(s);
 	introduce_recheck(s);
 	session_cut_forbidden(s);
 	ipc_reply_ok(call,

@@ -8,6 +8,7 @@
 #include "admin.h"
 #include "ether.h"
 #include "introduce.h"
+#include "levels.h"
 #include "log.h"
 #include "push.h"
 #include "session.h"
@@ -103,6 +104,7 @@ static int put_in_force(struct server *s, struct policy *p, uint64_t rev)
 	policy_free(old);
 	push_revision(s);
 	ether_changed(s);
+	levels_changed(s);
 	introduce_recheck(s);
 	push_flush(s); /* the sessions' rows may take a while */
 	return session_cut_forbidden(s);
@@ -284,8 +286,9 @@ void admin_policy_test(struct server *s, struct ipc_call *call, json_t *args)
 	sa = registry_subject(a);
 	sb = registry_subject(b);
 	rule = policy_allows(s->policy, &sa, &sb);
-	o = json_pack("{s:b, s:s, s:s, s:s}", "allowed", rule != NULL, "src", a->row.name, "dst",
-		      b->row.name, "mode", mvpn_mode_name(policy_mode_of(s->policy, &sa, &sb)));
+	o = json_pack("{s:b, s:s, s:s, s:s, s:s}", "allowed", rule != NULL, "src", a->row.name,
+		      "dst", b->row.name, "mode", mvpn_mode_name(policy_mode_of(s->policy, &sa, &sb)),
+		      "level", policy_level_name(policy_level_of(s->policy, &sa, &sb)));
 	if (rule) {
 		policy_rule_str(rule, text, sizeof(text));
 		json_object_set_new(o, "rule",

@@ -28,17 +28,17 @@ static void warn_name(void *arg, unsigned line, const char *name)
 /* nobody shall apply that without having seen it */
 static void warn_modes(struct warn *w, const struct policy *p)
 {
-	const struct policy_mode *m;
+	const struct policy_pairing *m;
 	unsigned n;
 	char text[300];
 
 	m = policy_modes(p, &n);
 	for (unsigned i = 0; i < n && json_array_size(w->list) < WARNINGS_MAX; i++) {
-		if (m[i].mode == MVPN_MODE_E2E)
+		if (m[i].value == MVPN_MODE_E2E)
 			continue;
 		snprintf(text, sizeof(text),
 			 "line %u: %s: this server can read what %s and %s say to each other",
-			 m[i].line, mvpn_mode_name(m[i].mode), m[i].src, m[i].dst);
+			 m[i].line, mvpn_mode_name(m[i].value), m[i].src, m[i].dst);
 		json_array_append_new(w->list, json_string(text));
 	}
 }

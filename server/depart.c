@@ -6,6 +6,7 @@
 #include "depart.h"
 #include "ether.h"
 #include "introduce.h"
+#include "levels.h"
 #include "log.h"
 #include "push.h"
 #include "session.h"
@@ -17,6 +18,7 @@ void depart_forget(struct server *s, struct device *d)
 	push_peer(s, d, true);
 	registry_remove(s->reg, d);
 	ether_changed(s);
+	levels_changed(s);
 }
 
 /* A suspended or revoked one stays on record: it shall not come back as somebody new with the same token. */

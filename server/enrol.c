@@ -11,6 +11,7 @@
 #include "dispatch.h"
 #include "enrol.h"
 #include "ether.h"
+#include "levels.h"
 #include "log.h"
 #include "psk.h"
 #include "push.h"
@@ -295,6 +296,7 @@ static int enrol_remember(struct enrolment *e, struct device **ret)
 	if (policy_has_gateway(s->policy, d->row.name))
 		registry_set_policy(s->reg, s->policy);
 	ether_changed(s);
+	levels_changed(s);
 	*ret = d;
 	return 0;
 }

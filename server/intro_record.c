@@ -43,7 +43,10 @@ static int audit_introduction(struct server *s, const struct intro *i)
 
 	mvpn_hex(id, i->session_id, sizeof(i->session_id));
 	o = json_pack("{s:s, s:s, s:s, s:s, s:b, s:I}", "a", i->a->row.name, "b", i->b->row.name,
-		      "session", id, "layer", i->layer == MVPN_LAYER_LINK ? "link" : "network",
+		      "session", id, "layer",
+		      i->layer == MVPN_LAYER_LINK     ? "link"
+		      : i->layer == MVPN_LAYER_SOCKET ? "socket"
+						      : "network",
 		      "rekey", !sodium_is_zero(i->replaces, sizeof(i->replaces)), "policy_rev",
 		      (json_int_t)s->policy_rev);
 	if (rule) {

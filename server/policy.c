@@ -24,6 +24,7 @@ void policy_free(struct policy *p)
 	free(p->ethers);
 	free(p->tests);
 	free(p->modes);
+	free(p->levels);
 	free(p->names);
 	free(p->text);
 	free(p);

@@ -20,7 +20,7 @@
 #define POLICY_PROTECTS_MAX 100000
 #define POLICY_ETHERS_MAX 1000
 #define POLICY_TESTS_MAX 10000
-#define POLICY_MODES_MAX 1000
+#define POLICY_PAIRINGS_MAX 1000 /* mode lines, and as many level lines */
 #define POLICY_ETHERTYPES_MAX 32 /* different ones in one policy: bounds what is told about a pair */
 
 struct policy;
@@ -97,16 +97,24 @@ struct policy_resolver {
 int policy_run_tests(const struct policy *p, const struct policy_resolver *by,
 		     void (*failed)(void *arg, const struct policy_test *t, const char *why),
 		     void *arg);
-/* a `mode` line: where the keys of the sessions between two devices come from */
-struct policy_mode {
+/* a `mode` or `level` line: what holds between two devices, both ways */
+struct policy_pairing {
 	unsigned line;
-	uint8_t mode; /* enum mvpn_mode */
+	uint8_t value;
 	const char *src, *dst;
 };
-const struct policy_mode *policy_modes(const struct policy *p, unsigned *ret_count);
+/* `mode`, enum mvpn_mode: where the keys of their sessions come from */
+const struct policy_pairing *policy_modes(const struct policy *p, unsigned *ret_count);
+/* `level`, enum mvpn_layer: at which their TCP connections are sealed */
+const struct policy_pairing *policy_levels(const struct policy *p, unsigned *ret_count);
 /* enum mvpn_mode of every session between the two */
 unsigned policy_mode_of(const struct policy *p, const struct policy_subject *a,
 			const struct policy_subject *b);
+
+/* MVPN_LAYER_NETWORK or MVPN_LAYER_SOCKET */
+unsigned policy_level_of(const struct policy *p, const struct policy_subject *a,
+			 const struct policy_subject *b);
+const char *policy_level_name(unsigned level);
 
 /* what it sets for the whole network: enum mvpn_options */
 uint32_t policy_options(const struct policy *p);

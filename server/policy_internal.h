@@ -36,8 +36,8 @@ struct policy {
 	unsigned ntypes;
 	struct policy_test *tests;
 	unsigned ntests;
-	struct policy_mode *modes;
-	unsigned nmodes;
+	struct policy_pairing *modes, *levels;
+	unsigned nmodes, nlevels;
 	struct policy_name *names; /* used, in order */
 	unsigned nnames;
 	unsigned setting_line[POLICY_SETTINGS]; /* 0: not set */

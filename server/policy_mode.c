@@ -1,69 +1,123 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Where the keys between two devices come from:
+ * What holds between two devices, both ways; the first line that names the two decides:
  *
- *   mode end-to-end|central60|central63 NAME -> NAME      both ways; the first line that names the two holds
+ *   mode end-to-end|central60|central63 NAME -> NAME      where the keys of their sessions come from
+ *   level network|socket NAME -> NAME                     where their TCP connections are sealed: as packets, or above TCP
  */
 #include "mvpn/auth.h"
 #include "policy_text.h"
 
-static int mode_value(struct reader *r, const struct word *w, uint8_t *ret)
+/* one of the two statements */
+struct form {
+	const char *name, *choices;
+	int (*value)(const struct word *w); /* -1: none of the choices */
+	struct policy_pairing **lines;
+	unsigned *n;
+};
+
+static int read_pairing(struct reader *r, const struct form *f)
 {
-	for (unsigned m = 0; m < MVPN_MODES; m++)
-		if (word_is(w, mvpn_mode_name(m))) {
-			*ret = (uint8_t)m;
-			return 0;
-		}
-	return fail_at(r, w->start, "mode is end-to-end, central60 or central63, not \"%.*s\"",
-		       (int)w->len, w->start);
+	struct policy_pairing line = {.line = r->line};
+	struct word w, src, dst;
+	bool only = false;
+	int v, e = read_word(r, f->choices, false, &w);
+
+	if (e < 0)
+		return e;
+	v = f->value(&w);
+	if (v < 0)
+		return fail_at(r, w.start, "%s is %s, not \"%.*s\"", f->name, f->choices,
+			       (int)w.len, w.start);
+	line.value = (uint8_t)v;
+	e = read_pair(r, &only, &src, &dst);
+	if (e == 0 && only)
+		e = fail_at(r, src.start, "a %s holds both ways: leave \"only\" out", f->name);
+	if (e == 0)
+		e = expect_end(r);
+	if (e == 0 && *f->n == POLICY_PAIRINGS_MAX)
+		e = fail_at(r, src.start, "more than %d %s lines: use groups", POLICY_PAIRINGS_MAX,
+			    f->name);
+	if (e == 0)
+		e = grow(f->lines, *f->n, sizeof(**f->lines));
+	if (e < 0)
+		return e;
+	line.src = cut(&src);
+	line.dst = cut(&dst);
+	(*f->lines)[(*f->n)++] = line;
+	e = note_name(r, line.src);
+	return e ? e : note_name(r, line.dst);
+}
+
+static int mode_value(const struct word *w)
+{
+	for (int m = 0; m < MVPN_MODES; m++)
+		if (word_is(w, mvpn_mode_name((unsigned)m)))
+			return m;
+	return -1;
 }
 
 int read_mode(struct reader *r)
 {
-	struct policy *p = r->p;
-	struct policy_mode mode = {.line = r->line};
-	struct word w, src, dst;
-	bool only = false;
-	int e = read_word(r, "end-to-end, central60 or central63", false, &w);
+	return read_pairing(r, &(struct form){"mode", "end-to-end, central60 or central63",
+					      mode_value, &r->p->modes, &r->p->nmodes});
+}
 
-	if (e == 0)
-		e = mode_value(r, &w, &mode.mode);
-	if (e == 0)
-		e = read_pair(r, &only, &src, &dst);
-	if (e == 0 && only)
-		e = fail_at(r, src.start, "a mode holds both ways: leave \"only\" out");
-	if (e == 0)
-		e = expect_end(r);
-	if (e == 0 && p->nmodes == POLICY_MODES_MAX)
-		e = fail_at(r, src.start, "more than %d mode lines: use groups", POLICY_MODES_MAX);
-	if (e == 0)
-		e = grow(&p->modes, p->nmodes, sizeof(*p->modes));
-	if (e < 0)
-		return e;
-	mode.src = cut(&src);
-	mode.dst = cut(&dst);
-	p->modes[p->nmodes++] = mode;
-	e = note_name(r, mode.src);
-	return e ? e : note_name(r, mode.dst);
+static int level_value(const struct word *w)
+{
+	return word_is(w, "network")  ? MVPN_LAYER_NETWORK
+	       : word_is(w, "socket") ? MVPN_LAYER_SOCKET
+				      : -1;
+}
+
+int read_level(struct reader *r)
+{
+	return read_pairing(r, &(struct form){"level", "network or socket", level_value,
+					      &r->p->levels, &r->p->nlevels});
 }
 
 /* ---- questions ---- */
 
-const struct policy_mode *policy_modes(const struct policy *p, unsigned *ret_count)
+const struct policy_pairing *policy_modes(const struct policy *p, unsigned *ret_count)
 {
 	*ret_count = p ? p->nmodes : 0;
 	return p ? p->modes : NULL;
 }
 
+const struct policy_pairing *policy_levels(const struct policy *p, unsigned *ret_count)
+{
+	*ret_count = p ? p->nlevels : 0;
+	return p ? p->levels : NULL;
+}
+
+static unsigned value_of(const struct policy *p, const struct policy_pairing *lines, unsigned n,
+			 const struct policy_subject *a, const struct policy_subject *b,
+			 unsigned otherwise)
+{
+	for (unsigned i = 0; i < n; i++) {
+		const struct policy_pairing *l = &lines[i];
+
+		if ((policy_name_matches(p, l->src, a) && policy_name_matches(p, l->dst, b)) ||
+		    (policy_name_matches(p, l->src, b) && policy_name_matches(p, l->dst, a)))
+			return l->value;
+	}
+	return otherwise;
+}
+
 unsigned policy_mode_of(const struct policy *p, const struct policy_subject *a,
 			const struct policy_subject *b)
 {
-	for (unsigned i = 0; p && i < p->nmodes; i++) {
-		const struct policy_mode *m = &p->modes[i];
+	return p ? value_of(p, p->modes, p->nmodes, a, b, MVPN_MODE_E2E) : MVPN_MODE_E2E;
+}
 
-		if ((policy_name_matches(p, m->src, a) && policy_name_matches(p, m->dst, b)) ||
-		    (policy_name_matches(p, m->src, b) && policy_name_matches(p, m->dst, a)))
-			return m->mode;
-	}
-	return MVPN_MODE_E2E;
+unsigned policy_level_of(const struct policy *p, const struct policy_subject *a,
+			 const struct policy_subject *b)
+{
+	return p ? value_of(p, p->levels, p->nlevels, a, b, MVPN_LAYER_NETWORK)
+		 : MVPN_LAYER_NETWORK;
+}
+
+const char *policy_level_name(unsigned level)
+{
+	return level == MVPN_LAYER_SOCKET ? "socket" : "network";
 }

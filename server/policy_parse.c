@@ -7,6 +7,7 @@
  *   protect PREFIX [via NAME]
  *   ethernet [only] NAME -> NAME type TYPE [, TYPE]…      policy_ether.c
  *   mode end-to-end|central60|central63 NAME -> NAME      policy_mode.c
+ *   level network|socket NAME -> NAME                     policy_mode.c
  *   test allow|deny NAME -> NAME [tcp|udp [PORT] | icmp]  policy_test.c
  *   dscp, multicast, rekey, max-offline                   policy_settings.c
  */
@@ -170,6 +171,8 @@ static int read_line(struct reader *r)
 		return read_ethernet(r);
 	if (word_is(&key, "mode"))
 		return read_mode(r);
+	if (word_is(&key, "level"))
+		return read_level(r);
 	if (word_is(&key, "test"))
 		return read_test(r);
 	setting = policy_setting_find(&key);
@@ -177,7 +180,7 @@ static int read_line(struct reader *r)
 		return read_setting(r, setting, &key);
 	return fail_at(r, key.start,
 		       "unknown statement \"%.*s\": a line starts with group, allow, ethernet, "
-		       "mode, protect, test, dscp, multicast, rekey or max-offline",
+		       "level, mode, protect, test, dscp, multicast, rekey or max-offline",
 		       (int)(key.len < 40 ? key.len : 40), key.start);
 }
 

@@ -50,7 +50,8 @@ int policy_setting_find(const struct word *key);
 int read_setting(struct reader *r, int which, const struct word *key);
 /* policy_test.c: what follows "test" */
 int read_test(struct reader *r);
-/* policy_mode.c: what follows "mode" */
+/* policy_mode.c: what follows "mode", "level" */
 int read_mode(struct reader *r);
+int read_level(struct reader *r);
 
 #endif

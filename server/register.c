@@ -13,6 +13,7 @@
 #include "ether.h"
 #include "gate.h"
 #include "introduce.h"
+#include "levels.h"
 #include "log.h"
 #include "macs.h"
 #include "psk.h"
@@ -341,6 +342,7 @@ void register_welcome(struct conn *c)
 	session_tell_owed(c);
 	push_subscribe(c);
 	ether_subscribe(c);
+	levels_subscribe(c);
 }
 
 /* ---- the device's channel ---- */

@@ -22,6 +22,7 @@
 #include "fsutil.h"
 #include "gate.h"
 #include "introduce.h"
+#include "levels.h"
 #include "listen.h"
 #include "log.h"
 #include "push.h"
@@ -368,6 +369,8 @@ int server_new(const struct server_settings *conf, struct loop *l, struct server
 	if (r == 0)
 		r = ether_new(s);
 	if (r == 0)
+		r = levels_new(s);
+	if (r == 0)
 		r = depart_new(s);
 	if (r == 0)
 		r = intros_new(s);
@@ -426,6 +429,7 @@ void server_free(struct server *s)
 	intros_free(s->intros);
 	push_free(s->push);
 	loop_timer_free(s->ether);
+	loop_timer_free(s->levels);
 	loop_timer_free(s->reaper);
 	loop_timer_free(s->chores);
 	loop_timer_free(s->depart);

@@ -114,6 +114,7 @@ struct server {
 	struct intros *intros;
 	struct push *push;
 	struct loop_timer *ether; /* ether.c: tables of frames are to be made anew */
+	struct loop_timer *levels; /* levels.c, likewise */
 	struct admin *admin;
 	struct audit_checks *checks;
 	struct audit_feed *feed; /* who follows the audit trail */

@@ -41,6 +41,10 @@ enum mvpn_msg {
 	 * whole: the first part has RESET, the last COMMIT. After REGISTER, and when it changes. */
 	MVPN_MSG_ETHER = 0x0a,
 
+	/* S→C. At which level traffic with other devices is sealed, where that is not the network's: TLV_LEVEL…; flags MVPN_PFX_*.
+	 * Always the whole, as with ETHER. */
+	MVPN_MSG_LEVELS = 0x0b,
+
 	/* introduction (PROTOCOL §3) */
 	MVPN_MSG_REQUEST = 0x10,    /* C→S: TLV_REQ, TLV_NOISE1 */
 	MVPN_MSG_OFFER = 0x11,	    /* S→C: TLV_SESSION, TLV_SEQ, TLV_REQ, TLV_DEVICE (A), TLV_S_PUB (A's), TLV_DELEGATION (of that, if it has one), TLV_PSK,
@@ -112,6 +116,7 @@ enum mvpn_tlv {
 	MVPN_TLV_SET = 48,	    /* 32 bytes, the server's: a state of the protected set */
 	MVPN_TLV_DELEGATION = 60,   /* not_after u64 | key[32] | challenge[32] | signature[64]: lib/delegation.h */
 	MVPN_TLV_TICKET = 64,	    /* MVPN_TICKET_B: known devices pass first when the server is under load (lib/chan.h) */
+	MVPN_TLV_LEVEL = 72,	    /* id[16] | level u8, enum mvpn_layer */
 };
 
 /* bits that a receiver does not know are ignored; without the TLV: 0 */
@@ -165,6 +170,8 @@ enum mvpn_reason {
 	MVPN_R_MODE_REFUSED = 29,   /* a device does not take part in a central mode */
 	MVPN_R_KEY_AWAY = 30,	    /* the device's key is on a token that is not there */
 	MVPN_R_DELEGATION = 31,	    /* no key of a token vouches for the device's key (any more) */
+	MVPN_R_STREAM_REFUSED = 32, /* no application takes the connection there */
+	MVPN_R_STREAM_ADDRESS = 33, /* its addresses are not those of the two devices */
 	MVPN_R_MAX,
 };
 /* one line for the operator, in the order of enum mvpn_reason: lib/reason.c, mvpn_reason_name(), mvpn_reason_text() */

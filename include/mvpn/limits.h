@@ -80,6 +80,15 @@
 #define MVPN_LATENCY_SPIN_US 1000 /* ... in latency mode: longer than the answer of a peer nearby takes */
 #define MVPN_DATA_PORT 7469		/* default UDP port of the data path */
 
+/* ---- streams: the socket level ---- */
+#define MVPN_STREAM_DATA_MAX_B 65536	/* of one record: as much as TCP hands down at once */
+#define MVPN_STREAM_REKEY_RECORDS (1U << 20) /* then the next key: 64 GiB at most, far below what AES-256-GCM bears */
+#define MVPN_STREAM_OPEN_S 10		/* from the application's connect() to the other application's accept(), at most */
+#define MVPN_STREAMS_MAX 16384		/* at once in one keyd: each takes two sockets and 3 KB of locked memory */
+#define MVPN_DIVERTED_MAX 16384	/* connections on their way from connect() to keyd, and from keyd to accept() (LRU) */
+#define MVPN_STREAM_TURN_B (512 << 10)	/* one stream moves so many bytes before the others have their turn */
+#define MVPN_STREAM_SILENT_S 60		/* nothing comes back from the other host for so long: the stream is cut */
+
 /* ---- end points behind NAT ---- */
 #define MVPN_KEEPALIVE_S 20		/* a mapping lives for 30 s at the very least that NATs are seen to keep */
 #define MVPN_ECHO_FIRST_MS 250		/* an unanswered echo is repeated after so long, then at doubling intervals ... */

@@ -68,6 +68,29 @@ struct mvpn_key {
 	__u16 mtu;   /* the largest inner packet that its path takes now, 0 unknown: for TCP's MSS */
 };
 
+/*
+ * ---- the socket level ----
+ * levels: BPF_MAP_TYPE_HASH, u32 peer index -> what is sealed above TCP for that peer, and where connections are diverted to
+ */
+struct mvpn_diversion {
+	__u8 local4[16], local6[16]; /* this host's address that stands in for the destination's, zero: none of that family */
+	__u32 socket_peer; /* index into `keys` of the peer at layer socket */
+	__be16 port;	   /* that keyd listens on */
+	__be16 zero;
+};
+/* an end of a connection: key and value of `diverted` and `delivered`, and value of the socket storage `true_peers` */
+struct mvpn_end {
+	__u8 addr[16];
+	__be16 port;
+	__u16 zero;
+};
+/*
+ * diverted: BPF_MAP_TYPE_LRU_HASH, a connection's own end -> where it was going to, for keyd
+ * delivered: the same, an end of keyd's -> whom it stands in for, for the socket that accepts it
+ * true_peers: BPF_MAP_TYPE_SK_STORAGE, what getpeername() is to say
+ * own_streams: BPF_MAP_TYPE_SK_STORAGE u32, TCP sockets of keyd's: what they send is sealed already
+ */
+
 /* config: BPF_MAP_TYPE_ARRAY of one */
 struct mvpn_config {
 	__u64 alive_ns;	   /* CLOCK_MONOTONIC at keyd's last breath; older than MVPN_ALIVE_S: drop, counted */
@@ -177,7 +200,7 @@ enum mvpn_iface_flags {
 enum mvpn_counter {
 	MVPN_C_PASS_UNPROTECTED,    /* egress: not protected, untouched */
 	MVPN_C_PASS_NEVER,	    /* egress: ARP, neighbour discovery, DHCP, non-IP that no rule names */
-	MVPN_C_PASS_OWN,	    /* egress: our own sealed packets */
+	MVPN_C_PASS_OWN,	    /* egress: our own sealed packets; either way: TCP of keyd's that carries streams */
 	MVPN_C_PASS_SERVER,	    /* either way: channel to a server */
 	MVPN_C_TO_TAP,		    /* egress: protected and armed, handed to the fast path */
 	MVPN_C_TO_TAP_HELD,	    /* egress: protected, no session yet, handed to the fast path to be held */
@@ -208,6 +231,8 @@ _Static_assert(sizeof(struct mvpn_lengths) == 24, "map value");
 _Static_assert(sizeof(struct mvpn_protected) == 8, "map value");
 _Static_assert(sizeof(struct mvpn_key) == 16, "map value");
 _Static_assert(sizeof(struct mvpn_config) == 16, "map value");
+_Static_assert(sizeof(struct mvpn_diversion) == 40, "map value");
+_Static_assert(sizeof(struct mvpn_end) == 20, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_exempt) == 20, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_flow_key) == 40, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_flow) == 40, "map value");

@@ -128,7 +128,7 @@ void sim_expect_close(struct sim_device *d, unsigned reason);
 /* the end of the connection, with nothing before it */
 void sim_expect_eof(struct sim_device *d);
 void sim_expect_fail(struct sim_device *d, unsigned reason);
-/* nothing but PREFIXES, ETHER and heartbeats for so long */
+/* nothing but PREFIXES, ETHER, LEVELS and heartbeats for so long */
 void sim_expect_nothing(struct sim_device *d, unsigned ms);
 /* takes in PREFIXES until the predicate holds */
 void sim_wait_prefix(struct sim_device *d, const char *prefix, const struct sim_device *owner);
@@ -153,6 +153,8 @@ void sim_request(struct sim_device *a, const char *dst, struct sim_request *ret)
 void sim_request_make(struct sim_device *a, const char *dst, struct sim_request *ret); /* not sent */
 void sim_rekey(struct sim_device *a, const char *dst, const uint8_t replaces[16],
 	       struct sim_request *ret);
+/* a session for streams */
+void sim_request_socket(struct sim_device *a, const char *dst, struct sim_request *ret);
 /* a session for frames with that device */
 void sim_request_link(struct sim_device *a, const struct sim_device *b, struct sim_request *ret);
 void sim_request_send(struct sim_device *a, const struct sim_request *q);

@@ -307,7 +307,8 @@ static int next(struct sim_device *d, uint8_t want, uint64_t end_ms)
 			if (m.type == MVPN_MSG_WELCOME)
 				take_welcome(d);
 			if (m.type == want ||
-			    (m.type != MVPN_MSG_PREFIXES && m.type != MVPN_MSG_ETHER && m.type != MVPN_MSG_WELCOME &&
+			    (m.type != MVPN_MSG_PREFIXES && m.type != MVPN_MSG_ETHER &&
+			     m.type != MVPN_MSG_LEVELS && m.type != MVPN_MSG_WELCOME &&
 			     m.type != MVPN_MSG_HEARTBEAT))
 				return 1;
 		}
@@ -548,6 +549,15 @@ void sim_rekey(struct sim_device *a, const char *dst, const uint8_t replaces[16]
 
 	assert_int_equal(mvpn_addr_parse(&addr, dst), 0);
 	request(a, MVPN_LAYER_NETWORK, addr.b, replaces, ret);
+}
+
+void sim_request_socket(struct sim_device *a, const char *dst, struct sim_request *ret)
+{
+	static const uint8_t none[16];
+	struct mvpn_addr addr;
+
+	assert_int_equal(mvpn_addr_parse(&addr, dst), 0);
+	request(a, MVPN_LAYER_SOCKET, addr.b, none, ret);
 }
 
 void sim_request_link(struct sim_device *a, const struct sim_device *b, struct sim_request *ret)

@@ -176,6 +176,32 @@ static void mode_lines_are_read(void **state)
 	assert_false(allows("mode central60 a -> b", "a", "b"));
 }
 
+static unsigned level(const char *text, const char *a, const char *b)
+{
+	struct policy_subject sa = {a, NULL, 0}, sb = {b, NULL, 0};
+	struct policy *p = parse(text);
+	unsigned r = policy_level_of(p, &sa, &sb);
+
+	policy_free(p);
+	return r;
+}
+
+static void level_lines_are_read(void **state)
+{
+	static const char text[] = "group web = w1, w2\n"
+				   "level network w1 -> db # the first line that names them\n"
+				   "level socket web -> db";
+
+	assert_int_equal(level("allow * -> *", "a", "b"), MVPN_LAYER_NETWORK);
+	assert_int_equal(level(text, "w1", "db"), MVPN_LAYER_NETWORK);
+	assert_int_equal(level(text, "w2", "db"), MVPN_LAYER_SOCKET);
+	assert_int_equal(level(text, "db", "w2"), MVPN_LAYER_SOCKET);
+	assert_int_equal(level(text, "w1", "w2"), MVPN_LAYER_NETWORK);
+	/* it lets nobody by, and is no mode */
+	assert_false(allows("level socket a -> b", "a", "b"));
+	assert_int_equal(mode(text, "w2", "db"), MVPN_MODE_E2E);
+}
+
 static void ethernet_rules_are_said_again(void **state)
 {
 	struct policy *p = parse("ethernet only a->b type 0x88B5,0x9000\nethernet x -> * type *");
@@ -452,6 +478,9 @@ static void errors_say_where(void **state)
 		{"mode central60 only a -> b", 1, 21, "leave \"only\" out"},
 		{"mode central60 a -> b c", 1, 23, "unexpected"},
 		{"mode a -> b", 1, 6, "not \"a\""},
+		{"level above a -> b", 1, 7, "network or socket"},
+		{"level socket only a -> b", 1, 19, "leave \"only\" out"},
+		{"level socket a -> b c", 1, 21, "unexpected"},
 		{"deny a -> b", 1, 1, "unknown statement"},
 		{"allow a* -> b", 1, 8, "->"},
 		{"allow *x -> b", 1, 7, "alone"},
@@ -626,6 +655,7 @@ int main(void)
 		cmocka_unit_test(protect_lines_are_read),
 		cmocka_unit_test(ethernet_lines_are_read),
 		cmocka_unit_test(mode_lines_are_read),
+		cmocka_unit_test(level_lines_are_read),
 		cmocka_unit_test(ethernet_rules_are_said_again),
 		cmocka_unit_test(tests_are_run),
 		cmocka_unit_test(tests_are_bounded),

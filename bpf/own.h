@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Packets of keyd's own sockets. */
+#ifndef BPF_OWN_H
+#define BPF_OWN_H
+
+#include "maps.h"
+#include "parse.h"
+
+/*
+ * What keyd sends is sealed already: by the UDP sockets of the fast path, and by TCP connections that carry streams (docs/protocol.md,
+ * "Streams"). Not inlined: the verifier walks through it once.
+ */
+__noinline int is_own(struct __sk_buff *skb)
+{
+	struct bpf_sock *common = skb->sk, *sk;
+	__u64 cookie;
+
+	if (!common)
+		return 0;
+	cookie = bpf_get_socket_cookie(skb);
+	if (bpf_map_lookup_elem(&own_sockets, &cookie))
+		return 1;
+	sk = bpf_sk_fullsock(common);
+	if (!sk)
+		sk = bpf_get_listener_sock(common); /* a SYN-ACK is a request's */
+	return sk && bpf_sk_storage_get(&own_streams, sk, NULL, 0);
+}
+
+/* to a TCP connection of keyd's that carries streams, wherever it came from: what is no record of theirs is refused there */
+static __always_inline bool is_stream_in(struct __sk_buff *skb, const struct pkt *p)
+{
+	struct bpf_sock_tuple t = {};
+	struct bpf_sock *sk;
+	bool own;
+
+	if (!p->ports || p->flow.proto != IPPROTO_TCP)
+		return false;
+	if (p->type == bpf_htons(ETH_P_IP)) {
+		__builtin_memcpy(&t.ipv4.saddr, p->flow.src + 12, 4);
+		__builtin_memcpy(&t.ipv4.daddr, p->flow.dst + 12, 4);
+		t.ipv4.sport = p->flow.sport;
+		t.ipv4.dport = p->flow.dport;
+		sk = bpf_sk_lookup_tcp(skb, &t, sizeof(t.ipv4), BPF_F_CURRENT_NETNS, 0);
+	} else {
+		__builtin_memcpy(t.ipv6.saddr, p->flow.src, 16);
+		__builtin_memcpy(t.ipv6.daddr, p->flow.dst, 16);
+		t.ipv6.sport = p->flow.sport;
+		t.ipv6.dport = p->flow.dport;
+		sk = bpf_sk_lookup_tcp(skb, &t, sizeof(t.ipv6), BPF_F_CURRENT_NETNS, 0);
+	}
+	if (!sk)
+		return false;
+	own = bpf_sk_storage_get(&own_streams, sk, NULL, 0);
+	bpf_sk_release(sk);
+	return own;
+}
+
+#endif

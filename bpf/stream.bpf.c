@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The socket level: TCP connections that this host opens to a peer whose streams are sealed above TCP go to keyd instead, which
+ * carries them to the keyd of the peer; and at the other end keyd's connection to the application passes for the client's.
+ *
+ *   connect4,6       the destination becomes keyd, at an address of this host's that may stand beside the true one: so the
+ *                    connection's own address is the right one, and nothing is routed differently
+ *   stream_ops       its own port is known now: keyd is told where the connection was going to; and who stands behind one that
+ *                    keyd makes
+ *   getpeername4,6   both applications see the other's true address, from accept() too
+ *
+ * Without keyd's listener the connection is refused, before anybody else could take it in.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include "protect.h"
+#include "sockctx.h"
+
+#define SOCK_STREAM 1
+#define IPPROTO_TCP 6
+#define PROCEED 1
+#define REFUSE 0 /* EPERM */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MVPN_PEERS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct mvpn_diversion);
+} levels SEC(".maps");
+
+struct ends {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MVPN_DIVERTED_MAX);
+	__type(key, struct mvpn_end);
+	__type(value, struct mvpn_end);
+};
+struct ends diverted SEC(".maps");
+struct ends delivered SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct mvpn_end);
+} true_peers SEC(".maps");
+
+static __always_inline bool zero(const __u8 a[16])
+{
+	const __u64 *w = (const __u64 *)a;
+
+	return !w[0] && !w[1];
+}
+
+/* is it keyd that listens there? */
+static __always_inline bool keyd_listens(struct bpf_sock_addr *ctx, const __u32 to[4], bool v4,
+					 __be16 port)
+{
+	struct bpf_sock_tuple t = {};
+	struct bpf_sock *sk;
+	bool own;
+
+	if (v4) {
+		t.ipv4.saddr = t.ipv4.daddr = to[3];
+		t.ipv4.dport = port;
+		sk = bpf_sk_lookup_tcp(ctx, &t, sizeof(t.ipv4), BPF_F_CURRENT_NETNS, 0);
+	} else {
+		__builtin_memcpy(t.ipv6.saddr, to, 16);
+		__builtin_memcpy(t.ipv6.daddr, to, 16);
+		t.ipv6.dport = port;
+		sk = bpf_sk_lookup_tcp(ctx, &t, sizeof(t.ipv6), BPF_F_CURRENT_NETNS, 0);
+	}
+	if (!sk)
+		return false;
+	own = bpf_sk_storage_get(&own_streams, sk, NULL, 0);
+	bpf_sk_release(sk);
+	return own;
+}
+
+/* where to instead of `to`, which is overwritten; false: it goes where it wanted to, or with *ret_refused nowhere */
+static __always_inline bool divert(struct bpf_sock_addr *ctx, __u32 to[4], __be16 *ret_port,
+				   bool *ret_refused)
+{
+	bool v4 = !to[0] && !to[1] && to[2] == bpf_htonl(0xffff);
+	struct mvpn_end end = {.port = (__be16)ctx->user_port};
+	const struct mvpn_diversion *d;
+	struct mvpn_protected prot;
+	const struct mvpn_key *key;
+	struct bpf_sock *sk;
+	__u32 socket_peer;
+
+	__builtin_memcpy(end.addr, to, 16);
+	if (bpf_get_netns_cookie(ctx) != netns_cookie || !protected_by(end.addr, &prot) ||
+	    (prot.flags & MVPN_PROT_LOCAL))
+		return false;
+	d = bpf_map_lookup_elem(&levels, &prot.peer);
+	sk = ctx->sk;
+	if (!d || !sk || bpf_sk_storage_get(&own_streams, sk, NULL, 0))
+		return false;
+	*ret_refused = true;
+	socket_peer = d->socket_peer;
+	key = bpf_map_lookup_elem(&keys, &socket_peer);
+	if ((key && key->state == MVPN_KEY_DENIED) || zero(v4 ? d->local4 : d->local6))
+		return false;
+	__builtin_memcpy(to, v4 ? d->local4 : d->local6, 16);
+	if (!keyd_listens(ctx, to, v4, d->port) ||
+	    !bpf_sk_storage_get(&true_peers, sk, &end, BPF_SK_STORAGE_GET_F_CREATE))
+		return false;
+	*ret_port = d->port;
+	return true;
+}
+
+static __always_inline bool is_tcp(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	/* what an earlier connect() has left */
+	if (sk)
+		bpf_sk_storage_delete(&true_peers, sk);
+	return ctx->type == SOCK_STREAM && ctx->protocol == IPPROTO_TCP;
+}
+
+SEC("cgroup/connect4")
+int stream_connect4(struct bpf_sock_addr *ctx)
+{
+	FIELD(ip4, ctx->user_ip4);
+	__u32 to[4] = {0, 0, bpf_htonl(0xffff), ip4};
+	bool refused = false;
+	__be16 port = 0;
+
+	if (!is_tcp(ctx))
+		return PROCEED;
+	if (!divert(ctx, to, &port, &refused))
+		return refused ? REFUSE : PROCEED;
+	ctx->user_ip4 = to[3];
+	ctx->user_port = port;
+	return PROCEED;
+}
+
+SEC("cgroup/connect6")
+int stream_connect6(struct bpf_sock_addr *ctx)
+{
+	FIELD(a0, ctx->user_ip6[0]);
+	FIELD(a1, ctx->user_ip6[1]);
+	FIELD(a2, ctx->user_ip6[2]);
+	FIELD(a3, ctx->user_ip6[3]);
+	__u32 to[4] = {a0, a1, a2, a3};
+	bool refused = false;
+	__be16 port = 0;
+
+	if (!is_tcp(ctx))
+		return PROCEED;
+	if (!divert(ctx, to, &port, &refused))
+		return refused ? REFUSE : PROCEED;
+	ctx->user_ip6[0] = to[0];
+	ctx->user_ip6[1] = to[1];
+	ctx->user_ip6[2] = to[2];
+	ctx->user_ip6[3] = to[3];
+	ctx->user_port = port;
+	return PROCEED;
+}
+
+/* ---- who the other end is ---- */
+
+SEC("cgroup/getpeername4")
+int stream_getpeername4(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	const struct mvpn_end *end = sk ? bpf_sk_storage_get(&true_peers, sk, NULL, 0) : NULL;
+	__u32 ip4;
+
+	if (!end)
+		return PROCEED;
+	__builtin_memcpy(&ip4, end->addr + 12, 4);
+	ctx->user_ip4 = ip4;
+	ctx->user_port = end->port;
+	return PROCEED;
+}
+
+SEC("cgroup/getpeername6")
+int stream_getpeername6(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	const struct mvpn_end *end = sk ? bpf_sk_storage_get(&true_peers, sk, NULL, 0) : NULL;
+	__u32 a[4];
+
+	if (!end)
+		return PROCEED;
+	__builtin_memcpy(a, end->addr, 16);
+	ctx->user_ip6[0] = a[0];
+	ctx->user_ip6[1] = a[1];
+	ctx->user_ip6[2] = a[2];
+	ctx->user_ip6[3] = a[3];
+	ctx->user_port = end->port;
+	return PROCEED;
+}
+
+/* ---- ports that are known only once the connection is on its way ---- */
+
+static __always_inline bool end_of(struct bpf_sock_ops *ctx, bool local, struct mvpn_end *ret)
+{
+	FIELD(lv4, ctx->local_ip4);
+	FIELD(l0, ctx->local_ip6[0]);
+	FIELD(l1, ctx->local_ip6[1]);
+	FIELD(l2, ctx->local_ip6[2]);
+	FIELD(l3, ctx->local_ip6[3]);
+	FIELD(rv4, ctx->remote_ip4);
+	FIELD(r0, ctx->remote_ip6[0]);
+	FIELD(r1, ctx->remote_ip6[1]);
+	FIELD(r2, ctx->remote_ip6[2]);
+	FIELD(r3, ctx->remote_ip6[3]);
+	FIELD(family, ctx->family);
+	FIELD(lport, ctx->local_port);	 /* host order */
+	FIELD(rport, ctx->remote_port); /* network order, in the upper half of what a little-endian machine reads */
+	__u32 a[4] = {0, 0, bpf_htonl(0xffff), local ? lv4 : rv4};
+
+	if (family == AF_INET6) {
+		a[0] = local ? l0 : r0;
+		a[1] = local ? l1 : r1;
+		a[2] = local ? l2 : r2;
+		a[3] = local ? l3 : r3;
+	} else if (family != AF_INET) {
+		return false;
+	}
+	__builtin_memcpy(ret->addr, a, 16);
+	ret->port = local ? bpf_htons((__u16)lport) : bpf_htons((__u16)bpf_ntohl(rport));
+	ret->zero = 0;
+	return true;
+}
+
+static __always_inline void connecting(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	const struct mvpn_end *to = sk ? bpf_sk_storage_get(&true_peers, sk, NULL, 0) : NULL;
+	struct mvpn_end self;
+
+	if (to && end_of(ctx, true, &self))
+		bpf_map_update_elem(&diverted, &self, to, BPF_ANY);
+}
+
+static __always_inline void accepted(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	const struct mvpn_end *found;
+	struct mvpn_end from, client;
+
+	if (!sk || !end_of(ctx, false, &from))
+		return;
+	found = bpf_map_lookup_elem(&delivered, &from);
+	if (!found)
+		return;
+	client = *found;
+	bpf_sk_storage_get(&true_peers, sk, &client, BPF_SK_STORAGE_GET_F_CREATE);
+	bpf_map_delete_elem(&delivered, &from);
+}
+
+SEC("sockops")
+int stream_ops(struct bpf_sock_ops *ctx)
+{
+	if (ctx->op != BPF_SOCK_OPS_TCP_CONNECT_CB &&
+	    ctx->op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
+		return 1;
+	if (bpf_get_netns_cookie(ctx) != netns_cookie)
+		return 1;
+	if (ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB)
+		connecting(ctx);
+	else
+		accepted(ctx);
+	return 1;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The socket level: programs on the root of the cgroup tree, for the sockets of our network namespace alone, and their maps. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shim_priv.h"
+#include "stream.skel.h"
+
+#define HOOKS 5
+
+struct shim_streams {
+	struct stream_bpf *bpf;
+	int links[HOOKS];
+};
+
+static int load(struct shim *s, struct stream_bpf **ret, char **ret_error)
+{
+	struct stream_bpf *b;
+	__u64 cookie;
+	int r = shim_own_netns(&cookie);
+
+	if (r < 0)
+		return shim_fail(ret_error, r, "the network namespace has no cookie: %s",
+				 strerror(-r));
+	b = stream_bpf__open();
+	if (!b)
+		return shim_fail(ret_error, -errno, "cannot open the stream programs: %s",
+				 strerror(errno));
+	b->rodata->netns_cookie = cookie;
+	r = shim_share_maps(s, b->obj);
+	if (r == 0)
+		r = stream_bpf__load(b);
+	if (r < 0) {
+		shim_fail(ret_error, r, "the kernel does not load the stream programs: %s\n%s",
+			  strerror(-r), shim_log_tail());
+		stream_bpf__destroy(b);
+		return r;
+	}
+	*ret = b;
+	return 0;
+}
+
+static void destroy(struct shim_streams *st)
+{
+	if (!st)
+		return;
+	for (unsigned i = 0; i < HOOKS; i++)
+		if (st->links[i] >= 0)
+			close(st->links[i]);
+	stream_bpf__destroy(st->bpf);
+	free(st);
+}
+
+static int attach_all(struct shim_streams *st, int dir)
+{
+	const struct {
+		const struct bpf_program *prog;
+		enum bpf_attach_type type;
+	} hooks[HOOKS] = {
+		/* last those that divert: the others must be there then */
+		{st->bpf->progs.stream_getpeername4, BPF_CGROUP_INET4_GETPEERNAME},
+		{st->bpf->progs.stream_getpeername6, BPF_CGROUP_INET6_GETPEERNAME},
+		{st->bpf->progs.stream_ops, BPF_CGROUP_SOCK_OPS},
+		{st->bpf->progs.stream_connect4, BPF_CGROUP_INET4_CONNECT},
+		{st->bpf->progs.stream_connect6, BPF_CGROUP_INET6_CONNECT},
+	};
+
+	for (unsigned i = 0; i < HOOKS; i++) {
+		st->links[i] =
+			bpf_link_create(bpf_program__fd(hooks[i].prog), dir, hooks[i].type, NULL);
+		if (st->links[i] < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static int attach(struct shim *s, char **ret_error)
+{
+	struct shim_streams *st = calloc(1, sizeof(*st));
+	int dir = -1, r;
+
+	if (!st)
+		return -ENOMEM;
+	for (unsigned i = 0; i < HOOKS; i++)
+		st->links[i] = -1;
+	r = shim_cgroup_find(s, ret_error);
+	if (r == 0)
+		r = load(s, &st->bpf, ret_error);
+	if (r == 0) {
+		dir = open(s->cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		r = dir < 0 ? -errno : attach_all(st, dir);
+		if (r < 0)
+			shim_fail(ret_error, r, "cannot attach to the cgroup %s: %s", s->cgroup,
+				  strerror(-r));
+	}
+	if (dir >= 0)
+		close(dir);
+	if (r < 0)
+		destroy(st);
+	else
+		s->streams = st;
+	return r;
+}
+
+int shim_streams_attach(struct shim *s)
+{
+	if (s->streams)
+		return 0;
+	free(s->streams_error);
+	s->streams_error = NULL;
+	shim_log_reset();
+	return attach(s, &s->streams_error);
+}
+
+void shim_streams_detach(struct shim *s)
+{
+	destroy(s->streams);
+	s->streams = NULL;
+}
+
+bool shim_streams(const struct shim *s, const char **ret_error)
+{
+	*ret_error = s->streams_error;
+	return s->streams;
+}
+
+/* ---- maps ---- */
+
+static int fd_of(const struct bpf_map *map)
+{
+	return bpf_map__fd(map);
+}
+
+int shim_stream_own(struct shim *s, int fd)
+{
+	return shim_map_set(fd_of(s->bpf->maps.own_streams), &fd, &(__u32){1}, BPF_ANY);
+}
+
+int shim_divert(struct shim *s, uint32_t peer, const struct mvpn_diversion *d)
+{
+	return s->streams ? shim_map_set(fd_of(s->streams->bpf->maps.levels), &peer, d, BPF_ANY)
+			  : -ENOENT;
+}
+
+int shim_undivert(struct shim *s, uint32_t peer)
+{
+	if (!s->streams)
+		return -ENOENT;
+	return bpf_map_delete_elem(fd_of(s->streams->bpf->maps.levels), &peer) < 0 ? -errno : 0;
+}
+
+static void end_put(struct mvpn_end *ret, const struct mvpn_endpoint *e)
+{
+	memcpy(ret->addr, e->addr.b, 16);
+	ret->port = htons(e->port);
+	ret->zero = 0;
+}
+
+int shim_diverted(struct shim *s, const struct mvpn_endpoint *from, struct mvpn_endpoint *ret_to)
+{
+	int map = s->streams ? fd_of(s->streams->bpf->maps.diverted) : -1;
+	struct mvpn_end key, to;
+
+	end_put(&key, from);
+	if (map < 0 || bpf_map_lookup_elem(map, &key, &to) < 0)
+		return -ENOENT;
+	bpf_map_delete_elem(map, &key);
+	memcpy(ret_to->addr.b, to.addr, 16);
+	ret_to->port = ntohs(to.port);
+	return 0;
+}
+
+int shim_deliver_as(struct shim *s, const struct mvpn_endpoint *from,
+		    const struct mvpn_endpoint *client)
+{
+	struct mvpn_end key, value;
+	int map;
+
+	if (!s->streams)
+		return -ENOENT;
+	map = fd_of(s->streams->bpf->maps.delivered);
+	end_put(&key, from);
+	if (!client)
+		return bpf_map_delete_elem(map, &key) < 0 ? -errno : 0;
+	end_put(&value, client);
+	return shim_map_set(map, &key, &value, BPF_ANY);
+}

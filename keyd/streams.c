@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "streams.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "peers.h"
+#include "secslab.h"
+#include "sessions.h"
+
+#define BACKLOG 4096
+#define KEEPALIVE_GAP_S 20
+
+/* ---- sockets ---- */
+
+void stream_socket(int fd)
+{
+	const int on = 1, idle = MVPN_STREAM_SILENT_S - 2 * KEEPALIVE_GAP_S, gap = KEEPALIVE_GAP_S, probes = 2;
+	const unsigned silent_ms = MVPN_STREAM_SILENT_S * 1000;
+
+	/* none of them can fail on a TCP socket, nor would the stream be wrong without */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &gap, sizeof(gap));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silent_ms, sizeof(silent_ms));
+}
+
+int stream_watch(struct stream *s, struct stream_half *h, uint32_t events, loop_io_fn *fn)
+{
+	int r = 0;
+
+	if (events == h->events)
+		return 0;
+	h->events = events;
+	if (!events) {
+		/* not merely no events: hang-ups would be told for ever */
+		loop_remove(h->source);
+		h->source = NULL;
+		return 0;
+	}
+	if (h->source)
+		return loop_modify(h->source, events);
+	r = loop_add(s->k->loop, h->fd, events, fn, s, &h->source);
+	if (r)
+		h->events = 0;
+	return r;
+}
+
+static void half_close(struct stream_half *h)
+{
+	loop_remove(h->source);
+	free(h->out);
+	if (h->fd >= 0)
+		close(h->fd);
+}
+
+static void linger_none(int fd)
+{
+	const struct linger reset = {1, 0};
+
+	if (fd >= 0)
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+}
+
+/* ---- one stream ---- */
+
+void stream_link(struct stream *s)
+{
+	struct stream **list = &s->peer->streams;
+
+	s->next = *list;
+	s->prev = list;
+	if (s->next)
+		s->next->prev = &s->next;
+	*list = s;
+}
+
+void stream_unlink(struct stream *s)
+{
+	*s->prev = s->next;
+	if (s->next)
+		s->next->prev = s->prev;
+}
+
+static void on_deadline(void *arg)
+{
+	struct stream *s = arg;
+
+	stream_abort(s, s->state == STREAM_WAITS && s->peer->error ? s->peer->error
+								   : MVPN_R_PEER_SILENT);
+}
+
+struct stream *stream_new(struct keyd *k, struct peer *p, bool opener, int app_fd)
+{
+	struct stream *s = k->streams->count < MVPN_STREAMS_MAX ? calloc(1, sizeof(*s)) : NULL;
+	void *dirs = NULL;
+
+	if (!s || loop_timer_new(k->loop, on_deadline, s, &s->deadline) ||
+	    secslab_get(k->streams->slab, 2 * sizeof(struct stream_dir), &dirs)) {
+		log_ratelimited(LOG_L_ERR, "no room for another stream: there are %u",
+				k->streams->count);
+		k->counters[KC_STREAM_REFUSED]++;
+		if (s)
+			loop_timer_free(s->deadline);
+		free(s);
+		linger_none(app_fd);
+		if (app_fd >= 0)
+			close(app_fd);
+		return NULL;
+	}
+	s->k = k;
+	s->peer = p;
+	s->opener = opener;
+	s->state = opener ? STREAM_WAITS : STREAM_DELIVERS;
+	s->tx = dirs;
+	s->rx = s->tx + 1;
+	s->app.fd = app_fd;
+	s->net.fd = -1;
+	s->since_ms = mono_ms();
+	stream_link(s);
+	k->streams->count++;
+	loop_timer_arm(s->deadline, MVPN_STREAM_OPEN_S * 1000);
+	return s;
+}
+
+void stream_free(struct stream *s)
+{
+	stream_unlink(s);
+	half_close(&s->app);
+	half_close(&s->net);
+	loop_timer_free(s->deadline);
+	secslab_put(s->k->streams->slab, s->tx);
+	s->k->streams->count--;
+	free(s->in);
+	free(s);
+}
+
+void stream_abort(struct stream *s, enum mvpn_reason why)
+{
+	uint8_t reason[2] = {(uint8_t)(why >> 8), (uint8_t)why},
+		record[sizeof(reason) + STREAM_OVERHEAD_B];
+	size_t len;
+
+	if (s->state == STREAM_RUNS && !s->net.out && !s->net.broken) {
+		len = stream_seal(s->tx, STREAM_ABORT, reason, sizeof(reason), record);
+		if (send(s->net.fd, record, len, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)len)
+			linger_none(s->net.fd);
+	} else {
+		linger_none(s->net.fd);
+	}
+	if (s->state != STREAM_RUNS)
+		s->k->counters[KC_STREAM_REFUSED]++;
+	linger_none(s->app.fd);
+	stream_free(s);
+}
+
+int stream_keys(struct stream *s, const uint8_t nonce[static STREAM_NONCE_B])
+{
+	const struct session *session = session_by_id(s->k, s->session);
+	struct stream_session keys = {.id = s->session};
+
+	if (!session || !session->streams)
+		return -ENOKEY;
+	keys.suite = session->streams->suite;
+	keys.k_opener = session->streams->keys + (s->opener ? 0 : 32);
+	keys.k_acceptor = session->streams->keys + (s->opener ? 32 : 0);
+	return stream_dirs(s->tx, s->rx, s->opener, &keys, s->open, nonce);
+}
+
+/* ---- all of them ---- */
+
+void streams_cut(struct peer *p, enum mvpn_reason why)
+{
+	while (p->streams)
+		stream_abort(p->streams, why);
+}
+
+unsigned streams_count(const struct keyd *k)
+{
+	return k->streams ? k->streams->count : 0;
+}
+
+uint16_t streams_port(const struct keyd *k)
+{
+	return k->streams ? k->streams->port : 0;
+}
+
+/* on every address, of both families if there are two */
+static int listener(struct keyd *k, uint16_t port, bool waits_for_data, uint16_t *ret_port)
+{
+	struct sockaddr_in6 any6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	struct sockaddr_in any4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+	const int on = 1, off = 0, patience_s = MVPN_STREAM_OPEN_S;
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), r;
+	struct sockaddr_storage bound;
+	struct mvpn_endpoint e;
+	socklen_t len = sizeof(bound);
+	bool v6 = fd >= 0;
+
+	if (!v6)
+		fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (v6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+	/* who says nothing costs the kernel a request, and us nothing */
+	if (waits_for_data)
+		setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &patience_s, sizeof(patience_s));
+	r = v6 ? bind(fd, (struct sockaddr *)&any6, sizeof(any6))
+	       : bind(fd, (struct sockaddr *)&any4, sizeof(any4));
+	if (r == 0)
+		r = listen(fd, BACKLOG);
+	if (r == 0)
+		r = getsockname(fd, (struct sockaddr *)&bound, &len);
+	r = r < 0 ? -errno : shim_stream_own(k->shim, fd);
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	if (!mvpn_endpoint_from_sockaddr(&e, (struct sockaddr *)&bound))
+		*ret_port = e.port;
+	return fd;
+}
+
+int streams_start(struct keyd *k)
+{
+	struct streams *st;
+	uint16_t port;
+	int r;
+
+	if (k->streams)
+		return 0;
+	st = calloc(1, sizeof(*st));
+	if (!st)
+		return -ENOMEM;
+	k->streams = st;
+	st->local = st->remote = -1;
+	r = secslab_new(&st->slab);
+	if (!r)
+		r = st->remote = listener(k, (uint16_t)k->conf.udp_port, true, &port);
+	if (r >= 0)
+		r = st->local = listener(k, 0, false, &st->port);
+	if (r >= 0)
+		r = loop_add(k->loop, st->remote, EPOLLIN, streams_remote_ready, k,
+			     &st->remote_source);
+	if (!r)
+		r = loop_add(k->loop, st->local, EPOLLIN, streams_local_ready, k, &st->local_source);
+	if (r < 0)
+		streams_stop(k);
+	return r;
+}
+
+void streams_stop(struct keyd *k)
+{
+	struct streams *st = k->streams;
+
+	if (!st)
+		return;
+	for (uint32_t i = 1; i <= k->npeers; i++)
+		streams_cut(k->peers[i], MVPN_R_SHUTDOWN);
+	loop_remove(st->local_source);
+	loop_remove(st->remote_source);
+	if (st->local >= 0)
+		close(st->local);
+	if (st->remote >= 0)
+		close(st->remote);
+	secslab_free(st->slab);
+	free(st);
+	k->streams = NULL;
+}

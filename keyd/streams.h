@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The socket level: TCP connections of applications, carried sealed to the keyd of the other application's host (lib/stream.h;
+ * bpf/stream.bpf.c brings them here).
+ *
+ *   application -> keyd (streams_open.c) == TCP, sealed (streams_pump.c) ==> keyd (streams_accept.c) -> application
+ *
+ * Streams belong to the peer at layer SOCKET and end when its last session does.
+ */
+#ifndef MVPN_STREAMS_H
+#define MVPN_STREAMS_H
+
+#include "keyd.h"
+#include "stream.h"
+
+struct session;
+
+/* the listeners; -EADDRINUSE: another program has the TCP port */
+int streams_start(struct keyd *k);
+void streams_stop(struct keyd *k); /* and every stream */
+uint16_t streams_port(const struct keyd *k); /* where diverted connections go to; 0: stopped */
+unsigned streams_count(const struct keyd *k);
+/* ---- from sessions.c and introduce.c; peers at other layers have no streams ---- */
+void streams_session_up(struct peer *p);
+void streams_session_failed(struct peer *p, enum mvpn_reason why);
+void streams_probe(struct session *s); /* shows the peer that we have the keys */
+void streams_cut(struct peer *p, enum mvpn_reason why);
+
+/* ---- among the files ---- */
+enum stream_state {
+	STREAM_WAITS,	 /* opener: for a session */
+	STREAM_CONNECTS, /* opener: to the other keyd */
+	STREAM_OPENS,	 /* opener: for its REPLY */
+	STREAM_DELIVERS, /* acceptor: connects to the application */
+	STREAM_RUNS,
+};
+
+/* one of the two sockets of a stream */
+struct stream_half {
+	int fd; /* -1: none yet */
+	struct loop_source *source;
+	uint32_t events;
+	uint8_t *out; /* what the socket has not taken yet */
+	size_t out_len, out_at;
+	bool ended;  /* nothing more comes from it */
+	bool broken; /* reset, or not to be trusted */
+};
+
+struct stream {
+	struct stream *next, **prev; /* of the peer */
+	struct keyd *k;
+	struct peer *peer;
+	struct loop_timer *deadline; /* until it runs */
+	enum stream_state state;
+	bool opener, again; /* again: for the second time, with a new session */
+	bool shut;	    /* FINAL has come: the application is told once it has taken everything */
+	bool probe;	    /* has no application */
+	struct stream_half app, net;
+	struct stream_tuple t;
+	uint8_t session[MVPN_ID_LEN];
+	uint8_t open[STREAM_OPEN_B];
+	struct stream_dir *tx, *rx; /* locked, together */
+	uint8_t *in;		    /* sealed, and not opened yet */
+	size_t in_len;
+	uint64_t sent, received; /* the application's bytes */
+	uint64_t since_ms;
+};
+
+struct streams {
+	int local, remote; /* listeners: for diverted connections, for other keyds */
+	struct loop_source *local_source, *remote_source;
+	uint16_t port; /* of `local` */
+	struct secslab *slab;
+	unsigned count;
+	/* one stream at a time works with these */
+	uint8_t plain[MVPN_STREAM_DATA_MAX_B];
+	uint8_t sealed[2 * STREAM_RECORD_MAX_B];
+};
+
+/* takes over app_fd, on failure too */
+struct stream *stream_new(struct keyd *k, struct peer *p, bool opener, int app_fd);
+void stream_link(struct stream *s); /* into its peer's list */
+void stream_unlink(struct stream *s);
+void stream_free(struct stream *s); /* closes both sockets as they are */
+/* The application's connection is reset, and the other keyd told why. s is gone then. */
+void stream_abort(struct stream *s, enum mvpn_reason why);
+int stream_keys(struct stream *s, const uint8_t nonce[static STREAM_NONCE_B]); /* -ENOKEY: its session has gone */
+int stream_watch(struct stream *s, struct stream_half *h, uint32_t events, loop_io_fn *fn);
+void stream_socket(int fd); /* options of every socket of a stream */
+void stream_open_begin(struct stream *s); /* a new one, or once more */
+void streams_local_ready(void *arg, uint32_t events);
+void streams_remote_ready(void *arg, uint32_t events);
+void stream_run(struct stream *s); /* both sockets are connected, and the keys are there */
+
+#endif

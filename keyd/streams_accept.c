@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A stream from the other end: OPEN, checked before anything is made for it, the application's connection, REPLY. The kernel hands
+ * over a connection once something has come on it, and OPEN comes in one piece: who sends anything else is closed at once.
+ */
+#include <errno.h>
+#include <sodium.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "peers.h"
+#include "sessions.h"
+#include "streams.h"
+
+#define ACCEPTS_A_TURN 64
+
+/* ---- REPLY ---- */
+
+static int reply(struct stream *s, enum mvpn_reason why)
+{
+	uint8_t reason[2] = {(uint8_t)(why >> 8), (uint8_t)why},
+		answer[STREAM_NONCE_B + sizeof(reason) + STREAM_OVERHEAD_B];
+	int r;
+
+	randombytes_buf(answer, STREAM_NONCE_B);
+	r = stream_keys(s, answer);
+	if (r < 0)
+		return r;
+	stream_seal(s->tx, STREAM_REPLY, reason, sizeof(reason), answer + STREAM_NONCE_B);
+	return send(s->net.fd, answer, sizeof(answer), MSG_NOSIGNAL | MSG_DONTWAIT) ==
+			       sizeof(answer)
+		       ? 0
+		       : -ECONNRESET;
+}
+
+static void refuse(struct stream *s, enum mvpn_reason why)
+{
+	s->k->counters[KC_STREAM_REFUSED]++;
+	reply(s, why);
+	stream_free(s);
+}
+
+/* ---- the application ---- */
+
+static void delivered(void *arg, uint32_t events)
+{
+	struct stream *s = arg;
+	socklen_t len = sizeof(int);
+	int error = 0;
+
+	if (getsockopt(s->app.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error) {
+		refuse(s, MVPN_R_STREAM_REFUSED);
+		return;
+	}
+	stream_watch(s, &s->app, 0, NULL);
+	if (reply(s, MVPN_R_NONE) < 0) {
+		stream_abort(s, MVPN_R_INTERNAL);
+		return;
+	}
+	s->k->counters[KC_STREAM_ACCEPTED]++;
+	stream_run(s);
+}
+
+/* From the destination's own address, which is this host's, so that the kernel needs no other route. */
+static int deliver(struct stream *s)
+{
+	struct mvpn_endpoint from = {.addr = s->t.dst.addr};
+	struct sockaddr_storage sa;
+	socklen_t len = mvpn_endpoint_to_sockaddr(&from, false, &sa);
+	int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), r;
+
+	if (fd < 0)
+		return -errno;
+	s->app.fd = fd;
+	stream_socket(fd);
+	if (bind(fd, (struct sockaddr *)&sa, len) < 0)
+		return -errno;
+	len = sizeof(sa);
+	if (getsockname(fd, (struct sockaddr *)&sa, &len) < 0)
+		return -errno;
+	r = mvpn_endpoint_from_sockaddr(&from, (struct sockaddr *)&sa);
+	if (r == 0)
+		r = shim_deliver_as(s->k->shim, &from, &s->t.src);
+	if (r < 0)
+		return r;
+	len = mvpn_endpoint_to_sockaddr(&s->t.dst, false, &sa);
+	if (connect(fd, (struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS) {
+		r = -errno;
+		shim_deliver_as(s->k->shim, &from, NULL);
+		return r;
+	}
+	return stream_watch(s, &s->app, EPOLLOUT, delivered);
+}
+
+/* from an address of the peer's to one of ours */
+static bool addresses_fit(struct keyd *k, const struct stream *s)
+{
+	const struct peer *twin = peer_by_id(k, s->peer->id);
+	uint32_t from, to;
+
+	return twin && lpm_lookup(k->prefixes, &s->t.src.addr, &from) && from == twin->index &&
+	       lpm_lookup(k->prefixes, &s->t.dst.addr, &to) && to == KEYD_SELF;
+}
+
+/* ---- OPEN ---- */
+
+/* whose it is, and that it is new; NULL: a stranger's */
+static struct session *check(struct keyd *k, const uint8_t open[static STREAM_OPEN_B],
+			     struct stream_tuple *ret, bool *ret_probe)
+{
+	struct session *s;
+	struct stream_session keys;
+	uint64_t number;
+	uint32_t spi;
+	int r;
+
+	if (!stream_open_head(open, &spi, &number))
+		return NULL;
+	s = session_by_spi(k, spi);
+	if (!s || !s->streams || !replay_check(&s->streams->seen, number))
+		return NULL;
+	keys = (struct stream_session){s->id, s->streams->keys + 32, s->streams->keys,
+				       s->streams->suite};
+	r = stream_open_open(open, &keys, ret, ret_probe);
+	if (r < 0 && r != -EPROTO)
+		return NULL;
+	replay_update(&s->streams->seen, number);
+	return r < 0 ? NULL : s;
+}
+
+static void take(struct keyd *k, int fd)
+{
+	uint8_t open[STREAM_OPEN_B];
+	struct stream_tuple t;
+	struct session *session = NULL;
+	struct peer *p;
+	struct stream *s;
+	bool probe;
+	int r;
+
+	if (recv(fd, open, sizeof(open), MSG_DONTWAIT) == sizeof(open))
+		session = check(k, open, &t, &probe);
+	s = session ? stream_new(k, session->peer, false, -1) : NULL;
+	if (!s) {
+		k->counters[KC_STREAM_STRANGER] += !session;
+		close(fd);
+		return;
+	}
+	p = session->peer;
+	s->net.fd = fd;
+	s->t = t;
+	memcpy(s->open, open, sizeof(s->open));
+	memcpy(s->session, session->id, sizeof(s->session));
+	session_stream_seen(session); /* may replace sessions, not end this one */
+	stream_socket(fd);
+	if (probe) {
+		reply(s, MVPN_R_NONE);
+		stream_free(s);
+		return;
+	}
+	r = addresses_fit(k, s) ? deliver(s) : -EADDRNOTAVAIL;
+	if (r < 0) {
+		log_ratelimited(LOG_L_WARN, "stream from %s refused: %s", peer_label(p),
+				strerror(-r));
+		refuse(s, r == -EADDRNOTAVAIL ? MVPN_R_STREAM_ADDRESS : MVPN_R_STREAM_REFUSED);
+	}
+}
+
+void streams_remote_ready(void *arg, uint32_t events)
+{
+	struct keyd *k = arg;
+
+	for (unsigned i = 0; i < ACCEPTS_A_TURN; i++) {
+		int fd = accept4(k->streams->remote, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd < 0)
+			return;
+		take(k, fd);
+	}
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A stream from this end: an application's connection that was diverted here, a session, the other keyd, OPEN and its REPLY. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "peers.h"
+#include "sessions.h"
+#include "streams.h"
+
+#define ACCEPTS_A_TURN 64
+#define ANSWER_B (STREAM_NONCE_B + 2 + STREAM_OVERHEAD_B) /* nonce and REPLY */
+
+/* ---- the other keyd's answer ---- */
+
+/* It does not know the session, for it has restarted or given it up: once more, with a new one. */
+static void session_unknown(struct stream *s)
+{
+	struct session *old = session_by_id(s->k, s->session);
+
+	loop_remove(s->net.source);
+	close(s->net.fd);
+	s->net = (struct stream_half){.fd = -1};
+	s->again = true;
+	s->state = STREAM_WAITS;
+	stream_unlink(s); /* the others are cut, if that was the last one */
+	if (old)
+		session_drop(old, MVPN_R_EXPIRED, true);
+	stream_link(s);
+	stream_open_begin(s);
+}
+
+static void answered(struct stream *s, const uint8_t answer[static ANSWER_B])
+{
+	const uint8_t *record = answer + STREAM_NONCE_B;
+	enum stream_record type;
+	uint8_t reason[2];
+	int n;
+
+	n = stream_keys(s, answer);
+	if (n == 0)
+		n = stream_unseal(s->rx, record, ANSWER_B - STREAM_NONCE_B, &type, reason);
+	if (n < 0 || type != STREAM_REPLY) {
+		s->k->counters[KC_STREAM_BAD]++;
+		stream_abort(s, MVPN_R_BAD_MESSAGE);
+	} else if (s->probe) {
+		stream_free(s);
+	} else if (reason[0] || reason[1]) {
+		log_debug("stream to %s refused: %s", peer_label(s->peer),
+			  mvpn_reason_name((unsigned)reason[0] << 8 | reason[1]));
+		stream_abort(s, MVPN_R_STREAM_REFUSED);
+	} else {
+		const int one = 1;
+
+		setsockopt(s->net.fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
+		s->k->counters[KC_STREAM_OPENED]++;
+		/* the pump's handler takes the place of ours */
+		stream_watch(s, &s->net, 0, NULL);
+		stream_run(s);
+	}
+}
+
+static void answer_ready(void *arg, uint32_t events)
+{
+	struct stream *s = arg;
+	uint8_t answer[ANSWER_B];
+	ssize_t n = recv(s->net.fd, answer, sizeof(answer), MSG_PEEK | MSG_DONTWAIT);
+
+	if (n == sizeof(answer)) {
+		if (recv(s->net.fd, answer, sizeof(answer), MSG_DONTWAIT) == n)
+			answered(s, answer);
+	} else if (n >= 0 || errno != EAGAIN) {
+		if (n || s->again || s->probe)
+			stream_abort(s, MVPN_R_PEER_SILENT);
+		else
+			session_unknown(s);
+	}
+}
+
+/* ---- the other keyd ---- */
+
+static int send_open(struct stream *s)
+{
+	struct session *session = session_by_id(s->k, s->session);
+	const int whole = ANSWER_B;
+	struct stream_session keys;
+	int r;
+
+	if (!session)
+		return -ENOKEY;
+	keys = (struct stream_session){session->id, session->streams->keys,
+				       session->streams->keys + 32, session->streams->suite};
+	r = stream_open_seal(s->open, &keys, session->tx_spi, session->streams->next++,
+			     s->probe ? NULL : &s->t);
+	if (r < 0)
+		return r;
+	setsockopt(s->net.fd, SOL_SOCKET, SO_RCVLOWAT, &whole, sizeof(whole));
+	if (send(s->net.fd, s->open, sizeof(s->open), MSG_NOSIGNAL | MSG_DONTWAIT) !=
+	    sizeof(s->open))
+		return -ECONNRESET;
+	s->state = STREAM_OPENS;
+	stream_watch(s, &s->net, 0, NULL);
+	return stream_watch(s, &s->net, EPOLLIN, answer_ready);
+}
+
+static void connected(void *arg, uint32_t events)
+{
+	struct stream *s = arg;
+	socklen_t len = sizeof(int);
+	int error = 0;
+
+	if (getsockopt(s->net.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error ||
+	    send_open(s) < 0) {
+		char text[MVPN_ADDRSTRLEN];
+
+		log_ratelimited(LOG_L_WARN,
+				"no stream to %s: its keyd is not reached by TCP at %s (%s); is its "
+				"data port open for TCP?",
+				peer_label(s->peer), mvpn_endpoint_str(&s->peer->endpoint, text),
+				strerror(error));
+		stream_abort(s, MVPN_R_PEER_SILENT);
+	}
+}
+
+static void connect_out(struct stream *s, const struct session *session)
+{
+	struct sockaddr_storage to;
+	socklen_t len = mvpn_endpoint_to_sockaddr(&s->peer->endpoint, false, &to);
+	int r;
+
+	memcpy(s->session, session->id, sizeof(s->session));
+	s->state = STREAM_CONNECTS;
+	s->net.fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	r = s->net.fd < 0 ? -errno : shim_stream_own(s->k->shim, s->net.fd);
+	if (r == 0) {
+		stream_socket(s->net.fd);
+		r = connect(s->net.fd, (struct sockaddr *)&to, len) && errno != EINPROGRESS
+			    ? -errno
+			    : 0;
+	}
+	if (r == 0)
+		r = stream_watch(s, &s->net, EPOLLOUT, connected);
+	if (r < 0) {
+		log_ratelimited(LOG_L_WARN, "no stream to %s: %s", peer_label(s->peer),
+				strerror(-r));
+		stream_abort(s, MVPN_R_PEER_SILENT);
+	}
+}
+
+/* ---- the session ---- */
+
+void stream_open_begin(struct stream *s)
+{
+	const struct session *session = session_transmitting(s->peer);
+
+	if (session) {
+		connect_out(s, session);
+		return;
+	}
+	if (s->peer->denied_until_ms) {
+		stream_abort(s, s->peer->error);
+		return;
+	}
+	/* up or failed: we are told, and maybe at once. Then s is gone. */
+	session_want(s->k, s->peer, &s->t.dst.addr, IPPROTO_TCP, s->t.dst.port);
+}
+
+void streams_session_up(struct peer *p)
+{
+	const struct session *session = session_transmitting(p);
+	struct stream *s, *next;
+
+	for (s = session ? p->streams : NULL; s; s = next) {
+		next = s->next;
+		if (s->state == STREAM_WAITS)
+			connect_out(s, session);
+	}
+}
+
+void streams_session_failed(struct peer *p, enum mvpn_reason why)
+{
+	struct stream *s, *next;
+
+	/* asked for anew while the streams wait, or the peer's own introduction serves as well */
+	if (why == MVPN_R_BUSY || why == MVPN_R_MODE || why == MVPN_R_STALE_BOOT)
+		return;
+	for (s = p->streams; s; s = next) {
+		next = s->next;
+		if (s->state == STREAM_WAITS)
+			stream_abort(s, why);
+	}
+}
+
+void streams_probe(struct session *session)
+{
+	struct keyd *k = session->k;
+	struct stream *s = k->streams ? stream_new(k, session->peer, true, -1) : NULL;
+
+	if (!s)
+		return;
+	s->probe = true;
+	connect_out(s, session);
+}
+
+/* ---- applications ---- */
+
+static void take(struct keyd *k, int fd, const struct mvpn_endpoint *from)
+{
+	struct peer *p = NULL;
+	struct mvpn_endpoint to;
+	struct stream *s;
+	uint32_t owner;
+
+	if (shim_diverted(k->shim, from, &to) < 0) {
+		k->counters[KC_STREAM_STRANGER]++; /* it came here by itself */
+		close(fd);
+		return;
+	}
+	if (lpm_lookup(k->prefixes, &to.addr, &owner))
+		p = peer_by_index(k, owner);
+	if (p)
+		p = peer_layer_ensure(k, p->id, MVPN_LAYER_SOCKET);
+	stream_socket(fd);
+	s = p ? stream_new(k, p, true, fd) : NULL;
+	if (!s) {
+		if (!p)
+			close(fd);
+		return;
+	}
+	s->t.src = *from;
+	s->t.dst = to;
+	stream_open_begin(s);
+}
+
+void streams_local_ready(void *arg, uint32_t events)
+{
+	struct keyd *k = arg;
+	struct sockaddr_storage sa;
+	struct mvpn_endpoint from;
+
+	for (unsigned i = 0; i < ACCEPTS_A_TURN; i++) {
+		socklen_t len = sizeof(sa);
+		int fd = accept4(k->streams->local, (struct sockaddr *)&sa, &len,
+				 SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd < 0)
+			return;
+		if (mvpn_endpoint_from_sockaddr(&from, (struct sockaddr *)&sa))
+			close(fd);
+		else
+			take(k, fd, &from);
+	}
+}

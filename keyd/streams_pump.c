@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Both directions of a stream that runs. A side is read only while the other one takes what it gives, so that each direction holds
+ * at most one record here, besides what the two sockets hold.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "log.h"
+#include "peers.h"
+#include "streams.h"
+
+static void app_ready(void *arg, uint32_t events);
+static void net_ready(void *arg, uint32_t events);
+
+/* nothing to be done there but to hear of a reset: an end of both directions must not be told for ever */
+#define NOTHING EPOLLET
+
+/* ---- what a socket does not take at once ---- */
+
+/* 0; -errno */
+static int flush(struct stream_half *h)
+{
+	while (h->out_at < h->out_len) {
+		ssize_t n = send(h->fd, h->out + h->out_at, h->out_len - h->out_at,
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0)
+			return errno == EAGAIN ? 0 : -errno;
+		h->out_at += (size_t)n;
+	}
+	free(h->out);
+	h->out = NULL;
+	return 0;
+}
+
+static int give(struct stream_half *h, const uint8_t *data, size_t len)
+{
+	ssize_t n = send(h->fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (n < 0 && errno != EAGAIN)
+		return -errno;
+	if (n < 0)
+		n = 0;
+	if ((size_t)n == len)
+		return 0;
+	h->out = malloc(len - (size_t)n);
+	if (!h->out)
+		return -ENOMEM;
+	h->out_len = len - (size_t)n;
+	h->out_at = 0;
+	memcpy(h->out, data + n, h->out_len);
+	return 0;
+}
+
+/* ---- application to network ---- */
+
+/* 1: go on; 0: not now; -errno */
+static int seal_some(struct stream *s)
+{
+	struct streams *st = s->k->streams;
+	ssize_t n;
+
+	if (s->app.ended || s->net.out)
+		return 0;
+	n = recv(s->app.fd, st->plain, sizeof(st->plain), MSG_DONTWAIT);
+	if (n < 0)
+		return errno == EAGAIN ? 0 : -errno;
+	s->app.ended = n == 0;
+	s->sent += (uint64_t)n;
+	return give(&s->net, st->sealed,
+		    stream_seal(s->tx, n ? STREAM_DATA : STREAM_FINAL, st->plain, (size_t)n,
+				st->sealed)) ?:
+		       1;
+}
+
+/* ---- network to application ---- */
+
+static int open_record(struct stream *s, const uint8_t *record, size_t len)
+{
+	struct streams *st = s->k->streams;
+	enum stream_record type;
+	int n = stream_unseal(s->rx, record, len, &type, st->plain);
+
+	if (n < 0) {
+		s->net.broken = true;
+		s->k->counters[KC_STREAM_BAD]++;
+		log_ratelimited(LOG_L_WARN, "a stream with %s was tampered with: cut",
+				peer_label(s->peer));
+		return n;
+	}
+	switch (type) {
+	case STREAM_DATA:
+		s->received += (uint64_t)n;
+		return give(&s->app, st->plain, (size_t)n);
+	case STREAM_FINAL:
+		s->shut = true;
+		return 0;
+	case STREAM_ABORT:
+		s->net.broken = true;
+		return -ECONNRESET;
+	case STREAM_REPLY:
+		break;
+	}
+	return -EPROTO;
+}
+
+static int keep(struct stream *s, const uint8_t *data, size_t len)
+{
+	free(s->in);
+	s->in = len ? malloc(len) : NULL;
+	s->in_len = len;
+	if (len && !s->in)
+		return -ENOMEM;
+	if (len)
+		memcpy(s->in, data, len);
+	return 0;
+}
+
+/* whole records at the beginning of what is there, as far as the application takes them */
+static int open_some(struct stream *s, size_t have)
+{
+	uint8_t *at = s->k->streams->sealed, *end = at + have;
+	int r = 0, len;
+
+	while (r == 0 && !s->app.out && end - at >= STREAM_HEAD_B) {
+		len = stream_record_len(at);
+		if (len < 0)
+			return len;
+		if (len > end - at)
+			break;
+		r = open_record(s, at, (size_t)len);
+		at += len;
+	}
+	return r ?: keep(s, at, (size_t)(end - at));
+}
+
+/* is there a whole record among what was kept? */
+static bool has_record(const struct stream *s)
+{
+	int len = s->in_len >= STREAM_HEAD_B ? stream_record_len(s->in) : 0;
+
+	return len < 0 || (len && (size_t)len <= s->in_len);
+}
+
+static int receive_some(struct stream *s)
+{
+	struct streams *st = s->k->streams;
+	size_t have = s->in_len;
+	ssize_t n = 0;
+	int r;
+
+	if (s->app.out || (s->net.ended && !has_record(s)))
+		return 0;
+	if (have)
+		memcpy(st->sealed, s->in, have);
+	if (!has_record(s)) {
+		n = recv(s->net.fd, st->sealed + have, sizeof(st->sealed) - have, MSG_DONTWAIT);
+		if (n < 0 && errno == EAGAIN)
+			return 0;
+		s->net.ended = n == 0;
+		if (n < 0 || (!n && !s->shut)) {
+			s->net.broken = true; /* truncated, by whomever */
+			s->k->counters[KC_STREAM_CUT]++;
+			return -ECONNRESET;
+		}
+	}
+	r = open_some(s, have + (size_t)n);
+	return r < 0 ? r : n > 0 || has_record(s);
+}
+
+/* ---- both ---- */
+
+/*
+ * Both directions have ended, and everything is with the sockets. The connection to the other keyd ends in the same order: closed any
+ * sooner it would leave a rest in the kernel that is nobody's, whose packets the shim could not tell from a stranger's.
+ */
+static bool finished(struct stream *s)
+{
+	if (s->shut && !s->app.out)
+		shutdown(s->app.fd, SHUT_WR); /* again does no harm */
+	if (s->app.ended && !s->net.out)
+		shutdown(s->net.fd, SHUT_WR);
+	return s->shut && !s->app.out && s->app.ended && !s->net.out && s->net.ended;
+}
+
+static int rewatch(struct stream *s)
+{
+	uint32_t app = (s->app.ended || s->net.out ? 0 : EPOLLIN) | (s->app.out ? EPOLLOUT : 0),
+		 net = (s->net.ended || s->app.out ? 0 : EPOLLIN) | (s->net.out ? EPOLLOUT : 0);
+
+	return stream_watch(s, &s->app, app ?: NOTHING, app_ready) ?:
+		       stream_watch(s, &s->net, net ?: NOTHING, net_ready);
+}
+
+static void move(struct stream *s, int r)
+{
+	uint64_t end = s->sent + s->received + MVPN_STREAM_TURN_B;
+	int out = 1, in = 1;
+
+	if (r == 0 && s->app.out)
+		r = flush(&s->app);
+	if (r == 0 && s->net.out)
+		r = flush(&s->net);
+	/* what is kept here no event tells of */
+	while (r == 0 && (out || in) &&
+	       (s->sent + s->received < end || (in && has_record(s)))) {
+		out = seal_some(s);
+		in = out < 0 ? 0 : receive_some(s);
+		r = out < 0 ? out : in < 0 ? in : 0;
+	}
+	if (r == 0 && finished(s)) {
+		stream_free(s);
+		return;
+	}
+	if (r == 0)
+		r = rewatch(s);
+	if (r < 0)
+		stream_abort(s, MVPN_R_NONE);
+}
+
+static void app_ready(void *arg, uint32_t events)
+{
+	move(arg, events & EPOLLERR ? -ECONNRESET : 0);
+}
+
+static void net_ready(void *arg, uint32_t events)
+{
+	struct stream *s = arg;
+
+	s->net.broken = events & EPOLLERR;
+	move(s, s->net.broken ? -ECONNRESET : 0);
+}
+
+void stream_run(struct stream *s)
+{
+	s->state = STREAM_RUNS;
+	loop_timer_free(s->deadline);
+	s->deadline = NULL;
+	move(s, 0);
+}

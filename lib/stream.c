@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "stream.h"
+
+#include <arpa/inet.h>
+#include <endian.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <sodium.h>
+#include <string.h>
+
+#include "crypto.h"
+#include "intro.h"
+
+#define MAGIC 0x6d767331U /* "mvs1" */
+#define PROBE 1		  /* of flags */
+
+/* OPEN, as it is on the wire: AAD, then what is sealed */
+struct head {
+	uint32_t magic_be, spi_be;
+	uint64_t number_be;
+} __attribute__((packed));
+struct body {
+	uint8_t proto, flags;
+	uint16_t zero, sport_be, dport_be;
+	uint8_t src[16], dst[16];
+} __attribute__((packed));
+_Static_assert(sizeof(struct head) == 16, "the AEAD's additional data");
+_Static_assert(sizeof(struct head) + sizeof(struct body) + STREAM_TAG_B == STREAM_OPEN_B, "OPEN");
+
+static int open_key(struct aead *ret, const struct stream_session *s)
+{
+	struct mvpn_part parts[] = {{"mavp1 stream open", 17}, {s->id, MVPN_ID_LEN}};
+	uint8_t l[32];
+	int r;
+
+	mvpn_blake2b(l, sizeof(l), s->k_opener, 32, parts, 2);
+	r = intro_lane_aead(ret, s->suite, l);
+	sodium_memzero(l, sizeof(l));
+	return r;
+}
+
+int stream_open_seal(uint8_t ret[static STREAM_OPEN_B], const struct stream_session *s,
+		     uint32_t spi, uint64_t number, const struct stream_tuple *t)
+{
+	struct head h = {htonl(MAGIC), htonl(spi), htobe64(number)};
+	struct body b = {.proto = IPPROTO_TCP};
+	struct aead a;
+	int r = open_key(&a, s);
+
+	if (r < 0)
+		return r;
+	if (t) {
+		b.sport_be = htons(t->src.port);
+		b.dport_be = htons(t->dst.port);
+		memcpy(b.src, t->src.addr.b, 16);
+		memcpy(b.dst, t->dst.addr.b, 16);
+	} else {
+		b.proto = 0;
+		b.flags = PROBE;
+	}
+	memcpy(ret, &h, sizeof(h));
+	aead_seal(&a, number, &h, (const uint8_t *)&b, sizeof(b), ret + sizeof(h));
+	sodium_memzero(&a, sizeof(a));
+	return 0;
+}
+
+bool stream_open_head(const uint8_t open[static STREAM_OPEN_B], uint32_t *ret_spi,
+		      uint64_t *ret_number)
+{
+	struct head h;
+
+	memcpy(&h, open, sizeof(h));
+	*ret_spi = ntohl(h.spi_be);
+	*ret_number = be64toh(h.number_be);
+	return h.magic_be == htonl(MAGIC);
+}
+
+static bool is_probe(const struct body *b)
+{
+	return b->flags == PROBE && !b->proto && !b->sport_be && !b->dport_be &&
+	       sodium_is_zero(b->src, 16) && sodium_is_zero(b->dst, 16);
+}
+
+int stream_open_open(const uint8_t open[static STREAM_OPEN_B], const struct stream_session *s,
+		     struct stream_tuple *ret, bool *ret_probe)
+{
+	struct stream_tuple t;
+	struct aead a;
+	struct body b;
+	uint64_t number;
+	uint32_t spi;
+	bool ok;
+
+	if (!stream_open_head(open, &spi, &number) || open_key(&a, s) < 0)
+		return -EBADMSG;
+	ok = aead_open(&a, number, open, open + sizeof(struct head),
+		       STREAM_OPEN_B - sizeof(struct head), (uint8_t *)&b);
+	sodium_memzero(&a, sizeof(a));
+	if (!ok)
+		return -EBADMSG;
+	memcpy(t.src.addr.b, b.src, 16);
+	memcpy(t.dst.addr.b, b.dst, 16);
+	t.src.port = ntohs(b.sport_be);
+	t.dst.port = ntohs(b.dport_be);
+	*ret_probe = is_probe(&b);
+	if (b.zero || (!*ret_probe && (b.flags || b.proto != IPPROTO_TCP || !t.src.port ||
+				       !t.dst.port || mvpn_addr_is_v4(&t.src.addr) !=
+							      mvpn_addr_is_v4(&t.dst.addr))))
+		return -EPROTO;
+	*ret = t;
+	return 0;
+}
+
+/* ---- records ---- */
+
+static int dir_set(struct stream_dir *d, const struct stream_session *s, bool by_opener,
+		   const uint8_t *open, const uint8_t *nonce)
+{
+	struct mvpn_part parts[] = {{by_opener ? "mavp1 stream >" : "mavp1 stream <", 14},
+				    {s->id, MVPN_ID_LEN},
+				    {open, STREAM_OPEN_B},
+				    {nonce, STREAM_NONCE_B}};
+
+	mvpn_blake2b(d->chain, sizeof(d->chain), by_opener ? s->k_opener : s->k_acceptor, 32, parts,
+		     4);
+	d->next = 0;
+	d->over = false;
+	return intro_lane_aead(&d->aead, s->suite, d->chain);
+}
+
+int stream_dirs(struct stream_dir *tx, struct stream_dir *rx, bool opener,
+		const struct stream_session *s, const uint8_t open[static STREAM_OPEN_B],
+		const uint8_t nonce[static STREAM_NONCE_B])
+{
+	int r = dir_set(tx, s, opener, open, nonce);
+
+	return r < 0 ? r : dir_set(rx, s, !opener, open, nonce);
+}
+
+/* Both ends count alike: after so many records the key's successor takes its place, and the key is gone. */
+static void advance(struct stream_dir *d)
+{
+	unsigned suite = d->aead.suite;
+
+	if (++d->next % MVPN_STREAM_REKEY_RECORDS)
+		return;
+	intro_lane_next(d->chain);
+	intro_lane_aead(&d->aead, suite, d->chain);
+}
+
+static void head_put(uint8_t aad[16], unsigned type, size_t len)
+{
+	memset(aad, 0, 16);
+	aad[0] = (uint8_t)type;
+	aad[1] = (uint8_t)(len >> 16);
+	aad[2] = (uint8_t)(len >> 8);
+	aad[3] = (uint8_t)len;
+}
+
+size_t stream_seal(struct stream_dir *d, enum stream_record type, const void *data, size_t len,
+		   uint8_t *ret)
+{
+	uint8_t aad[16];
+
+	head_put(aad, type, len + STREAM_TAG_B);
+	memcpy(ret, aad, STREAM_HEAD_B);
+	aead_seal(&d->aead, d->next, aad, data, len, ret + STREAM_HEAD_B);
+	advance(d);
+	d->over = type == STREAM_FINAL || type == STREAM_ABORT;
+	return len + STREAM_OVERHEAD_B;
+}
+
+/* of what is sealed in it */
+static bool length_fits(unsigned type, size_t len)
+{
+	switch (type) {
+	case STREAM_REPLY:
+	case STREAM_ABORT:
+		return len == 2;
+	case STREAM_DATA:
+		return len >= 1 && len <= MVPN_STREAM_DATA_MAX_B;
+	case STREAM_FINAL:
+		return len == 0;
+	}
+	return false;
+}
+
+int stream_record_len(const uint8_t head[static STREAM_HEAD_B])
+{
+	size_t len = (size_t)head[1] << 16 | head[2] << 8 | head[3];
+
+	if (len < STREAM_TAG_B || !length_fits(head[0], len - STREAM_TAG_B))
+		return -EPROTO;
+	return (int)(STREAM_HEAD_B + len);
+}
+
+int stream_unseal(struct stream_dir *d, const uint8_t *record, size_t len,
+		  enum stream_record *ret_type, uint8_t *ret)
+{
+	uint8_t aad[16];
+
+	if (len < STREAM_OVERHEAD_B || stream_record_len(record) != (int)len ||
+	    (d->over && record[0] != STREAM_ABORT))
+		return -EPROTO;
+	head_put(aad, record[0], len - STREAM_HEAD_B);
+	if (!aead_open(&d->aead, d->next, aad, record + STREAM_HEAD_B, len - STREAM_HEAD_B, ret))
+		return -EBADMSG;
+	advance(d);
+	*ret_type = record[0];
+	d->over |= record[0] == STREAM_FINAL || record[0] == STREAM_ABORT;
+	return (int)(len - STREAM_OVERHEAD_B);
+}

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash
+# `level socket`: TCP connections are sealed above TCP and carried by keyd. Both ends see each other's true addresses, bytes come
+# through exactly, half-closes and resets too, and nothing of it is to be read on the wire. What the policy or the other end
+# refuses is refused, and without keyd nothing passes.
+# wires: udp
+# shellcheck source=tests/netns/lib.sh
+source "$(dirname "$0")/../lib.sh"
+
+need python3
+STREAM=$ROOT/tests/netns/stream.py
+net_up
+policy $'allow a -> b\nlevel socket a -> b'
+diverts() { ctlj "$1" explain "$2" | jq -e '.why|any(contains("at the socket"))'; }
+wait_for 5 "level on a" diverts a "${ADDR4[b]}"
+wait_for 5 "level on b" diverts b "${ADDR4[a]}"
+spawn serve b "$STREAM" serve 8000
+wait_for 5 listener grep -q ready "$TMP/log/serve.log"
+
+ask() { # FROM TO FAMILY WHAT [N]
+	local to=${ADDR4[$2]}
+	[[ $3 == 4 ]] || to=${ADDR6[$2]}
+	on "$1" "$STREAM" ask "$to" 8000 "${@:4}" || true
+}
+streams() { ctlj "$1" sessions | jq '[.sessions[]|select(.layer == "socket").streams]|add // 0'; }
+has_streams() { # COUNT HOST…
+	local h
+	for h in "${@:2}"; do
+		[[ $(streams "$h") == "$1" ]] || return 1
+	done
+}
+carried() { [[ $(ask a b 4 who) == "${ADDR4[a]} "* ]]; }
+strangers() { (($(ctlj b status | jq .counters.control.streams_stranger) == $1)); }
+
+# true addresses at both ends, in both families: as accept(), getpeername() and getsockname() tell them
+capture_start wire b
+for family in 4 6; do
+	read -r by_accept aport by_name nport at atport src sport dst dport < <(ask a b "$family" who)
+	[[ $family == 4 ]] && addr_a=${ADDR4[a]} addr_b=${ADDR4[b]} || addr_a=${ADDR6[a]} addr_b=${ADDR6[b]}
+	[[ "$by_accept $by_name $at $src $dst" == "$addr_a $addr_a $addr_b $addr_a $addr_b" ]] ||
+		fail "IPv$family addresses: b sees $by_accept $by_name at $at, a sees $src to $dst"
+	[[ "$aport $nport $atport $dport" == "$sport $sport 8000 8000" ]] ||
+		fail "IPv$family ports: $aport $nport $atport, at a $sport $dport"
+done
+
+# exact in both directions, each after the other's half-close
+[[ $(ask a b 4 sum 20000000) == exact ]] || fail "20 MB to b"
+[[ $(ask a b 6 send 20000000) == exact ]] || fail "20 MB to a"
+wait_for 5 "the other direction" grep -q '^20000000 ' "$TMP/log/serve.log"
+printf 'sum\nIN-THE-CLEAR-IN-THE-CLEAR' | on a timeout 5 socat -t5 - "TCP:${ADDR4[b]}:8000" >/dev/null
+capture_stop wire
+for h in a b; do
+	[[ $(counter "$h" shim ingress_clear) == 0 ]] || fail "$(counter "$h" shim ingress_clear) packets of streams taken for clear ones on $h"
+done
+assert_no_plaintext wire IN-THE-CLEAR
+(($(packets wire "tcp port $DATA_PORT") > 20)) || fail "no streams on the wire"
+(($(packets wire "tcp port 8000") == 0)) || fail "the application's own connection is on the wire"
+
+# a reset is one at the other end, either way; a reader that takes nothing stops the writer
+[[ $(ask a b 4 reset) == reset ]] || fail "a reset at b"
+[[ $(ask a b 4 wait) == bounded ]] || fail "no backpressure"
+wait_for 5 "reset from a" grep -q '^reset' "$TMP/log/serve.log"
+wait_for 5 "end of all streams" has_streams 0 a b
+
+# nobody listens there; the policy goes, and streams with it; keyd goes
+[[ $(on a "$STREAM" ask "${ADDR4[b]}" 8001 who || true) =~ ^(reset|refused) ]] || fail "port 8001 answers"
+spawn held a "$STREAM" ask "${ADDR4[b]}" 8000 wait
+wait_for 5 "a stream" has_streams 1 a
+policy 'level socket a -> b'
+wait_for 5 "end of the stream" has_streams 0 a b
+[[ $(ask a b 4 who) =~ ^(reset|refused) ]] || fail "without the policy: $(ask a b 4 who)"
+[[ $(ask a b 4 who) == "refused 1" ]] || fail "refused before: $(ask a b 4 who)"
+strangers 0 || fail "strangers at b"
+policy $'allow a -> b\nlevel socket a -> b'
+wait_for 5 "level on a" diverts a "${ADDR4[b]}"
+wait_for 10 "streams again" carried
+# what is no stream of a peer's costs a close
+on c "$POKE" tcp "${ADDR4[b]}" "$DATA_PORT" 2>/dev/null || printf '%0100d' 0 | on c timeout 3 socat -t1 - "TCP:${ADDR4[b]}:$DATA_PORT" >/dev/null || true
+wait_for 3 "a stranger counted" strangers 1
+capture_start dead b
+host_stop a KILL
+! on a timeout 2 socat - "TCP:${ADDR4[b]}:8000,connect-timeout=1" </dev/null 2>/dev/null || fail "connected without keyd"
+capture_stop dead
+(($(packets dead "tcp port 8000") == 0)) || fail "in clear without keyd"
+assert_no_leak b
