@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 # A token may ask for approval: the device then has a channel and no session, like a stranger, until an administrator has compared
 # its fingerprint. Suspending cuts it off, and approving lets it back.
+# waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 

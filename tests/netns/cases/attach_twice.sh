@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 # A second attach changes nothing and says so; attach of what is not there and detach of what is not attached are clear errors.
 # wires: udp xdp
+# waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 

@@ -3,6 +3,7 @@
 # wires: udp xdp
 # The modes in which the server knows a session's keys: only by a policy line and with both devices' consent; said by everything
 # that shows a session. A device that has not consented refuses, and both ends say why.
+# waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 

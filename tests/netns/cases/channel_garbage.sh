@@ -3,6 +3,7 @@
 # Garbage on the server's port: no answer, no crash, counted; half-open connections are bounded and do not keep devices out.
 # A server that does no handshake unproven: a returns by the ticket that it has, b, whose keyd has lost its, by work.
 # sanitized
+# waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 

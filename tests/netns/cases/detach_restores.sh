@@ -3,6 +3,7 @@
 # attach, traffic, detach: the host is exactly as it was. Links, addresses, routes, rules, qdiscs, filters, BPF
 # programs, sysctls, nft rules, offloads and channels are compared; keyd itself adds nothing but mvpn0.
 # wires: udp xdp
+# waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 

@@ -4,6 +4,7 @@
 # eth0 as ever, the wire shows sealed packets only. What no line names passes untouched; what cannot be sealed is dropped.
 # wires: udp xdp
 # sanitized
+# waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 

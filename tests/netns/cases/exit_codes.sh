@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck shell=bash
 # Exit codes that scripts rely on: 0 ok, 1 failed, 2 usage, 3 unreachable, 4 not ready, 5 denied; errors are JSON when asked for.
+# waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 

@@ -3,6 +3,7 @@
 # A prefix behind b: "protect ... via b" makes b its gateway. a reaches the host behind it sealed as far as b, and what claims to
 # come from there in clear is dropped.
 # wires: udp xdp
+# waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 

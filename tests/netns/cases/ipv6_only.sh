@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 # A network that has IPv6 only: channel, sealed packets and what is in them, IPv4 of networks behind both ends as well.
 # wires: udp xdp
+# waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 # Each verb's JSON is valid, one schema, on one line with json-line, and has the members that docs/control.md promises;
 # the tables are not empty and hold no escape codes when no terminal reads them; no key is in any of it.
+# waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 

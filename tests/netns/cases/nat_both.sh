@@ -3,6 +3,7 @@
 # a and b are each behind a NAT of their own that keeps one mapping for all destinations: both open their way, and talk
 # directly. A NAT that forgets is found again, and so are two hosts behind the same one.
 # wires: udp xdp
+# waits
 # shellcheck source=tests/netns/nat.sh
 source "$(dirname "$0")/../nat.sh"
 

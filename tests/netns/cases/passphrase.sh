@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 # An identity that is sealed with a passphrase: set and removed while keyd runs; read from where keyd.conf says or typed by a person
 # after the start; with a wrong one keyd is locked and says so. As a systemd credential it is read and never written.
+# waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 MVPN_SLOW=${MVPN_SLOW:-4} # each opening takes a second of CPU time

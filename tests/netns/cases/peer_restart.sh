@@ -3,6 +3,7 @@
 # The other end dies without a word, and comes back as another life of itself: traffic heals by itself, both ways.
 # wires: udp xdp
 # sanitized
+# waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 

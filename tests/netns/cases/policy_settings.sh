@@ -3,6 +3,7 @@
 # What the policy sets for the whole network: `dscp clear` keeps the inner DSCP out of the outer header, `multicast drop` keeps
 # multicast and broadcast off attached interfaces, with or without keyd, but lets pass what links need.
 # wires: udp xdp
+# waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 

@@ -3,6 +3,7 @@
 # a and b in different networks, with a router between whose far link is smaller: the next hop is the router's, and TCP and
 # UDP fit or are told.
 # wires: udp xdp
+# waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 

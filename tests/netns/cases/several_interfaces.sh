@@ -3,6 +3,7 @@
 # Two interfaces attached: what leaves by either is caught, and both carry traffic at once; detaching one leaves the other
 # protected.
 # wires: udp xdp
+# waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 

@@ -4,6 +4,7 @@
 # own network namespace and on no others; what comes from outside is clamped on the way. It goes with the last interface and is
 # taken over by the next keyd.
 # wires: udp
+# waits
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 
