@@ -19,6 +19,7 @@ static unsigned slow(const json_t *args)
 static void show_identity(const json_t *r)
 {
 	const json_t *d = json_object_get(r, "device");
+	char b[HUMAN_B];
 
 	if (flag_of(r, "locked"))
 		line("LOCKED", BAD, "%s", text_of(r, "why"));
@@ -33,6 +34,9 @@ static void show_identity(const json_t *r)
 		     flag_of(r, "sealed") ? "sealed with a passphrase" : "without a passphrase");
 	if (!strcmp(text_of(r, "private_key"), "token"))
 		line("private key", PLAIN, "on the token %s", text_of(r, "token"));
+	if (number_of(r, "delegated_until"))
+		line("", PLAIN, "it vouches for the key in use until %s",
+		     time_of(r, "delegated_until", b));
 	if (has_text(r, "token_problem"))
 		line("TOKEN", BAD, "%s", text_of(r, "token_problem"));
 	if (has_text(r, "passphrase_source"))

@@ -11,6 +11,7 @@
 #include "conn.h"
 #include "control.h"
 #include "crypto.h"
+#include "delegate.h"
 #include "endpoint.h"
 #include "ether.h"
 #include "hsm.h"
@@ -23,6 +24,8 @@
 #include "relayed.h"
 #include "sessions.h"
 #include "ticket.h"
+
+#define VOUCH_RETRY_MS 5000
 
 const char *keyd_state_name(enum keyd_state s)
 {
@@ -133,6 +136,8 @@ static void send_register(struct conn *c, bool with_name)
 		chan_put(&b, MVPN_TLV_ADDR, list[i].b, 16);
 	free(list);
 	ether_claim(k, &b);
+	if (c->key)
+		chan_put(&b, MVPN_TLV_DELEGATION, c->key->word, sizeof(c->key->word));
 	chan_put_u16(&b, MVPN_TLV_UDP_PORT, k->conf.udp_port);
 	chan_put_u64(&b, MVPN_TLV_BOOT_GEN, k->boot_gen);
 	chan_put_u16(&b, MVPN_TLV_SUITES, k->suites);
@@ -145,9 +150,17 @@ static void send_register(struct conn *c, bool with_name)
 	conn_flush(c);
 }
 
-void channel_up(struct conn *c)
+static void register_first(struct conn *c)
 {
 	send_register(c, c->fresh != NULL);
+}
+
+void channel_up(struct conn *c)
+{
+	if (c->key)
+		delegate_sign(c, register_first);
+	else
+		register_first(c);
 }
 
 void channel_register(struct keyd *k)
@@ -261,6 +274,8 @@ static int welcome(struct conn *c, const struct chan_msg *m)
 	memcpy(id->name, name, len);
 	if (enrolled && become(c))
 		return 0; /* dead */
+	if (c->key)
+		delegate_taken(c);
 	take_psk(k, m);
 	ticket_take(k, m, !c->welcomed);
 	take_addresses(k, m);
@@ -307,6 +322,8 @@ static int closed_by_server(struct conn *c, const struct chan_msg *m)
 	enum keyd_state state;
 
 	chan_get_u16(m, MVPN_TLV_REASON, &why);
+	if (why == MVPN_R_DELEGATION && !c->key)
+		delegate_void(k);
 	conn_failed(c, "closed by the server: %s", mvpn_reason_text(why));
 	if (!k->id || (why != MVPN_R_REVOKED && why != MVPN_R_SUSPENDED))
 		return 0;
@@ -381,6 +398,7 @@ int channel_message(struct conn *c, const struct chan_msg *m)
 
 /* ---- log in, enrol ---- */
 
+/* with the key in use, or, if the token is to vouch for it and it is time, with the next one. -ENOKEY: the token is missing */
 static int conn_login(struct keyd *k, struct conn **ret)
 {
 	struct chan_client cc = {
@@ -392,8 +410,25 @@ static int conn_login(struct keyd *k, struct conn **ret)
 		.boot_gen = k->boot_gen,
 		.ticket = ticket_get(k),
 	};
+	struct delegate_key *key = NULL;
+	int r = 0;
 
-	return hsm_problem(k) ? -ENOKEY : conn_new(k, &cc, k->id->server, ret);
+	if (k->id->delegates ? !delegate_valid(k) && hsm_problem(k) : hsm_problem(k) != NULL)
+		return -ENOKEY;
+	if (k->id->delegates && delegate_due(k) && !hsm_problem(k)) {
+		r = delegate_key_new(&key);
+		if (r)
+			return r;
+		cc.s = key->sk;
+		cc.s_pub = key->pk;
+		cc.device_id = k->id->device_id;
+	}
+	r = conn_new(k, &cc, k->id->server, ret);
+	if (r)
+		delegate_key_free(key);
+	else
+		(*ret)->key = key;
+	return r;
 }
 
 void channel_start(struct keyd *k)
@@ -417,9 +452,10 @@ static void reconnect_timer(void *arg)
 	channel_start(arg);
 }
 
-/* takes fresh over, which has its key */
+/* takes fresh over, which has its key, or the token's that will vouch for one */
 static int enrol_begin(struct keyd *k, struct identity *fresh, const uint8_t token_id[16])
 {
+	struct delegate_key *key = NULL;
 	struct chan_client cc = {
 		.enrol = true,
 		.boot_gen = k->boot_gen,
@@ -428,19 +464,27 @@ static int enrol_begin(struct keyd *k, struct identity *fresh, const uint8_t tok
 		.server_pk = fresh->server_pk,
 		.psk = fresh->psk,
 	};
-	int r;
+	int r = fresh->delegates ? delegate_key_new(&key) : 0;
 
 	memcpy(cc.token_id, token_id, sizeof(cc.token_id));
-	r = conn_new(k, &cc, fresh->server, &k->conn);
-	if (r)
+	if (key) {
+		cc.s = key->sk;
+		cc.s_pub = key->pk;
+	}
+	if (!r)
+		r = conn_new(k, &cc, fresh->server, &k->conn);
+	if (r) {
+		delegate_key_free(key);
 		identity_free(fresh);
-	else
-		k->conn->fresh = fresh;
-	return r;
+		return r;
+	}
+	k->conn->fresh = fresh;
+	k->conn->key = key;
+	return 0;
 }
 
 /* the token has found or made the key */
-static void enrol_key(struct keyd *k, const uint8_t pk[32])
+static void enrol_key(struct keyd *k, const uint8_t pk[32], bool signs)
 {
 	struct identity *fresh = k->enrol_fresh;
 	int r;
@@ -451,7 +495,9 @@ static void enrol_key(struct keyd *k, const uint8_t pk[32])
 		control_enrol_done(k, hsm_problem(k));
 		return;
 	}
-	memcpy(fresh->pk, pk, sizeof(fresh->pk));
+	fresh->on_token = !signs;
+	fresh->delegates = signs;
+	memcpy(signs ? fresh->token_pk : fresh->pk, pk, 32);
 	r = enrol_begin(k, fresh, k->enrol_token_id);
 	if (r)
 		control_enrol_done(k, strerror(-r));
@@ -468,15 +514,14 @@ int channel_enrol(struct keyd *k, const struct mvpn_token *t, const char *name,
 	fresh = identity_new();
 	if (!fresh)
 		return -ENOMEM;
-	fresh->on_token = k->hsm != NULL;
-	if (!fresh->on_token)
+	if (!k->hsm)
 		mvpn_keypair(fresh->sk, fresh->pk);
 	mvpn_token_psk(fresh->psk, t->secret);
 	memcpy(fresh->server_pk, t->server_pk, 32);
 	memcpy(fresh->net_id, t->net_id, sizeof(fresh->net_id));
 	snprintf(fresh->server, sizeof(fresh->server), "%s", t->server);
 	snprintf(fresh->name, sizeof(fresh->name), "%s", name ? name : "");
-	if (!fresh->on_token) {
+	if (!k->hsm) {
 		r = enrol_begin(k, fresh, t->token_id);
 	} else {
 		r = hsm_make(k, enrol_key);
@@ -515,6 +560,15 @@ void channel_free(struct keyd *k)
 	set_error(k, NULL);
 }
 
+/* time for the next key, and the token is there */
+static bool vouch_now(struct keyd *k, uint64_t now)
+{
+	if (!k->id->delegates || !delegate_due(k) || hsm_problem(k) || now < k->vouch_try_ms)
+		return false;
+	k->vouch_try_ms = now + VOUCH_RETRY_MS;
+	return true;
+}
+
 void channel_tick(struct keyd *k)
 {
 	uint64_t now = mono_ms();
@@ -526,6 +580,8 @@ void channel_tick(struct keyd *k)
 	if (k->conn->welcomed && now > k->conn->rekey_ms && !k->next_conn) {
 		k->conn->rekey_ms =
 			now + MVPN_CHAN_HEARTBEAT_S * 1000; /* next try, should this one fail */
+		conn_login(k, &k->next_conn);
+	} else if (k->conn->welcomed && !k->next_conn && vouch_now(k, now)) {
 		conn_login(k, &k->next_conn);
 	}
 	conn_tick(k->conn, now);

@@ -20,6 +20,9 @@ static const char *const namespaces[] = {"auto", "own", "all", NULL}; /* enum mv
 /* in the order of enum mvpn_suite */
 static const char *const ciphers[] = {"auto", "chacha20-poly1305", "aes-256-gcm", NULL};
 
+/* in the order of enum hsm_use */
+static const char *const token_keys[] = {"auto", "sign", "ecdh", NULL};
+
 #define AT(member) offsetof(struct settings, member)
 static const struct config_key keys[] = {
 	{"keyd", "socket", CONFIG_STRING, AT(socket), 0, 0, NULL},
@@ -29,6 +32,9 @@ static const struct config_key keys[] = {
 	{"identity", "passphrase_file", CONFIG_STRING, AT(passphrase_file), 0, 0, NULL},
 	{"identity", "pkcs11", CONFIG_STRING, AT(pkcs11), 0, 0, NULL},
 	{"identity", "pin_file", CONFIG_STRING, AT(pin_file), 0, 0, NULL},
+	{"identity", "token_key", CONFIG_ENUM, AT(token_key), 0, 0, token_keys},
+	{"identity", "delegation_s", CONFIG_UINT, AT(delegation_s), MVPN_DELEGATION_MIN_S,
+	 MVPN_DELEGATION_MAX_S - MVPN_DELEGATION_SKEW_S, NULL},
 	{"data", "tap", CONFIG_STRING, AT(tap), 0, 0, NULL},
 	{"data", "udp_port", CONFIG_UINT, AT(udp_port), 1, 65535, NULL},
 	{"data", "spin_us", CONFIG_UINT, AT(spin_us), 0, 10000, NULL},
@@ -54,6 +60,7 @@ void conf_defaults(struct settings *s)
 	s->tap = strdup("mvpn0");
 	s->udp_port = MVPN_DATA_PORT;
 	s->spin_us = MVPN_SPIN_US;
+	s->delegation_s = MVPN_DELEGATION_S;
 	s->ratchet_packets = MVPN_GEN_PACKETS;
 	s->max_prefixes = MVPN_PREFIXES_MAX - MAX_PREFIXES_SPARE;
 	s->log_level = LOG_SETTING_DEFAULT;
@@ -92,7 +99,7 @@ int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
 	if (!r && (fresh.udp_port != k->conf.udp_port || strcmp(fresh.tap, k->conf.tap) ||
 		   fresh.spin_us != k->conf.spin_us || fresh.latency != k->conf.latency ||
 		   fresh.workers != k->conf.workers || fresh.busy_poll != k->conf.busy_poll ||
-		   fresh.cipher != k->conf.cipher ||
+		   fresh.cipher != k->conf.cipher || fresh.token_key != k->conf.token_key ||
 		   fresh.namespaces != k->conf.namespaces ||
 		   strcmp(text(fresh.cgroup), text(k->conf.cgroup)) ||
 		   strcmp(text(fresh.pkcs11), text(k->conf.pkcs11)) ||
@@ -100,7 +107,7 @@ int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
 		r = -EBUSY;
 		if (asprintf(ret_error,
 			     "tap, udp_port, spin_us, latency, workers, busy_poll, cipher, "
-			     "cgroup, namespaces, pkcs11 and pin_file change only with a "
+			     "cgroup, namespaces, pkcs11, token_key and pin_file change only with a "
 			     "restart of keyd") < 0)
 			*ret_error = NULL;
 	}
@@ -115,6 +122,10 @@ int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
 		k->conf.passphrase_file = fresh.passphrase_file;
 		fresh.passphrase_file = was;
 		json_array_append_new(changed, json_string("passphrase_file"));
+	}
+	if (!r && fresh.delegation_s != k->conf.delegation_s) {
+		k->conf.delegation_s = fresh.delegation_s;
+		json_array_append_new(changed, json_string("delegation_s"));
 	}
 	if (!r && fresh.rekey_packets != k->conf.rekey_packets) {
 		k->conf.rekey_packets = fresh.rekey_packets;

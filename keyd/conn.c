@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "delegate.h"
 #include "hsm.h"
 #include "identity.h"
 #include "log.h"
@@ -30,7 +31,8 @@ void conn_free(struct conn *c)
 	loop_timer_free(c->work);
 	if (c->fd >= 0)
 		close(c->fd);
-	hsm_dh_cancel(c->dh);
+	hsm_cancel(c->job);
+	delegate_key_free(c->key);
 	chan_free(c->chan);
 	identity_free(c->fresh);
 	free(c);
@@ -87,7 +89,7 @@ static const char *handshake_error(const struct conn *c, int r)
 	       "(removed?), or is overloaded";
 }
 
-static void conn_key_away(struct conn *c)
+void conn_key_away(struct conn *c)
 {
 	const char *why = hsm_problem(c->k);
 
@@ -126,8 +128,8 @@ static void conn_fed(struct conn *c, enum chan_state before, int r)
 		conn_failed(c, "%s", before == CHAN_UP ? strerror(-r) : handshake_error(c, r));
 		return;
 	}
-	if (!c->dh && chan_wants_dh(c->chan, peer) &&
-	    hsm_dh(c->k, peer, conn_computed, c, &c->dh)) {
+	if (!c->job && chan_wants_dh(c->chan, peer) &&
+	    hsm_dh(c->k, peer, conn_computed, c, &c->job)) {
 		conn_key_away(c);
 		return;
 	}
@@ -159,7 +161,7 @@ static void conn_computed(void *arg, const uint8_t dh[32])
 {
 	struct conn *c = arg;
 
-	c->dh = NULL;
+	c->job = NULL;
 	c->busy = true;
 	if (dh)
 		conn_fed(c, CHAN_HANDSHAKE, chan_give_dh(c->chan, dh));
@@ -180,6 +182,8 @@ static void conn_read(struct conn *c)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
+		if (before == CHAN_UP && !n && !c->welcomed && !c->key)
+			delegate_void(c->k); /* a server that was restored may not know the key */
 		if (before != CHAN_UP && !n)
 			conn_failed(c, "%s", handshake_error(c, 0));
 		else

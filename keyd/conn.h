@@ -19,7 +19,9 @@ struct conn {
 	struct loop_source *source;
 	struct chan *chan;
 	struct loop_timer *work; /* the server is under load: a proof of work for it, a part at a time */
-	struct hsm_dh *dh; /* the token is computing for the handshake */
+	struct hsm_job *job;	  /* the token is computing for the handshake, or signing */
+	struct delegate_key *key; /* the device's next one, for which the token vouches on this channel; NULL: as it is */
+	void (*vouched)(struct conn *c); /* delegate.c: what comes after the token's word */
 	bool connecting, welcomed;
 	bool busy, dead; /* inside conn_io; failed there: freed on the way out */
 	uint64_t started_ms, heard_ms, said_ms, rekey_ms;
@@ -32,6 +34,8 @@ void conn_free(
 	struct conn *
 		c); /* within its own handler it lives on, dead, until that returns; NULL is fine */
 void conn_flush(struct conn *c);
+/* the token cannot be used: the connection is over */
+void conn_key_away(struct conn *c);
 /* the connection is over: channel_lost() is told why, and it is freed */
 void conn_failed(struct conn *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void conn_tick(struct conn *c, uint64_t now); /* time-outs and heartbeat; c may be gone after it */

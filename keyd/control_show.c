@@ -30,6 +30,7 @@ const char *const keyd_counter_names[KC_MAX] = {
 	"map_full",	 "wire_errors",	 "mode_refused",   "token_failed",
 	"token_timeout", "intro_by_socket", "streams_opened", "streams_accepted",
 	"streams_refused", "streams_stranger", "streams_bad", "streams_cut",
+	"delegated",	 "delegation_refused",
 };
 
 static double age_s(uint64_t at_ms)
@@ -112,7 +113,7 @@ json_t *show_device(struct keyd *k)
 	for (i = 0; i < k->naddresses; i++)
 		json_array_append_new(addresses, addr_json(&k->addresses[i]));
 	return json_pack("{s:o, s:s, s:o, s:o}", "id", show_hex(k->id->device_id, MVPN_ID_LEN),
-			 "name", k->id->name, "fingerprint", fingerprint_json(k->id->pk),
+			 "name", k->id->name, "fingerprint", fingerprint_json(identity_key(k->id)),
 			 "addresses", addresses);
 }
 

@@ -29,11 +29,12 @@
 
 extern char **environ;
 
-/* one Diffie-Hellman that is waited for */
-struct hsm_dh {
-	struct hsm_dh *next;
-	uint8_t peer[32];
-	hsm_dh_fn *fn; /* NULL: nobody waits any more */
+/* one operation that is waited for */
+struct hsm_job {
+	struct hsm_job *next;
+	enum hsm_op op;
+	uint8_t data[sizeof(((struct hsm_request *)0)->data)];
+	hsm_done_fn *fn; /* NULL: nobody waits any more */
 	void *arg;
 };
 
@@ -51,7 +52,7 @@ struct hsm {
 	unsigned retry_ms;
 	char *problem;
 	hsm_make_fn *make;
-	struct hsm_dh *queue, **tail;
+	struct hsm_job *queue, **tail;
 	unsigned waiting;
 };
 
@@ -84,7 +85,7 @@ const char *hsm_problem(const struct keyd *k)
 		return k->hsm->ready ? NULL
 		       : k->hsm->problem ? k->hsm->problem
 					 : "the token is being opened";
-	return k->id && k->id->on_token
+	return k->id && identity_on_token(k->id)
 		       ? "this device's key is on a token, and keyd.conf names none: pkcs11 in "
 			 "[identity]"
 		       : NULL;
@@ -149,13 +150,19 @@ static unsigned timeout_ms(enum hsm_op op)
 	return op == HSM_OPEN ? OPEN_TIMEOUT_MS : op == HSM_MAKE ? MAKE_TIMEOUT_MS : DH_TIMEOUT_MS;
 }
 
-static int ask(struct hsm *h, enum hsm_op op, const uint8_t peer[32])
+/* data: of a job; NULL */
+static int ask(struct hsm *h, enum hsm_op op, const uint8_t *data)
 {
-	struct hsm_request q = {.op = op, .seq = ++h->seq};
+	const struct identity *id = h->k->id;
+	struct hsm_request q = {
+		.op = op,
+		.seq = ++h->seq,
+		.use = !id ? (enum hsm_use)h->k->conf.token_key : id->delegates ? HSM_SIGNS : HSM_COMPUTES,
+	};
 	char *pin_file = keystore_pin_path(h->k);
 
-	if (peer)
-		memcpy(q.peer, peer, sizeof(q.peer));
+	if (data)
+		memcpy(q.data, data, sizeof(q.data));
 	snprintf(q.uri, sizeof(q.uri), "%s", h->k->conf.pkcs11);
 	snprintf(q.pin_file, sizeof(q.pin_file), "%s", pin_file ? pin_file : "");
 	free(pin_file);
@@ -168,26 +175,26 @@ static int ask(struct hsm *h, enum hsm_op op, const uint8_t peer[32])
 
 /* ---- who waits ---- */
 
-static void give(struct hsm *h, const uint8_t dh[32])
+static void give(struct hsm *h, const uint8_t *out)
 {
-	struct hsm_dh *d = h->queue;
+	struct hsm_job *j = h->queue;
 
-	h->queue = d->next;
+	h->queue = j->next;
 	if (!h->queue)
 		h->tail = &h->queue;
 	h->waiting--;
-	if (d->fn)
-		d->fn(d->arg, dh);
-	free(d);
+	if (j->fn)
+		j->fn(j->arg, out);
+	free(j);
 }
 
-static void made(struct hsm *h, const uint8_t pk[32])
+static void made(struct hsm *h, const uint8_t *pk, bool signs)
 {
 	hsm_make_fn *fn = h->make;
 
 	h->make = NULL;
 	if (fn)
-		fn(h->k, pk);
+		fn(h->k, pk, signs);
 }
 
 /* with h->problem set: whoever waits is told, and it is tried again */
@@ -206,7 +213,7 @@ static void down(struct hsm *h)
 		loop_timer_arm(h->timer, h->retry_ms);
 	while (n--)
 		give(h, NULL);
-	made(h, NULL);
+	made(h, NULL, false);
 }
 
 /* the next question, if one is due */
@@ -215,7 +222,7 @@ static void next(struct hsm *h)
 	while (h->ready && !h->asked && h->queue) {
 		if (!h->queue->fn) {
 			give(h, NULL);
-		} else if (ask(h, HSM_DH, h->queue->peer)) {
+		} else if (ask(h, h->queue->op, h->queue->data)) {
 			set_problem(h, "the helper process has ended");
 			down(h);
 		}
@@ -226,12 +233,12 @@ static void next(struct hsm *h)
 
 /* ---- answers ---- */
 
-static void opened(struct hsm *h, const uint8_t pk[32])
+static void opened(struct hsm *h, const uint8_t pk[32], bool signs)
 {
 	struct keyd *k = h->k;
 	char text[MVPN_FINGERPRINT_LEN];
 
-	if (k->id && sodium_memcmp(k->id->pk, pk, 32)) {
+	if (k->id && sodium_memcmp(identity_key(k->id), pk, 32)) {
 		mvpn_fingerprint(text, pk);
 		set_problem(h,
 			    "the token holds another key (%s) than this device enrolled with: put "
@@ -246,7 +253,7 @@ static void opened(struct hsm *h, const uint8_t pk[32])
 		log_info("the key on the token can be used again");
 	free(h->problem);
 	h->problem = NULL;
-	made(h, pk);
+	made(h, pk, signs);
 	if (k->id)
 		channel_start(k);
 	next(h);
@@ -286,13 +293,13 @@ static void on_reply(void *arg, uint32_t events)
 	h->asked = 0;
 	if (a.r) {
 		refused(h, &a);
-	} else if (asked == HSM_DH) {
+	} else if (asked == HSM_DH || asked == HSM_SIGN) {
 		give(h, a.out);
 		next(h);
 	} else if (asked == HSM_CHECK) {
 		next(h);
 	} else {
-		opened(h, a.out);
+		opened(h, a.out, a.use == HSM_SIGNS);
 	}
 	sodium_memzero(&a, sizeof(a));
 }
@@ -335,32 +342,45 @@ static void on_timer(void *arg)
 
 /* ---- what others ask ---- */
 
-int hsm_dh(struct keyd *k, const uint8_t peer[32], hsm_dh_fn *fn, void *arg, struct hsm_dh **ret)
+static int job_add(struct keyd *k, enum hsm_op op, const uint8_t *data, size_t len, hsm_done_fn *fn,
+		   void *arg, struct hsm_job **ret)
 {
 	struct hsm *h = k->hsm;
-	struct hsm_dh *d;
+	struct hsm_job *j;
 
 	if (!h || !h->ready)
 		return -ENOKEY;
-	d = h->waiting < MVPN_HSM_WAITING_MAX ? calloc(1, sizeof(*d)) : NULL;
-	if (!d)
+	j = h->waiting < MVPN_HSM_WAITING_MAX ? calloc(1, sizeof(*j)) : NULL;
+	if (!j)
 		return -ENOBUFS;
-	memcpy(d->peer, peer, sizeof(d->peer));
-	d->fn = fn;
-	d->arg = arg;
-	*h->tail = d;
-	h->tail = &d->next;
+	j->op = op;
+	memcpy(j->data, data, len);
+	j->fn = fn;
+	j->arg = arg;
+	*h->tail = j;
+	h->tail = &j->next;
 	h->waiting++;
-	*ret = d;
+	*ret = j;
 	if (!h->asked)
 		loop_timer_arm(h->timer, 0);
 	return 0;
 }
 
-void hsm_dh_cancel(struct hsm_dh *d)
+int hsm_dh(struct keyd *k, const uint8_t peer[32], hsm_done_fn *fn, void *arg, struct hsm_job **ret)
 {
-	if (d)
-		d->fn = NULL;
+	return job_add(k, HSM_DH, peer, 32, fn, arg, ret);
+}
+
+int hsm_sign(struct keyd *k, const uint8_t text[MVPN_DELEGATION_TEXT_B], hsm_done_fn *fn, void *arg,
+	     struct hsm_job **ret)
+{
+	return job_add(k, HSM_SIGN, text, MVPN_DELEGATION_TEXT_B, fn, arg, ret);
+}
+
+void hsm_cancel(struct hsm_job *j)
+{
+	if (j)
+		j->fn = NULL;
 }
 
 int hsm_make(struct keyd *k, hsm_make_fn *fn)
@@ -395,7 +415,7 @@ int hsm_start(struct keyd *k)
 
 	if (!k->conf.pkcs11)
 		return 0;
-	if (k->id && !k->id->on_token) {
+	if (k->id && !identity_on_token(k->id)) {
 		log_warn("keyd.conf names a PKCS#11 token, but this device's key is in a file: it "
 			 "goes to the token when the device is enrolled anew");
 		return 0;

@@ -8,9 +8,9 @@
 
 #include "keyd.h"
 
-/* dh is NULL if there will be none: hsm_problem() says why. Called from the loop, never from within hsm_dh. */
-typedef void hsm_dh_fn(void *arg, const uint8_t dh[32]);
-struct hsm_dh;
+/* out is NULL if there will be none: hsm_problem() says why. Called from the loop, never from within what asks. */
+typedef void hsm_done_fn(void *arg, const uint8_t *out);
+struct hsm_job;
 
 /* if the configuration names a token and the identity is there, or may come to be; nothing otherwise */
 int hsm_start(struct keyd *k);
@@ -20,12 +20,15 @@ const char *hsm_problem(const struct keyd *k);
 /* look for the token at once, with the PIN as it is now (`reload`) */
 void hsm_retry(struct keyd *k);
 
-/* X25519 of the key and `peer`. -ENOKEY there is a problem, -ENOBUFS too many wait */
-int hsm_dh(struct keyd *k, const uint8_t peer[32], hsm_dh_fn *fn, void *arg, struct hsm_dh **ret);
-void hsm_dh_cancel(struct hsm_dh *d); /* NULL is fine; fn will not be called */
+/* X25519 of the key and `peer`, 32 bytes; Ed25519 of the text, 64. -ENOKEY there is a problem, -ENOBUFS too many wait */
+int hsm_dh(struct keyd *k, const uint8_t peer[32], hsm_done_fn *fn, void *arg, struct hsm_job **ret);
+int hsm_sign(struct keyd *k, const uint8_t text[MVPN_DELEGATION_TEXT_B], hsm_done_fn *fn, void *arg,
+	     struct hsm_job **ret);
+void hsm_cancel(struct hsm_job *j); /* NULL is fine; fn will not be called */
 
-/* For enrolment: find the key or make it. fn gets its public half, or NULL (hsm_problem). -EALREADY, -ENOKEY no token configured */
-typedef void hsm_make_fn(struct keyd *k, const uint8_t pk[32]);
+/* For enrolment: find the key or make it. fn gets its public half, or NULL (hsm_problem), and whether it signs or computes
+ * X25519. -EALREADY, -ENOKEY no token configured */
+typedef void hsm_make_fn(struct keyd *k, const uint8_t pk[32], bool signs);
 int hsm_make(struct keyd *k, hsm_make_fn *fn);
 
 #endif

@@ -41,7 +41,7 @@ static int open_key(struct p11 **p, const struct hsm_request *q, struct hsm_repl
 	*p = NULL;
 	if (!r)
 		r = p11_open(p, q->uri, pin ? pin->text : NULL, pin ? pin->len : 0,
-			     q->op == HSM_MAKE, a->out, a->text);
+			     q->op == HSM_MAKE, q->use, a->out, &a->use, a->text);
 	passphrase_free(pin);
 	return r;
 }
@@ -53,7 +53,9 @@ static int answer(struct p11 **p, const struct hsm_request *q, struct hsm_reply 
 	case HSM_MAKE:
 		return open_key(p, q, a);
 	case HSM_DH:
-		return *p ? p11_dh(*p, q->peer, a->out, a->text) : -ENODEV;
+		return *p ? p11_dh(*p, q->data, a->out, a->text) : -ENODEV;
+	case HSM_SIGN:
+		return *p ? p11_sign(*p, q->data, sizeof(q->data), a->out, a->text) : -ENODEV;
 	case HSM_CHECK:
 		return *p ? p11_check(*p, a->text) : -ENODEV;
 	default:

@@ -26,6 +26,7 @@ struct p11 {
 	CK_SESSION_HANDLE session;
 	bool in_session;
 	CK_OBJECT_HANDLE key;
+	enum hsm_use use;
 	bool der; /* the token takes public keys as a DER OCTET STRING */
 	char *text;
 };
@@ -193,7 +194,33 @@ static int read_point(struct p11 *p, CK_OBJECT_HANDLE pub, uint8_t ret[32])
 	else if (a.ulValueLen == 32)
 		memcpy(ret, point, 32);
 	else
-		return fail(p, -EIO, "the key is not one for X25519");
+		return fail(p, -EIO, "the key is neither one for Ed25519 nor for X25519");
+	return 0;
+}
+
+static CK_RV sign(struct p11 *p, const void *data, size_t len, uint8_t ret[64])
+{
+	CK_MECHANISM mechanism = {CKM_EDDSA, NULL, 0}; /* no parameters: pure Ed25519 */
+	CK_ULONG n = 64;
+	CK_RV rv = p->f->C_SignInit(p->session, &mechanism, p->key);
+
+	if (rv == CKR_OK)
+		rv = p->f->C_Sign(p->session, (CK_BYTE *)data, len, ret, &n);
+	return rv == CKR_OK && n != 64 ? CKR_SIGNATURE_LEN_RANGE : rv;
+}
+
+/* The key does Ed25519, and pk is its other half. What is signed is of no use to anybody. */
+static int prove_signs(struct p11 *p, const uint8_t pk[32])
+{
+	uint8_t text[48] = "mvpn probe", signature[64];
+	CK_RV rv;
+
+	randombytes_buf(text + 16, 32);
+	rv = sign(p, text, sizeof(text), signature);
+	if (rv != CKR_OK)
+		return failed(p, "the key does not sign (CKM_EDDSA)", rv);
+	if (crypto_sign_verify_detached(signature, text, sizeof(text), pk))
+		return fail(p, -EIO, "what the key signs is not Ed25519");
 	return 0;
 }
 
@@ -227,7 +254,7 @@ static CK_RV derive(struct p11 *p, const uint8_t peer[32], bool der, uint8_t ret
 }
 
 /* The key does X25519, and pk is its other half: tried, whatever its type is called. Learns how the token takes public keys. */
-static int prove(struct p11 *p, const uint8_t pk[32])
+static int prove_computes(struct p11 *p, const uint8_t pk[32])
 {
 	uint8_t sk[32], peer[32], here[32], there[32];
 	CK_RV rv = CKR_OK;
@@ -252,7 +279,22 @@ static int prove(struct p11 *p, const uint8_t pk[32])
 			    : failed(p, "the key does not derive (CKM_ECDH1_DERIVE)", rv);
 }
 
-static int adopt(struct p11 *p, CK_OBJECT_HANDLE pub, uint8_t ret_pk[32])
+static int prove(struct p11 *p, enum hsm_use use, const uint8_t pk[32])
+{
+	int r = -EIO;
+
+	if (use != HSM_COMPUTES) {
+		p->use = HSM_SIGNS;
+		r = prove_signs(p, pk);
+	}
+	if (r && use != HSM_SIGNS) {
+		p->use = HSM_COMPUTES;
+		r = prove_computes(p, pk);
+	}
+	return r;
+}
+
+static int adopt(struct p11 *p, CK_OBJECT_HANDLE pub, enum hsm_use use, uint8_t ret_pk[32])
 {
 	CK_BBOOL extractable = CK_TRUE;
 	CK_ATTRIBUTE a = {CKA_EXTRACTABLE, &extractable, sizeof(extractable)};
@@ -263,70 +305,78 @@ static int adopt(struct p11 *p, CK_OBJECT_HANDLE pub, uint8_t ret_pk[32])
 	if (p->f->C_GetAttributeValue(p->session, p->key, &a, 1) != CKR_OK || extractable)
 		return fail(p, -EIO, "the key can be taken out of the token (CKA_EXTRACTABLE): "
 				     "make one that cannot");
-	return prove(p, ret_pk);
+	return prove(p, use, ret_pk);
 }
 
-/* a pair of the URI's name and id, with each way in which tokens say X25519; a later one only if none before is known */
-static CK_RV generate(struct p11 *p, CK_OBJECT_HANDLE *ret_pub)
+/* the ways in which tokens say Ed25519 and X25519: an OID, or the curve's name as a PrintableString */
+static const struct way {
+	enum hsm_use use;
+	CK_MECHANISM_TYPE mechanism;
+	uint8_t params[14], len;
+} ways[] = {
+	{HSM_SIGNS, CKM_EC_EDWARDS_KEY_PAIR_GEN, {6, 3, 0x2b, 0x65, 0x70}, 5},
+	{HSM_SIGNS, CKM_EC_EDWARDS_KEY_PAIR_GEN, {0x13, 12, 'e', 'd', 'w', 'a', 'r', 'd', 's', '2', '5', '5', '1', '9'}, 14},
+	{HSM_COMPUTES, CKM_MONTGOMERY_KEY_PAIR_GEN, {6, 3, 0x2b, 0x65, 0x6e}, 5},
+	{HSM_COMPUTES, CKM_MONTGOMERY_KEY_PAIR_GEN, {0x13, 10, 'c', 'u', 'r', 'v', 'e', '2', '5', '5', '1', '9'}, 12},
+	{HSM_COMPUTES, CKM_EC_EDWARDS_KEY_PAIR_GEN, {6, 3, 0x2b, 0x65, 0x6e}, 5},
+};
+
+/* a pair of the URI's name and id */
+static CK_RV generate(struct p11 *p, const struct way *w, CK_OBJECT_HANDLE *ret_pub)
 {
-	static const struct {
-		CK_MECHANISM_TYPE mechanism;
-		uint8_t params[12], len;
-	} ways[] = {
-		/* the OID 1.3.101.110, and the curve's name as a PrintableString */
-		{CKM_MONTGOMERY_KEY_PAIR_GEN, {6, 3, 0x2b, 0x65, 0x6e}, 5},
-		{CKM_MONTGOMERY_KEY_PAIR_GEN, {0x13, 10, 'c', 'u', 'r', 'v', 'e', '2', '5', '5', '1', '9'}, 12},
-		{CKM_EC_EDWARDS_KEY_PAIR_GEN, {6, 3, 0x2b, 0x65, 0x6e}, 5},
-	};
 	CK_ATTRIBUTE *label = p11_kit_uri_get_attribute(p->uri, CKA_LABEL);
 	CK_ATTRIBUTE *id = p11_kit_uri_get_attribute(p->uri, CKA_ID);
 	CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
-	CK_RV rv = CKR_MECHANISM_INVALID;
+	bool signs = w->use == HSM_SIGNS;
+	CK_MECHANISM m = {w->mechanism, NULL, 0};
+	CK_ATTRIBUTE pub[6] = {
+		{CKA_EC_PARAMS, (void *)w->params, w->len},
+		{CKA_TOKEN, &yes, sizeof(yes)},
+		{signs ? CKA_VERIFY : CKA_DERIVE, &yes, sizeof(yes)},
+	};
+	CK_ATTRIBUTE key[8] = {
+		{CKA_TOKEN, &yes, sizeof(yes)},	    {CKA_PRIVATE, &yes, sizeof(yes)},
+		{CKA_SENSITIVE, &yes, sizeof(yes)}, {signs ? CKA_SIGN : CKA_DERIVE, &yes, sizeof(yes)},
+		{CKA_EXTRACTABLE, &no, sizeof(no)},
+	};
+	CK_ULONG npub = 3, nkey = 5;
 
-	for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
-		CK_MECHANISM m = {ways[i].mechanism, NULL, 0};
-		CK_ATTRIBUTE pub[6] = {
-			{CKA_EC_PARAMS, (void *)ways[i].params, ways[i].len},
-			{CKA_TOKEN, &yes, sizeof(yes)},
-			{CKA_DERIVE, &yes, sizeof(yes)},
-		};
-		CK_ATTRIBUTE key[8] = {
-			{CKA_TOKEN, &yes, sizeof(yes)},	      {CKA_PRIVATE, &yes, sizeof(yes)},
-			{CKA_SENSITIVE, &yes, sizeof(yes)},   {CKA_DERIVE, &yes, sizeof(yes)},
-			{CKA_EXTRACTABLE, &no, sizeof(no)},
-		};
-		CK_ULONG npub = 3, nkey = 5;
-
-		if (label)
-			pub[npub++] = key[nkey++] = *label;
-		if (id)
-			pub[npub++] = key[nkey++] = *id;
-		rv = p->f->C_GenerateKeyPair(p->session, &m, pub, npub, key, nkey, ret_pub,
-					     &p->key);
-		if (rv == CKR_OK)
-			return rv;
-	}
-	return rv;
+	if (label)
+		pub[npub++] = key[nkey++] = *label;
+	if (id)
+		pub[npub++] = key[nkey++] = *id;
+	return p->f->C_GenerateKeyPair(p->session, &m, pub, npub, key, nkey, ret_pub, &p->key);
 }
 
-static int make_key(struct p11 *p, uint8_t ret_pk[32])
+/* a later way only if the token takes none before */
+static int make_key(struct p11 *p, enum hsm_use use, uint8_t ret_pk[32])
 {
+	CK_RV rv = CKR_MECHANISM_INVALID;
 	CK_OBJECT_HANDLE pub;
-	CK_RV rv = generate(p, &pub);
-	int r;
+	int r = -EIO;
 
-	if (rv != CKR_OK)
-		return fail(p, -EIO, "the token cannot make an X25519 key: %s",
-			    p11_kit_strerror(rv));
-	r = adopt(p, pub, ret_pk);
-	if (r) { /* not what was asked for */
+	for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		if (use != HSM_ANY && ways[i].use != use)
+			continue;
+		rv = generate(p, &ways[i], &pub);
+		if (rv != CKR_OK)
+			continue;
+		r = adopt(p, pub, ways[i].use, ret_pk);
+		if (!r)
+			return 0;
+		/* not what was asked for */
 		p->f->C_DestroyObject(p->session, pub);
 		p->f->C_DestroyObject(p->session, p->key);
 	}
-	return r;
+	return rv == CKR_OK ? r
+			    : fail(p, -EIO, "the token cannot make %s key: %s",
+				   use == HSM_SIGNS	 ? "an Ed25519"
+				   : use == HSM_COMPUTES ? "an X25519"
+							 : "an Ed25519 or X25519",
+				   p11_kit_strerror(rv));
 }
 
-static int find_key(struct p11 *p, bool make, uint8_t ret_pk[32])
+static int find_key(struct p11 *p, bool make, enum hsm_use use, uint8_t ret_pk[32])
 {
 	CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
 	CK_OBJECT_HANDLE pub;
@@ -334,14 +384,14 @@ static int find_key(struct p11 *p, bool make, uint8_t ret_pk[32])
 	int r = find_object(p, want, wanted(p, &class, want), &p->key);
 
 	if (r == -ENOENT && make)
-		return make_key(p, ret_pk);
+		return make_key(p, use, ret_pk);
 	if (r)
 		return r;
 	class = CKO_PUBLIC_KEY;
 	r = find_object(p, want, wanted(p, &class, want), &pub);
 	if (r == -ENOENT)
 		return fail(p, -EIO, "the token has no public key beside the private one");
-	return r ? r : adopt(p, pub, ret_pk);
+	return r ? r : adopt(p, pub, use, ret_pk);
 }
 
 /* ---- all of it ---- */
@@ -365,7 +415,7 @@ static int parse_uri(struct p11 *p, const char *uri)
 }
 
 int p11_open(struct p11 **ret, const char *uri, const char *pin, size_t pin_len, bool make,
-	     uint8_t ret_pk[32], char text[HSM_TEXT_MAX_B])
+	     enum hsm_use use, uint8_t ret_pk[32], uint32_t *ret_use, char text[HSM_TEXT_MAX_B])
 {
 	struct p11 *p = calloc(1, sizeof(*p));
 	int r;
@@ -382,12 +432,14 @@ int p11_open(struct p11 **ret, const char *uri, const char *pin, size_t pin_len,
 	if (!r)
 		r = log_in(p, pin, pin_len, make);
 	if (!r)
-		r = find_key(p, make, ret_pk);
-	if (r)
+		r = find_key(p, make, use, ret_pk);
+	if (r) {
 		p11_free(p);
-	else
-		*ret = p;
-	return r;
+		return r;
+	}
+	*ret_use = p->use;
+	*ret = p;
+	return 0;
 }
 
 int p11_dh(struct p11 *p, const uint8_t peer[32], uint8_t ret[32], char text[HSM_TEXT_MAX_B])
@@ -396,6 +448,15 @@ int p11_dh(struct p11 *p, const uint8_t peer[32], uint8_t ret[32], char text[HSM
 
 	p->text = text;
 	return rv == CKR_OK ? 0 : failed(p, "the token does not compute", rv);
+}
+
+int p11_sign(struct p11 *p, const void *data, size_t len, uint8_t ret[64],
+	     char text[HSM_TEXT_MAX_B])
+{
+	CK_RV rv = sign(p, data, len, ret);
+
+	p->text = text;
+	return rv == CKR_OK ? 0 : failed(p, "the token does not sign", rv);
 }
 
 /* the objects are asked for again: some modules go on with what they remember of a token that is gone */

@@ -10,6 +10,18 @@
 struct identity *identity_new(void);
 void identity_free(struct identity *id);
 
+/* does it need the token, for X25519 or to vouch? */
+static inline bool identity_on_token(const struct identity *id)
+{
+	return id->on_token || id->delegates;
+}
+
+/* what this device is known by: pk, or the key that vouches for it */
+static inline const uint8_t *identity_key(const struct identity *id)
+{
+	return id->delegates ? id->token_pk : id->pk;
+}
+
 /* 0, -ENOENT none there, -EPERM readable by others, and as identity_decode() */
 int identity_load(const char *path, const struct passphrase *p, struct identity **ret,
 		  struct identity_lock **ret_lock);

@@ -41,7 +41,8 @@ _Static_assert(sizeof(struct plain) == 468, "an identity's plain form");
 _Static_assert(sizeof(struct head) == 36, "what stands before a sealed one");
 _Static_assert(sizeof(struct sealed) <= IDENTITY_FILE_MAX_B, "every form fits");
 
-static const char PLAIN[8] = "MVPNID1", TOKEN[8] = "MVPNIDT", SEALED[8] = "MVPNID2";
+static const char PLAIN[8] = "MVPNID1", TOKEN[8] = "MVPNIDT", DELEGATES[8] = "MVPNIDD",
+		  SEALED[8] = "MVPNID2";
 #define KDF_ARGON2ID 1
 /* bounds of what a file may ask of us before it is authenticated */
 #define PASSES_MAX 16
@@ -137,7 +138,8 @@ static int plain_decode(const struct plain *f, struct identity *id)
 
 	plain_check(f, check);
 	id->on_token = !memcmp(f->magic, TOKEN, sizeof(TOKEN));
-	if ((!id->on_token && memcmp(f->magic, PLAIN, sizeof(PLAIN))) ||
+	id->delegates = !memcmp(f->magic, DELEGATES, sizeof(DELEGATES));
+	if ((!id->on_token && !id->delegates && memcmp(f->magic, PLAIN, sizeof(PLAIN))) ||
 	    memcmp(f->check, check, sizeof(check)) ||
 	    f->server[sizeof(f->server) - 1] || f->name[sizeof(f->name) - 1])
 		return -EBADMSG;
@@ -148,8 +150,8 @@ static int plain_decode(const struct plain *f, struct identity *id)
 	memcpy(id->device_id, f->device_id, 16);
 	memcpy(id->server, f->server, sizeof(id->server));
 	memcpy(id->name, f->name, sizeof(id->name));
-	memcpy(id->on_token ? id->pk : id->sk, f->key, 32);
-	return id->on_token ? 0 : mvpn_x25519_public(id->pk, id->sk);
+	memcpy(id->delegates ? id->token_pk : id->on_token ? id->pk : id->sk, f->key, 32);
+	return id->on_token || id->delegates ? 0 : mvpn_x25519_public(id->pk, id->sk);
 }
 
 static bool head_ok(const struct head *h)
@@ -204,8 +206,8 @@ int identity_decode(const void *data, size_t len, const struct passphrase *p, st
 static void plain_encode(const struct identity *id, struct plain *f)
 {
 	sodium_memzero(f, sizeof(*f));
-	memcpy(f->magic, id->on_token ? TOKEN : PLAIN, sizeof(f->magic));
-	memcpy(f->key, id->on_token ? id->pk : id->sk, 32);
+	memcpy(f->magic, id->delegates ? DELEGATES : id->on_token ? TOKEN : PLAIN, sizeof(f->magic));
+	memcpy(f->key, id->delegates ? id->token_pk : id->on_token ? id->pk : id->sk, 32);
 	memcpy(f->psk, id->psk, 32);
 	f->psk_epoch_be = htobe32(id->psk_epoch);
 	memcpy(f->server_pk, id->server_pk, 32);

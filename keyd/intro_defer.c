@@ -13,7 +13,7 @@
 struct intro_deferred {
 	struct intro_deferred *next;
 	struct keyd *k;
-	struct hsm_dh *dh;
+	struct hsm_job *dh;
 	struct chan_msg m;
 	uint8_t device[MVPN_ID_LEN];
 	size_t size;
@@ -32,7 +32,7 @@ static void unlink_free(struct intro_deferred *d)
 	while (*at != d)
 		at = &(*at)->next;
 	*at = d->next;
-	hsm_dh_cancel(d->dh);
+	hsm_cancel(d->dh);
 	sodium_memzero(d, sizeof(*d) + d->size);
 	free(d);
 }

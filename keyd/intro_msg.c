@@ -45,6 +45,7 @@ int intro_msg_parse(const struct chan_msg *m, uint16_t noise_tlv, struct intro_m
 	    intro_selectors_decode(&ret->sel, ret->selectors, ret->selectors_len) ||
 	    !chan_get_bytes(m, MVPN_TLV_PSK, ret->psk, 32))
 		return -EPROTO;
+	ret->word = chan_tlv_find(m, MVPN_TLV_DELEGATION, NULL);
 	ret->key_told = chan_get_bytes(m, MVPN_TLV_KEY, ret->key, sizeof(ret->key));
 	memcpy(ret->seen.addr.b, ep, 16);
 	ret->seen.port = ep[16] << 8 | ep[17];

@@ -13,6 +13,7 @@ struct intro_msg {
 	uint8_t mode;	 /* enum mvpn_mode of REQ */
 	bool key_told;	 /* `key` has come with the message */
 	uint8_t key[32]; /* K of a central mode */
+	const uint8_t *word; /* DELEGATION of peer_pk, MVPN_TLV_DELEGATION_B; NULL: none */
 	const uint8_t *selectors, *noise;
 	uint16_t selectors_len, noise_len;
 	struct intro_selectors sel;

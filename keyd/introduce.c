@@ -10,6 +10,7 @@
 
 #include "channel.h"
 #include "control.h"
+#include "delegate.h"
 #include "hsm.h"
 #include "intro_msg.h"
 #include "log.h"
@@ -306,6 +307,7 @@ int introduce_answer(struct keyd *k, const struct chan_msg *m)
 	struct intro_pair pair;
 	struct intro_msg im;
 	struct peer *p;
+	uint8_t identity[32];
 	uint32_t spi;
 	int r;
 
@@ -322,6 +324,8 @@ int introduce_answer(struct keyd *k, const struct chan_msg *m)
 	intro_pair_fill(&pair, &im, k->id, true);
 	keys = intro_keys_new();
 	r = !keys ? -ENOMEM : memcmp(p->id, im.peer_id, MVPN_ID_LEN) ? -EBADMSG : 0;
+	if (!r)
+		r = delegate_peer(k, &im, identity);
 	if (!r && k->static_dh)
 		intro_a_set_dh(run->a, im.noise, k->static_dh);
 	if (!r)
@@ -332,8 +336,9 @@ int introduce_answer(struct keyd *k, const struct chan_msg *m)
 		refused(run, MVPN_R_MODE_REFUSED); /* keyd.conf has changed since the request */
 		goto out;
 	}
-	if (r == -ENOKEY) {
-		run_failed(run, MVPN_R_KEY_AWAY, MVPN_INTRO_BACKOFF_S * 1000);
+	if (r == -ENOKEY || r == -EKEYREJECTED) {
+		run_failed(run, r == -ENOKEY ? MVPN_R_KEY_AWAY : MVPN_R_DELEGATION,
+			   MVPN_INTRO_BACKOFF_S * 1000);
 		goto out;
 	}
 	if (r) {
@@ -349,7 +354,7 @@ int introduce_answer(struct keyd *k, const struct chan_msg *m)
 			   MVPN_INTRO_BACKOFF_S * 1000);
 		goto out;
 	}
-	intro_pin_check(k, im.peer_id, im.peer_pk);
+	intro_pin_check(k, im.peer_id, identity);
 	if (intro_install(k, p, &im, keys, spi, true)) {
 		run_failed(run, MVPN_R_INTERNAL, MVPN_INTRO_BACKOFF_S * 1000);
 		goto out;

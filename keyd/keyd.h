@@ -44,6 +44,8 @@ struct waiter;
 struct settings {
 	char *socket, *pin_dir, *tap;
 	char *passphrase_file, *pkcs11, *pin_file; /* NULL: none */
+	int token_key; /* enum hsm_use: which kind enrolment makes */
+	uint64_t delegation_s; /* how long such a key vouches for the one in use */
 	uint64_t udp_port, spin_us, max_prefixes;
 	uint64_t workers; /* 0: chosen by the fast path */
 	uint64_t rekey_packets, ratchet_packets; /* of sessions that are made from then on */
@@ -60,6 +62,8 @@ struct identity {
 	uint8_t sk[32], psk[32];
 	uint8_t pk[32];
 	bool on_token; /* the secret is there: sk is empty (hsm.c) */
+	bool delegates;	     /* the token has another key, which vouches for sk and pk; those are empty at first (delegate.c) */
+	uint8_t token_pk[32]; /* that one's public half, Ed25519 */
 	uint32_t psk_epoch;
 	uint8_t server_pk[32];
 	uint8_t net_id[MVPN_NET_ID_LEN];
@@ -147,6 +151,8 @@ enum keyd_counter {
 	KC_STREAM_STRANGER,
 	KC_STREAM_BAD,
 	KC_STREAM_CUT,
+	KC_DELEGATED,	  /* keys of this device that its token vouches for, taken by the server */
+	KC_DELEGATION_REFUSED, /* a peer's key, for which its token does not vouch */
 	KC_MAX,
 };
 extern const char *const keyd_counter_names[KC_MAX];
@@ -174,6 +180,9 @@ struct keyd {
 	struct hsm *hsm; /* hsm.c; NULL: no token is configured */
 	struct intro_deferred *intro_deferred; /* intro_defer.c */
 	const uint8_t *static_dh; /* of the OFFER or ANSWER that is worked on, from the token */
+
+	/* delegate.c: of the key in use, for which the token vouches; 0: of none. Monotonic */
+	uint64_t vouched_until_ms, vouch_due_ms, vouch_try_ms;
 
 	/* channel.c */
 	enum keyd_state state;

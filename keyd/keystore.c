@@ -13,6 +13,7 @@
 
 #include "channel.h"
 #include "control.h"
+#include "delegate.h"
 #include "fsutil.h"
 #include "hsm.h"
 #include "log.h"
@@ -372,7 +373,7 @@ json_t *keystore_show(const struct keyd *k)
 	const struct keystore *ks = k->keystore;
 	char *source = passphrase_path(k);
 	bool there = k->id || ks->locked;
-	bool token = k->id && k->id->on_token;
+	bool token = k->id && identity_on_token(k->id);
 	json_t *o = json_pack("{s:s, s:s?, s:b, s:b, s:s?, s:s?, s:s, s:s?, s:s?}", "kept",
 			      !there	       ? "nowhere"
 			      : ks->credential ? "credential"
@@ -386,6 +387,8 @@ json_t *keystore_show(const struct keyd *k)
 			      "token", k->conf.pkcs11, "token_problem",
 			      token || k->hsm ? hsm_problem(k) : NULL);
 
+	json_object_set_new(o, "token_key", !token ? json_null() : json_string(k->id->delegates ? "sign" : "ecdh"));
+	json_object_set_new(o, "delegated_until", token && delegate_valid(k) ? json_integer(delegate_until(k)) : json_null());
 	free(source);
 	return o;
 }

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "channel.h"
+#include "delegate.h"
+#include "hsm.h"
 #include "intro_defer.h"
 #include "intro_msg.h"
 #include "log.h"
@@ -88,6 +90,7 @@ int introduce_offer(struct keyd *k, const struct chan_msg *m)
 	struct intro_keys *keys;
 	struct peer *p;
 	enum mvpn_reason why = MVPN_R_NONE;
+	uint8_t identity[32];
 	uint16_t len;
 
 	if (intro_msg_parse(m, MVPN_TLV_NOISE1, &im) || !chan_tlv_find(m, MVPN_TLV_REQ, &len))
@@ -103,8 +106,12 @@ int introduce_offer(struct keyd *k, const struct chan_msg *m)
 		why = MVPN_R_BAD_MESSAGE; /* ourselves */
 	} else if (!p || !keys) {
 		why = MVPN_R_LIMIT;
+	} else if (k->id->delegates && hsm_problem(k)) {
+		why = MVPN_R_KEY_AWAY;
+	} else if (delegate_peer(k, &im, identity)) {
+		why = MVPN_R_DELEGATION;
 	} else {
-		intro_pin_check(k, im.peer_id, im.peer_pk);
+		intro_pin_check(k, im.peer_id, identity);
 		why = accept_offer(k, p, m, &im, keys);
 	}
 	intro_keys_free(keys);

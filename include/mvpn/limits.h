@@ -26,7 +26,7 @@
 /* ---- delegation (a key on a token that signs for the one in use) ---- */
 #define MVPN_DELEGATION_MAX_S 86400	/* PROTOCOL §2: what a stolen copy of the key in use is good for */
 #define MVPN_DELEGATION_S 43200		/* asked for unless keyd.conf says otherwise: half, so that clocks may be half a day apart */
-#define MVPN_DELEGATION_MIN_S 10
+#define MVPN_DELEGATION_MIN_S 5
 #define MVPN_DELEGATION_SKEW_S 3600	/* peers, which have no part in the agreement, do not count the last hour */
 
 /* ---- introduction and session (PROTOCOL §3) ---- */

@@ -66,10 +66,19 @@ static void need_softhsm(void)
 	}
 }
 
+static uint32_t use; /* of the last key opened */
+
+static int open_for(struct p11 **p, const char *uri, enum hsm_use want, bool make, uint8_t pk[32])
+{
+	*text = 0;
+	return p11_open(p, uri, "1234", 4, make, want, pk, &use, text);
+}
+
+/* one for X25519 */
 static int open_key(struct p11 **p, const char *uri, const char *pin, bool make, uint8_t pk[32])
 {
 	*text = 0;
-	return p11_open(p, uri, pin, pin ? strlen(pin) : 0, make, pk, text);
+	return p11_open(p, uri, pin, pin ? strlen(pin) : 0, make, HSM_COMPUTES, pk, &use, text);
 }
 
 /* made once, found again, and what it computes is X25519 */
@@ -93,6 +102,40 @@ static void test_make_and_use(void **state)
 	p11_free(p);
 	assert_int_equal(open_key(&p, URI("second"), "1234", true, again), 0);
 	assert_memory_not_equal(pk, again, 32);
+	p11_free(p);
+}
+
+/* a token that can sign makes such a key, unless it is told otherwise; a key is what it is from then on */
+static void test_make_and_sign(void **state)
+{
+	uint8_t pk[32], again[32], signature[64], message[MVPN_DELEGATION_TEXT_B] = "message";
+	struct p11 *p = NULL;
+
+	need_softhsm();
+	assert_int_equal(open_for(&p, URI("signer"), HSM_ANY, true, pk), 0);
+	assert_int_equal(use, HSM_SIGNS);
+	assert_int_equal(p11_sign(p, message, sizeof(message), signature, text), 0);
+	assert_int_equal(crypto_sign_verify_detached(signature, message, sizeof(message), pk), 0);
+	assert_int_equal(p11_check(p, text), 0);
+	p11_free(p);
+	p = NULL;
+	assert_int_equal(open_for(&p, URI("signer"), HSM_COMPUTES, true, again), -EIO);
+	assert_non_null(strstr(text, "does not derive"));
+	assert_null(p);
+	assert_int_equal(open_for(&p, URI("signer"), HSM_SIGNS, false, again), 0);
+	assert_memory_equal(pk, again, 32);
+	p11_free(p);
+	p = NULL;
+
+	assert_int_equal(open_for(&p, URI("computer"), HSM_COMPUTES, true, pk), 0);
+	assert_int_equal(use, HSM_COMPUTES);
+	p11_free(p);
+	p = NULL;
+	assert_int_equal(open_for(&p, URI("computer"), HSM_SIGNS, true, again), -EIO);
+	assert_null(p);
+	assert_int_equal(open_for(&p, URI("computer"), HSM_ANY, true, again), 0);
+	assert_int_equal(use, HSM_COMPUTES);
+	assert_memory_equal(pk, again, 32);
 	p11_free(p);
 }
 
@@ -153,6 +196,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_make_and_use),
+		cmocka_unit_test(test_make_and_sign),
 		cmocka_unit_test(test_what_is_wrong_is_said),
 		cmocka_unit_test(test_taken_out),
 	};

@@ -106,6 +106,21 @@ static void test_key_on_a_token(void **state)
 	assert_memory_equal(back->sk, nothing, 32);
 	free(data);
 	identity_free(back);
+
+	/* nor has one whose token vouches: it does not even know the key in use */
+	id->on_token = false;
+	id->delegates = true;
+	memset(id->token_pk, 7, sizeof(id->token_pk));
+	assert_int_equal(identity_save(file(), id, NULL), 0);
+	assert_int_equal(file_read_secret(file(), 4096, &data, &len), 0);
+	assert_null(memmem(data, len, id->sk, 32));
+	assert_null(memmem(data, len, id->pk, 32));
+	assert_int_equal(load(&back), 0);
+	assert_true(back->delegates && !back->on_token);
+	assert_memory_equal(back->token_pk, id->token_pk, 32);
+	assert_memory_equal(back->sk, nothing, 32);
+	free(data);
+	identity_free(back);
 	identity_free(id);
 }
 

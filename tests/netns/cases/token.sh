@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck shell=bash
-# a's private key is on a PKCS#11 token (SoftHSM's): enrolment makes it there, log-in and introductions of both roles use it there.
+# a's private key is on a PKCS#11 token (SoftHSM's), for X25519: enrolment makes it there, log-in and introductions of both roles use it there.
 # Without the token the session that there is goes on and no new one is made, both with a reason; it is used again when it is back, and
 # when it has crashed or hung. A wrong PIN is tried once.
 # waits
@@ -19,6 +19,7 @@ cat >"$TMP/a/keyd.conf" <<-CONF
 	[identity]
 	pkcs11 = pkcs11:token=mvpn;object=device?module-path=$MODULE
 	pin_file = $TMP/pin
+	token_key = ecdh
 CONF
 usable() { ctlj a identity show | jq -e '.token_problem == null'; }
 problem() { ctl a status | grep -q "PROBLEM.*$1"; }
