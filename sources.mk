@@ -17,7 +17,7 @@ DP += run wire_xdp_open errqueue quote
 DP += dp tell worker owner relay spin tap seal open segment fragment mss coalesce hold icmp wire_udp ether
 SERVER := main server conf identity privileges listen channel dispatch enrol register introduce intro_table intro_record session push registry owners policy policy_parse audit store_sqlite store_device store_token store_session store_policy admin admin_token admin_device admin_policy
 SERVER += macs ether policy_ether policy_mode policy_text echo relay policy_test policy_lines policy_pairs admin_policy_diff admin_policy_check audit_feed admin_audit audit_keep policy_settings
-SERVER += depart psk delegate gate audit_check audit_verify levels
+SERVER += depart psk delegate gate audit_check audit_verify levels refusal
 CTL := args help human input main mvpnctl output table verb_explain verbs_device verbs_identity verbs_iface verbs_peer verbs_policy verbs_status verbs_token verbs_audit
 BPF := shim wire sockops sock stream
 

@@ -34,16 +34,6 @@ struct conn *device_conn(const struct device *d)
 	return d->conn && !d->conn->doomed && d->conn->phase == CONN_READY ? d->conn : NULL;
 }
 
-bool device_may_audit(struct device *d)
-{
-	uint64_t now = mono_ms();
-
-	if (d->audit_ms && now - d->audit_ms < 1000)
-		return false;
-	d->audit_ms = now;
-	return true;
-}
-
 /* ---- life ---- */
 
 static void set_options(int fd)

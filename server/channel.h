@@ -91,7 +91,5 @@ void conn_reaper(void *arg); /* timer of struct server */
 
 /* device's connection, ready to be written to, or NULL */
 struct conn *device_conn(const struct device *d);
-/* may this refusal go into the audit trail? At most one a second of a device, however often it comes anew */
-bool device_may_audit(struct device *d);
 
 #endif

@@ -15,6 +15,7 @@
 #include "log.h"
 #include "psk.h"
 #include "push.h"
+#include "refusal.h"
 
 int secret_seal(const struct server *s, const uint8_t id[16], const uint8_t secret[32],
 		uint8_t ret[STORE_PSK_ENC_B])
@@ -87,36 +88,23 @@ static enum mvpn_reason device_state_reason(const struct device *d)
 	return MVPN_R_NONE;
 }
 
-struct refusal {
-	struct conn *c;
-	const struct device *d; /* NULL: not enrolled */
-	enum mvpn_reason reason;
-};
-
-static int audit_refusal(struct server *s, void *arg)
-{
-	const struct refusal *f = arg;
-	const struct chan_who *who = chan_who(f->c->ch);
-	char from[MVPN_ADDRSTRLEN], fp[MVPN_FINGERPRINT_LEN];
-
-	mvpn_fingerprint(fp, who->client_pk);
-	return audit_add(&s->audit, "device", who->enrol ? "enrolment-refused" : "log-in-refused",
-			 json_pack("{s:s, s:s*, s:s, s:s}", "fingerprint", fp, "name",
-				   f->d ? f->d->row.name : NULL, "from",
-				   mvpn_endpoint_str(&f->c->from, from), "reason",
-				   mvpn_reason_name(f->reason)));
-}
-
-/* a refused device comes back every few seconds: one record a second of all of them */
+/* a refused device comes back every few seconds; d NULL: not enrolled */
 static void note_refusal(struct conn *c, const struct device *d, enum mvpn_reason reason)
 {
-	struct refusal f = {c, d, reason};
-	uint64_t now = mono_ms();
+	const struct chan_who *who = chan_who(c->ch);
+	char from[MVPN_ADDRSTRLEN], fp[MVPN_FINGERPRINT_LEN];
+	uint8_t key[33] = {0};
 
-	if (c->s->refusal_ms && now - c->s->refusal_ms < 1000)
-		return;
-	c->s->refusal_ms = now;
-	server_transact(c->s, false, audit_refusal, &f);
+	/* who has a token that is used up can make as many keys as it likes */
+	if (who->enrol)
+		memcpy(key, who->token_id, 16);
+	else
+		memcpy(key, who->client_pk, 32);
+	key[32] = (uint8_t)reason;
+	mvpn_fingerprint(fp, who->client_pk);
+	refusal_note(c->s, "device", who->enrol ? "enrolment-refused" : "log-in-refused", key, sizeof(key),
+		     json_pack("{s:s, s:s*, s:s, s:s}", "fingerprint", fp, "name", d ? d->row.name : NULL, "from",
+			       mvpn_endpoint_str(&c->from, from), "reason", mvpn_reason_name(reason)));
 }
 
 void enrol_channel_up(struct conn *c)

@@ -6,6 +6,7 @@
 #include "delegate.h"
 #include "echo.h"
 #include "intro_table.h"
+#include "refusal.h"
 #include "secmem.h"
 
 /* ---- the table of open ones ---- */
@@ -83,11 +84,6 @@ void intro_link(struct intros *in, struct intro *i)
 
 /* ---- messages ---- */
 
-struct fail_note {
-	const struct device *a, *b;
-	enum mvpn_reason reason;
-};
-
 unsigned pair_mode(const struct server *s, const struct device *a, const struct device *b)
 {
 	struct policy_subject sa = registry_subject(a), sb = registry_subject(b);
@@ -95,21 +91,22 @@ unsigned pair_mode(const struct server *s, const struct device *a, const struct 
 	return policy_mode_of(s->policy, &sa, &sb);
 }
 
-static int audit_fail(struct server *s, void *arg)
+static void note_fail(struct server *s, const struct device *a, const struct device *b, enum mvpn_reason reason)
 {
-	const struct fail_note *n = arg;
+	uint8_t key[2 * MVPN_ID_LEN + 1] = {0};
 
-	return audit_add(&s->audit, "server", "introduction-failed",
-			 json_pack("{s:s, s:s*, s:s, s:I}", "a", n->a->row.name, "b",
-				   n->b ? n->b->row.name : NULL, "reason",
-				   mvpn_reason_name(n->reason), "policy_rev",
-				   (json_int_t)s->policy_rev));
+	memcpy(key, a->row.id, MVPN_ID_LEN);
+	if (b)
+		memcpy(key + MVPN_ID_LEN, b->row.id, MVPN_ID_LEN);
+	key[2 * MVPN_ID_LEN] = (uint8_t)reason;
+	refusal_note(s, "server", "introduction-failed", key, sizeof(key),
+		     json_pack("{s:s, s:s*, s:s, s:I}", "a", a->row.name, "b", b ? b->row.name : NULL, "reason",
+			       mvpn_reason_name(reason), "policy_rev", (json_int_t)s->policy_rev));
 }
 
 void intro_send_fail(struct server *s, const struct device *a, const struct device *peer,
 		     const uint8_t nonce[16], enum mvpn_reason reason, const uint8_t *session)
 {
-	struct fail_note note = {a, peer, reason};
 	struct conn *c = device_conn(a);
 	struct chan_buf *b = &s->buf;
 	const char *text = mvpn_reason_text(reason);
@@ -126,8 +123,8 @@ void intro_send_fail(struct server *s, const struct device *a, const struct devi
 	if (session)
 		chan_put(b, MVPN_TLV_SESSION, session, 16);
 	conn_send(c, b);
-	if (reason != MVPN_R_BUSY && reason != MVPN_R_MODE && device_may_audit(c->dev))
-		server_transact(s, false, audit_fail, &note);
+	if (reason != MVPN_R_BUSY && reason != MVPN_R_MODE)
+		note_fail(s, a, peer, reason);
 }
 
 static void send_cancel(struct server *s, const struct intro *i)

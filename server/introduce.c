@@ -69,11 +69,11 @@ static enum mvpn_reason decide(struct conn *c, const struct request *q, struct d
 		b = NULL;
 	if (!b || b == c->dev)
 		return MVPN_R_UNKNOWN_DST;
+	*ret_b = b;
 	sa = registry_subject(c->dev);
 	sb = registry_subject(b);
 	if (!policy_allows_layer(s->policy, q->req.layer, &sa, &sb))
 		return MVPN_R_DENIED;
-	*ret_b = b;
 	if (q->req.mode != pair_mode(s, c->dev, b))
 		return MVPN_R_MODE;
 	switch (b->row.state) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "macs.h"
+#include "refusal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -189,31 +190,29 @@ static int store_change(struct server *s, void *arg)
 				   list_json(ch->del, ch->ndel)));
 }
 
-struct refusal_note {
-	struct conn *c;
-	const struct mac_verdict *v;
-};
-
-static int audit_refusals(struct server *s, void *arg)
+/* alike are those of the same device with the same list */
+static void audit_refusals(struct conn *c, const struct mac_verdict *v)
 {
-	struct refusal_note *n = arg;
-	json_t *list = json_array();
-	char text[MVPN_ADDRSTRLEN], id[33];
+	json_t *list = json_array(), *detail;
+	char text[MVPN_ADDRSTRLEN], id[33], *key;
 
-	for (unsigned i = 0; i < n->v->nrefused; i++)
-		json_array_append_new(
-			list, json_pack("{s:s, s:s}", "mac", mvpn_mac_str(n->v->refused[i].mac, text),
-					"reason", mvpn_reason_name(n->v->refused[i].reason)));
-	mvpn_hex(id, n->c->dev->row.id, 16);
-	return audit_add(&s->audit, "device", "mac-refused",
-			 json_pack("{s:s, s:s, s:s, s:o}", "device", id, "name",
-				   n->c->dev->row.name, "from",
-				   mvpn_endpoint_str(&n->c->from, text), "macs", list));
+	for (unsigned i = 0; i < v->nrefused; i++)
+		json_array_append_new(list, json_pack("{s:s, s:s}", "mac", mvpn_mac_str(v->refused[i].mac, text),
+						      "reason", mvpn_reason_name(v->refused[i].reason)));
+	mvpn_hex(id, c->dev->row.id, 16);
+	detail = json_pack("{s:s, s:s, s:o}", "device", id, "name", c->dev->row.name, "macs", list);
+	key = json_dumps(detail, JSON_COMPACT | JSON_SORT_KEYS);
+	if (key) {
+		json_object_set_new(detail, "from", json_string(mvpn_endpoint_str(&c->from, text)));
+		refusal_note(c->s, "device", "mac-refused", key, strlen(key), detail);
+	} else {
+		json_decref(detail);
+	}
+	free(key);
 }
 
 static void note_refusals(struct conn *c, const struct mac_verdict *v)
 {
-	struct refusal_note n = {c, v};
 	char text[MVPN_MACSTRLEN];
 
 	if (!v->nrefused)
@@ -223,8 +222,7 @@ static void note_refusals(struct conn *c, const struct mac_verdict *v)
 			c->dev->row.name, mvpn_mac_str(v->refused[0].mac, text),
 			v->nrefused > 1 ? " and others" : "",
 			mvpn_reason_text(v->refused[0].reason));
-	if (device_may_audit(c->dev))
-		server_transact(c->s, false, audit_refusals, &n);
+	audit_refusals(c, v);
 }
 
 int macs_take(struct conn *c, struct mac_verdict *ret)

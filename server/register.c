@@ -18,6 +18,7 @@
 #include "macs.h"
 #include "psk.h"
 #include "push.h"
+#include "refusal.h"
 #include "session.h"
 
 #define REGISTERS_MAX 20 /* in one window; addresses do not change that often */
@@ -239,32 +240,29 @@ static int take_claims(struct conn *c, const struct verdict *v)
 	return 0;
 }
 
-struct refusal_note {
-	struct conn *c;
-	const struct verdict *v;
-};
-
-static int audit_refusals(struct server *s, void *arg)
+/* alike are those of the same device with the same list */
+static void audit_refusals(struct conn *c, const struct verdict *v)
 {
-	struct refusal_note *n = arg;
-	json_t *list = json_array();
-	char text[MVPN_ADDRSTRLEN], id[33];
+	json_t *list = json_array(), *detail;
+	char text[MVPN_ADDRSTRLEN], id[33], *key;
 
-	for (unsigned i = 0; i < n->v->nrefused && i < CONN_CLAIMS_MAX; i++)
-		json_array_append_new(list, json_pack("{s:s, s:s}", "address",
-						      mvpn_addr_str(&n->v->refused[i].addr, text),
-						      "reason",
-						      mvpn_reason_name(n->v->refused[i].reason)));
-	mvpn_hex(id, n->c->dev->row.id, 16);
-	return audit_add(&s->audit, "device", "address-refused",
-			 json_pack("{s:s, s:s, s:s, s:o}", "device", id, "name",
-				   n->c->dev->row.name, "from",
-				   mvpn_endpoint_str(&n->c->from, text), "addresses", list));
+	for (unsigned i = 0; i < v->nrefused && i < CONN_CLAIMS_MAX; i++)
+		json_array_append_new(list, json_pack("{s:s, s:s}", "address", mvpn_addr_str(&v->refused[i].addr, text),
+						      "reason", mvpn_reason_name(v->refused[i].reason)));
+	mvpn_hex(id, c->dev->row.id, 16);
+	detail = json_pack("{s:s, s:s, s:o}", "device", id, "name", c->dev->row.name, "addresses", list);
+	key = json_dumps(detail, JSON_COMPACT | JSON_SORT_KEYS);
+	if (key) {
+		json_object_set_new(detail, "from", json_string(mvpn_endpoint_str(&c->from, text)));
+		refusal_note(c->s, "device", "address-refused", key, strlen(key), detail);
+	} else {
+		json_decref(detail);
+	}
+	free(key);
 }
 
 static void note_refusals(struct conn *c, const struct verdict *v)
 {
-	struct refusal_note n = {c, v};
 	char text[MVPN_ADDRSTRLEN];
 
 	if (!v->nrefused)
@@ -274,8 +272,7 @@ static void note_refusals(struct conn *c, const struct verdict *v)
 			mvpn_addr_str(&v->refused[0].addr, text),
 			v->nrefused > 1 ? " and others" : "",
 			mvpn_reason_text(v->refused[0].reason));
-	if (device_may_audit(c->dev))
-		server_transact(c->s, false, audit_refusals, &n);
+	audit_refusals(c, v);
 }
 
 /* ---- WELCOME ---- */

@@ -45,7 +45,6 @@ struct device {
 	uint16_t udp_port;
 	uint64_t offline_ms; /* since then without a channel; 0: since the server's start */
 	uint64_t pass_ms;    /* gate.c: its rate of handshakes by ticket */
-	uint64_t audit_ms;   /* last refusal that went to the audit trail */
 	uint64_t changes_ms; /* start of the window in which `changes` of its claims are counted */
 	unsigned changes;
 	bool seen;  /* last_seen_at is not in the store yet */

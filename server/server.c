@@ -26,6 +26,7 @@
 #include "listen.h"
 #include "log.h"
 #include "push.h"
+#include "refusal.h"
 #include "relay.h"
 #include "server.h"
 #include "session.h"
@@ -363,6 +364,8 @@ int server_new(const struct server_settings *conf, struct loop *l, struct server
 	if (r == 0)
 		r = audit_checks_new(s);
 	if (r == 0)
+		r = refusals_new(s);
+	if (r == 0)
 		r = loop_timer_new(l, on_seen, s, &s->seen);
 	if (r == 0)
 		r = push_new(s);
@@ -409,6 +412,7 @@ void server_say_goodbye(struct server *s)
 	for (struct conn *c = s->conns; c; c = c->next)
 		if (c->phase == CONN_READY || c->phase == CONN_LOGIN)
 			conn_close(c, MVPN_R_SHUTDOWN);
+	refusals_flush(s);
 	conn_reaper(s); /* writes what the sockets take at once */
 	s->seen_at = 0;
 	write_seen(s, UINT_MAX);
@@ -422,6 +426,7 @@ void server_free(struct server *s)
 	audit_checks_free(s->checks);
 	audit_feed_free(s->feed);
 	conn_free_all(s);
+	refusals_free(s->refusals);
 	relay_free(s->relay);
 	echo_free(s->echo);
 	listener_free(s->listener);

@@ -94,6 +94,7 @@ struct relay;
 struct admin;
 struct audit_feed;
 struct audit_checks;
+struct refusals;
 
 struct server {
 	const struct server_settings *conf;
@@ -117,6 +118,7 @@ struct server {
 	struct loop_timer *levels; /* levels.c, likewise */
 	struct admin *admin;
 	struct audit_checks *checks;
+	struct refusals *refusals;
 	struct audit_feed *feed; /* who follows the audit trail */
 	bool renew;		   /* some device is marked */
 	bool cut_failed;	   /* sessions that should be cut are on record as active still */
@@ -135,7 +137,6 @@ struct server {
 	uint64_t seq, seq_limit; /* of sessions; the store has promised up to seq_limit */
 	uint64_t counters[SC_MAX];
 	uint64_t fails[MVPN_R_MAX]; /* introductions failed, by reason */
-	uint64_t refusal_ms; /* last refused log-in that went to the audit trail */
 	uint64_t started_ms, checkpoint_ms;
 	struct chan_buf buf; /* for messages built and sent at once */
 };
