@@ -17,12 +17,14 @@
 
 #define BACKLOG 4096
 #define KEEPALIVE_GAP_S 20
+#define PAUSE_MS 100 /* after accept() failed for want of something */
 
 /* ---- sockets ---- */
 
 void stream_socket(int fd)
 {
-	const int on = 1, idle = MVPN_STREAM_SILENT_S - 2 * KEEPALIVE_GAP_S, gap = KEEPALIVE_GAP_S, probes = 2;
+	const int on = 1, idle = MVPN_STREAM_SILENT_S - 2 * KEEPALIVE_GAP_S, gap = KEEPALIVE_GAP_S,
+		  probes = 2;
 	const unsigned silent_ms = MVPN_STREAM_SILENT_S * 1000;
 
 	/* none of them can fail on a TCP socket, nor would the stream be wrong without */
@@ -195,6 +197,35 @@ uint16_t streams_port(const struct keyd *k)
 	return k->streams ? k->streams->port : 0;
 }
 
+static void listen_for(struct streams *st, uint32_t events)
+{
+	loop_modify(st->local_source, events);
+	loop_modify(st->remote_source, events);
+}
+
+static void on_pause_over(void *arg)
+{
+	listen_for(arg, EPOLLIN);
+}
+
+int streams_accept(struct keyd *k, int listener, struct sockaddr_storage *from)
+{
+	socklen_t len = sizeof(*from);
+	int fd = accept4(listener, (struct sockaddr *)from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (fd >= 0 || errno == EAGAIN || errno == ECONNABORTED || errno == EINTR)
+		return fd;
+	k->counters[KC_STREAM_REFUSED]++;
+	log_ratelimited(LOG_L_ERR,
+			"accepting a stream: %s, with %u streams; raise LimitNOFILE= of the "
+			"service if it stays so",
+			strerror(errno), k->streams->count);
+	/* the connection stays in the backlog: without a pause we would spin on it */
+	listen_for(k->streams, 0);
+	loop_timer_arm(k->streams->pause, PAUSE_MS);
+	return -1;
+}
+
 /* on every address, of both families if there are two */
 static int listener(struct keyd *k, uint16_t port, bool waits_for_data, uint16_t *ret_port)
 {
@@ -248,6 +279,8 @@ int streams_start(struct keyd *k)
 	st->local = st->remote = -1;
 	r = secslab_new(&st->slab);
 	if (!r)
+		r = loop_timer_new(k->loop, on_pause_over, st, &st->pause);
+	if (!r)
 		r = st->remote = listener(k, (uint16_t)k->conf.udp_port, true, &port);
 	if (r >= 0)
 		r = st->local = listener(k, 0, false, &st->port);
@@ -255,7 +288,8 @@ int streams_start(struct keyd *k)
 		r = loop_add(k->loop, st->remote, EPOLLIN, streams_remote_ready, k,
 			     &st->remote_source);
 	if (!r)
-		r = loop_add(k->loop, st->local, EPOLLIN, streams_local_ready, k, &st->local_source);
+		r = loop_add(k->loop, st->local, EPOLLIN, streams_local_ready, k,
+			     &st->local_source);
 	if (r < 0)
 		streams_stop(k);
 	return r;
@@ -275,6 +309,7 @@ void streams_stop(struct keyd *k)
 		close(st->local);
 	if (st->remote >= 0)
 		close(st->remote);
+	loop_timer_free(st->pause);
 	secslab_free(st->slab);
 	free(st);
 	k->streams = NULL;

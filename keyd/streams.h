@@ -17,7 +17,7 @@ struct session;
 
 /* the listeners; -EADDRINUSE: another program has the TCP port */
 int streams_start(struct keyd *k);
-void streams_stop(struct keyd *k); /* and every stream */
+void streams_stop(struct keyd *k);	     /* and every stream */
 uint16_t streams_port(const struct keyd *k); /* where diverted connections go to; 0: stopped */
 unsigned streams_count(const struct keyd *k);
 /* ---- from sessions.c and introduce.c; peers at other layers have no streams ---- */
@@ -53,8 +53,8 @@ struct stream {
 	struct loop_timer *deadline; /* until it runs */
 	enum stream_state state;
 	bool opener, again; /* again: for the second time, with a new session */
-	bool shut;	    /* FINAL has come: the application is told once it has taken everything */
-	bool probe;	    /* has no application */
+	bool shut;  /* FINAL has come: the application is told once it has taken everything */
+	bool probe; /* has no application */
 	struct stream_half app, net;
 	struct stream_tuple t;
 	uint8_t session[MVPN_ID_LEN];
@@ -69,7 +69,8 @@ struct stream {
 struct streams {
 	int local, remote; /* listeners: for diverted connections, for other keyds */
 	struct loop_source *local_source, *remote_source;
-	uint16_t port; /* of `local` */
+	struct loop_timer *pause; /* after accept() failed for want of something */
+	uint16_t port;		  /* of `local` */
 	struct secslab *slab;
 	unsigned count;
 	/* one stream at a time works with these */
@@ -84,10 +85,12 @@ void stream_unlink(struct stream *s);
 void stream_free(struct stream *s); /* closes both sockets as they are */
 /* The application's connection is reset, and the other keyd told why. s is gone then. */
 void stream_abort(struct stream *s, enum mvpn_reason why);
-int stream_keys(struct stream *s, const uint8_t nonce[static STREAM_NONCE_B]); /* -ENOKEY: its session has gone */
+int stream_keys(struct stream *s,
+		const uint8_t nonce[static STREAM_NONCE_B]); /* -ENOKEY: its session has gone */
 int stream_watch(struct stream *s, struct stream_half *h, uint32_t events, loop_io_fn *fn);
-void stream_socket(int fd); /* options of every socket of a stream */
+void stream_socket(int fd);		  /* options of every socket of a stream */
 void stream_open_begin(struct stream *s); /* a new one, or once more */
+int streams_accept(struct keyd *k, int listener, struct sockaddr_storage *from); /* -1: none now */
 void streams_local_ready(void *arg, uint32_t events);
 void streams_remote_ready(void *arg, uint32_t events);
 void stream_run(struct stream *s); /* both sockets are connected, and the keys are there */

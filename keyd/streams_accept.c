@@ -172,9 +172,10 @@ static void take(struct keyd *k, int fd)
 void streams_remote_ready(void *arg, uint32_t events)
 {
 	struct keyd *k = arg;
+	struct sockaddr_storage from;
 
 	for (unsigned i = 0; i < ACCEPTS_A_TURN; i++) {
-		int fd = accept4(k->streams->remote, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd = streams_accept(k, k->streams->remote, &from);
 
 		if (fd < 0)
 			return;

@@ -117,11 +117,12 @@ static void connected(void *arg, uint32_t events)
 	    send_open(s) < 0) {
 		char text[MVPN_ADDRSTRLEN];
 
-		log_ratelimited(LOG_L_WARN,
-				"no stream to %s: its keyd is not reached by TCP at %s (%s); is its "
-				"data port open for TCP?",
-				peer_label(s->peer), mvpn_endpoint_str(&s->peer->endpoint, text),
-				strerror(error));
+		log_ratelimited(
+			LOG_L_WARN,
+			"no stream to %s: its keyd is not reached by TCP at %s (%s); is its "
+			"data port open for TCP?",
+			peer_label(s->peer), mvpn_endpoint_str(&s->peer->endpoint, text),
+			strerror(error));
 		stream_abort(s, MVPN_R_PEER_SILENT);
 	}
 }
@@ -138,9 +139,8 @@ static void connect_out(struct stream *s, const struct session *session)
 	r = s->net.fd < 0 ? -errno : shim_stream_own(s->k->shim, s->net.fd);
 	if (r == 0) {
 		stream_socket(s->net.fd);
-		r = connect(s->net.fd, (struct sockaddr *)&to, len) && errno != EINPROGRESS
-			    ? -errno
-			    : 0;
+		r = connect(s->net.fd, (struct sockaddr *)&to, len) && errno != EINPROGRESS ? -errno
+											    : 0;
 	}
 	if (r == 0)
 		r = stream_watch(s, &s->net, EPOLLOUT, connected);
@@ -243,9 +243,7 @@ void streams_local_ready(void *arg, uint32_t events)
 	struct mvpn_endpoint from;
 
 	for (unsigned i = 0; i < ACCEPTS_A_TURN; i++) {
-		socklen_t len = sizeof(sa);
-		int fd = accept4(k->streams->local, (struct sockaddr *)&sa, &len,
-				 SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd = streams_accept(k, k->streams->local, &sa);
 
 		if (fd < 0)
 			return;
