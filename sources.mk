@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # What is built from what, one line a room; a new source file is named here.
 
-LIB := addr aead chan chan_handshake chan_msg chan_proof config crypto delegation echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac netlink netlink_link netlink_route noise reason replay secmem secslab spi stream token
+LIB := addr aead chan chan_handshake chan_msg chan_proof config crypto delegation echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac netlink netlink_link netlink_route noise reason replay secmem secslab service spi stream token
 # the part of lib/ that each program links
 LIB_keyd := $(LIB)
-LIB_server := addr aead chan chan_handshake chan_msg chan_proof config crypto delegation echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac noise reason secmem token
+LIB_server := addr aead chan chan_handshake chan_msg chan_proof config crypto delegation echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac noise reason secmem service token
 LIB_mvpnctl := addr fsutil ipc ipc_request ipc_socket log loop mac
 
 SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_frames shim_list shim_maps shim_pin shim_protect shim_socket shim_streams shim_transport shim_xdp
@@ -14,10 +14,10 @@ KEYD += streams streams_open streams_accept streams_pump levels
 KEYD += hsm hsm_helper hsm_p11 intro_defer delegate
 DP := nexthop frame wire_xdp
 DP += run wire_xdp_open errqueue quote
-DP += dp tell worker owner relay spin tap seal open segment fragment mss coalesce hold icmp wire_udp ether
+DP += dp tell worker owner relay spin tap seal open permit segment fragment mss coalesce hold icmp wire_udp ether
 SERVER := main server conf identity privileges listen channel dispatch enrol register introduce intro_table intro_record session push registry owners policy policy_parse audit store_sqlite store_device store_token store_session store_policy admin admin_token admin_device admin_policy
-SERVER += macs ether policy_ether policy_mode policy_text echo relay policy_test policy_lines policy_pairs admin_policy_diff admin_policy_check audit_feed admin_audit audit_keep policy_settings
-SERVER += depart psk delegate gate audit_check audit_verify levels refusal
+SERVER += macs ether policy_ether policy_mode policy_text echo relay policy_test policy_lines policy_pairs policy_service admin_policy_diff admin_policy_check audit_feed admin_audit audit_keep policy_settings
+SERVER += depart psk delegate gate audit_check audit_verify services levels refusal
 CTL := args help human input main mvpnctl output table verb_explain verbs_device verbs_identity verbs_iface verbs_peer verbs_policy verbs_status verbs_token verbs_audit
 BPF := shim wire sockops sock stream
 
@@ -37,7 +37,7 @@ OBJS_unit_run = $(call objs,keyd/dp,run)
 OBJS_unit_nexthop = $(call objs,keyd/dp,nexthop)
 UNIT += packet ecn segment spin coalesce hold keytab seal open owner ether wire_udp
 OBJS_unit_wire_udp = $(call objs,keyd/dp,wire_udp errqueue)
-OBJS_unit_seal = $(call objs,keyd,keytab frametab) $(call objs,keyd/dp,worker spin owner relay tap seal open quote segment fragment mss coalesce hold icmp ether wire_udp errqueue)
+OBJS_unit_seal = $(call objs,keyd,keytab frametab) $(call objs,keyd/dp,worker spin owner relay tap seal open permit quote segment fragment mss coalesce hold icmp ether wire_udp errqueue)
 OBJS_unit_ether = $(OBJS_unit_seal)
 OBJS_unit_open = $(OBJS_unit_seal)
 OBJS_unit_owner = $(OBJS_unit_seal)
@@ -49,8 +49,12 @@ OBJS_unit_segment = $(call objs,keyd/dp,segment fragment mss)
 UNIT += mss quote echo server_echo
 OBJS_unit_quote = $(OBJS_unit_seal)
 OBJS_unit_mss = $(call objs,keyd/dp,mss)
+UNIT += service policy_service permit server_services
+OBJS_unit_policy_service = $(OBJS_unit_policy)
+OBJS_unit_permit = $(OBJS_unit_seal)
+OBJS_unit_server_services = $(OBJS_unit_server)
 UNIT += server server_bad server_flood server_push server_kill server_steps server_trust server_ether policy store
-OBJS_unit_policy = $(call objs,server,policy policy_parse policy_ether policy_mode policy_lines policy_pairs policy_settings policy_test policy_text)
+OBJS_unit_policy = $(call objs,server,policy policy_parse policy_ether policy_mode policy_lines policy_pairs policy_service policy_settings policy_test policy_text)
 OBJS_unit_store = $(call objs,server,store_sqlite store_device store_token store_session store_policy audit audit_keep audit_verify)
 OBJS_unit_server = $(call objs,server,$(filter-out main privileges,$(SERVER))) $(call objs,tests/sim,sim_server sim_device)
 OBJS_unit_server_bad = $(OBJS_unit_server)
@@ -98,7 +102,7 @@ SRCS_fuzz_run := keyd/dp/run.c
 SRCS_fuzz_frame := keyd/dp/frame.c lib/addr.c
 FUZZ += chan intro token
 SRCS_fuzz_chan := lib/chan.c lib/chan_handshake.c lib/chan_msg.c lib/chan_proof.c lib/crypto.c lib/noise.c lib/secmem.c
-SRCS_fuzz_intro := lib/addr.c lib/aead.c lib/crypto.c lib/intro.c lib/intro_keys.c lib/noise.c lib/secmem.c
+SRCS_fuzz_intro := lib/addr.c lib/aead.c lib/crypto.c lib/intro.c lib/intro_keys.c lib/noise.c lib/secmem.c lib/service.c
 SRCS_fuzz_token := lib/crypto.c lib/token.c
 FUZZ += identity delegation
 SRCS_fuzz_delegation := lib/delegation.c lib/chan.c lib/chan_handshake.c lib/chan_msg.c lib/chan_proof.c lib/crypto.c lib/noise.c lib/secmem.c
@@ -107,9 +111,10 @@ FUZZ += tap inner mss
 SRCS_fuzz_mss = keyd/dp/mss.c lib/addr.c
 SRCS_fuzz_tap = $(addprefix keyd/dp/,segment.c fragment.c mss.c icmp.c) lib/addr.c
 SRCS_fuzz_inner = keyd/dp/coalesce.c lib/addr.c
-FUZZ += policy stream
-SRCS_fuzz_stream := lib/addr.c lib/aead.c lib/crypto.c lib/intro_keys.c lib/noise.c lib/secmem.c lib/stream.c
+FUZZ += policy permit stream
+SRCS_fuzz_permit := keyd/dp/permit.c lib/addr.c lib/service.c
+SRCS_fuzz_stream := lib/addr.c lib/aead.c lib/crypto.c lib/intro_keys.c lib/noise.c lib/secmem.c lib/service.c lib/stream.c
 FUZZ += ether echo
 SRCS_fuzz_echo := lib/crypto.c lib/echo_msg.c
 SRCS_fuzz_ether := keyd/frametab.c lib/addr.c lib/lpm.c lib/mac.c
-SRCS_fuzz_policy := $(addprefix server/policy,.c _parse.c _ether.c _lines.c _mode.c _pairs.c _settings.c _test.c _text.c) lib/addr.c lib/reason.c
+SRCS_fuzz_policy := $(addprefix server/policy,.c _parse.c _ether.c _lines.c _mode.c _pairs.c _service.c _settings.c _test.c _text.c) lib/addr.c lib/reason.c lib/service.c

@@ -83,25 +83,60 @@ bool flag_of(const json_t *o, const char *member)
 	return json_is_true(json_object_get(o, member));
 }
 
+static FILE *text_open(char **text, size_t *len)
+{
+	FILE *f = open_memstream(text, len);
+
+	if (!f) {
+		fputs("mvpnctl: out of memory\n", stderr);
+		exit(1);
+	}
+	return f;
+}
+
+static char *text_close(FILE *f, char **text)
+{
+	fclose(f);
+	if (!*text) {
+		fputs("mvpnctl: out of memory\n", stderr);
+		exit(1);
+	}
+	return *text;
+}
+
 char *joined(const json_t *array)
 {
 	char *text = NULL;
 	const json_t *v;
 	size_t i, len;
-	FILE *f = open_memstream(&text, &len);
+	FILE *f = text_open(&text, &len);
 
-	if (f) {
-		if (!json_array_size(array))
-			fputs("-", f);
-		json_array_foreach(array, i, v) fprintf(
-			f, "%s%s", i ? ", " : "", json_is_string(v) ? json_string_value(v) : "?");
-		fclose(f);
+	if (!json_array_size(array))
+		fputs("-", f);
+	json_array_foreach(array, i, v) fprintf(f, "%s%s", i ? ", " : "",
+						json_is_string(v) ? json_string_value(v) : "?");
+	return text_close(f, &text);
+}
+
+char *services_text(const json_t *services, const char *a, const char *a_name, const char *b,
+		    const char *b_name)
+{
+	const json_t *at_a = json_object_get(services, a), *at_b = json_object_get(services, b);
+	char *list_a = joined(at_a), *list_b = joined(at_b), *text = NULL;
+	size_t len;
+	FILE *f = text_open(&text, &len);
+
+	if (json_is_object(services) && json_equal(at_a, at_b)) {
+		fprintf(f, "%s at both", list_a);
+	} else if (json_is_object(services)) {
+		if (json_array_size(at_b))
+			fprintf(f, "%s at %s", list_b, b_name);
+		if (json_array_size(at_a))
+			fprintf(f, "%s%s at %s", json_array_size(at_b) ? "; " : "", list_a, a_name);
 	}
-	if (!text) {
-		fputs("mvpnctl: out of memory\n", stderr);
-		exit(1);
-	}
-	return text;
+	free(list_a);
+	free(list_b);
+	return text_close(f, &text);
 }
 
 const char *seconds_of(const json_t *o, const char *member, char buf[static HUMAN_B])

@@ -41,6 +41,12 @@ double real_of(const json_t *o, const char *member);
 bool flag_of(const json_t *o, const char *member);
 /* strings of an array joined by ", "; "-" when none; the caller frees */
 char *joined(const json_t *array);
+/*
+ * What two ends may use of each other (`services` of a reply: null, or a list under each of two members): "tcp 22 at db; udp 53 at
+ * web"; "" for everything. The caller frees.
+ */
+char *services_text(const json_t *services, const char *a, const char *a_name, const char *b,
+		    const char *b_name);
 const char *seconds_of(const json_t *o, const char *member, char buf[static HUMAN_B]);
 const char *bytes_of(const json_t *o, const char *member, char buf[static HUMAN_B]);
 const char *time_of(const json_t *o, const char *member, char buf[static HUMAN_B]);

@@ -109,8 +109,9 @@ static int prepare_explain(json_t *args)
 		r = usage_error(&verb_explain, "DST has no address");
 	else if (port && !port_parse(port, &n))
 		r = usage_error(&verb_explain, "'%s' is no port: a number from 1 to 65535", port);
-	else if (proto && strcmp(proto, "tcp") && strcmp(proto, "udp") && strcmp(proto, "icmp"))
-		r = usage_error(&verb_explain, "'%s' is no protocol: one of tcp, udp, icmp", proto);
+	else if (proto && strcmp(proto, "tcp") && strcmp(proto, "udp") && strcmp(proto, "sctp") &&
+		 strcmp(proto, "icmp"))
+		r = usage_error(&verb_explain, "'%s' is no protocol: one of tcp, udp, sctp, icmp", proto);
 	if (!r) {
 		json_object_set_new(args, "dst", address_of(host));
 		if (port)
@@ -156,7 +157,7 @@ const struct verb verb_explain = {
 	.example = "explain 10.0.0.2:443/tcp",
 	.operands = {{"DST[:PORT[/PROTO]]|MAC/TYPE", .kind = KIND_TEXT, .member = "dst",
 		      .required = true,
-		      .help = "address or name; [v6]:port; tcp, udp or icmp; for a frame "
+		      .help = "address or name; [v6]:port; tcp, udp, sctp or icmp; for a frame "
 			      "02:00:00:00:00:0b/0x88b5"}},
 	.prepare = prepare_explain,
 	.show = show_explain,

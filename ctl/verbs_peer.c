@@ -63,12 +63,15 @@ const struct verb verb_peers = {
 static void rejected(const json_t *s, char *ret, size_t size)
 {
 	unsigned long long auth = number_of(s, "rx_auth_fail"), replay = number_of(s, "rx_replay"),
-			   inner = number_of(s, "rx_bad_inner");
+			   inner = number_of(s, "rx_bad_inner"), refused = number_of(s, "rx_refused");
+	size_t len = 0;
 
 	*ret = 0;
 	if (auth | replay | inner)
-		snprintf(ret, size, "%llu forged, %llu replayed, %llu not its own", auth, replay,
-			 inner);
+		len = (size_t)snprintf(ret, size, "%llu forged, %llu replayed, %llu not its own",
+				       auth, replay, inner);
+	if (refused && len < size)
+		snprintf(ret + len, size - len, "%s%llu not permitted", len ? ", " : "", refused);
 }
 
 static void show_sessions(const json_t *r)
@@ -76,7 +79,8 @@ static void show_sessions(const json_t *r)
 	static const char *const headers[] = {
 		"PEER",	  "SESSION",  "STATE",	   "ROLE",	"SUITE",  ">EPOCH",
 		"AGE",	  "REKEY IN", "ENDPOINT",  "PATH",	">MTU",	  ">LANES",
-		"TX SPI", "RX SPI",   ">SENT",	   ">RECEIVED", "?REJECTED", "?KEYS", NULL};
+		"TX SPI", "RX SPI",   ">SENT",	   ">RECEIVED", "?REJECTED", "?KEYS",  "?FOR",
+		NULL};
 	struct table *t = table_new(headers);
 	const json_t *s;
 	size_t i;
@@ -84,7 +88,7 @@ static void show_sessions(const json_t *r)
 	json_array_foreach(json_object_get(r, "sessions"), i, s)
 	{
 		const char *state = text_of(s, "state");
-		char b[HUMAN_B], bad[128];
+		char b[HUMAN_B], bad[160], *services;
 
 		table_cell(t, STRONG, "%s", text_of(s, "peer"));
 		table_cell(t, FAINT, "%s", id_of(s, "id", b));
@@ -106,6 +110,10 @@ static void show_sessions(const json_t *r)
 		rejected(s, bad, sizeof(bad));
 		table_cell(t, BAD, "%s", bad);
 		table_cell(t, BAD, "%s", server_knows(s, b));
+		services = services_text(json_object_get(s, "services"), "local", "here", "remote",
+					 "peer");
+		table_cell(t, PLAIN, "%s", services);
+		free(services);
 	}
 	table_print(t, "no sessions: they are made by the first packet to a peer");
 }

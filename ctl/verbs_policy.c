@@ -105,12 +105,20 @@ const struct verb verb_policy_check = {
 
 /* ---- server policy diff ---- */
 
-/* who may begin a session, in words that need no column's name */
-static const char *access_text(const json_t *pair, const char *member)
+/* who may begin a session, in words that need no column's name, and what for */
+static void access_cell(struct table *t, const json_t *pair, const char *member,
+			const char *services_member)
 {
 	const char *who = text_of(pair, member);
+	char *services = services_text(json_object_get(pair, services_member), "a", text_of(pair, "a"),
+				       "b", text_of(pair, "b"));
 
-	return !strcmp(who, "a") ? "only ->" : !strcmp(who, "b") ? "only <-" : who;
+	table_cell(t, PLAIN, "%s%s%s",
+		   !strcmp(who, "a")   ? "only ->"
+		   : !strcmp(who, "b") ? "only <-"
+				       : who,
+		   *services ? ", " : "", services);
+	free(services);
 }
 
 static void show_pairs(const json_t *r)
@@ -124,8 +132,8 @@ static void show_pairs(const json_t *r)
 	{
 		table_cell(t, STRONG, "%s", text_of(p, "a"));
 		table_cell(t, STRONG, "%s", text_of(p, "b"));
-		table_cell(t, PLAIN, "%s", access_text(p, "before"));
-		table_cell(t, PLAIN, "%s", access_text(p, "after"));
+		access_cell(t, p, "before", "before_services");
+		access_cell(t, p, "after", "after_services");
 	}
 	putchar('\n');
 	table_print(t, "no pair of devices gains or loses");
@@ -277,7 +285,7 @@ static void show_test(const json_t *r)
 	const json_t *rule = json_object_get(r, "rule");
 	bool allowed = flag_of(r, "allowed");
 	const json_t *e;
-	char b[HUMAN_B];
+	char b[HUMAN_B], *services;
 	size_t i;
 
 	line("verdict", allowed ? GOOD : BAD, "%s", allowed ? "allowed" : "refused");
@@ -288,7 +296,12 @@ static void show_test(const json_t *r)
 		line("rule", PLAIN, "line %llu: %s", (unsigned long long)number_of(r, "line"),
 		     text_of(r, "rule"));
 	else
-		line("rule", PLAIN, "none names this pair");
+		line("rule", PLAIN, "none lets SRC begin that");
+	services = services_text(json_object_get(r, "services"), "src", text_of(r, "src"), "dst",
+				 text_of(r, "dst"));
+	if (*services && strcmp(services, "- at both"))
+		line("only for", PLAIN, "%s", services);
+	free(services);
 	if (*server_knows(r, b))
 		line("keys", BAD, "%s", b);
 	json_array_foreach(json_object_get(r, "ethernet"), i, e)
@@ -297,15 +310,38 @@ static void show_test(const json_t *r)
 		     text_of(e, "direction"));
 }
 
+/* args.proto is PROTO or PORT/PROTO: PORT into a member of its own. What a protocol is the server says */
+static int split_service(json_t *args)
+{
+	const char *text = json_string_value(json_object_get(args, "proto"));
+	const char *slash = text ? strchr(text, '/') : NULL;
+	unsigned long port;
+	char *end;
+
+	if (!slash)
+		return 0;
+	port = *text >= '0' && *text <= '9' ? strtoul(text, &end, 10) : 0;
+	if (!port || port > UINT16_MAX || end != slash)
+		return usage_error(&verb_policy_test,
+				   "'%s' is not PORT/PROTO, like 5432/tcp: a port is a number from 1 to 65535",
+				   text);
+	json_object_set_new(args, "port", json_integer((json_int_t)port));
+	json_object_set_new(args, "proto", json_string(slash + 1));
+	return 0;
+}
+
 const struct verb verb_policy_test = {
 	.name = "server policy test",
 	.request = "policy-test",
 	.summary = "may SRC talk to DST, and by which rule?",
 	.more = "Exits with 5 if not.",
-	.example = "server policy test web1 db1",
+	.example = "server policy test web1 db1 5432/tcp",
 	.operands = {{"SRC", .kind = KIND_TEXT, .member = "src", .required = true,
 		      .help = "name of a device, or an address"},
 		     {"DST", .kind = KIND_TEXT, .member = "dst", .required = true,
-		      .help = "name of a device, or an address"}},
+		      .help = "name of a device, or an address"},
+		     {"[PORT/]PROTO", .kind = KIND_TEXT, .member = "proto",
+		      .help = "may it begin that? tcp, udp, sctp, icmp or a protocol's number"}},
+	.prepare = split_service,
 	.show = show_test,
 };

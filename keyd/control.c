@@ -159,11 +159,29 @@ static void verb_reload(struct keyd *k, struct ipc_call *call, json_t *args)
 
 /* ---- verbs that show something ---- */
 
+/* proto and port of a packet, both optional; false after an error was sent */
+static bool arg_service(struct ipc_call *call, json_t *args, uint8_t *ret_proto, uint16_t *ret_port)
+{
+	const char *proto = json_string_value(json_object_get(args, "proto"));
+	json_int_t port = json_integer_value(json_object_get(args, "port"));
+	int v = proto ? mvpn_proto_parse(proto, strlen(proto)) : 0;
+
+	if (v < 0 || port < 0 || port > UINT16_MAX || (port && !v)) {
+		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument",
+				"mvpnctl explain 10.0.0.5:443/tcp", "that is no protocol, or no port");
+		return false;
+	}
+	*ret_proto = (uint8_t)v;
+	*ret_port = mvpn_proto_has_ports((unsigned)v) ? (uint16_t)port : 0;
+	return true;
+}
+
 static void verb_explain(struct keyd *k, struct ipc_call *call, json_t *args)
 {
 	const char *text = json_string_value(json_object_get(args, "dst"));
 	struct mvpn_addr dst;
-	uint8_t mac[6];
+	uint8_t mac[6], proto;
+	uint16_t port;
 	json_t *type = json_object_get(args, "ethertype");
 
 	if (text && !mvpn_mac_parse(mac, text)) {
@@ -181,8 +199,8 @@ static void verb_explain(struct keyd *k, struct ipc_call *call, json_t *args)
 		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument",
 				"mvpnctl explain 10.0.0.5:443/tcp", "%s is not an address",
 				text ? text : "(nothing)");
-	else
-		ipc_reply_ok(call, show_explain(k, &dst));
+	else if (arg_service(call, args, &proto, &port))
+		ipc_reply_ok(call, show_explain(k, &dst, proto, port));
 }
 
 static const struct {

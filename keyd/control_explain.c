@@ -31,8 +31,43 @@ static const char *explain_group(struct keyd *k, const struct mvpn_addr *dst, js
 	return drop ? "dropped" : "clear";
 }
 
+/* a packet's, 0: not said */
+struct service {
+	uint8_t proto;
+	uint16_t port;
+};
+
+/* false: the session is not for it */
+static bool explain_services(const struct session *s, const struct service *of, const char *peer,
+			     json_t *why)
+{
+	char text[400], asked[MVPN_SERVICESTRLEN];
+	const struct mvpn_service *there = s->services + s->nserv_local;
+	struct mvpn_service one = {of->proto, of->port, of->port ? of->port : UINT16_MAX};
+	bool to, from;
+
+	if (!s->limited)
+		return true;
+	mvpn_services_str(there, s->nserv_remote, text, sizeof(text));
+	show_line(why, "the policy lets this device use at %s: %s; and answer what it is asked",
+		  peer, text);
+	mvpn_services_str(s->services, s->nserv_local, text, sizeof(text));
+	show_line(why, "and %s use here: %s", peer, text);
+	if (!of->proto)
+		return true;
+	to = of->port ? mvpn_services_have(there, s->nserv_remote, of->proto, of->port)
+		      : mvpn_services_have_proto(there, s->nserv_remote, of->proto);
+	from = mvpn_services_have_proto(s->services, s->nserv_local, of->proto);
+	mvpn_service_str(&one, asked);
+	if (!to)
+		show_line(why, "%s is not among that%s", asked,
+			  from ? ", so only answers from a service here may go there" : "");
+	return to;
+}
+
 /* what becomes of a packet or frame for that peer */
-static const char *explain_peer(struct keyd *k, struct peer *p, json_t *why, json_t **ret_session)
+static const char *explain_peer(struct keyd *k, struct peer *p, const struct service *of, json_t *why,
+				json_t **ret_session)
 {
 	const struct session *s = session_transmitting(p);
 
@@ -42,7 +77,7 @@ static const char *explain_peer(struct keyd *k, struct peer *p, json_t *why, jso
 		if (s->mode != MVPN_MODE_E2E)
 			show_line(why, "its keys are %s: the server knows them, too",
 				  mvpn_mode_name(s->mode));
-		return "sealed";
+		return explain_services(s, of, peer_label(p), why) ? "sealed" : "dropped";
 	}
 	if (p->denied_until_ms) {
 		show_line(why, "refused: %s", mvpn_reason_text(p->error));
@@ -58,8 +93,9 @@ static const char *explain_peer(struct keyd *k, struct peer *p, json_t *why, jso
 	return "held";
 }
 
-json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst)
+json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst, uint8_t proto, uint16_t port)
 {
+	const struct service of = {proto, port};
 	json_t *why = json_array(), *session = json_null(), *peer = json_null();
 	const char *verdict = "clear";
 	char text[MVPN_ADDRSTRLEN];
@@ -93,7 +129,7 @@ json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst)
 		if (p->diverted)
 			show_line(why, "TCP connections to it that are opened here are sealed at the "
 				       "socket, by the policy; what follows is about all other packets");
-		verdict = explain_peer(k, p, why, &session);
+		verdict = explain_peer(k, p, &of, why, &session);
 	}
 	return json_pack("{s:s, s:o, s:o, s:o}", "verdict", verdict, "why", why, "peer", peer,
 			 "session", session);
@@ -104,6 +140,7 @@ json_t *show_explain_frame(struct keyd *k, const uint8_t mac[6], uint16_t type)
 	json_t *why = json_array(), *session = json_null(), *peer = json_null();
 	const struct ether_entry *e = ether_find(k, mac, type);
 	char text[MVPN_MACSTRLEN];
+	const struct service any = {0, 0};
 	const char *verdict = "clear";
 
 	mvpn_mac_str(mac, text);
@@ -128,7 +165,7 @@ json_t *show_explain_frame(struct keyd *k, const uint8_t mac[6], uint16_t type)
 			verdict = "dropped";
 			show_line(why, "the policy lets such frames come from there, not go there");
 		} else {
-			verdict = explain_peer(k, e->peer, why, &session);
+			verdict = explain_peer(k, e->peer, &any, why, &session);
 		}
 	}
 	return json_pack("{s:s, s:o, s:o, s:o}", "verdict", verdict, "why", why, "peer", peer,

@@ -399,6 +399,16 @@ static json_t *prefixes_json(const struct mvpn_prefix *p, unsigned n)
 	return list;
 }
 
+static json_t *services_json(const struct mvpn_service *list, unsigned n)
+{
+	char text[MVPN_SERVICESTRLEN];
+	json_t *o = json_array();
+
+	for (unsigned i = 0; i < n; i++)
+		json_array_append_new(o, json_string(mvpn_service_str(&list[i], text)));
+	return o;
+}
+
 static json_t *show_session(struct keyd *k, const struct session *s)
 {
 	static const char *const states[] = {"unconfirmed", "active", "draining"};
@@ -440,12 +450,20 @@ static json_t *show_session(struct keyd *k, const struct session *s)
 	STAT(rx_auth_fail);
 	STAT(rx_replay);
 	STAT(rx_bad_inner);
+	STAT(tx_refused);
+	STAT(rx_refused);
 #undef STAT
 	json_object_set_new(o, "last_rx_s", heard_json(stats.rx_last_ns));
 	json_object_set_new(o, "streams", json_integer(streams));
 	json_object_set_new(o, "local", prefixes_json(kt ? kt->local : NULL, kt ? kt->nlocal : 0));
 	json_object_set_new(o, "remote",
 			    prefixes_json(kt ? kt->remote : NULL, kt ? kt->nremote : 0));
+	json_object_set_new(
+		o, "services",
+		s->limited ? json_pack("{s:o, s:o}", "local",
+				       services_json(s->services, s->nserv_local), "remote",
+				       services_json(s->services + s->nserv_local, s->nserv_remote))
+			   : json_null());
 	return o;
 }
 

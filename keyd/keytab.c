@@ -90,6 +90,7 @@ static void session_free(struct retired *r)
 	struct session_box *b = box_of(r, struct session_box, retired);
 
 	secslab_put(b->slab, b->s.tx);
+	free(b->s.services);
 	free(b);
 }
 
@@ -450,6 +451,15 @@ int kt_session_new(struct keytab *kt, struct kt_session **ret, const uint8_t id[
 	return 0;
 }
 
+void kt_session_limit(struct kt_session *s, struct mvpn_service *services, unsigned nlocal,
+		      unsigned nremote)
+{
+	s->services = services;
+	s->nserv_local = nlocal;
+	s->nserv_remote = nremote;
+	s->limited = true;
+}
+
 void kt_session_arm_rx(struct keytab *kt, struct kt_session *s)
 {
 	atomic_store_explicit(&kt->rx[spi_slot(s->rx_spi)], s, memory_order_release);
@@ -497,6 +507,7 @@ void kt_session_stats(const struct kt_session *s, struct kt_stats *ret)
 	for (unsigned i = 0; i < s->ntx; i++) {
 		ret->tx_packets += read_relaxed(&s->tx[i].packets);
 		ret->tx_bytes += read_relaxed(&s->tx[i].bytes);
+		ret->tx_refused += read_relaxed(&s->tx[i].refused);
 	}
 	for (unsigned i = 0; i < s->nrx; i++) {
 		const struct kt_rx_lane *l = &s->rx[i];
@@ -507,6 +518,7 @@ void kt_session_stats(const struct kt_session *s, struct kt_stats *ret)
 		ret->rx_auth_fail += read_relaxed(&l->auth_fail);
 		ret->rx_replay += read_relaxed(&l->replayed);
 		ret->rx_bad_inner += read_relaxed(&l->bad_inner);
+		ret->rx_refused += read_relaxed(&l->refused);
 		ret->rx_last_ns = last > ret->rx_last_ns ? last : ret->rx_last_ns;
 	}
 }

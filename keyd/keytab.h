@@ -23,6 +23,7 @@
 #include "lpm.h"
 #include "mvpn/limits.h"
 #include "replay.h"
+#include "service.h"
 
 struct keytab;
 
@@ -47,6 +48,7 @@ struct kt_tx_lane {
 	uint64_t gen_since_ns;
 	uint16_t gen;
 	_Atomic uint64_t packets, bytes; /* inner; others only read them */
+	_Atomic uint64_t refused; /* not among the session's services */
 };
 /* Receiving half of one lane: touched by its owner alone (kt_session.rx_owner; keyd/dp/owner.c). */
 struct kt_rx_lane {
@@ -61,6 +63,7 @@ struct kt_rx_lane {
 	bool offered;
 	_Atomic uint64_t packets, bytes; /* inner; these and those below: others only read them */
 	_Atomic uint64_t auth_fail, replayed, bad_inner; /* bad_inner: crypto-routing or malformed */
+	_Atomic uint64_t refused; /* not among the session's services */
 	_Atomic uint64_t last_ns; /* last authenticated packet */
 	struct replay replay;
 };
@@ -70,6 +73,7 @@ struct kt_stats {
 	uint64_t tx_packets, tx_bytes; /* inner */
 	uint64_t rx_packets, rx_bytes;
 	uint64_t rx_auth_fail, rx_replay, rx_bad_inner;
+	uint64_t tx_refused, rx_refused;
 	uint64_t rx_last_ns; /* health is judged by this alone; 0: nothing has come yet */
 };
 
@@ -89,9 +93,12 @@ struct kt_session {
 	/* set before it transmits; per lane, 0: the protocol's bounds alone */
 	uint64_t ratchet_packets;	       /* a generation of keys seals at most about so many */
 	uint64_t rekey_packets, rekey_from_ns; /* a new session is asked for after so many, but not before then */
+	bool limited; /* to services; kt_session_limit() */
 	unsigned nlocal, nremote;
 	struct mvpn_prefix *local;  /* inner destinations we accept, sources we send from */
 	struct mvpn_prefix *remote; /* inner sources we accept */
+	struct mvpn_service *services; /* nserv_local that the peer may use here, then nserv_remote there */
+	unsigned nserv_local, nserv_remote;
 	struct kt_tx_lane *tx; /* ntx of them, in locked memory (secslab.h) with rx */
 	struct kt_rx_lane *rx; /* nrx */
 	/* [worker] index of the worker that opens a lane's packets; changed by the owner alone, or from KT_NOBODY */
@@ -135,6 +142,9 @@ void kt_spi_free(struct keytab *kt, uint32_t spi); /* quarantined */
 int kt_session_new(struct keytab *kt, struct kt_session **ret, const uint8_t id[MVPN_ID_LEN], uint32_t peer, uint32_t rx_spi,
 		   const struct intro_keys *k, const struct mvpn_prefix *local, unsigned nlocal,
 		   const struct mvpn_prefix *remote, unsigned nremote);
+/* Before it is armed: only these services pass, nlocal here and then nremote there. Takes the array, for free(), over. */
+void kt_session_limit(struct kt_session *s, struct mvpn_service *services, unsigned nlocal,
+		      unsigned nremote);
 void kt_session_arm_rx(struct keytab *kt, struct kt_session *s);
 void kt_session_arm_tx(struct keytab *kt, struct kt_session *s); /* replaces the peer's transmitting session */
 void kt_session_disarm_tx(struct keytab *kt, struct kt_session *s); /* if it is the one that transmits */

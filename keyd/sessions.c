@@ -308,6 +308,22 @@ void session_stream_seen(struct session *s)
 
 /* ---- install and drop ---- */
 
+/* our own first */
+static struct mvpn_service *services_copy(const struct intro_selectors *sel, bool initiator)
+{
+	const struct mvpn_service *own = initiator ? sel->serv_a : sel->serv_b,
+				  *peers = initiator ? sel->serv_b : sel->serv_a;
+	unsigned nown = initiator ? sel->nserv_a : sel->nserv_b,
+		 npeers = initiator ? sel->nserv_b : sel->nserv_a;
+	struct mvpn_service *list = calloc(nown + npeers, sizeof(*list));
+
+	if (list) {
+		memcpy(list, own, nown * sizeof(*list));
+		memcpy(list + nown, peers, npeers * sizeof(*list));
+	}
+	return list;
+}
+
 static int streams_new(struct session *s, const struct intro_keys *keys)
 {
 	s->streams = calloc(1, sizeof(*s->streams));
@@ -324,8 +340,10 @@ static int streams_new(struct session *s, const struct intro_keys *keys)
 
 static void streams_free(struct session_streams *st)
 {
-	if (st)
+	if (st) {
 		secmem_free(st->keys);
+		free(st->services);
+	}
 	free(st);
 }
 
@@ -349,14 +367,40 @@ static int packets_new(struct keyd *k, struct session *s, const struct session_s
 	return 0;
 }
 
+/* takes the list over */
+static void limit(struct session *s, const struct intro_selectors *sel, bool initiator,
+		  struct mvpn_service *services)
+{
+	s->limited = true;
+	s->services = services;
+	s->nserv_local = initiator ? sel->nserv_a : sel->nserv_b;
+	s->nserv_remote = initiator ? sel->nserv_b : sel->nserv_a;
+	if (s->kt)
+		kt_session_limit(s->kt, services, s->nserv_local, s->nserv_remote);
+	else
+		s->streams->services = services;
+}
+
+bool session_serves(const struct session *s, bool here, uint8_t proto, uint16_t port)
+{
+	return !s->limited ||
+	       mvpn_services_have(s->services + (here ? 0 : s->nserv_local),
+				  here ? s->nserv_local : s->nserv_remote, proto, port);
+}
+
 int session_install(struct keyd *k, struct peer *p, const struct session_spec *spec,
 		    struct session **ret)
 {
+	const struct intro_selectors *sel = spec->selectors;
+	struct mvpn_service *services = sel->limited ? services_copy(sel, spec->initiator) : NULL;
 	struct session *s = calloc(1, sizeof(*s));
 	int r = -ENOMEM;
 
-	if (!s)
+	if (!s || (sel->limited && !services)) {
+		free(services);
+		free(s);
 		return r;
+	}
 	s->k = k;
 	s->peer = p;
 	r = loop_timer_new(k->loop, session_timer, s, &s->timer);
@@ -366,9 +410,12 @@ int session_install(struct keyd *k, struct peer *p, const struct session_spec *s
 	if (r) {
 		streams_free(s->streams);
 		loop_timer_free(s->timer);
+		free(services);
 		free(s);
 		return r;
 	}
+	if (services)
+		limit(s, sel, spec->initiator, services);
 	memcpy(s->id, spec->id, MVPN_ID_LEN);
 	s->mode = spec->mode;
 	s->initiator = spec->initiator;

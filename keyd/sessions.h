@@ -21,6 +21,7 @@ struct session_streams {
 	uint8_t suite;
 	uint64_t next;	    /* number of our next OPEN */
 	struct replay seen; /* numbers of the peer's */
+	struct mvpn_service *services; /* the session's, or NULL */
 };
 
 struct session {
@@ -41,6 +42,9 @@ struct session {
 	struct mvpn_endpoint seen; /* by the server */
 	struct mvpn_endpoint cand[MVPN_CANDIDATES_MAX]; /* the peer's own */
 	unsigned ncand;
+	bool limited; /* to these services: what the peer may use here, then what we may use there; kt's or streams' */
+	const struct mvpn_service *services;
+	unsigned nserv_local, nserv_remote;
 	uint64_t seq; /* the server's; the highest confirmed one transmits */
 	uint32_t epoch, rx_spi, tx_spi;
 	uint64_t created_ms, rekey_ms, end_ms, drain_ms;
@@ -64,6 +68,8 @@ struct session_spec {
 };
 int session_install(struct keyd *k, struct peer *p, const struct session_spec *spec,
 		    struct session **ret);
+/* is it for that service, here or at the peer? */
+bool session_serves(const struct session *s, bool here, uint8_t proto, uint16_t port);
 /* taken out at both tables; `tell` says so to the server */
 void session_drop(struct session *s, enum mvpn_reason why, bool tell);
 void sessions_drop_peer(struct keyd *k, struct peer *p, enum mvpn_reason why, bool tell);

@@ -105,6 +105,16 @@ static bool addresses_fit(struct keyd *k, const struct stream *s)
 	       lpm_lookup(k->prefixes, &s->t.dst.addr, &to) && to == KEYD_SELF;
 }
 
+static int serve(struct keyd *k, struct stream *s, const struct session *session)
+{
+	if (!addresses_fit(k, s))
+		return -EADDRNOTAVAIL;
+	/* the opener should have known */
+	if (!session_serves(session, true, IPPROTO_TCP, s->t.dst.port))
+		return -EACCES;
+	return deliver(s);
+}
+
 /* ---- OPEN ---- */
 
 /* whose it is, and that it is new; NULL: a stranger's */
@@ -161,11 +171,13 @@ static void take(struct keyd *k, int fd)
 		stream_free(s);
 		return;
 	}
-	r = addresses_fit(k, s) ? deliver(s) : -EADDRNOTAVAIL;
+	r = serve(k, s, session);
 	if (r < 0) {
 		log_ratelimited(LOG_L_WARN, "stream from %s refused: %s", peer_label(p),
 				strerror(-r));
-		refuse(s, r == -EADDRNOTAVAIL ? MVPN_R_STREAM_ADDRESS : MVPN_R_STREAM_REFUSED);
+		refuse(s, r == -EADDRNOTAVAIL ? MVPN_R_STREAM_ADDRESS
+			  : r == -EACCES	? MVPN_R_DENIED
+						: MVPN_R_STREAM_REFUSED);
 	}
 }
 

@@ -133,6 +133,11 @@ static void connect_out(struct stream *s, const struct session *session)
 	socklen_t len = mvpn_endpoint_to_sockaddr(&s->peer->endpoint, false, &to);
 	int r;
 
+	if (!s->probe && !session_serves(session, false, IPPROTO_TCP, s->t.dst.port)) {
+		s->k->counters[KC_STREAM_REFUSED]++;
+		stream_abort(s, MVPN_R_DENIED);
+		return;
+	}
 	memcpy(s->session, session->id, sizeof(s->session));
 	s->state = STREAM_CONNECTS;
 	s->net.fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

@@ -13,6 +13,7 @@
 #include "aead.h"
 #include "mvpn/auth.h"
 #include "mvpn/limits.h"
+#include "service.h"
 
 #define INTRO_REQ_MAX_B (sizeof(struct mvpn_req) + MVPN_CANDIDATES_MAX * sizeof(struct mvpn_candidate))
 #define INTRO_MSG1_B 48
@@ -22,6 +23,9 @@
 struct intro_selectors {
 	unsigned na, nb;
 	struct mvpn_prefix a[MVPN_SELECTORS_MAX], b[MVPN_SELECTORS_MAX];
+	bool limited; /* to the services at A and at B; else every packet between the prefixes is meant */
+	unsigned nserv_a, nserv_b;
+	struct mvpn_service serv_a[MVPN_SERVICES_MAX], serv_b[MVPN_SERVICES_MAX];
 };
 int intro_selectors_decode(struct intro_selectors *ret, const uint8_t *data, size_t len); /* -EINVAL */
 /* returns bytes written, -ENOBUFS */

@@ -117,9 +117,12 @@ void intro_lane_next(uint8_t l[32])
 
 /* ---- selectors ---- */
 
+#define PREFIX_B 17
+#define SERVICE_B 5
+
 static const uint8_t *get_prefixes(struct mvpn_prefix *ret, unsigned n, const uint8_t *p)
 {
-	for (unsigned i = 0; i < n; i++, p += 17) {
+	for (unsigned i = 0; i < n; i++, p += PREFIX_B) {
 		ret[i].len = p[0];
 		memcpy(ret[i].addr.b, p + 1, 16);
 		if (!mvpn_prefix_valid(&ret[i]))
@@ -128,20 +131,43 @@ static const uint8_t *get_prefixes(struct mvpn_prefix *ret, unsigned n, const ui
 	return p;
 }
 
+static const uint8_t *get_services(struct mvpn_service *ret, unsigned n, const uint8_t *p)
+{
+	for (unsigned i = 0; i < n; i++, p += SERVICE_B)
+		ret[i] = (struct mvpn_service){p[0], (uint16_t)(p[1] << 8 | p[2]),
+					       (uint16_t)(p[3] << 8 | p[4])};
+	return mvpn_services_valid(ret, n) ? p : NULL;
+}
+
+/* what follows the prefixes: nothing, or the services, one at least */
+static int get_limits(struct intro_selectors *ret, const uint8_t *p, size_t len)
+{
+	if (!len)
+		return 0;
+	if (len < 2 || p[0] > MVPN_SERVICES_MAX || p[1] > MVPN_SERVICES_MAX || p[0] + p[1] == 0 ||
+	    len != 2 + SERVICE_B * (size_t)(p[0] + p[1]))
+		return -EINVAL;
+	ret->limited = true;
+	ret->nserv_a = p[0];
+	ret->nserv_b = p[1];
+	p = get_services(ret->serv_a, ret->nserv_a, p + 2);
+	return p && get_services(ret->serv_b, ret->nserv_b, p) ? 0 : -EINVAL;
+}
+
 int intro_selectors_decode(struct intro_selectors *ret, const uint8_t *data, size_t len)
 {
 	struct intro_selectors s = {0};
 	const uint8_t *p;
 
 	if (len < 2 || data[0] > MVPN_SELECTORS_MAX || data[1] > MVPN_SELECTORS_MAX ||
-	    len != 2 + 17u * (data[0] + data[1]))
+	    len < 2 + PREFIX_B * (size_t)(data[0] + data[1]))
 		return -EINVAL;
 	s.na = data[0];
 	s.nb = data[1];
 	p = get_prefixes(s.a, s.na, data + 2);
 	if (p)
 		p = get_prefixes(s.b, s.nb, p);
-	if (!p)
+	if (!p || get_limits(&s, p, (size_t)(data + len - p)) < 0)
 		return -EINVAL;
 	*ret = s;
 	return 0;
@@ -156,17 +182,39 @@ static uint8_t *put_prefixes(uint8_t *p, const struct mvpn_prefix *prefix, unsig
 	return p;
 }
 
+static uint8_t *put_services(uint8_t *p, const struct mvpn_service *s, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		*p++ = s[i].proto;
+		*p++ = (uint8_t)(s[i].lo >> 8);
+		*p++ = (uint8_t)s[i].lo;
+		*p++ = (uint8_t)(s[i].hi >> 8);
+		*p++ = (uint8_t)s[i].hi;
+	}
+	return p;
+}
+
 int intro_selectors_encode(const struct intro_selectors *s, uint8_t *ret, size_t size)
 {
 	size_t len;
+	uint8_t *p;
 
-	if (s->na > MVPN_SELECTORS_MAX || s->nb > MVPN_SELECTORS_MAX)
+	if (s->na > MVPN_SELECTORS_MAX || s->nb > MVPN_SELECTORS_MAX ||
+	    (s->limited && (s->nserv_a > MVPN_SERVICES_MAX || s->nserv_b > MVPN_SERVICES_MAX ||
+			    s->nserv_a + s->nserv_b == 0)))
 		return -EINVAL;
-	len = 2 + 17 * (s->na + s->nb);
+	len = 2 + PREFIX_B * (s->na + s->nb);
+	if (s->limited)
+		len += 2 + SERVICE_B * (s->nserv_a + s->nserv_b);
 	if (len > size)
 		return -ENOBUFS;
 	ret[0] = s->na;
 	ret[1] = s->nb;
-	put_prefixes(put_prefixes(ret + 2, s->a, s->na), s->b, s->nb);
+	p = put_prefixes(put_prefixes(ret + 2, s->a, s->na), s->b, s->nb);
+	if (s->limited) {
+		*p++ = (uint8_t)s->nserv_a;
+		*p++ = (uint8_t)s->nserv_b;
+		put_services(put_services(p, s->serv_a, s->nserv_a), s->serv_b, s->nserv_b);
+	}
 	return len;
 }

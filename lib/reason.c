@@ -84,6 +84,8 @@ static const struct {
 	[MVPN_R_STREAM_ADDRESS] = {"stream-address",
 				   "a stream goes from an address of its own device to one of the "
 				   "other device's own: not through a gateway"},
+	[MVPN_R_SELECTORS] = {"selectors", "the policy changed what the two devices may exchange; the "
+					   "session is made anew"},
 };
 _Static_assert(sizeof(reasons) / sizeof(reasons[0]) == MVPN_R_MAX, "a name for each reason");
 

@@ -231,7 +231,7 @@ static const struct {
 	{"policy-apply", admin_policy_apply, "text comment "},
 	{"policy-rollback", admin_policy_rollback, "rev comment "},
 	{"policy-list", admin_policy_list, ""},
-	{"policy-test", admin_policy_test, "src dst "},
+	{"policy-test", admin_policy_test, "src dst proto port "},
 	{"sessions", verb_sessions, ""},
 	{"audit", admin_audit, "verify limit after follow "},
 };

@@ -11,6 +11,7 @@
 #include "levels.h"
 #include "log.h"
 #include "push.h"
+#include "services.h"
 #include "session.h"
 
 #define KEPT 500 /* revisions */
@@ -272,20 +273,42 @@ static json_t *ethers_json(struct server *s, const struct policy_subject *a,
 	return list;
 }
 
+/* args.proto; a port needs one that has ports. false after an error was sent */
+static bool arg_proto(struct ipc_call *call, json_t *args, int64_t port, uint8_t *ret)
+{
+	const char *text = arg_text(args, "proto");
+	int v = text ? mvpn_proto_parse(text, strlen(text)) : 0;
+
+	if (v >= 0 && (!port || mvpn_proto_has_ports((unsigned)v))) {
+		*ret = (uint8_t)v;
+		return true;
+	}
+	ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument",
+			"tcp, udp and sctp have ports; icmp and numbers of protocols stand alone",
+			v < 0 ? "\"%.20s\" is not a protocol" : "a port of what? proto is %.20s",
+			text ? text : "missing");
+	return false;
+}
+
 void admin_policy_test(struct server *s, struct ipc_call *call, json_t *args)
 {
 	struct device *a = resolve(s, call, args, "src"),
 		      *b = a ? resolve(s, call, args, "dst") : NULL;
 	const struct policy_rule *rule;
+	struct policy_services services;
 	struct policy_subject sa, sb;
+	int64_t port = 0;
+	uint8_t proto = 0;
 	char text[200];
 	json_t *o;
 
-	if (!a || !b)
+	if (!a || !b || !arg_number(call, args, "port", 1, UINT16_MAX, &port) ||
+	    !arg_proto(call, args, port, &proto))
 		return;
 	sa = registry_subject(a);
 	sb = registry_subject(b);
-	rule = policy_allows(s->policy, &sa, &sb);
+	policy_services_of(s->policy, &sa, &sb, &services);
+	rule = policy_allows_flow(s->policy, &sa, &sb, proto, (uint16_t)port);
 	o = json_pack("{s:b, s:s, s:s, s:s, s:s}", "allowed", rule != NULL, "src", a->row.name,
 		      "dst", b->row.name, "mode", mvpn_mode_name(policy_mode_of(s->policy, &sa, &sb)),
 		      "level", policy_level_name(policy_level_of(s->policy, &sa, &sb)));
@@ -297,6 +320,7 @@ void admin_policy_test(struct server *s, struct ipc_call *call, json_t *args)
 		json_object_set_new(o, "rule", json_null());
 		json_object_set_new(o, "exit", json_integer(MVPN_EXIT_DENIED));
 	}
+	json_object_set_new(o, "services", services_json(&services, "src", "dst"));
 	json_object_set_new(o, "ethernet", ethers_json(s, &sa, &sb));
 	ipc_reply_ok(call, o);
 }

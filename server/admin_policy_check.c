@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "admin.h"
+#include "services.h"
 
 #define WARNINGS_MAX 100
 
@@ -120,12 +121,44 @@ static struct policy *parse_text(struct ipc_call *call, const char *text, size_t
 	return NULL;
 }
 
+struct overflow {
+	const char *a, *b; /* names of devices; NULL: there is none */
+};
+
+static void note_overflow(void *arg, const struct policy_pairs *p)
+{
+	struct overflow *found = arg;
+
+	const char *a = p->a[0]->name, *b = p->b[p->a == p->b]->name;
+
+	if (p->after->services.overflow)
+		*found = strcmp(a, b) < 0 ? (struct overflow){a, b} : (struct overflow){b, a};
+}
+
+/* What is not known here, of devices yet to come or too many of them, is refused by the session and counted. false after an error
+ * was sent */
+static bool services_fit_all(struct server *s, struct ipc_call *call, const struct policy *p, int exit)
+{
+	struct overflow found = {0};
+
+	if (!policy_limited(p))
+		return true;
+	services_diff(s, NULL, p, note_overflow, &found);
+	if (!found.a)
+		return true;
+	ipc_reply_error(call, exit, "bad-policy",
+			"join neighbouring ports, name a protocol without ports, or use fewer lines",
+			"between %s and %s the lines name more than %d ranges of ports",
+			found.a, found.b, MVPN_SERVICES_MAX);
+	return false;
+}
+
 struct policy *policy_from_text(struct server *s, struct ipc_call *call, const char *text, size_t len,
 				int exit)
 {
 	struct policy *p = parse_text(call, text, len, exit);
 
-	if (p && !tests_hold(s, call, p, exit)) {
+	if (p && !(tests_hold(s, call, p, exit) && services_fit_all(s, call, p, exit))) {
 		policy_free(p);
 		return NULL;
 	}

@@ -6,6 +6,7 @@
 
 #include "admin.h"
 #include "policy_lines.h"
+#include "services.h"
 #include "session.h"
 
 #define SHOWN_MAX 1000 /* pairs and sessions; all are counted */
@@ -61,7 +62,8 @@ static int lines_json(struct server *s, const char *text, json_t **ret)
 
 struct pair {
 	const char *a, *b;
-	unsigned before, after;
+	unsigned before, after;			  /* enum policy_begins */
+	json_t *before_services, *after_services; /* at a and b, or NULL */
 };
 
 struct pair_list {
@@ -76,21 +78,40 @@ static unsigned swapped(unsigned access)
 	       (access & POLICY_B_BEGINS ? POLICY_A_BEGINS : 0);
 }
 
+/* does x have something that y has not? */
+static bool beyond(const struct policy_access *x, const struct policy_access *y)
+{
+	return x->begins & ~y->begins || !policy_services_cover(&y->services, &x->services);
+}
+
+/* NULL: everything, or nothing at all */
+static json_t *limits_json(const struct policy_access *x, bool swap)
+{
+	return x->services.all || !x->begins
+		       ? NULL
+		       : services_json(&x->services, swap ? "b" : "a", swap ? "a" : "b");
+}
+
 static void add_pairs(void *arg, const struct policy_pairs *p)
 {
+	const struct policy_access *before = p->before, *after = p->after;
 	struct pair_list *l = arg;
 
-	if (p->after & ~p->before)
+	if (beyond(after, before))
 		l->gain += p->count;
-	if (p->before & ~p->after)
+	if (beyond(before, after))
 		l->lose += p->count;
 	for (unsigned i = 0; i < p->na && l->n < SHOWN_MAX; i++)
 		for (unsigned k = p->a == p->b ? i + 1 : 0; k < p->nb && l->n < SHOWN_MAX; k++) {
-			struct pair pair = {p->a[i]->name, p->b[k]->name, p->before, p->after};
+			struct pair pair = {p->a[i]->name, p->b[k]->name, before->begins,
+					    after->begins, NULL, NULL};
+			bool swap = strcmp(pair.a, pair.b) > 0;
 
-			if (strcmp(pair.a, pair.b) > 0)
-				pair = (struct pair){pair.b, pair.a, swapped(p->before),
-						     swapped(p->after)};
+			if (swap)
+				pair = (struct pair){pair.b, pair.a, swapped(before->begins),
+						     swapped(after->begins), NULL, NULL};
+			pair.before_services = limits_json(before, swap);
+			pair.after_services = limits_json(after, swap);
 			l->shown[l->n++] = pair;
 		}
 }
@@ -105,17 +126,8 @@ static int pair_cmp(const void *a, const void *b)
 
 static int pairs_of(struct server *s, const struct policy *p, struct pair_list *l)
 {
-	struct policy_subject *devices = calloc(s->reg->count + 1UL, sizeof(*devices));
-	unsigned n = 0;
-	int r;
+	int r = services_diff(s, s->policy, p, add_pairs, l);
 
-	if (!devices)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < s->reg->size; i++)
-		if (s->reg->devices[i] && s->reg->devices[i]->row.state == MVPN_DEV_ACTIVE)
-			devices[n++] = registry_subject(s->reg->devices[i]);
-	r = policy_pairs_diff(s->policy, p, devices, n, add_pairs, l);
-	free(devices);
 	qsort(l->shown, l->n, sizeof(*l->shown), pair_cmp);
 	return r;
 }
@@ -126,11 +138,22 @@ static json_t *pairs_json(const struct pair_list *l)
 	json_t *list = json_array();
 
 	for (unsigned i = 0; i < l->n; i++)
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "a", l->shown[i].a,
-						      "b", l->shown[i].b, "before",
-						      words[l->shown[i].before & 3], "after",
-						      words[l->shown[i].after & 3]));
+		json_array_append_new(
+			list, json_pack("{s:s, s:s, s:s, s:s, s:O*, s:O*}", "a", l->shown[i].a, "b",
+					l->shown[i].b, "before", words[l->shown[i].before & 3],
+					"after", words[l->shown[i].after & 3], "before_services",
+					l->shown[i].before_services, "after_services",
+					l->shown[i].after_services));
 	return list;
+}
+
+static void pairs_free(struct pair_list *l)
+{
+	for (unsigned i = 0; l && i < l->n; i++) {
+		json_decref(l->shown[i].before_services);
+		json_decref(l->shown[i].after_services);
+	}
+	free(l);
 }
 
 /* ---- sessions ---- */
@@ -190,6 +213,6 @@ void admin_policy_diff(struct server *s, struct ipc_call *call, json_t *args)
 out:
 	json_decref(lines);
 	json_decref(cut.list);
-	free(pairs);
+	pairs_free(pairs);
 	policy_free(p);
 }

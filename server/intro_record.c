@@ -62,6 +62,7 @@ static int record_one(struct server *s, const struct intro *i)
 	struct store_session row = {
 		.layer = i->layer,
 		.mode = i->mode,
+		.services = i->services,
 		.state = SESSION_ACTIVE,
 		.seq = i->seq,
 		.policy_rev = s->policy_rev,

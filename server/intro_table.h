@@ -23,6 +23,7 @@ struct intro {
 	uint8_t *noise2;
 	size_t noise2_len;
 	struct intro *next_accepted;
+	uint64_t services; /* services_name() of those in them */
 };
 
 struct intros {

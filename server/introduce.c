@@ -12,8 +12,7 @@
 #include "introduce.h"
 #include "log.h"
 #include "secmem.h"
-
-#define SELECTORS_MAX_B (2 + 2 * 17 * MVPN_SELECTORS_MAX)
+#include "services.h"
 
 /* ---- REQUEST ---- */
 
@@ -120,7 +119,7 @@ static int make_selectors(struct server *s, struct intro *i, const uint8_t dst[1
 {
 	struct intro_selectors sel;
 	const struct mvpn_prefix *hit = NULL;
-	uint8_t bytes[SELECTORS_MAX_B];
+	uint8_t bytes[MVPN_SELECTORS_MAX_B];
 	struct mvpn_addr a;
 	int len;
 
@@ -129,8 +128,13 @@ static int make_selectors(struct server *s, struct intro *i, const uint8_t dst[1
 		if (mvpn_prefix_contains(&i->b->owned[k], &a) &&
 		    (!hit || i->b->owned[k].len > hit->len))
 			hit = &i->b->owned[k];
-	sel.na = i->layer == MVPN_LAYER_LINK ? 0 : side(s, i->a, NULL, sel.a);
-	sel.nb = i->layer == MVPN_LAYER_LINK ? 0 : side(s, i->b, hit, sel.b);
+	sel.na = sel.nb = 0;
+	sel.limited = false;
+	if (i->layer != MVPN_LAYER_LINK) {
+		i->services = services_select(s, i->a, i->b, &sel);
+		sel.na = side(s, i->a, NULL, sel.a);
+		sel.nb = side(s, i->b, hit, sel.b);
+	}
 	len = intro_selectors_encode(&sel, bytes, sizeof(bytes));
 	if (len < 0)
 		return len;
@@ -324,8 +328,10 @@ void introduce_recheck(struct server *s)
 		next = i->next;
 		if (!policy_allows_layer(s->policy, i->layer, &a, &b))
 			intro_abandon(s, i, MVPN_R_DENIED);
-		else if (i->mode != pair_mode(s, i->a, i->b))
-			intro_abandon(s, i, MVPN_R_STALE_BOOT); /* and then in the right mode */
+		else if (i->mode != pair_mode(s, i->a, i->b) ||
+			 (i->layer != MVPN_LAYER_LINK &&
+			  i->services != services_name(s, i->a, i->b)))
+			intro_abandon(s, i, MVPN_R_STALE_BOOT); /* and then as the policy says */
 	}
 }
 

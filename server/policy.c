@@ -18,6 +18,8 @@ void policy_free(struct policy *p)
 		free(p->groups[i].members);
 		free(p->groups[i].flat);
 	}
+	for (unsigned i = 0; i < p->nrules; i++)
+		free(p->rules[i].services);
 	free(p->groups);
 	free(p->rules);
 	free(p->protects);
@@ -98,11 +100,6 @@ const struct policy_rule *policy_allows(const struct policy *p, const struct pol
 			return r;
 	}
 	return NULL;
-}
-
-void policy_rule_str(const struct policy_rule *r, char *ret, size_t size)
-{
-	snprintf(ret, size, "allow %s%s -> %s", r->only ? "only " : "", r->src, r->dst);
 }
 
 const struct policy_protect *policy_protects(const struct policy *p, unsigned *ret_count)

@@ -12,6 +12,7 @@
 
 #include "addr.h"
 #include "mvpn/limits.h"
+#include "service.h"
 
 #define POLICY_TEXT_MAX_B (1 << 20)
 #define POLICY_RULES_MAX 20000
@@ -43,11 +44,31 @@ struct policy_rule {
 	unsigned line;
 	bool only;
 	const char *src, *dst; /* names, or "*" */
+	/* of dst, and without `only` of src too, that the other one may use; none: everything. One line about a pair that says
+	 * everything makes the others' services void. */
+	struct mvpn_service *services;
+	unsigned nservices;
 };
 /* The first rule that lets src open a session to dst, or NULL: refused. */
 const struct policy_rule *policy_allows(const struct policy *p, const struct policy_subject *src,
 					const struct policy_subject *dst);
-/* "allow only a -> b", for people */
+/* The rule by which src may begin that with dst, or NULL. Protocol or port 0: anything of that kind. */
+const struct policy_rule *policy_allows_flow(const struct policy *p, const struct policy_subject *src,
+					     const struct policy_subject *dst, uint8_t proto,
+					     uint16_t port);
+bool policy_limited(const struct policy *p); /* is any rule for certain services only? */
+/* what a session between the two is for */
+struct policy_services {
+	bool all;      /* everything, both ways; else the services at src and at dst */
+	bool overflow; /* there were more than fit: the others are left out */
+	unsigned nsrc, ndst;
+	struct mvpn_service src[MVPN_SERVICES_MAX], dst[MVPN_SERVICES_MAX];
+};
+void policy_services_of(const struct policy *p, const struct policy_subject *src,
+			const struct policy_subject *dst, struct policy_services *ret);
+/* does x let all pass that y does? */
+bool policy_services_cover(const struct policy_services *x, const struct policy_services *y);
+/* "allow only a -> b proto tcp port 22", for people; what does not fit is left out for an ellipsis */
 void policy_rule_str(const struct policy_rule *r, char *ret, size_t size);
 /* May src and dst have a session of this layer (enum mvpn_layer)? Frames have their own rules. */
 bool policy_allows_layer(const struct policy *p, unsigned layer, const struct policy_subject *src,
@@ -82,7 +103,7 @@ struct policy_test {
 	unsigned line;
 	bool allow;
 	const char *src, *dst;
-	uint8_t proto; /* 0: any; allow lines are for all, so that it changes nothing yet */
+	uint8_t proto; /* 0: any */
 	uint16_t port; /* 0: any */
 };
 const struct policy_test *policy_tests(const struct policy *p, unsigned *ret_count);

@@ -28,6 +28,7 @@ struct policy {
 	unsigned ngroups;
 	struct policy_rule *rules;
 	unsigned nrules;
+	unsigned nlimited; /* of them, to services */
 	struct policy_protect *protects;
 	unsigned nprotects;
 	struct policy_ether *ethers;
@@ -45,6 +46,9 @@ struct policy {
 	uint32_t rekey_s, max_offline_s; /* 0: not set */
 };
 
+/* one more rule counts for the pair */
+void policy_services_add(struct policy_services *to, const struct policy_rule *r, bool at_src,
+			 bool at_dst);
 const struct policy_group *policy_group_find(const struct policy *p, const char *name);
 int policy_name_cmp(const void *a, const void *b); /* of const char * elements */
 

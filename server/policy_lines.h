@@ -25,14 +25,19 @@ void policy_lines_diff(const struct policy_lines *old, const struct policy_lines
 		       void (*fn)(void *arg, bool added, const struct policy_line *l), void *arg);
 
 /* who of a pair may begin a session */
-enum policy_access { POLICY_NONE = 0, POLICY_A_BEGINS = 1, POLICY_B_BEGINS = 2 };
+enum policy_begins { POLICY_NONE = 0, POLICY_A_BEGINS = 1, POLICY_B_BEGINS = 2 };
+/* and what for: src is a, dst is b */
+struct policy_access {
+	unsigned begins; /* enum policy_begins */
+	struct policy_services services;
+};
 
 /* pairs that changed in the same way: each of a with each of b; if a == b, each two different ones */
 struct policy_pairs {
 	const struct policy_subject *const *a, *const *b;
 	unsigned na, nb;
 	uint64_t count;
-	unsigned before, after; /* enum policy_access */
+	const struct policy_access *before, *after;
 };
 /*
  * Every unordered pair of these devices for which the two policies (NULL: nothing is allowed) differ, in no order. -ENOMEM;

@@ -98,20 +98,37 @@ static bool has(const struct kind *k, uint32_t bit)
 	return bit == ANYBODY || k->bits[bit / 8] >> bit % 8 & 1;
 }
 
-static unsigned access_of(const struct side *s, const struct kind *a, const struct kind *b)
+static void access_of(const struct side *s, const struct kind *a, const struct kind *b,
+		      struct policy_access *ret)
 {
 	const unsigned both = POLICY_A_BEGINS | POLICY_B_BEGINS;
-	unsigned may = POLICY_NONE;
 
-	for (unsigned i = 0; s->p && i < s->p->nrules && may != both; i++) {
+	ret->begins = POLICY_NONE;
+	ret->services.all = ret->services.overflow = false;
+	ret->services.nsrc = ret->services.ndst = 0;
+	for (unsigned i = 0; s->p && i < s->p->nrules; i++) {
 		const struct bit_rule *r = &s->rules[i];
+		unsigned may = POLICY_NONE;
 
 		if (has(a, r->src) && has(b, r->dst))
 			may |= r->only ? POLICY_A_BEGINS : both;
 		if (has(b, r->src) && has(a, r->dst))
 			may |= r->only ? POLICY_B_BEGINS : both;
+		ret->begins |= may;
+		if (!ret->services.all)
+			policy_services_add(&ret->services, &s->p->rules[i], may & POLICY_B_BEGINS,
+					    may & POLICY_A_BEGINS);
+		if (ret->begins == both && ret->services.all)
+			break;
 	}
-	return may;
+	if (ret->services.all)
+		ret->services.nsrc = ret->services.ndst = 0;
+}
+
+static bool same(const struct policy_access *x, const struct policy_access *y)
+{
+	return x->begins == y->begins && policy_services_cover(&x->services, &y->services) &&
+	       policy_services_cover(&y->services, &x->services);
 }
 
 static int row_cmp(const void *a, const void *b)
@@ -139,8 +156,8 @@ static unsigned make_kinds(struct row *rows, unsigned n, const struct policy_sub
 
 typedef void pairs_fn(void *arg, const struct policy_pairs *pairs);
 
-static void tell(const struct kind *a, const struct kind *b, unsigned before, unsigned after,
-		 pairs_fn *fn, void *arg)
+static void tell(const struct kind *a, const struct kind *b, const struct policy_access *before,
+		 const struct policy_access *after, pairs_fn *fn, void *arg)
 {
 	struct policy_pairs pairs = {.a = a->devices,
 				     .b = b->devices,
@@ -158,17 +175,17 @@ static void tell(const struct kind *a, const struct kind *b, unsigned before, un
 static int compare(const struct side *old, const struct side *new, const struct kind *kinds,
 		   unsigned n, pairs_fn *fn, void *arg)
 {
+	struct policy_access before, after;
 	uint64_t lines = (old->p ? old->p->nrules : 0) + (new->p ? new->p->nrules : 0);
 
 	if (lines * n * (n + 1) / 2 > LINES_MAX)
 		return -E2BIG;
 	for (unsigned i = 0; i < n; i++)
 		for (unsigned k = i; k < n; k++) {
-			unsigned before = access_of(old, &kinds[i], &kinds[k]);
-			unsigned after = access_of(new, &kinds[i], &kinds[k]);
-
-			if (before != after)
-				tell(&kinds[i], &kinds[k], before, after, fn, arg);
+			access_of(old, &kinds[i], &kinds[k], &before);
+			access_of(new, &kinds[i], &kinds[k], &after);
+			if (!same(&before, &after))
+				tell(&kinds[i], &kinds[k], &before, &after, fn, arg);
 		}
 	return 0;
 }

@@ -3,12 +3,12 @@
  * Reader of the policy language. One statement a line; `#` starts a comment:
  *
  *   group NAME = NAME [, NAME]…
- *   allow [only] NAME -> NAME          NAME may be *
+ *   allow [only] NAME -> NAME [proto …]                   NAME may be *; policy_service.c
  *   protect PREFIX [via NAME]
  *   ethernet [only] NAME -> NAME type TYPE [, TYPE]…      policy_ether.c
  *   mode end-to-end|central60|central63 NAME -> NAME      policy_mode.c
  *   level network|socket NAME -> NAME                     policy_mode.c
- *   test allow|deny NAME -> NAME [tcp|udp [PORT] | icmp]  policy_test.c
+ *   test allow|deny NAME -> NAME [PROTO [PORT]]           policy_test.c
  *   dscp, multicast, rekey, max-offline                   policy_settings.c
  */
 #include <errno.h>
@@ -72,13 +72,19 @@ static int read_allow(struct reader *r)
 	int e = read_pair(r, &rule.only, &src, &dst);
 
 	if (e == 0)
+		e = read_services(r, &rule);
+	if (e == 0)
 		e = expect_end(r);
 	if (e == 0 && p->nrules == POLICY_RULES_MAX)
 		e = fail_at(r, src.start, "more than %d allow lines: use groups", POLICY_RULES_MAX);
 	if (e == 0)
 		e = grow(&p->rules, p->nrules, sizeof(*p->rules));
-	if (e < 0)
+	if (e < 0) {
+		free(rule.services);
 		return e;
+	}
+	services_fit(&rule);
+	p->nlimited += rule.nservices > 0;
 	rule.src = cut(&src);
 	rule.dst = cut(&dst);
 	p->rules[p->nrules++] = rule;

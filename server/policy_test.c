@@ -2,10 +2,11 @@
 /*
  * Tests in the policy, which must hold before it is put in force:
  *
- *   test allow|deny NAME -> NAME [tcp|udp [PORT] | icmp]      may the left one begin? of groups: each with each
+ *   test allow|deny NAME -> NAME [[proto] PROTO [[port] PORT]]     may the left one begin? of groups: each with each
+ *
+ * What a test does not name may be anything: it is allowed if some of it is, and denied if none is.
  */
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,47 +15,16 @@
 
 #define WORK_MAX 5000000 /* lines compared by all tests: less than a second, in which the server does nothing else */
 
-static const struct {
-	const char *name;
-	uint8_t number;
-	bool ports;
-} protocols[] = {
-	{"tcp", IPPROTO_TCP, true},
-	{"udp", IPPROTO_UDP, true},
-	{"icmp", IPPROTO_ICMP, false},
-};
-
-static int read_port(struct reader *r, struct policy_test *t)
-{
-	struct word w;
-	unsigned long v = 0;
-	int e = read_word(r, "a port", false, &w);
-
-	if (e < 0)
-		return e;
-	for (size_t i = 0; i < w.len && v <= UINT16_MAX; i++)
-		v = w.start[i] >= '0' && w.start[i] <= '9' ? v * 10 + (unsigned)(w.start[i] - '0')
-							     : UINT16_MAX + 1UL;
-	if (!v || v > UINT16_MAX)
-		return fail_at(r, w.start, "a port is a number from 1 to 65535");
-	t->port = (uint16_t)v;
-	return 0;
-}
-
 static int read_service(struct reader *r, struct policy_test *t)
 {
-	struct word w;
-	int e = read_word(r, "a protocol", false, &w);
+	int e;
 
-	if (e < 0)
+	next_is(r, "proto");
+	e = read_proto(r, &t->proto);
+	if (e < 0 || at_line_end(r) || !mvpn_proto_has_ports(t->proto))
 		return e;
-	for (unsigned i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++) {
-		if (!word_is(&w, protocols[i].name))
-			continue;
-		t->proto = protocols[i].number;
-		return protocols[i].ports && !at_line_end(r) ? read_port(r, t) : 0;
-	}
-	return fail_at(r, w.start, "expected tcp, udp or icmp, or the end of the line");
+	next_is(r, "port");
+	return read_port(r, &t->port);
 }
 
 int read_test(struct reader *r)
@@ -95,16 +65,12 @@ int read_test(struct reader *r)
 
 void policy_test_str(const struct policy_test *t, char *ret, size_t size)
 {
-	const char *proto = "";
-	char port[8] = "";
+	char proto[8], port[8] = "";
 
-	for (unsigned i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++)
-		if (t->proto == protocols[i].number)
-			proto = protocols[i].name;
 	if (t->port)
 		snprintf(port, sizeof(port), " %u", t->port);
 	snprintf(ret, size, "test %s %s -> %s%s%s%s", t->allow ? "allow" : "deny", t->src, t->dst,
-		 *proto ? " " : "", proto, port);
+		 t->proto ? " " : "", t->proto ? mvpn_proto_name(t->proto, proto) : "", port);
 }
 
 /* ---- whether they hold ---- */
@@ -131,6 +97,21 @@ static struct policy_subject subject(const struct policy_resolver *by, const cha
 	return s;
 }
 
+static void why_not(const struct policy *p, const struct policy_subject *a,
+		    const struct policy_subject *b, char why[256])
+{
+	const struct policy_rule *r = policy_allows(p, a, b);
+	char rule[160];
+
+	if (!r) {
+		snprintf(why, 256, "no line lets %s begin with %s", a->name, b->name);
+		return;
+	}
+	policy_rule_str(r, rule, sizeof(rule));
+	snprintf(why, 256, "no line lets %s begin that with %s; line %u is for something else: %s",
+		 a->name, b->name, r->line, rule);
+}
+
 /* true if it holds; else says why not */
 static bool holds(const struct policy *p, const struct policy_test *t, const struct meant *src,
 		  const struct meant *dst, const struct policy_resolver *by, char why[256])
@@ -142,18 +123,20 @@ static bool holds(const struct policy *p, const struct policy_test *t, const str
 
 		for (unsigned k = 0; k < dst->n; k++) {
 			struct policy_subject b = subject(by, dst->names[k]);
-			const struct policy_rule *r = policy_allows(p, &a, &b);
+			const struct policy_rule *r =
+				policy_allows_flow(p, &a, &b, t->proto, t->port);
 
 			/* nobody talks to itself: of a group with itself that is not asked */
 			if (t->allow == !!r || (!strcmp(a.name, b.name) && src->n > 1))
 				continue;
 			if (!r) {
-				snprintf(why, 256, "no line lets %s begin with %s", a.name, b.name);
+				why_not(p, &a, &b, why);
 				return false;
 			}
 			policy_rule_str(r, rule, sizeof(rule));
 			snprintf(why, 256, "line %u lets %s begin with %s: %s%s", r->line, a.name,
-				 b.name, rule, t->proto ? ", for every protocol and port" : "");
+				 b.name, rule,
+				 t->proto && !r->nservices ? ", for every protocol and port" : "");
 			return false;
 		}
 	}

@@ -100,6 +100,17 @@ int expect_end(struct reader *r)
 	return 0;
 }
 
+bool next_is(struct reader *r, const char *text)
+{
+	size_t len = strlen(text);
+
+	skip_space(r);
+	if (strncmp(r->at, text, len) || is_name_char(r->at[len]))
+		return false;
+	r->at += len;
+	return true;
+}
+
 const char *cut(const struct word *w)
 {
 	w->start[w->len] = '\0';

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The words of a policy's text, read in place, and where they were when something is wrong with them. For the readers of
- * statements only (policy_parse.c, policy_ether.c, policy_settings.c, policy_test.c).
+ * statements only (policy_parse.c, policy_ether.c, policy_service.c, policy_settings.c,
+ * policy_test.c).
  */
 #ifndef SERVER_POLICY_TEXT_H
 #define SERVER_POLICY_TEXT_H
@@ -37,6 +38,8 @@ int read_word(struct reader *r, const char *what, bool star, struct word *ret);
 bool word_is(const struct word *w, const char *text);
 int expect(struct reader *r, const char *token);
 int expect_end(struct reader *r);
+/* is this the next word? takes it */
+bool next_is(struct reader *r, const char *text);
 /* names are cut out of the text only after the whole line was read, so that nothing is overwritten too early */
 const char *cut(const struct word *w);
 int note_name(struct reader *r, const char *name);
@@ -48,6 +51,11 @@ int read_ethernet(struct reader *r);
 /* policy_settings.c: enum of policy_internal.h or -1; what follows that word */
 int policy_setting_find(const struct word *key);
 int read_setting(struct reader *r, int which, const struct word *key);
+/* policy_service.c: what follows the names in `allow`, nothing or "proto …"; the same in one word each */
+int read_services(struct reader *r, struct policy_rule *rule);
+void services_fit(struct policy_rule *rule);
+int read_proto(struct reader *r, uint8_t *ret);
+int read_port(struct reader *r, uint16_t *ret);
 /* policy_test.c: what follows "test" */
 int read_test(struct reader *r);
 /* policy_mode.c: what follows "mode", "level" */

@@ -7,6 +7,7 @@
 #include "introduce.h"
 #include "log.h"
 #include "relay.h"
+#include "services.h"
 #include "session.h"
 
 struct list {
@@ -61,7 +62,8 @@ int session_record(struct server *s, const struct store_session *row, const uint
 /* the session is to be made anew, nobody did wrong */
 static bool is_reset(unsigned reason)
 {
-	return reason == MVPN_R_STALE_BOOT || reason == MVPN_R_EXPIRED || reason == MVPN_R_MODE;
+	return reason == MVPN_R_STALE_BOOT || reason == MVPN_R_EXPIRED || reason == MVPN_R_MODE ||
+	       reason == MVPN_R_SELECTORS;
 }
 
 static void tell(struct server *s, struct conn *c, const uint8_t peer[16], unsigned layer,
@@ -105,13 +107,18 @@ static bool forbidden(struct server *s, const struct store_session *row)
 	return forbidden_by(s, s->policy, row);
 }
 
-/* may the two have a session, but not this one: its keys come from elsewhere than the policy says */
-static bool of_other_mode(struct server *s, const struct store_session *row)
+/* the two may have a session, but maybe not this one: its keys come from elsewhere, or it is for something else, than the policy
+ * says */
+static enum mvpn_reason unlike(struct server *s, const struct store_session *row)
 {
-	struct policy_subject a = registry_subject(registry_by_id(s->reg, row->a)),
-			      b = registry_subject(registry_by_id(s->reg, row->b));
+	struct device *da = registry_by_id(s->reg, row->a), *db = registry_by_id(s->reg, row->b);
+	struct policy_subject a = registry_subject(da), b = registry_subject(db);
 
-	return row->mode != policy_mode_of(s->policy, &a, &b);
+	if (row->mode != policy_mode_of(s->policy, &a, &b))
+		return MVPN_R_MODE;
+	if (row->layer != MVPN_LAYER_LINK && row->services != services_name(s, da, db))
+		return MVPN_R_SELECTORS;
+	return MVPN_R_NONE;
 }
 
 /* why a session was cut may be over by now: then it is only to be forgotten, not refused */
@@ -271,24 +278,31 @@ void session_renew_marked(struct server *s)
 
 int session_cut_forbidden(struct server *s)
 {
-	struct cut cut = {.reason = MVPN_R_POLICY_CHANGED}, renew = {.reason = MVPN_R_MODE};
+	struct cut cut = {.reason = MVPN_R_POLICY_CHANGED}, mode = {.reason = MVPN_R_MODE},
+		   selectors = {.reason = MVPN_R_SELECTORS};
 	unsigned n = 0;
-	int r = store_session_held(s->store, NULL, collect, &cut.list), renewed;
+	int r = store_session_held(s->store, NULL, collect, &cut.list), renewed[2];
 
 	s->cut_failed = r < 0;
 	if (r < 0)
 		count(s, store_errors);
 	for (unsigned i = 0; i < cut.list.n; i++) {
-		if (forbidden(s, &cut.list.rows[i]))
-			cut.list.rows[n++] = cut.list.rows[i];
-		else if (of_other_mode(s, &cut.list.rows[i]) &&
-			 collect(&renew.list, &cut.list.rows[i]) < 0)
+		struct store_session *row = &cut.list.rows[i];
+		enum mvpn_reason why;
+
+		if (forbidden(s, row)) {
+			cut.list.rows[n++] = *row;
+			continue;
+		}
+		why = unlike(s, row);
+		if (why && collect(why == MVPN_R_MODE ? &mode.list : &selectors.list, row) < 0)
 			s->cut_failed = true;
 	}
 	cut.list.n = n;
-	renewed = run_cut(s, &renew);
+	renewed[0] = run_cut(s, &mode);
+	renewed[1] = run_cut(s, &selectors);
 	r = run_cut(s, &cut);
-	return r < 0 || renewed < 0 ? r : r + renewed;
+	return r < 0 || renewed[0] < 0 || renewed[1] < 0 ? r : r + renewed[0] + renewed[1];
 }
 
 struct trial {

@@ -15,8 +15,8 @@ int session_record(struct server *s, const struct store_session *row, const uint
  * or -errno.
  */
 int session_cut_device(struct server *s, const struct device *d, enum mvpn_reason reason);
-/* end the sessions that the policy or a device's state forbids now, and tell both ends; those whose mode it has changed are
- * made anew */
+/* end the sessions that the policy or a device's state forbids now, and tell both ends; those whose mode or services it has changed
+ * are made anew */
 int session_cut_forbidden(struct server *s);
 /* the sessions that would be cut if this policy were in force; stops when fn returns other than 0 */
 int session_forbidden_by(struct server *s, const struct policy *p, store_session_fn *fn, void *arg);

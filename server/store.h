@@ -16,7 +16,7 @@
 #include "mvpn/auth.h"
 #include "mvpn/limits.h"
 
-#define STORE_SCHEMA_VERSION 8
+#define STORE_SCHEMA_VERSION 9
 #define STORE_PSK_ENC_B (MVPN_KEY_LEN + 40) /* mvpn_box_seal of 32 bytes */
 
 struct store;
@@ -124,6 +124,7 @@ struct store_session {
 	uint16_t reason; /* enum mvpn_reason, of an ended one */
 	uint64_t seq, policy_rev;
 	int64_t created_at, ends_at;
+	uint64_t services; /* what it is for (services.h); 0: everything */
 };
 typedef int store_session_fn(void *arg, const struct store_session *s);
 int store_session_add(struct store *st, const struct store_session *s);

@@ -4,12 +4,12 @@
 
 #include "store_sqlite.h"
 
-#define COLUMNS "id, a, b, layer, seq, policy_rev, created, ends, state, reason, owed, mode"
+#define COLUMNS "id, a, b, layer, seq, policy_rev, created, ends, state, reason, owed, mode, services"
 
 int store_session_add(struct store *st, const struct store_session *s)
 {
 	sqlite3_stmt *q = store_prepare(st, "INSERT INTO sessions(" COLUMNS ")"
-					    " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+					    " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
 
 	if (!q)
 		return store_errno(st);
@@ -25,6 +25,7 @@ int store_session_add(struct store *st, const struct store_session *s)
 	bind_int(q, 10, s->reason);
 	bind_int(q, 11, s->owed);
 	bind_int(q, 12, s->mode);
+	bind_int(q, 13, (int64_t)s->services);
 	return store_run(st, q);
 }
 
@@ -44,6 +45,7 @@ static int read_session(sqlite3_stmt *q, struct store_session *ret)
 	s.reason = (uint16_t)sqlite3_column_int(q, 9);
 	s.owed = (uint8_t)sqlite3_column_int(q, 10);
 	s.mode = (uint8_t)sqlite3_column_int(q, 11);
+	s.services = (uint64_t)sqlite3_column_int64(q, 12);
 	*ret = s;
 	return 0;
 }

@@ -90,9 +90,14 @@ static const char schema_8[] =
 	"ALTER TABLE devices ADD COLUMN delegation BLOB;"
 	"PRAGMA user_version = 8;";
 
+/* what a session is for */
+static const char schema_9[] =
+	"ALTER TABLE sessions ADD COLUMN services INTEGER NOT NULL DEFAULT 0;"
+	"PRAGMA user_version = 9;";
+
 /* migrations[n] takes the schema from version n to n + 1 */
 static const char *const migrations[STORE_SCHEMA_VERSION] = {schema_1, schema_2, schema_3, schema_4,
-							     schema_5, schema_6, schema_7, schema_8};
+							     schema_5, schema_6, schema_7, schema_8, schema_9};
 
 static int sql_errno(int rc)
 {

@@ -127,8 +127,11 @@ enum mvpn_options {
 
 /*
  * Selectors: count_a u8 | count_b u8 | (plen u8 | addr[16])×count_a | …×count_b: the inner prefixes that A (the
- * initiator) and B (the responder) own. Both ends get the same bytes; they are bound into the session keys.
+ * initiator) and B (the responder) own. If the policy lets the two exchange certain services only, there follow
+ * count_a u8 | count_b u8 | (proto u8 | first port u16 | last port u16)×count_a | …×count_b: those that A offers to B, and B to A
+ * (lib/service.h), one at least. Both ends get the same bytes; they are bound into the session keys.
  */
+#define MVPN_SELECTORS_MAX_B (2 + 2 * 17 * MVPN_SELECTORS_MAX + 2 + 2 * 5 * MVPN_SERVICES_MAX)
 
 enum mvpn_device_state {
 	MVPN_DEV_PENDING = 1, /* enrolled, awaits approval: a channel but no authority */
@@ -172,6 +175,7 @@ enum mvpn_reason {
 	MVPN_R_DELEGATION = 31,	    /* no key of a token vouches for the device's key (any more) */
 	MVPN_R_STREAM_REFUSED = 32, /* no application takes the connection there */
 	MVPN_R_STREAM_ADDRESS = 33, /* its addresses are not those of the two devices */
+	MVPN_R_SELECTORS = 34,	    /* the policy lets the two exchange something else than the session is for */
 	MVPN_R_MAX,
 };
 /* one line for the operator, in the order of enum mvpn_reason: lib/reason.c, mvpn_reason_name(), mvpn_reason_text() */

@@ -69,6 +69,7 @@
 #define MVPN_GEN_SKIP_MAX 64		/* generations that a receiver searches forward after a long loss ... */
 #define MVPN_GEN_SKIP_MS 100		/* ... at most so often, since it costs key derivations */
 #define MVPN_SELECTORS_MAX 64		/* prefixes a side of one session */
+#define MVPN_SERVICES_MAX 64		/* ranges of ports a side of one session */
 #define MVPN_WORKERS_MAX MVPN_LANES_MAX
 #define MVPN_CPUS_A_WORKER 2		/* workers = 0: one worker for so many CPUs ... */
 #define MVPN_WORKERS_AUTO_MAX 4		/* ... but no more: each lane costs 6 KB a session */

@@ -9,6 +9,7 @@
 #include "ecn.h"
 #include "ether.h"
 #include "mss.h"
+#include "permit.h"
 #include "worker.h"
 
 /* ---- runs: statistics are published once for many packets ---- */
@@ -219,6 +220,12 @@ static void open_tunnel(struct worker *w, struct kt_session *s, uint8_t *data, s
 		coalesce_cancel(&w->coalescer);
 		count(w, DP_C_RX_BAD_INNER, 1);
 		kt_add(&w->run.lane->bad_inner, 1);
+		return;
+	}
+	if (!permit(s, &p, false)) {
+		coalesce_cancel(&w->coalescer);
+		count(w, DP_C_RX_SERVICE, 1);
+		kt_add(&w->run.lane->refused, 1);
 		return;
 	}
 	if (!leave_ecn(w, &p, outer_tos)) {

@@ -9,6 +9,7 @@
 #include "ether.h"
 #include "mvpn/auth.h"
 #include "mss.h"
+#include "permit.h"
 #include "worker.h"
 
 /* far above what a session's lifetime allows: a wrapped nonce must not be possible */
@@ -215,6 +216,12 @@ static void seal_packet(struct worker *w, struct kt_peer *peer, const struct pac
 		return;
 	if (!mvpn_prefixes_contain(s->local, s->nlocal, &p->src)) {
 		count(w, DP_C_DROP_BAD_SRC, 1);
+		return;
+	}
+	if (!permit(s, p, true)) {
+		count(w, DP_C_DROP_SERVICE, 1);
+		kt_add(&s->tx[w->index].refused, 1);
+		worker_icmp(w, p, ICMP_E_PROHIBITED, 0);
 		return;
 	}
 	if (packet_is_syn(p))

@@ -22,7 +22,7 @@ static const struct intro_self b_self = {.s = b_s, .spi = 0x20002, .lanes = 1, .
 static void check_selectors(const uint8_t *data, size_t size)
 {
 	struct intro_selectors s;
-	uint8_t back[2 + 2 * 17 * MVPN_SELECTORS_MAX];
+	uint8_t back[MVPN_SELECTORS_MAX_B];
 
 	if (intro_selectors_decode(&s, data, size) < 0)
 		return;

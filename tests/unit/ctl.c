@@ -141,7 +141,9 @@ static void mistakes_are_explained(void **state)
 		{"enroll mavp1_secret", "does not take"},
 		{"server device address add gw 10.0.0.1/8", "host bits zero"},
 		{"explain 10.0.0.1:http", "'http' is no port"},
-		{"explain 10.0.0.1:80/sctp", "'sctp' is no protocol"},
+		{"explain 10.0.0.1:80/http", "'http' is no protocol"},
+		{"server policy test a b http/tcp", "is not PORT/PROTO"},
+		{"server policy test a b 70000/tcp", "from 1 to 65535"},
 		{"-o yaml status", "'yaml' is no output"},
 	};
 

@@ -252,6 +252,61 @@ static void selectors_refused(void **state)
 		-EINVAL);
 }
 
+static void services_both_ways(void **state)
+{
+	/* tcp 22-23 at A; icmp, udp 53 at B */
+	static const uint8_t golden[] = {0, 0, 1, 2, 6, 0, 22, 0, 23, 1, 0, 0, 255, 255, 17, 0, 53, 0, 53};
+	static struct intro_selectors s, back;
+	static uint8_t bytes[MVPN_SELECTORS_MAX_B];
+	int len;
+
+	assert_int_equal(intro_selectors_decode(&s, golden, sizeof(golden)), 0);
+	assert_true(s.limited);
+	assert_true(mvpn_services_have(s.serv_a, s.nserv_a, 6, 23));
+	assert_true(mvpn_services_have(s.serv_b, s.nserv_b, 17, 53));
+	assert_int_equal(intro_selectors_encode(&s, bytes, sizeof(bytes)), sizeof(golden));
+	assert_memory_equal(bytes, golden, sizeof(golden));
+	/* the most that there can be */
+	memset(&s, 0, sizeof(s));
+	s.limited = true;
+	s.na = s.nb = MVPN_SELECTORS_MAX;
+	for (unsigned i = 0; i < MVPN_SERVICES_MAX; i++) {
+		struct mvpn_service one = {6, (uint16_t)(2 * i + 1), (uint16_t)(2 * i + 1)};
+
+		mvpn_services_add(s.serv_a, &s.nserv_a, MVPN_SERVICES_MAX, one);
+		mvpn_services_add(s.serv_b, &s.nserv_b, MVPN_SERVICES_MAX, one);
+	}
+	len = intro_selectors_encode(&s, bytes, sizeof(bytes));
+	assert_int_equal(len, MVPN_SELECTORS_MAX_B);
+	assert_int_equal(intro_selectors_decode(&back, bytes, (size_t)len), 0);
+	assert_memory_equal(&back, &s, sizeof(s));
+	s.nserv_a = s.nserv_b = 0;
+	assert_int_equal(intro_selectors_encode(&s, bytes, sizeof(bytes)), -EINVAL);
+}
+
+static void services_refused(void **state)
+{
+	uint8_t bytes[] = {0, 0, 1, 1, 6, 0, 22, 0, 23, 6, 0, 80, 0, 80, 0};
+	const size_t whole = sizeof(bytes) - 1;
+	struct intro_selectors s;
+
+	assert_int_equal(intro_selectors_decode(&s, bytes, whole), 0);
+	for (size_t len = 3; len <= sizeof(bytes); len++)
+		if (len != whole)
+			assert_int_equal(intro_selectors_decode(&s, bytes, len), -EINVAL);
+	assert_int_equal(intro_selectors_decode(&s, (const uint8_t[4]){0}, 4), -EINVAL); /* none */
+	bytes[2] = 2;
+	bytes[3] = 0; /* all at A: sorted */
+	assert_int_equal(intro_selectors_decode(&s, bytes, whole), 0);
+	bytes[11] = 24; /* adjoins */
+	assert_int_equal(intro_selectors_decode(&s, bytes, whole), -EINVAL);
+	bytes[11] = 81; /* ends before it begins */
+	assert_int_equal(intro_selectors_decode(&s, bytes, whole), -EINVAL);
+	bytes[11] = 80;
+	bytes[9] = 44; /* IPv6 fragment header */
+	assert_int_equal(intro_selectors_decode(&s, bytes, whole), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -263,6 +318,8 @@ int main(void)
 		cmocka_unit_test(unknown_suite_seals_nothing),
 		cmocka_unit_test(selectors_both_ways),
 		cmocka_unit_test(selectors_refused),
+		cmocka_unit_test(services_both_ways),
+		cmocka_unit_test(services_refused),
 	};
 
 	if (aead_init() < 0)

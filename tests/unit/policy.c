@@ -309,7 +309,7 @@ static void note_pairs(void *arg, const struct policy_pairs *p)
 	for (unsigned i = 0; i < p->na; i++)
 		for (unsigned k = p->a == p->b ? i + 1 : 0; k < p->nb; k++) {
 			unsigned a = (unsigned)(*p->a[i]->name - 'a'), b = (unsigned)(*p->b[k]->name - 'a');
-			unsigned before = p->before, after = p->after;
+			unsigned before = p->before->begins, after = p->after->begins;
 
 			if (a > b) {
 				before = (before & 1) << 1 | before >> 1;
@@ -555,7 +555,7 @@ static void errors_say_where(void **state)
 		{"test allow only a -> b", 1, 6, "no \"only\""},
 		{"test deny * -> b", 1, 11, "not *"},
 		{"test deny b -> *", 1, 16, "not *"},
-		{"test deny a -> b sctp", 1, 18, "tcp, udp or icmp"},
+		{"test deny a -> b http", 1, 18, "tcp, udp, sctp, icmp"},
 		{"test deny a -> b tcp 0", 1, 22, "1 to 65535"},
 		{"test deny a -> b tcp 65536", 1, 22, "1 to 65535"},
 		{"test deny a -> b tcp http", 1, 22, "1 to 65535"},

@@ -75,17 +75,26 @@ policy $'allow a -> b\nlevel socket a -> b'
 wait_for 5 "level on a" diverts a "${ADDR4[b]}"
 wait_for 10 "streams again" carried
 # without a descriptor left a connection waits, on which keyd does not spin, and is taken up once there is one
-refused() { ctlj a status | jq .counters.control.streams_refused; }
-before=$(refused)
+before=$(counter a control streams_refused)
 limit=$(prlimit --pid "$(pid_of keyd-a)" --nofile --noheadings --output SOFT,HARD | awk '{print $1 ":" $2}')
 prlimit --pid "$(pid_of keyd-a)" --nofile="$(find "/proc/$(pid_of keyd-a)/fd" -mindepth 1 -printf '%f\n' | awk '$1 >= n {n = $1 + 1} END {print n}'):${limit#*:}"
 spawn queue a "$STREAM" crowd "${ADDR4[b]}" 8000 300
 sleep 1
 prlimit --pid "$(pid_of keyd-a)" --nofile="$limit"
 wait_for 10 "streams once there is room" carried
-tries=$(($(refused) - before))
+tries=$(($(counter a control streams_refused) - before))
 ((tries > 0 && tries < 100)) || fail "$tries tries to take a connection up in a second without a descriptor"
 stop queue
+# a rule with ports is for streams, too
+spawn serve2 b "$STREAM" serve 8001
+wait_for 5 listener grep -q ready "$TMP/log/serve2.log"
+[[ $(on a "$STREAM" ask "${ADDR4[b]}" 8001 who || true) == "${ADDR4[a]} "* ]] || fail "port 8001 before the rule"
+policy $'allow only a -> b proto tcp port 8000\nlevel socket a -> b'
+wait_for 10 "streams to the port that is named" carried
+[[ $(on a "$STREAM" ask "${ADDR4[b]}" 8001 who || true) =~ ^(reset|refused) ]] || fail "a stream to a port that no rule names"
+(($(counter a control streams_refused) > 0)) || fail "not refused by a itself"
+policy $'allow a -> b\nlevel socket a -> b'
+wait_for 10 "streams again" carried
 # what is no stream of a peer's costs a close
 on c "$POKE" tcp "${ADDR4[b]}" "$DATA_PORT" 2>/dev/null || printf '%0100d' 0 | on c timeout 3 socat -t1 - "TCP:${ADDR4[b]}:$DATA_PORT" >/dev/null || true
 wait_for 3 "a stranger counted" strangers 1

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * May a packet pass by a session that is for certain services only? Both ends ask: the sender before it seals, the receiver after it has
+ * opened. Nothing is remembered of any packet:
+ *
+ *   - to a service: protocol and destination port are among the receiver's
+ *   - from a service, the answer: protocol and source port are among the sender's; a TCP segment that begins a connection is no answer
+ *   - ICMP errors: the packet they quote could have gone the other way; other ICMP as its kind says
+ *   - a later fragment has no ports: by its protocol alone. Without its first one, which has, it is never put together
+ */
+#ifndef MVPN_PERMIT_H
+#define MVPN_PERMIT_H
+
+#include "../keytab.h"
+#include "packet.h"
+
+/* s->limited; out: we send it */
+bool permit_packet(const struct kt_session *s, const struct packet *p, bool out);
+
+static inline bool permit(const struct kt_session *s, const struct packet *p, bool out)
+{
+	return !s->limited || permit_packet(s, p, out);
+}
+
+#endif

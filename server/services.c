@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "services.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "channel.h"
+#include "crypto.h"
+#include "log.h"
+
+/* what the policy says of the two, and no prefixes; true: there is more than fits */
+static bool fill(const struct server *s, const struct device *a, const struct device *b,
+		 struct intro_selectors *ret)
+{
+	struct policy_subject sa = registry_subject(a), sb = registry_subject(b);
+	struct policy_services sv;
+
+	policy_services_of(s->policy, &sa, &sb, &sv);
+	ret->na = ret->nb = 0;
+	ret->limited = !sv.all;
+	ret->nserv_a = sv.nsrc;
+	ret->nserv_b = sv.ndst;
+	memcpy(ret->serv_a, sv.src, sv.nsrc * sizeof(*sv.src));
+	memcpy(ret->serv_b, sv.dst, sv.ndst * sizeof(*sv.dst));
+	return sv.overflow;
+}
+
+static uint64_t name_of(const struct intro_selectors *sel)
+{
+	uint8_t bytes[MVPN_SELECTORS_MAX_B], hash[16];
+	uint64_t name;
+	int len;
+
+	if (!sel->limited)
+		return 0;
+	len = intro_selectors_encode(sel, bytes, sizeof(bytes));
+	if (len < 0) /* nothing is allowed: such a session is cut, not renewed */
+		return 1;
+	mvpn_blake2b(hash, sizeof(hash), NULL, 0, &(struct mvpn_part){bytes, (size_t)len}, 1);
+	memcpy(&name, hash, sizeof(name));
+	return name | 1;
+}
+
+uint64_t services_name(const struct server *s, const struct device *a, const struct device *b)
+{
+	struct intro_selectors sel;
+
+	fill(s, a, b, &sel);
+	return name_of(&sel);
+}
+
+uint64_t services_select(struct server *s, const struct device *a, const struct device *b,
+			 struct intro_selectors *sel)
+{
+	if (fill(s, a, b, sel)) {
+		count(s, services_cut);
+		log_ratelimited(LOG_L_WARN,
+				"the policy names more than %d ranges of ports between %s and %s: the rest "
+				"is refused; join them",
+				MVPN_SERVICES_MAX, a->row.name, b->row.name);
+	}
+	return name_of(sel);
+}
+
+static json_t *list_json(const struct mvpn_service *list, unsigned n)
+{
+	char text[MVPN_SERVICESTRLEN];
+	json_t *o = json_array();
+
+	for (unsigned i = 0; i < n; i++)
+		json_array_append_new(o, json_string(mvpn_service_str(&list[i], text)));
+	return o;
+}
+
+json_t *services_json(const struct policy_services *sv, const char *src, const char *dst)
+{
+	if (sv->all)
+		return json_null();
+	return json_pack("{s:o, s:o}", src, list_json(sv->src, sv->nsrc), dst,
+			 list_json(sv->dst, sv->ndst));
+}
+
+int services_diff(struct server *s, const struct policy *old, const struct policy *new,
+		  void (*fn)(void *arg, const struct policy_pairs *pairs), void *arg)
+{
+	struct policy_subject *devices = calloc(s->reg->count + 1UL, sizeof(*devices));
+	unsigned n = 0;
+	int r;
+
+	if (!devices)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < s->reg->size; i++)
+		if (s->reg->devices[i] && s->reg->devices[i]->row.state == MVPN_DEV_ACTIVE)
+			devices[n++] = registry_subject(s->reg->devices[i]);
+	r = policy_pairs_diff(old, new, devices, n, fn, arg);
+	free(devices);
+	return r;
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What a session is for: both ends are told the same, and a policy that changes it makes the session anew. */
+#include "../sim/sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "aead.h"
+
+/* the selectors in the last message */
+static void selectors(const struct sim_device *d, struct intro_selectors *ret)
+{
+	uint16_t len;
+	const uint8_t *p = chan_tlv_find(&d->msg, MVPN_TLV_SELECTORS, &len);
+
+	assert_non_null(p);
+	assert_int_equal(intro_selectors_decode(ret, p, len), 0);
+}
+
+/* an introduction, and what both ends are told that B may be used for, and A */
+static void introduced_for(struct sim_net *n, const char *at_a, const char *at_b)
+{
+	struct intro_selectors b, a;
+	struct intro_keys ka, kb;
+	struct sim_request q;
+	uint8_t session[16];
+	char text[200];
+
+	sim_request(&n->a, B_ADDR, &q);
+	sim_expect(&n->b, MVPN_MSG_OFFER);
+	selectors(&n->b, &b);
+	sim_accept(&n->b, session, &kb);
+	sim_expect(&n->a, MVPN_MSG_ANSWER);
+	selectors(&n->a, &a);
+	assert_int_equal(sim_finish(&n->a, &q, &ka), 0);
+	assert_memory_equal(ka.tx, kb.rx, 32);
+	assert_memory_equal(&a, &b, sizeof(a));
+	assert_int_equal(a.limited, at_a != NULL);
+	if (!at_a)
+		return;
+	mvpn_services_str(a.serv_a, a.nserv_a, text, sizeof(text));
+	assert_string_equal(text, at_a);
+	mvpn_services_str(a.serv_b, a.nserv_b, text, sizeof(text));
+	assert_string_equal(text, at_b);
+}
+
+static void both_reset(struct sim_net *n)
+{
+	sim_expect(&n->a, MVPN_MSG_PEER_RESET);
+	sim_expect(&n->b, MVPN_MSG_PEER_RESET);
+}
+
+#define DB "allow only a -> b proto tcp port 5432\n"
+
+static void a_change_makes_the_session_anew(void **state)
+{
+	struct sim_net n;
+
+	sim_net_up(&n);
+	introduced_for(&n, NULL, NULL);
+	sim_policy(&n.s, DB);
+	both_reset(&n);
+	introduced_for(&n, "nothing", "tcp 5432");
+	/* it says the same in other words */
+	sim_policy(&n.s, "group dbs = b\nallow only a -> dbs proto tcp port 5432 # as before\n");
+	sim_expect_nothing(&n.a, 300);
+	sim_expect_nothing(&n.b, 300);
+	sim_policy(&n.s, DB "allow a -> b proto icmp\n");
+	both_reset(&n);
+	introduced_for(&n, "icmp", "icmp, tcp 5432");
+	/* what changed while the server was away */
+	sim_server_crash(&n.s);
+	sim_server_start(&n.s);
+	sim_rejoin(&n.a, A_ADDR);
+	sim_rejoin(&n.b, B_ADDR);
+	sim_expect_nothing(&n.a, 100);
+	sim_policy(&n.s, DB);
+	both_reset(&n);
+	sim_policy(&n.s, "allow a -> b\n");
+	introduced_for(&n, NULL, NULL);
+	sim_policy(&n.s, "");
+	sim_expect(&n.a, MVPN_MSG_REVOKE);
+	sim_expect(&n.b, MVPN_MSG_REVOKE);
+	sim_net_down(&n);
+}
+
+/* B has heard of the services that held when A asked */
+static void a_change_under_way(void **state)
+{
+	struct sim_net n;
+	struct sim_request q;
+
+	sim_net_up(&n);
+	sim_request(&n.a, B_ADDR, &q);
+	sim_expect(&n.b, MVPN_MSG_OFFER);
+	sim_policy(&n.s, DB);
+	sim_expect(&n.b, MVPN_MSG_CANCEL);
+	sim_expect_fail(&n.a, MVPN_R_STALE_BOOT);
+	intro_a_free(q.a);
+	introduced_for(&n, "nothing", "tcp 5432");
+	sim_net_down(&n);
+}
+
+static char *dump(json_t *o, const char *member)
+{
+	char *text = json_dumps(json_object_get(o, member), JSON_COMPACT | JSON_ENCODE_ANY);
+
+	json_decref(o);
+	return text;
+}
+
+static void expect_member(json_t *o, const char *member, const char *want)
+{
+	char *text = dump(o, member);
+
+	assert_string_equal(text, want);
+	free(text);
+}
+
+static void people_are_told(void **state)
+{
+	struct sim_net n;
+	json_t *o;
+
+	sim_net_up(&n);
+	expect_member(sim_ok(&n.s, "policy-test", "{s:s, s:s}", "src", "a", "dst", "b"), "services",
+		      "null");
+	expect_member(sim_ok(&n.s, "policy-diff", "{s:s}", "text", DB), "pairs",
+		      "[{\"a\":\"a\",\"b\":\"b\",\"before\":\"both\",\"after\":\"a\","
+		      "\"after_services\":{\"a\":[],\"b\":[\"tcp 5432\"]}}]");
+	sim_policy(&n.s, DB);
+	expect_member(sim_ok(&n.s, "policy-diff", "{s:s}", "text", DB "allow only a -> b proto udp"),
+		      "pairs_gain", "1");
+	expect_member(sim_ok(&n.s, "policy-diff", "{s:s}", "text",
+			     "allow only a -> b proto tcp port 5433"),
+		      "pairs_lose", "1");
+	expect_member(sim_ok(&n.s, "policy-test", "{s:s, s:s}", "src", "a", "dst", "b"), "services",
+		      "{\"src\":[],\"dst\":[\"tcp 5432\"]}");
+	expect_member(sim_ok(&n.s, "policy-test", "{s:s, s:s, s:s, s:i}", "src", "a", "dst", "b",
+			     "proto", "tcp", "port", 5432),
+		      "rule", "{\"text\":\"allow only a -> b proto tcp port 5432\",\"line\":1}");
+	expect_member(sim_ok(&n.s, "policy-test", "{s:s, s:s, s:s, s:i}", "src", "a", "dst", "b",
+			     "proto", "tcp", "port", 22),
+		      "allowed", "false");
+	o = sim_call(&n.s, "policy-test", "{s:s, s:s, s:s, s:i}", "src", "a", "dst", "b", "proto",
+		     "icmp", "port", 22);
+	expect_member(json_incref(json_object_get(o, "error")), "code", "\"bad-argument\"");
+	json_decref(o);
+	sim_net_down(&n);
+}
+
+/* lines that each are well-formed may be too much for a pair; of a pair that is not known yet what fits is allowed */
+static void ranges_of_a_pair_are_bounded(void **state)
+{
+	char text[8000], *at = text;
+	struct sim_net n;
+	json_t *o;
+
+	sim_net_up(&n);
+	for (unsigned i = 0; i <= MVPN_SERVICES_MAX; i++)
+		at += sprintf(at, "allow only x -> b proto tcp port %u\n", 1 + 2 * i);
+	sim_policy(&n.s, text); /* no x yet */
+	at += sprintf(at, "group x = a\n");
+	o = sim_call(&n.s, "policy-check", "{s:s}", "text", text);
+	expect_member(json_incref(json_object_get(o, "error")), "message",
+		      "\"between a and b the lines name more than 64 ranges of ports\"");
+	json_decref(o);
+	sim_net_down(&n);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_change_makes_the_session_anew),
+		cmocka_unit_test(a_change_under_way),
+		cmocka_unit_test(people_are_told),
+		cmocka_unit_test(ranges_of_a_pair_are_bounded),
+	};
+
+	if (aead_init() < 0)
+		return 1;
+	return MVPN_RUN(tests);
+}
