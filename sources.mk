@@ -2,9 +2,11 @@
 # What is built from what, one line a room; a new source file is named here.
 
 LIB := addr aead chan chan_handshake chan_msg chan_proof config crypto delegation echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac netlink netlink_link netlink_route noise reason replay secmem secslab service spi stream token
+LIB += conduit
 # the part of lib/ that each program links
 LIB_keyd := $(LIB)
 LIB_server := addr aead chan chan_handshake chan_msg chan_proof config crypto delegation echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac noise reason secmem service token
+LIB_server += conduit
 LIB_mvpnctl := addr fsutil ipc ipc_request ipc_socket log loop mac
 
 SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_frames shim_list shim_maps shim_pin shim_protect shim_socket shim_streams shim_transport shim_xdp
@@ -12,12 +14,14 @@ KEYD := main attach attach_wire channel conf conn control control_doctor control
 KEYD += path pmtu endpoint nat relayed ticket
 KEYD += streams streams_open streams_accept streams_pump levels
 KEYD += hsm hsm_helper hsm_p11 intro_defer delegate
+KEYD += relay_tcp
 DP := nexthop frame wire_xdp
 DP += run wire_xdp_open errqueue quote
 DP += dp tell worker owner relay spin tap seal open permit segment fragment mss coalesce hold icmp wire_udp ether
 SERVER := main server conf identity privileges listen channel dispatch enrol register introduce intro_table intro_record session push registry owners policy policy_parse audit store_sqlite store_device store_token store_session store_policy admin admin_token admin_device admin_policy
 SERVER += macs ether policy_ether policy_mode policy_text echo relay policy_test policy_lines policy_pairs policy_service admin_policy_diff admin_policy_check audit_feed admin_audit audit_keep policy_settings
 SERVER += depart psk delegate gate audit_check audit_verify services levels refusal
+SERVER += relay_tcp
 CTL := args help human input main mvpnctl output table verb_explain verbs_device verbs_identity verbs_iface verbs_peer verbs_policy verbs_status verbs_token verbs_audit
 BPF := shim wire sockops sock stream
 
@@ -46,7 +50,8 @@ OBJS_unit_spin = $(call objs,keyd/dp,spin)
 OBJS_unit_hold = $(call objs,keyd/dp,hold)
 OBJS_unit_keytab = $(call objs,keyd,keytab frametab)
 OBJS_unit_segment = $(call objs,keyd/dp,segment fragment mss)
-UNIT += mss quote echo server_echo
+UNIT += mss quote echo server_echo conduit server_relay
+OBJS_unit_server_relay = $(OBJS_unit_server)
 OBJS_unit_quote = $(OBJS_unit_seal)
 OBJS_unit_mss = $(call objs,keyd/dp,mss)
 UNIT += service policy_service permit server_services
@@ -115,6 +120,8 @@ FUZZ += policy permit stream
 SRCS_fuzz_permit := keyd/dp/permit.c lib/addr.c lib/service.c
 SRCS_fuzz_stream := lib/addr.c lib/aead.c lib/crypto.c lib/intro_keys.c lib/noise.c lib/secmem.c lib/service.c lib/stream.c
 FUZZ += ether echo
+FUZZ += conduit
+SRCS_fuzz_conduit := lib/crypto.c lib/conduit.c
 SRCS_fuzz_echo := lib/crypto.c lib/echo_msg.c
 SRCS_fuzz_ether := keyd/frametab.c lib/addr.c lib/lpm.c lib/mac.c
 SRCS_fuzz_policy := $(addprefix server/policy,.c _parse.c _ether.c _lines.c _mode.c _pairs.c _service.c _settings.c _test.c _text.c) lib/addr.c lib/reason.c lib/service.c

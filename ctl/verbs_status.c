@@ -143,6 +143,9 @@ static void show_data_path(const json_t *r)
 	free(suites);
 	if (flag_of(r, "behind_nat"))
 		line("NAT", PLAIN, "before this device, which is seen as %s", text_of(r, "seen"));
+	if (!strcmp(text_of(r, "udp"), "blocked"))
+		line("UDP", WARN, "to the server is blocked%s",
+		     flag_of(r, "relay_tcp") ? ": what is relayed goes by TCP" : "");
 	line("peers", PLAIN, "%llu; sessions %llu; protected prefixes %llu",
 	     (unsigned long long)number_of(r, "peers"),
 	     (unsigned long long)number_of(r, "sessions"),

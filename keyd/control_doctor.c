@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "channel.h"
+#include "endpoint.h"
 #include "hsm.h"
 #include "keystore.h"
 #include "mvpn/ctl.h"
@@ -151,6 +152,17 @@ static bool check_host(struct keyd *k, json_t *list)
 	return stops;
 }
 
+static void check_udp(struct keyd *k, json_t *list)
+{
+	if (k->state == KEYD_ONLINE)
+		check(list, "UDP", endpoint_udp_blocked(k) ? WARN : OK,
+		      "allow UDP to the port of the server that TCP goes to, and back",
+		      endpoint_udp_blocked(k)
+			      ? "the server does not answer by UDP: peers that cannot be "
+				"reached directly are relayed by TCP, which is slower"
+			      : "to the server %s", endpoint_udp(k));
+}
+
 /* a session that sends and hears nothing is dead, whatever its state says */
 static bool check_sessions(struct keyd *k, json_t *list)
 {
@@ -185,6 +197,7 @@ json_t *show_doctor(struct keyd *k)
 	bad |= check_leaks(list, c);
 	check_cgroups(k, list);
 	bad |= check_host(k, list);
+	check_udp(k, list);
 	check_sessions(k, list);
 	body = json_pack("{s:o}", "checks", list);
 	if (bad)

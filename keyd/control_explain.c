@@ -2,8 +2,11 @@
 /* What would become of a packet or a frame, and why. */
 #include "control.h"
 
+#include <string.h>
+
 #include "channel.h"
 #include "ether.h"
+#include "nat.h"
 #include "options.h"
 #include "peers.h"
 #include "sessions.h"
@@ -74,6 +77,10 @@ static const char *explain_peer(struct keyd *k, struct peer *p, const struct ser
 	if (s) {
 		*ret_session = show_hex(s->id, MVPN_ID_LEN);
 		show_line(why, "epoch %u transmits with SPI %08x", s->epoch, s->tx_spi);
+		if (strcmp(nat_path_name(s), "direct") != 0)
+			show_line(why, "its packets are %s%s", nat_path_name(s),
+				  p->relayed ? ": the server passes them on and cannot read them"
+					     : " their way to the peer");
 		if (s->mode != MVPN_MODE_E2E)
 			show_line(why, "its keys are %s: the server knows them, too",
 				  mvpn_mode_name(s->mode));

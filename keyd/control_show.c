@@ -18,6 +18,7 @@
 #include "nat.h"
 #include "path.h"
 #include "peers.h"
+#include "relay_tcp.h"
 #include "rp_filter.h"
 #include "sessions.h"
 #include "streams.h"
@@ -31,6 +32,7 @@ const char *const keyd_counter_names[KC_MAX] = {
 	"token_timeout", "intro_by_socket", "streams_opened", "streams_accepted",
 	"streams_refused", "streams_stranger", "streams_bad", "streams_cut",
 	"delegated",	 "delegation_refused",
+	"conduit_sent",	 "conduit_received", "conduit_dropped",
 };
 
 static double age_s(uint64_t at_ms)
@@ -264,6 +266,8 @@ json_t *show_status(struct keyd *k)
 	json_object_set_new(body, "seen",
 			    endpoint_seen(k, &seen) ? endpoint_json(&seen) : json_null());
 	json_object_set_new(body, "behind_nat", json_boolean(endpoint_behind_nat(k)));
+	json_object_set_new(body, "udp", json_string(endpoint_udp(k)));
+	json_object_set_new(body, "relay_tcp", json_boolean(relay_tcp_up(k)));
 	json_object_set_new(body, "workers", json_integer(dp_workers(k->dp)));
 	json_object_set_new(body, "suites", suites);
 	json_object_set_new(body, "peers", json_integer(k->npeers));

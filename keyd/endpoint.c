@@ -10,6 +10,8 @@
 #include "channel.h"
 #include "echo_msg.h"
 #include "log.h"
+#include "relay_tcp.h"
+#include "relayed.h"
 
 struct own_endpoint {
 	struct keyd *k;
@@ -20,8 +22,54 @@ struct own_endpoint {
 	uint8_t cookie[ECHO_COOKIE_B];
 	unsigned tries; /* since the last answer */
 	bool known, nat;
+	bool blocked; /* as the server was told */
 	struct mvpn_endpoint seen;
 };
+
+/* ---- does UDP pass? ---- */
+
+static void tell_server(struct own_endpoint *o)
+{
+	struct chan_buf b = {0};
+
+	chan_begin(&b, MVPN_MSG_UDP, o->blocked ? MVPN_UDP_BLOCKED : 0, 0);
+	channel_send(o->k, &b);
+	chan_buf_free(&b);
+}
+
+static void set_blocked(struct own_endpoint *o, bool blocked)
+{
+	if (o->blocked == blocked)
+		return;
+	o->blocked = blocked;
+	if (blocked)
+		log_warn("the server does not answer by UDP: what cannot go directly is relayed by TCP");
+	else
+		log_info("the server answers by UDP again");
+	tell_server(o);
+	relayed_udp_changed(o->k);
+}
+
+bool endpoint_udp_blocked(const struct keyd *k)
+{
+	return k->own->blocked;
+}
+
+const char *endpoint_udp(const struct keyd *k)
+{
+	return k->own->blocked ? "blocked" : k->own->known ? "works" : "unknown";
+}
+
+/* ---- questions ---- */
+
+/* until the next one, if this one is not answered */
+static unsigned patience_ms(const struct own_endpoint *o)
+{
+	if (o->blocked && relay_tcp_wanted(o->k))
+		return MVPN_ECHO_WATCH_S * 1000;
+	return o->tries < MVPN_ECHO_TRIES ? MVPN_ECHO_FIRST_MS << o->tries
+					  : MVPN_ECHO_SILENT_S * 1000;
+}
 
 static void ask(struct own_endpoint *o)
 {
@@ -34,14 +82,23 @@ static void ask(struct own_endpoint *o)
 	memcpy(m.cookie, o->cookie, sizeof(m.cookie));
 	echo_seal(packet, MVPN_ECHO, &m, o->key);
 	dp_send_plain(o->k->dp, &server, packet, sizeof(packet));
-	loop_timer_arm(o->timer, o->tries < MVPN_ECHO_TRIES ? MVPN_ECHO_FIRST_MS << o->tries
-							    : MVPN_ECHO_SILENT_S * 1000);
+	loop_timer_arm(o->timer, patience_ms(o));
 	o->tries = o->tries < MVPN_ECHO_TRIES ? o->tries + 1 : 1;
 }
 
 static void on_timer(void *arg)
 {
-	ask(arg);
+	struct own_endpoint *o = arg;
+
+	if (o->tries == MVPN_ECHO_BLOCKED_TRIES)
+		set_blocked(o, true);
+	ask(o);
+}
+
+void endpoint_suspect(struct keyd *k)
+{
+	if (!k->own->tries)
+		ask(k->own);
 }
 
 struct own_search {
@@ -96,9 +153,12 @@ void endpoint_answered(struct keyd *k, const struct dp_event *e)
 	proven = !memcmp(m.cookie, o->cookie, sizeof(m.cookie));
 	memcpy(o->cookie, m.cookie, sizeof(o->cookie));
 	o->tries = 0;
-	if (!proven)
+	if (!proven) {
 		ask(o); /* with the cookie, at once: then the server believes that we are there */
-	else if (o->nat)
+		return;
+	}
+	set_blocked(o, false);
+	if (o->nat)
 		loop_timer_arm(o->timer, MVPN_KEEPALIVE_S * 1000);
 	else
 		loop_timer_disarm(o->timer);
@@ -121,6 +181,9 @@ void endpoint_welcome(struct keyd *k, const struct chan_msg *m)
 	if (o->id != kt_echo(k->kt))
 		k->keep_ms = 0; /* another channel, maybe of a server that has forgotten what it relays */
 	kt_set_echo(k->kt, o->id);
+	relay_tcp_welcome(k, o->id, o->key);
+	if (o->blocked)
+		tell_server(o);
 	o->tries = 0;
 	ask(o);
 }

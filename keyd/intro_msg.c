@@ -7,6 +7,7 @@
 
 #include "channel.h"
 #include "crypto.h"
+#include "endpoint.h"
 #include "identity.h"
 #include "log.h"
 #include "nat.h"
@@ -30,7 +31,7 @@ void intro_keys_free(struct intro_keys *keys)
 
 int intro_msg_parse(const struct chan_msg *m, uint16_t noise_tlv, struct intro_msg *ret)
 {
-	uint8_t ep[18];
+	uint8_t ep[18], no_udp;
 
 	ret->selectors = chan_tlv_find(m, MVPN_TLV_SELECTORS, &ret->selectors_len);
 	ret->noise = chan_tlv_find(m, noise_tlv, &ret->noise_len);
@@ -47,6 +48,7 @@ int intro_msg_parse(const struct chan_msg *m, uint16_t noise_tlv, struct intro_m
 		return -EPROTO;
 	ret->word = chan_tlv_find(m, MVPN_TLV_DELEGATION, NULL);
 	ret->key_told = chan_get_bytes(m, MVPN_TLV_KEY, ret->key, sizeof(ret->key));
+	ret->no_udp = chan_get_u8(m, MVPN_TLV_NO_UDP, &no_udp) && no_udp;
 	memcpy(ret->seen.addr.b, ep, 16);
 	ret->seen.port = ep[16] << 8 | ep[17];
 	return 0;
@@ -133,7 +135,10 @@ int intro_install(struct keyd *k, struct peer *p, const struct intro_msg *im,
 		.endpoint = endpoint_choose(im, keys),
 		.mode = im->mode,
 		.nat = p->layer != MVPN_LAYER_SOCKET &&
-		       nat_between(k, &im->seen, keys->cand, keys->ncand),
+		       (im->no_udp || p->relayed ||
+			nat_between(k, &im->seen, keys->cand, keys->ncand)),
+		.no_udp = p->layer != MVPN_LAYER_SOCKET &&
+			  (im->no_udp || endpoint_udp_blocked(k)),
 	};
 	struct session *s;
 	int r;

@@ -20,6 +20,7 @@ struct intro_msg {
 	uint64_t seq, boot_gen;
 	uint32_t ttl_s;
 	struct mvpn_endpoint seen;
+	bool no_udp; /* the peer has told the server that UDP is blocked */
 };
 
 int intro_msg_parse(const struct chan_msg *m, uint16_t noise_tlv,

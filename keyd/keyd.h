@@ -27,6 +27,7 @@
 struct conn;
 struct ether;
 struct own_endpoint;
+struct relay_tcp;
 struct attachment;
 struct session;
 struct stream;
@@ -104,6 +105,7 @@ struct peer {
 	struct path *path; /* path.c; NULL without a session */
 	struct nat_probe *probe; /* nat.c, NULL: none so far */
 	bool relayed;		 /* relayed.c: reached through the server */
+	bool no_udp;		 /* the server sends it packets by TCP, as it said last */
 	uint64_t kept_packets;	 /* sent when nat.c looked last */
 	uint32_t epoch;
 	uint64_t denied_until_ms; /* a refusal is believed until then */
@@ -153,6 +155,9 @@ enum keyd_counter {
 	KC_STREAM_CUT,
 	KC_DELEGATED,	  /* keys of this device that its token vouches for, taken by the server */
 	KC_DELEGATION_REFUSED, /* a peer's key, for which its token does not vouch */
+	KC_CONDUIT_SENT,
+	KC_CONDUIT_RECEIVED,
+	KC_CONDUIT_DROPPED,
 	KC_MAX,
 };
 extern const char *const keyd_counter_names[KC_MAX];
@@ -220,6 +225,7 @@ struct keyd {
 
 	struct ether *ether; /* ether.c */
 	struct own_endpoint *own; /* endpoint.c */
+	struct relay_tcp *relay_tcp; /* relay_tcp.c */
 	uint64_t keep_ms; /* nat.c: peers are to be kept from then on */
 
 	/* sessions.c */

@@ -37,6 +37,7 @@
 #include "mvpn/ctl.h"
 #include "options.h"
 #include "peers.h"
+#include "relay_tcp.h"
 #include "rp_filter.h"
 #include "sessions.h"
 #include "streams.h"
@@ -300,6 +301,8 @@ static int start(struct keyd *k)
 	if (!r)
 		r = endpoint_init(k);
 	if (!r)
+		r = relay_tcp_init(k);
+	if (!r)
 		r = channel_init(k);
 	if (!r)
 		r = flows_init(k);
@@ -344,6 +347,7 @@ static void stop(struct keyd *k)
 	attach_free(k);
 	channel_free(k);
 	endpoint_free(k);
+	relay_tcp_free(k);
 	intro_deferred_drop(k, NULL);
 	hsm_free(k);
 	ether_free(k);

@@ -41,7 +41,7 @@ static bool listed(const struct mvpn_endpoint *e, const struct mvpn_endpoint *li
 bool nat_between(const struct keyd *k, const struct mvpn_endpoint *seen,
 		 const struct mvpn_endpoint *own, unsigned n)
 {
-	return endpoint_behind_nat(k) || (n && !listed(seen, own, n));
+	return endpoint_behind_nat(k) || endpoint_udp_blocked(k) || (n && !listed(seen, own, n));
 }
 
 /* ---- punching ---- */
@@ -74,7 +74,7 @@ const char *nat_path_name(const struct session *s)
 	bool open = !s->awaits_path && (s->transmits || s->state != SESSION_UNCONFIRMED);
 
 	if (s->nat && s->peer->relayed)
-		return "relayed";
+		return relayed_by_tcp(s->k, s->peer) ? "relayed-tcp" : "relayed";
 	return !s->nat || open ? "direct" : "punching";
 }
 
@@ -149,7 +149,7 @@ bool nat_pong(struct peer *p, const struct dp_event *e)
 
 void nat_forget(struct peer *p)
 {
-	p->relayed = false;
+	p->relayed = p->no_udp = false;
 	if (!p->probe)
 		return;
 	loop_timer_free(p->probe->timer);

@@ -15,7 +15,7 @@
 
 #define NAT_TOKEN (1ULL << 62) /* set in the tokens of these PINGs; the others have neither this nor PMTU_TOKEN */
 
-/* is there NAT between this device and one that the server sees at `seen` and that calls these its own? */
+/* is there NAT between this device and one that the server sees at `seen` and that calls these its own, or is UDP blocked here? */
 bool nat_between(const struct keyd *k, const struct mvpn_endpoint *seen,
 		 const struct mvpn_endpoint *own, unsigned n);
 void nat_punch(struct session *s); /* once to each */
@@ -25,7 +25,7 @@ void nat_probe(struct session *s, const struct mvpn_endpoint *from);
 bool nat_pong(struct peer *p, const struct dp_event *e);
 void nat_forget(struct peer *p); /* its last session has ended */
 void nat_tick(struct keyd *k, uint64_t now_ms); /* each second */
-/* "direct", "relayed", or "punching" while it is sought */
+/* "direct", "relayed", "relayed-tcp" (to or from the server at least in part by TCP), or "punching" while it is sought */
 const char *nat_path_name(const struct session *s);
 
 #endif

@@ -10,6 +10,7 @@
 #include "log.h"
 #include "peers.h"
 #include "pmtu.h"
+#include "relayed.h"
 #include "sessions.h"
 
 #define LINK_MTU 1500 /* until a route says more or less */
@@ -22,6 +23,7 @@ struct path {
 	unsigned published;    /* MTU */
 	bool nat;	       /* on the way */
 	bool known;	       /* pmtu.mtu was found for this end point */
+	bool silent;	       /* relayed.c has been told */
 	struct pmtu pmtu;
 	struct loop_timer *timer;
 };
@@ -80,6 +82,11 @@ static void follow(struct path *a)
 	if (p)
 		atomic_store_explicit(&p->watch_ns, watch == PMTU_NEVER ? 0 : watch * MS_NS,
 				      memory_order_relaxed);
+	if (a->silent == (a->pmtu.state == PMTU_SILENT))
+		return;
+	a->silent = !a->silent;
+	if (a->silent)
+		relayed_silent(a->k, a->peer);
 }
 
 static void path_timer(void *arg)
@@ -132,6 +139,9 @@ static void resolve(struct path *a, const struct mvpn_endpoint *to)
 	most = dp_payload_max() + path_overhead(a) - MVPN_OVERHEAD;
 	if (!a->ep.mtu)
 		a->ep.mtu = LINK_MTU;
+	/* the conduit takes any size, but what comes after it is not known */
+	if (relayed_conduit_at(a->k, to))
+		most = LINK_MTU;
 	if (a->ep.mtu > most)
 		a->ep.mtu = most;
 	a->ep.one_port = a->nat;

@@ -5,79 +5,166 @@
 #include <string.h>
 
 #include "channel.h"
+#include "endpoint.h"
 #include "log.h"
 #include "nat.h"
 #include "path.h"
 #include "peers.h"
-#include "pmtu.h"
+#include "relay_tcp.h"
+
+static bool same(const struct mvpn_endpoint *x, const struct mvpn_endpoint *y)
+{
+	return x->port == y->port && mvpn_addr_eq(&x->addr, &y->addr);
+}
 
 void relayed_ask(struct session *s)
 {
 	struct chan_buf b = {0};
 
+	s->relay_asked_ms = mono_ms();
+	if (endpoint_udp_blocked(s->k)) {
+		relay_tcp_want(s->k);
+		if (!relay_tcp_up(s->k))
+			return; /* relayed_conduit_up() */
+	}
 	chan_begin(&b, MVPN_MSG_RELAY, 0, 0);
 	chan_put(&b, MVPN_TLV_SESSION, s->id, MVPN_ID_LEN);
 	chan_put_u32(&b, MVPN_TLV_SPI, s->rx_spi);
 	channel_send(s->k, &b); /* without a channel it is asked for again when the path is silent */
 	chan_buf_free(&b);
-	s->relay_asked = true;
+}
+
+bool relayed_conduit_at(const struct keyd *k, const struct mvpn_endpoint *at)
+{
+	struct mvpn_endpoint conduit;
+
+	return relay_tcp_at(k, &conduit) && same(&conduit, at);
 }
 
 bool relayed_from(const struct keyd *k, const struct mvpn_endpoint *from)
 {
 	struct mvpn_endpoint server;
 
-	return channel_server(k, &server) && server.port == from->port &&
-	       mvpn_addr_eq(&server.addr, &from->addr);
+	return relayed_conduit_at(k, from) || (channel_server(k, &server) && same(&server, from));
+}
+
+bool relayed_by_tcp(const struct keyd *k, const struct peer *p)
+{
+	return p->no_udp || relayed_conduit_at(k, &p->endpoint);
 }
 
 /* both ends have asked */
 static void open_way(struct session *s)
 {
 	struct peer *p = s->peer;
-	struct mvpn_endpoint server;
+	struct mvpn_endpoint way;
+	bool tcp = endpoint_udp_blocked(s->k);
 
-	if (!channel_server(s->k, &server) || (p->relayed && relayed_from(s->k, &p->endpoint)))
+	if (!(tcp ? relay_tcp_at(s->k, &way) : channel_server(s->k, &way)) ||
+	    (p->relayed && same(&p->endpoint, &way)))
 		return;
-	log_info("peer %s is reached through the server's relay", peer_label(p));
+	/* the answer is late: a direct way has been found meanwhile, and works */
+	if (!p->relayed && s->transmits && !tcp && !p->no_udp && !path_is_silent(p))
+		return;
+	log_info("peer %s is reached through the server's relay%s", peer_label(p),
+		 tcp ? ", by TCP" : "");
 	p->relayed = true;
-	path_set_endpoint(s->k, p, &server);
+	path_set_endpoint(s->k, p, &way);
 	if (s->awaits_path)
 		sessions_path_found(p);
 }
 
+/* nothing was in its way when it was made; now something is, at either end */
+static void way_is_lost(struct session *s)
+{
+	s->nat = true;
+	path_set_nat(s->k, s->peer, true);
+}
+
 int relayed_message(struct keyd *k, const struct chan_msg *m)
 {
-	uint8_t id[MVPN_ID_LEN], seen[18];
+	uint8_t id[MVPN_ID_LEN], seen[18], no_udp = 0;
 	struct session *s;
 	uint16_t why;
 
 	if (!chan_get_bytes(m, MVPN_TLV_SESSION, id, sizeof(id)))
 		return -EPROTO;
 	s = session_by_id(k, id);
-	if (!s || !s->nat || s->state == SESSION_DRAINING)
+	if (!s || s->state == SESSION_DRAINING || s->peer->layer == MVPN_LAYER_SOCKET)
 		return 0; /* gone meanwhile */
 	if (chan_get_u16(m, MVPN_TLV_REASON, &why)) {
 		log_ratelimited(LOG_L_WARN, "the server does not relay for %s: %s",
 				peer_label(s->peer), mvpn_reason_text(why));
+		s->relay_asked_ms = 0; /* maybe it is not on record yet: again with the next CONFIRM */
 		return 0;
 	}
 	if (!chan_get_bytes(m, MVPN_TLV_ENDPOINT, seen, sizeof(seen)))
 		return -EPROTO;
+	chan_get_u8(m, MVPN_TLV_NO_UDP, &no_udp);
+	if (!s->nat && (no_udp || endpoint_udp_blocked(k)))
+		way_is_lost(s);
+	if (!s->nat)
+		return 0;
+	s->peer->no_udp = no_udp;
 	memcpy(s->seen.addr.b, seen, 16);
 	s->seen.port = (uint16_t)(seen[16] << 8 | seen[17]);
 	if (m->flags & MVPN_RELAY_OPEN)
 		open_way(s);
-	else if (!s->relay_asked)
+	else if (!s->relay_asked_ms || mono_ms() - s->relay_asked_ms > MVPN_RELAY_GAP_MS)
 		relayed_ask(s);
 	nat_punch(s); /* to where the peer is seen now, and by the way that is open */
 	return 0;
 }
 
-void relayed_tick(struct keyd *k, struct peer *p)
+/* the session for which a way may be asked: the one that transmits, or would */
+static struct session *in_use(const struct peer *p)
 {
 	struct session *s = session_transmitting(p);
 
-	if (s && s->nat && (p->relayed || path_is_silent(p)))
+	if (p->layer == MVPN_LAYER_SOCKET) /* it is no UDP's */
+		return NULL;
+	return s ? s : p->sessions;
+}
+
+void relayed_silent(struct keyd *k, struct peer *p)
+{
+	struct session *s = in_use(p);
+
+	/* with NAT between, relayed_tick() asks: the peer may be back until then */
+	endpoint_suspect(k);
+	if (s && endpoint_udp_blocked(k))
+		relayed_ask(s);
+}
+
+void relayed_udp_changed(struct keyd *k)
+{
+	for (uint32_t i = 1; i <= k->npeers; i++) {
+		struct peer *p = k->peers[i];
+		struct session *s = in_use(p);
+
+		if (s && (p->relayed || (endpoint_udp_blocked(k) && !s->transmits) ||
+			  path_is_silent(p)))
+			relayed_ask(s);
+	}
+	/* what came through the relay a moment ago may hide the first packet of the direct way (MVPN_ENDPOINT_GAP_MS): again soon */
+	if (!endpoint_udp_blocked(k))
+		k->keep_ms = mono_ms() + 2 * MVPN_ENDPOINT_GAP_MS;
+}
+
+void relayed_conduit_up(struct keyd *k)
+{
+	for (uint32_t i = 1; i <= k->npeers; i++) {
+		struct session *s = in_use(k->peers[i]);
+
+		if (s && (s->relay_asked_ms || k->peers[i]->relayed))
+			relayed_ask(s);
+	}
+}
+
+void relayed_tick(struct keyd *k, struct peer *p)
+{
+	struct session *s = in_use(p);
+
+	if (s && s->transmits && (s->nat || endpoint_udp_blocked(k)) && (p->relayed || path_is_silent(p)))
 		relayed_ask(s);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The way through the server's relay, for pairs that find no direct one: what is sealed for the peer goes to the server's UDP
- * port, which passes it on by its SPI. A direct way is looked for all the while, and taken when it is found.
+ * port, or by the conduit where UDP is blocked (relay_tcp.h), and the server passes it on by its SPI. A direct way is looked for all the
+ * while, and taken when it is found.
  */
 #ifndef MVPN_RELAYED_H
 #define MVPN_RELAYED_H
@@ -12,6 +13,11 @@ void relayed_ask(struct session *s); /* there is no way so far, or not any more 
 int relayed_message(struct keyd *k, const struct chan_msg *m); /* RELAY: 0 or -EPROTO */
 /* did this come through the relay? */
 bool relayed_from(const struct keyd *k, const struct mvpn_endpoint *from);
+bool relayed_conduit_at(const struct keyd *k, const struct mvpn_endpoint *at); /* is it the conduit? */
+bool relayed_by_tcp(const struct keyd *k, const struct peer *p); /* its packets go or come by TCP */
+void relayed_silent(struct keyd *k, struct peer *p); /* it answers no probe any more */
+void relayed_udp_changed(struct keyd *k);	     /* UDP is blocked, or not any more */
+void relayed_conduit_up(struct keyd *k);
 void relayed_tick(struct keyd *k, struct peer *p); /* each MVPN_KEEPALIVE_S */
 
 #endif

@@ -14,6 +14,7 @@
 #include "nat.h"
 #include "path.h"
 #include "peers.h"
+#include "relay_tcp.h"
 #include "relayed.h"
 #include "secmem.h"
 #include "spi.h"
@@ -23,6 +24,7 @@
 static const unsigned confirm_at_ms[] = {0, 100, 300, 1000, 2000, 4000, 7000};
 #define CONFIRMS_DIRECT 4
 #define CONFIRMS_RELAY 5 /* in this round, if not before, the server is asked to relay; it goes on with the others */
+#define CONFIRMS_NO_UDP 2 /* likewise where UDP is blocked at one end: a direct way that is there all the same has been found */
 #define SLEEP_S 2 /* whole seconds of two clocks are compared */
 /* sessions_tick comes first, ends all of them at once and says why */
 #define OFFLINE_SLACK_MS 2000
@@ -126,7 +128,8 @@ static void arm(struct session *s)
 static void confirm(struct session *s)
 {
 	s->confirms++;
-	if (s->nat && !s->relay_asked && (s->peer->relayed || s->confirms == CONFIRMS_RELAY))
+	if (s->nat && !s->relay_asked_ms &&
+	    (s->peer->relayed || s->confirms >= (s->no_udp ? CONFIRMS_NO_UDP : CONFIRMS_RELAY)))
 		relayed_ask(s);
 	if (s->nat)
 		nat_punch(s);
@@ -444,6 +447,7 @@ int session_install(struct keyd *k, struct peer *p, const struct session_spec *s
 	}
 	/* receivers before senders, and the end point before either can be used */
 	s->nat = spec->nat;
+	s->no_udp = spec->no_udp;
 	s->seen = spec->endpoint;
 	s->ncand = spec->keys->ncand;
 	memcpy(s->cand, spec->keys->cand, s->ncand * sizeof(*s->cand));
@@ -664,6 +668,7 @@ void sessions_tick(struct keyd *k)
 
 	watch_tick(k, now);
 	nat_tick(k, now);
+	relay_tcp_tick(k, now);
 	if (has_slept())
 		woken(k);
 	if (!k->nsessions || now < offline_end_ms(k))

@@ -36,8 +36,9 @@ struct session {
 	enum session_state state;
 	uint8_t mode; /* enum mvpn_mode */
 	bool initiator, transmits;
-	bool nat; /* on the way: nothing is sent on it until the way is found */
-	bool relay_asked; /* relayed.c */
+	bool nat; /* on the way, or no UDP: nothing is sent on it until the way is found */
+	bool no_udp; /* at one end at least: it is not waited for a direct way */
+	uint64_t relay_asked_ms; /* relayed.c; 0: never */
 	bool awaits_path; /* confirmed, but from an end point that is being probed */
 	struct mvpn_endpoint seen; /* by the server */
 	struct mvpn_endpoint cand[MVPN_CANDIDATES_MAX]; /* the peer's own */
@@ -64,7 +65,7 @@ struct session_spec {
 	const struct intro_selectors *selectors;
 	struct mvpn_endpoint endpoint;
 	uint8_t mode;
-	bool nat;
+	bool nat, no_udp;
 };
 int session_install(struct keyd *k, struct peer *p, const struct session_spec *spec,
 		    struct session **ret);

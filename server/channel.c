@@ -19,6 +19,7 @@
 #include "listen.h"
 #include "log.h"
 #include "push.h"
+#include "relay_tcp.h"
 
 #define READ_B 16384
 #define READS_AT_ONCE 4 /* then the other connections have their turn */
@@ -149,7 +150,7 @@ void conn_free_all(struct server *s)
 	s->doomed = NULL;
 }
 
-void conn_detach(struct conn *c)
+static void let_go(struct conn *c)
 {
 	if (!c->dev)
 		return;
@@ -158,9 +159,17 @@ void conn_detach(struct conn *c)
 	push_unsubscribe(c);
 }
 
+void conn_detach(struct conn *c)
+{
+	if (c->dev)
+		relay_tcp_close(c->dev->conduit);
+	let_go(c);
+}
+
+/* the conduit goes on: it is the device's, and each channel of the same life stands for it */
 void conn_retire(struct conn *c)
 {
-	conn_detach(c);
+	let_go(c);
 	if (c->doomed || c->phase == CONN_CLOSING)
 		return;
 	c->phase = CONN_RETIRED;
@@ -407,6 +416,10 @@ static void on_input(struct conn *c)
 {
 	uint8_t buf[READ_B];
 
+	if (c->phase == CONN_HANDSHAKE && !c->looked && relay_tcp_takes(c)) {
+		conn_drop(c);
+		return;
+	}
 	for (int i = 0; i < READS_AT_ONCE && !c->doomed; i++) {
 		ssize_t n = recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT);
 

@@ -39,6 +39,7 @@ struct conn {
 	struct source *source; /* held while half open */
 	enum conn_phase phase;
 	bool doomed, want_out;
+	bool looked;	    /* its first byte is a channel's */
 	bool drop;	    /* free at once, without waiting for the other end */
 	struct device *dev; /* not NULL exactly while dev->conn is this one */
 	int64_t since_at;

@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "dispatch.h"
+#include "echo.h"
 #include "introduce.h"
 #include "log.h"
 #include "relay.h"
@@ -33,6 +34,8 @@ static int device_message(struct conn *c, const struct chan_msg *m)
 		return introduce_reject(c, m);
 	case MVPN_MSG_RELAY:
 		return relay_message(c, m);
+	case MVPN_MSG_UDP:
+		return echo_udp(c, m);
 	case MVPN_MSG_ENDED:
 		return session_ended(c, m);
 	case MVPN_MSG_REVOKE:

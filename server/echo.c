@@ -45,6 +45,8 @@ struct echo_end {
 	struct mvpn_endpoint asked; /* where the last question came from ... */
 	uint8_t cookie[ECHO_COOKIE_B]; /* ... and what was sent there */
 	struct mvpn_endpoint proven; /* port 0: none */
+	bool blocked; /* it says that UDP does not pass */
+	uint64_t conduit_counter; /* of its last conduit */
 	uint64_t at_ms, tokens; /* answers left, in 1/1000 */
 	uint64_t relay_ns; /* token bucket of relayed bytes: when it was, or will be, empty */
 	/* the address of ours that it asked last, and how: it hears others from no other */
@@ -156,6 +158,38 @@ void echo_put_endpoint(struct chan_buf *b, const struct device *d)
 	v[16] = (uint8_t)(seen.port >> 8);
 	v[17] = (uint8_t)seen.port;
 	chan_put(b, MVPN_TLV_ENDPOINT, v, sizeof(v));
+	if (echo_blocked(d->conn))
+		chan_put_u8(b, MVPN_TLV_NO_UDP, 1);
+}
+
+bool echo_blocked(const struct conn *c)
+{
+	return c->echo && c->echo->blocked;
+}
+
+int echo_udp(struct conn *c, const struct chan_msg *m)
+{
+	if (c->echo)
+		c->echo->blocked = m->flags & MVPN_UDP_BLOCKED;
+	return 0;
+}
+
+struct conn *echo_find(const struct echo *e, uint32_t id, uint8_t ret_key[ECHO_KEY_B])
+{
+	struct echo_end *end = find(e, id);
+
+	if (!end)
+		return NULL;
+	key_of(e, end, ret_key);
+	return end->c;
+}
+
+bool echo_may_conduit(struct conn *c, uint64_t counter)
+{
+	if (counter <= c->echo->conduit_counter)
+		return false;
+	c->echo->conduit_counter = counter;
+	return true;
 }
 
 bool echo_may_relay(struct conn *c, size_t len)
@@ -278,29 +312,29 @@ static bool receive(int fd, struct question *q)
 	return n >= 0;
 }
 
+bool echo_send(struct conn *to, const uint8_t *data, size_t len)
+{
+	struct echo_end *end = to->echo;
+	struct iovec iov = {(void *)data, len};
+	struct sockaddr_storage ss;
+	struct msghdr m = {.msg_name = &ss, .msg_iov = &iov, .msg_iovlen = 1};
+
+	if (!end || !end->proven.port)
+		return false;
+	m.msg_namelen = mvpn_endpoint_to_sockaddr(&end->proven, end->v6, &ss);
+	m.msg_control = end->control;
+	m.msg_controllen = end->controllen;
+	return sendmsg(end->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
 /* a packet of a relayed session, whole; false: it is none */
-static bool pass_on(struct echo *e, struct question *q)
+static bool pass_on(struct echo *e, const struct question *q)
 {
 	struct mvpn_endpoint from;
-	struct echo_end *to;
-	struct sockaddr_storage ss;
-	struct conn *c = NULL;
 
-	if (mvpn_endpoint_from_sockaddr(&from, (struct sockaddr *)&q->from) == 0 &&
-	    !(q->m.msg_flags & MSG_TRUNC))
-		c = relay_route(e->s->relay, q->data, q->len, &from);
-	to = c ? c->echo : NULL;
-	if (!to || !to->proven.port)
-		return false;
-	q->m.msg_name = &ss;
-	q->m.msg_namelen = mvpn_endpoint_to_sockaddr(&to->proven, to->v6, &ss);
-	q->m.msg_control = to->control;
-	q->m.msg_controllen = to->controllen;
-	q->iov.iov_len = q->len;
-	/* as any router with a full queue, or too small a link: lost */
-	if (sendmsg(to->fd, &q->m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		count(e->s, relay_limited);
-	return true;
+	return mvpn_endpoint_from_sockaddr(&from, (struct sockaddr *)&q->from) == 0 &&
+	       !(q->m.msg_flags & MSG_TRUNC) &&
+	       relay_packet(e->s->relay, q->data, q->len, &from, NULL);
 }
 
 static void on_socket(struct echo *e, int fd)

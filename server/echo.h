@@ -8,6 +8,7 @@
 #define SERVER_ECHO_H
 
 #include "channel.h"
+#include "echo_msg.h"
 
 int echo_new(struct server *s); /* after listener_new() */
 void echo_free(struct echo *e); /* after the connections; NULL is fine */
@@ -17,7 +18,16 @@ void echo_forget(struct conn *c);
 /* where the device's data port is seen, as proven by a cookie: false if that is not known */
 bool echo_endpoint(const struct conn *c, struct mvpn_endpoint *ret);
 
-/* adds TLV_ENDPOINT: that, or else the channel's source address and the registered port */
+bool echo_blocked(const struct conn *c); /* the device says so of its UDP */
+int echo_udp(struct conn *c, const struct chan_msg *m); /* UDP: 0 */
+/* the channel that was given this id, and the key with it; NULL: none */
+struct conn *echo_find(const struct echo *e, uint32_t id, uint8_t ret_key[ECHO_KEY_B]);
+/* may a conduit begin with this counter? Each one's is higher than the last one's. */
+bool echo_may_conduit(struct conn *c, uint64_t counter);
+/* a sealed packet by UDP to where the device is proven to be: false if that is not known, or it could not be sent */
+bool echo_send(struct conn *to, const uint8_t *data, size_t len);
+
+/* adds TLV_ENDPOINT: that, or else the channel's source address and the registered port; and TLV_NO_UDP */
 void echo_put_endpoint(struct chan_buf *b, const struct device *d);
 /* takes so many bytes off what the device may have relayed: false, it has had that */
 bool echo_may_relay(struct conn *c, size_t len);

@@ -23,6 +23,7 @@
 #define DEVICE_PREFIXES_MAX 256 /* claims, given ones and scopes of one device */
 
 struct conn;
+struct relay_tcp;
 
 struct device_prefix {
 	struct mvpn_prefix p;
@@ -42,6 +43,7 @@ struct device {
 	unsigned nowned;
 	/* of the present channel; NULL: offline */
 	struct conn *conn;
+	struct relay_tcp *conduit; /* relay_tcp.c; NULL: it takes packets by UDP */
 	uint16_t udp_port;
 	uint64_t offline_ms; /* since then without a channel; 0: since the server's start */
 	uint64_t pass_ms;    /* gate.c: its rate of handshakes by ticket */

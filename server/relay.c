@@ -9,6 +9,7 @@
 #include "echo.h"
 #include "htab.h"
 #include "mvpn/wire.h"
+#include "relay_tcp.h"
 
 /* one end's half of a session that is relayed */
 struct half {
@@ -16,6 +17,7 @@ struct half {
 	struct pair *pair;
 	uint8_t device[16];
 	uint32_t spi; /* it receives by; 0: it has not said so yet */
+	bool no_udp;  /* as the other end was told */
 };
 
 struct pair {
@@ -191,7 +193,8 @@ int relay_message(struct conn *c, const struct chan_msg *m)
 		return 0;
 	}
 	mine = &p->half[memcmp(p->half[0].device, c->dev->row.id, 16) != 0];
-	news = mine->spi != spi;
+	news = mine->spi != spi || mine->no_udp != echo_blocked(c);
+	mine->no_udp = echo_blocked(c);
 	set_spi(r, mine, spi);
 	unlink_pair(r, p);
 	link_last(r, p);
@@ -201,54 +204,67 @@ int relay_message(struct conn *c, const struct chan_msg *m)
 		return 0;
 	}
 	tell(c, p, peer);
-	if (news) /* the peer says its SPI, or hears that it is open */
+	if (news) /* the peer says its SPI, or hears that it is open, or how */
 		tell(peer, p, c);
 	return 0;
 }
 
 /* ---- packets ---- */
 
-static bool came_from(struct server *s, const struct half *h, const struct mvpn_endpoint *from,
-		      struct conn **ret)
+/* the channel of the end that this is, or NULL */
+static struct conn *came_from(struct server *s, const struct half *h,
+			      const struct mvpn_endpoint *from, const struct device *sender)
 {
+	struct conn *c = conn_of(s, h);
 	struct mvpn_endpoint e;
 
-	*ret = conn_of(s, h);
-	return *ret && echo_endpoint(*ret, &e) && e.port == from->port &&
-	       mvpn_addr_eq(&e.addr, &from->addr);
+	if (!c || sender)
+		return c && c->dev == sender ? c : NULL;
+	return echo_endpoint(c, &e) && e.port == from->port && mvpn_addr_eq(&e.addr, &from->addr)
+		       ? c
+		       : NULL;
 }
 
-struct conn *relay_route(struct relay *r, const uint8_t *data, size_t len,
-			 const struct mvpn_endpoint *from)
+/* as any router with a full queue, or too small a link: lost */
+static bool forward(struct conn *to, const uint8_t *data, size_t len)
+{
+	return to->dev->conduit ? relay_tcp_send(to->dev->conduit, data, len)
+			       : echo_send(to, data, len);
+}
+
+bool relay_packet(struct relay *r, const uint8_t *data, size_t len,
+		  const struct mvpn_endpoint *from, const struct device *sender)
 {
 	struct mvpn_hdr h;
-	struct conn *sender, *to;
+	struct conn *by, *to;
 	struct hnode *n;
 	uint32_t spi;
 
 	if (len < MVPN_OVERHEAD)
-		return NULL;
+		return false;
 	memcpy(&h, data, sizeof(h));
 	if ((h.type != MVPN_TUNNEL && h.type != MVPN_CTRL && h.type != MVPN_FRAME) ||
 	    h.lane & MVPN_LANE_ZERO)
-		return NULL;
+		return false;
 	spi = be32toh(h.spi);
 	for (n = htab_first(&r->by_spi, htab_hash(&r->by_spi, &spi, sizeof(spi))); n;
 	     n = htab_next(n)) {
 		struct half *mine = container_of(n, struct half, by_spi);
 		struct half *other = &mine->pair->half[mine == &mine->pair->half[0]];
 
-		if (mine->spi != spi || !other->spi || !came_from(r->s, other, from, &sender))
+		if (mine->spi != spi || !other->spi)
+			continue;
+		by = came_from(r->s, other, from, sender);
+		if (!by)
 			continue;
 		to = conn_of(r->s, mine);
-		if (!to || !echo_may_relay(sender, len)) {
+		if (to && echo_may_relay(by, len) && forward(to, data, len))
+			count(r->s, relayed);
+		else
 			count(r->s, relay_limited);
-			return NULL;
-		}
-		count(r->s, relayed);
-		return to;
+		return true;
 	}
-	return NULL;
+	return false;
 }
 
 /* ---- making ---- */

@@ -28,6 +28,7 @@
 #include "push.h"
 #include "refusal.h"
 #include "relay.h"
+#include "relay_tcp.h"
 #include "server.h"
 #include "session.h"
 
@@ -427,6 +428,7 @@ void server_free(struct server *s)
 	audit_feed_free(s->feed);
 	conn_free_all(s);
 	refusals_free(s->refusals);
+	relay_tcp_free_all(s);
 	relay_free(s->relay);
 	echo_free(s->echo);
 	listener_free(s->listener);

@@ -74,6 +74,9 @@
 	X(relayed)	/* sealed packets passed on between two devices */                        \
 	X(relay_limited) /* of them, dropped: over relay_mbit, or the receiver is off-line */     \
 	X(relay_refused) /* sessions that are not relayed */                                      \
+	X(conduits)	/* connections for sealed packets of devices whose UDP is blocked */        \
+	X(conduit_refused) /* by nobody we know, malformed, or while relay_mbit is 0 */          \
+	X(conduit_full) /* sealed packets dropped: such a device reads too slowly */               \
 	X(echo_refused) /* UDP packets that are none, forged, replayed or too many */         \
 	X(fell_behind) /* channels that missed deltas and get the whole set again */         \
 	X(store_errors)
@@ -92,6 +95,7 @@ struct intros;
 struct listener;
 struct push;
 struct relay;
+struct relay_tcp;
 struct admin;
 struct audit_feed;
 struct audit_checks;
@@ -113,6 +117,8 @@ struct server {
 	struct gate *gate;
 	struct echo *echo;
 	struct relay *relay;
+	struct relay_tcp *conduits; /* all, newest first */
+	unsigned conduits_new;	   /* of them, without HELLO so far */
 	struct intros *intros;
 	struct push *push;
 	struct loop_timer *ether; /* ether.c: tables of frames are to be made anew */

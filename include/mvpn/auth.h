@@ -63,12 +63,16 @@ enum mvpn_msg {
 	/* C→S: TLV_SESSION, TLV_REASON: this end has dropped the session. The server forgets it, and what it may have to
 	 * revoke, only when both ends have said so. */
 	MVPN_MSG_ENDED = 0x19,
+	/* C→S, no TLVs: does UDP to the server pass? flags MVPN_UDP_BLOCKED: it does not. Said when it changes, and on each new
+	 * channel while it does not. */
+	MVPN_MSG_UDP = 0x1b,
 	/* C→S: TLV_SESSION, TLV_SPI (by which this end receives): relay it; said anew while it is needed. S→C: TLV_SESSION,
 	 * TLV_ENDPOINT (the peer's, as S sees it now); flags MVPN_RELAY_OPEN once both ends have said so, until then the
-	 * receiver is asked to. Or TLV_SESSION, TLV_REASON: it is not relayed. */
+	 * receiver is asked to. Or TLV_SESSION, TLV_REASON: it is not relayed. TLV_NO_UDP, as in OFFER and ANSWER. */
 	MVPN_MSG_RELAY = 0x20,
 };
 
+enum mvpn_udp_flags { MVPN_UDP_BLOCKED = 1 };
 enum mvpn_relay_flags { MVPN_RELAY_OPEN = 1 };
 enum mvpn_prefixes_flags { MVPN_PFX_RESET = 1, MVPN_PFX_COMMIT = 2 };
 
@@ -113,6 +117,7 @@ enum mvpn_tlv {
 	MVPN_TLV_PSK_EPOCH = 39,    /* u32 */
 	MVPN_TLV_ECHO = 40,	    /* id u32 | key[32]: the server answers echoes (lib/echo_msg.h) on the channel's UDP port */
 	MVPN_TLV_SPI = 41,	    /* u32 */
+	MVPN_TLV_NO_UDP = 57,	    /* u8, 1; beside ENDPOINT: the peer says that UDP between it and the server is blocked */
 	MVPN_TLV_SET = 48,	    /* 32 bytes, the server's: a state of the protected set */
 	MVPN_TLV_DELEGATION = 60,   /* not_after u64 | key[32] | challenge[32] | signature[64]: lib/delegation.h */
 	MVPN_TLV_TICKET = 64,	    /* MVPN_TICKET_B: known devices pass first when the server is under load (lib/chan.h) */

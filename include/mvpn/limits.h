@@ -101,6 +101,15 @@
 #define MVPN_RELAY_BURST_MS 250		/* it may send so long as fast as it can */
 #define MVPN_RELAY_PAIRS_MAX 65536
 #define MVPN_RELAY_IDLE_S 90		/* the ends speak of it each MVPN_KEEPALIVE_S */
+#define MVPN_ECHO_BLOCKED_TRIES 4	/* unanswered ones in a row (3.75 s) that mean: UDP to the server is blocked */
+#define MVPN_ECHO_WATCH_S 2		/* it is asked so often while packets go by TCP instead */
+#define MVPN_CONDUIT_PACKET_MAX_B 9216	/* what the data path sends at most: its payload of a jumbo frame */
+#define MVPN_CONDUIT_QUEUE_B (256 << 10) /* of packets that TCP does not take yet, then they are lost: 200 ms at 10 Mb/s */
+#define MVPN_CONDUIT_UNSENT_B (64 << 10) /* and in the kernel behind that, beyond what is on its way */
+#define MVPN_CONDUIT_DEAD_S 20		/* bytes that nobody has acknowledged for so long: the connection is dead */
+#define MVPN_CONDUIT_IDLE_S 60		/* without a session that needs it the device closes it; they say so each MVPN_KEEPALIVE_S */
+#define MVPN_CONDUIT_RETRY_S 30		/* a lost one is made anew after a second, then at doubling intervals up to this */
+#define MVPN_RELAY_GAP_MS 1000		/* the relay of one session is asked for at most so often because the peer does */
 #define MVPN_PROBE_GAP_MS 300		/* PINGs to where a peer seems to have moved; no more bytes than have come from there ... */
 #define MVPN_PROBE_TRIES 3		/* ... since the packet that made us ask was as long as one of them (RFC 9000 §8) */
 
