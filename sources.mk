@@ -11,6 +11,7 @@ LIB_mvpnctl := addr fsutil ipc ipc_request ipc_socket log loop mac
 
 SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_frames shim_list shim_maps shim_pin shim_protect shim_socket shim_streams shim_transport shim_xdp
 KEYD := main attach attach_wire channel conf conn control control_doctor control_explain control_identity control_show control_wait ether flows frametab guard identity identity_file intro_msg introduce keystore keytab offer options peers prefixes resolve rp_filter sessions watch $(SHIM)
+KEYD += cgroups control_flows sockdiag
 KEYD += path pmtu endpoint nat relayed ticket
 KEYD += streams streams_open streams_accept streams_pump levels
 KEYD += hsm hsm_helper hsm_p11 intro_defer delegate
@@ -22,7 +23,7 @@ SERVER := main server conf identity privileges listen channel dispatch enrol reg
 SERVER += macs ether policy_ether policy_mode policy_text echo relay policy_test policy_lines policy_pairs policy_service admin_policy_diff admin_policy_check audit_feed admin_audit audit_keep policy_settings
 SERVER += depart psk delegate gate audit_check audit_verify services levels refusal
 SERVER += relay_tcp
-CTL := args help human input main mvpnctl output table verb_explain verbs_device verbs_identity verbs_iface verbs_peer verbs_policy verbs_status verbs_token verbs_audit
+CTL := args help human input main mvpnctl output proc table verb_explain verb_flows verbs_device verbs_identity verbs_iface verbs_peer verbs_policy verbs_status verbs_token verbs_audit
 BPF := shim wire sockops sock stream
 
 # tests/unit/NAME.c, cmocka programs; objects that each links besides lib/: OBJS_unit_NAME
@@ -31,7 +32,8 @@ UNIT += addr config ctl fsutil ipc loop lpm secslab spi
 OBJS_unit_ctl = $(call objs,ctl,$(filter-out main,$(CTL)))
 UNIT += stream aead chan chan_frames chan_msg chan_proof crypto intro intro_keys noise replay token
 UNIT += netlink frame nexthop
-UNIT += identity pmtu hsm
+UNIT += cgroups identity pmtu hsm
+OBJS_unit_cgroups = $(call objs,keyd,cgroups)
 OBJS_unit_hsm = $(call objs,keyd,hsm_p11)
 OBJS_unit_pmtu = $(call objs,keyd,pmtu)
 OBJS_unit_identity = $(call objs,keyd,identity identity_file)

@@ -156,7 +156,13 @@ struct bpf_sock_tuple {
 };
 
 /* up to what is read here; the context's size is the kernel's affair */
-enum { BPF_SOCK_OPS_TCP_CONNECT_CB = 3, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB = 5 };
+enum {
+	BPF_SOCK_OPS_TCP_CONNECT_CB = 3,
+	BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB = 4,
+	BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB = 5,
+	BPF_SOCK_OPS_STATE_CB = 10,
+};
+enum { BPF_SOCK_OPS_STATE_CB_FLAG = 1 << 2 };
 struct bpf_sock_ops {
 	__u32 op;
 	__u32 args[4];
@@ -200,7 +206,30 @@ struct bpf_sock_ops {
 struct tcp_options_received {
 	__u16 user_mss;
 } __attribute__((preserve_access_index));
+struct kernfs_node {
+	__u64 id;
+} __attribute__((preserve_access_index));
+struct cgroup {
+	struct kernfs_node *kn;
+} __attribute__((preserve_access_index));
+struct sock_cgroup_data {
+	struct cgroup *cgroup;
+} __attribute__((preserve_access_index));
+typedef struct {
+	__u32 val;
+} kuid_t;
+struct sock {
+	kuid_t sk_uid;
+	struct sock_cgroup_data sk_cgrp_data;
+} __attribute__((preserve_access_index));
+struct inet_sock {
+	struct sock sk;
+} __attribute__((preserve_access_index));
+struct inet_connection_sock {
+	struct inet_sock icsk_inet;
+} __attribute__((preserve_access_index));
 struct tcp_sock {
+	struct inet_connection_sock inet_conn;
 	struct tcp_options_received rx_opt;
 } __attribute__((preserve_access_index));
 

@@ -25,6 +25,8 @@ static __always_inline void flow_account(struct __sk_buff *skb, const struct pkt
 		f->last_ns = now;
 		f->peer = peer;
 		f->verdict = verdict;
+		if (p->cookie && f->cookie != p->cookie)
+			f->cookie = p->cookie;
 	} else {
 		struct mvpn_flow fresh = {
 			.packets = segments(skb),
@@ -33,6 +35,7 @@ static __always_inline void flow_account(struct __sk_buff *skb, const struct pkt
 			.last_ns = now,
 			.peer = peer,
 			.verdict = verdict,
+			.cookie = p->cookie,
 		};
 
 		/* another CPU may have been first: one packet is then not counted */

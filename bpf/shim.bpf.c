@@ -82,6 +82,7 @@ static __always_inline enum mvpn_counter judge(struct __sk_buff *skb, bool raw, 
 	}
 	if (is_own(skb))
 		return MVPN_C_PASS_OWN;
+	p->cookie = bpf_get_socket_cookie(skb);
 	if (parse_l4(skb, p) != PARSED)
 		return MVPN_C_DROP_MALFORMED;
 	if (is_nd(skb, p) || is_dhcp(skb, p) || (unwanted && is_mld(skb, p)))

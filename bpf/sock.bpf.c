@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The socket shim: whoever connects to a protected destination, or sends a datagram there, and finds no session makes keyd ask
- * for one before the first packet is made, let alone has found its neighbour and a way to the network shim.
+ * for one before the first packet is made, let alone has found its neighbour and a way to the network shim. And it notes whose
+ * socket that is.
  *
  * It only ever lets pass: what must not leave in clear the network shim stops, whatever happens here. It changes no address, so
  * sockets that are open when it comes or goes notice nothing, and programs that were started before it are seen like others.
@@ -40,6 +41,24 @@ static __always_inline bool is_own(struct bpf_sock_addr *ctx, const struct mvpn_
 	return bpf_map_lookup_elem(&own_sockets, &cookie) || bpf_map_lookup_elem(&exempt, &e);
 }
 
+/* who it is; an entry that is there is the same process's, or the socket was handed on */
+static __always_inline void record(struct bpf_sock_addr *ctx)
+{
+	__u64 cookie = bpf_get_socket_cookie(ctx);
+	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+	const struct mvpn_socket *known = bpf_map_lookup_elem(&sockets, &cookie);
+	struct mvpn_socket v = {};
+
+	if (known && known->pid == pid && !known->ended_ns)
+		return;
+	v.since_ns = bpf_ktime_get_ns();
+	v.pid = pid;
+	v.uid = (__u32)bpf_get_current_uid_gid();
+	v.cgroup = bpf_get_current_cgroup_id();
+	bpf_get_current_comm(v.comm, sizeof(v.comm));
+	bpf_map_update_elem(&sockets, &cookie, &v, BPF_ANY);
+}
+
 /* false: nothing protects it */
 static __always_inline bool look_up(struct bpf_sock_addr *ctx, const __u32 to[4])
 {
@@ -52,6 +71,7 @@ static __always_inline bool look_up(struct bpf_sock_addr *ctx, const __u32 to[4]
 	if (!protected_by(flow.dst, &prot) || (prot.flags & MVPN_PROT_LOCAL) ||
 	    never_owned(flow.dst, bpf_htons(is_v4(to) ? ETH_P_IP : ETH_P_IPV6)))
 		return false;
+	record(ctx);
 	key = bpf_map_lookup_elem(&keys, &prot.peer);
 	if (prot.peer == MVPN_PEER_NONE || (key && key->state != MVPN_KEY_NONE) ||
 	    !keyd_runs(config_get()))

@@ -50,6 +50,7 @@ struct verb {
 	int (*prepare)(json_t *args);
 	unsigned (*timeout_ms)(const json_t *args); /* NULL: TIMEOUT_MS */
 	bool (*follows)(const json_t *args);	    /* lines come until somebody ends it; NULL: one reply */
+	void (*complete)(json_t *reply); /* before it is shown or put out: what only we can see; NULL: nothing */
 	void (*show)(const json_t *reply);	    /* the reply as text on stdout */
 };
 

@@ -89,6 +89,8 @@ static int run(const struct command *c)
 	r = ipc_request(path, v->request, json_incref(c->args), timeout_ms, &reply);
 	if (r < 0)
 		return unreachable(r, server, path, timeout_ms);
+	if (v->complete)
+		v->complete(reply);
 	r = output_reply(v, reply);
 	json_decref(reply);
 	return r;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* peers, sessions, flows; ping, wait, rekey: the other devices, as this host sees them. */
-#include <netinet/in.h>
+/* peers, sessions; ping, wait, rekey: the other devices, as this host sees them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,80 +123,6 @@ const struct verb verb_sessions = {
 	.summary = "keys in use with peers, their age and counters",
 	.example = "sessions",
 	.show = show_sessions,
-};
-
-/* ---- flows ---- */
-
-static void endpoint_text(char *ret, size_t size, const json_t *f, const char *addr,
-			  const char *port)
-{
-	const char *a = text_of(f, addr);
-	unsigned long long p = number_of(f, port);
-
-	if (!p)
-		snprintf(ret, size, "%s", a);
-	else
-		snprintf(ret, size, strchr(a, ':') ? "[%s]:%llu" : "%s:%llu", a, p);
-}
-
-static const char *proto_text(const json_t *f, char buf[static HUMAN_B])
-{
-	const json_t *proto = json_object_get(f, "proto");
-
-	if (has_text(f, "ethertype"))
-		return text_of(f, "ethertype");
-	if (!json_is_integer(proto))
-		return text_of(f, "proto");
-	switch (json_integer_value(proto)) {
-	case IPPROTO_ICMP:
-		return "icmp";
-	case IPPROTO_TCP:
-		return "tcp";
-	case IPPROTO_UDP:
-		return "udp";
-	case IPPROTO_ICMPV6:
-		return "icmpv6";
-	}
-	snprintf(buf, HUMAN_B, "%lld", (long long)json_integer_value(proto));
-	return buf;
-}
-
-static void show_flows(const json_t *r)
-{
-	static const char *const headers[] = {"SOURCE",	  "DESTINATION", "PROTO",      "PEER",
-					      ">PACKETS", ">BYTES",	 ">BEGAN AGO", ">LAST AGO",
-					      "VERDICT",  NULL};
-	struct table *t = table_new(headers);
-	const json_t *f;
-	size_t i;
-
-	json_array_foreach(json_object_get(r, "flows"), i, f)
-	{
-		const char *verdict = text_of(f, "verdict");
-		char b[HUMAN_B], end[96];
-
-		endpoint_text(end, sizeof(end), f, "src", "sport");
-		table_cell(t, PLAIN, "%s", end);
-		endpoint_text(end, sizeof(end), f, "dst", "dport");
-		table_cell(t, PLAIN, "%s", end);
-		table_cell(t, PLAIN, "%s", proto_text(f, b));
-		table_cell(t, PLAIN, "%s", text_of(f, "peer"));
-		table_cell(t, PLAIN, "%llu", (unsigned long long)number_of(f, "packets"));
-		table_cell(t, PLAIN, "%s", bytes_of(f, "bytes", b));
-		table_cell(t, PLAIN, "%s", seconds_of(f, "first_s", b));
-		table_cell(t, PLAIN, "%s", seconds_of(f, "last_s", b));
-		table_cell(t, strstr(verdict, "drop") || strstr(verdict, "leak") ? BAD : PLAIN,
-			   "%s", verdict);
-	}
-	table_print(t, "no flows to protected prefixes were seen yet");
-}
-
-const struct verb verb_flows = {
-	.name = "flows",
-	.request = "flows",
-	.summary = "flows to protected prefixes, and their fate",
-	.example = "flows",
-	.show = show_flows,
 };
 
 /* ---- ping ---- */

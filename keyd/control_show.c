@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Verbs that tell: status, peers, sessions, flows, leaks, explain (docs/control.md has the members). */
+/* Verbs that tell: status, peers, sessions, leaks (docs/control.md has the members). */
 #include "control.h"
 
 #include <stdlib.h>
@@ -78,7 +78,7 @@ static json_t *addr_json(const struct mvpn_addr *a)
 }
 
 /* a MAC address stands for itself there (bpf/ether.h) */
-static json_t *addr16_json(const uint8_t b[16])
+json_t *show_addr16(const uint8_t b[16])
 {
 	char text[MVPN_MACSTRLEN];
 	uint8_t mac[6];
@@ -481,83 +481,6 @@ json_t *show_sessions(struct keyd *k)
 		for (s = k->peers[i]->sessions; s; s = s->next)
 			json_array_append_new(list, show_session(k, s));
 	return json_pack("{s:o}", "sessions", list);
-}
-
-/* ---- flows ---- */
-
-struct flow_list {
-	struct keyd *k;
-	struct flow_row {
-		struct mvpn_flow_key key;
-		struct mvpn_flow flow;
-	} * rows;
-	size_t n, size;
-};
-
-static int flow_collect(void *arg, const struct mvpn_flow_key *key, const struct mvpn_flow *f)
-{
-	struct flow_list *l = arg;
-	struct flow_row *more;
-
-	if (l->n == l->size) {
-		l->size = l->size ? l->size * 2 : 256;
-		more = reallocarray(l->rows, l->size, sizeof(*more));
-		if (!more)
-			return -1;
-		l->rows = more;
-	}
-	l->rows[l->n].key = *key;
-	l->rows[l->n++].flow = *f;
-	return 0;
-}
-
-static int flow_newest(const void *a, const void *b)
-{
-	uint64_t x = ((const struct flow_row *)a)->flow.last_ns,
-		 y = ((const struct flow_row *)b)->flow.last_ns;
-
-	return x < y ? 1 : x > y ? -1 : 0;
-}
-
-static json_t *show_flow(struct keyd *k, const struct flow_row *row)
-{
-	const struct mvpn_flow *f = &row->flow;
-	struct peer *p = peer_by_index(k, f->peer);
-	struct mvpn_addr dst;
-	uint64_t now = mono_ns();
-	uint8_t mac[6];
-	char type[8];
-	json_t *o;
-
-	memcpy(dst.b, row->key.dst, sizeof(dst.b));
-	o = json_pack("{s:o, s:o, s:i, s:i, s:i, s:o, s:I, s:I, s:f, s:f, s:s}", "src",
-		      addr16_json(row->key.src), "dst", addr16_json(row->key.dst), "proto",
-		      row->key.proto, "sport", be16toh(row->key.sport), "dport",
-		      be16toh(row->key.dport), "peer", p ? json_string(peer_label(p)) : json_null(),
-		      "packets", (json_int_t)f->packets, "bytes", (json_int_t)f->bytes, "first_s",
-		      (now - f->first_ns) / 1e9, "last_s", (now - f->last_ns) / 1e9, "verdict",
-		      f->verdict < MVPN_C_MAX ? shim_counter_names[f->verdict] : "unknown");
-	if (mvpn_addr_mac(&dst, mac)) {
-		snprintf(type, sizeof(type), "0x%04x", be16toh(row->key.dport));
-		json_object_set_new(o, "ethertype", json_string(type));
-		json_object_set_new(o, "dport", json_integer(0));
-	}
-	return o;
-}
-
-json_t *show_flows(struct keyd *k)
-{
-	struct flow_list l = {.k = k};
-	json_t *list = json_array();
-	size_t i;
-
-	shim_flows_each(k->shim, flow_collect, &l);
-	if (l.n)
-		qsort(l.rows, l.n, sizeof(*l.rows), flow_newest);
-	for (i = 0; i < l.n; i++)
-		json_array_append_new(list, show_flow(k, &l.rows[i]));
-	free(l.rows);
-	return json_pack("{s:o}", "flows", list);
 }
 
 /* ---- leaks ---- */

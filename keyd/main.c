@@ -56,7 +56,7 @@ static const char usage[] =
 	"  --state DIR     identity and what must outlive keyd (default /var/lib/mvpn)\n"
 	"  --config F      configuration (default " CONFIG_DEFAULT ", and keyd.conf.d/*.conf)\n"
 	"  --socket PATH   control socket for mvpnctl (default " MVPN_KEYD_SOCKET ")\n"
-	"  --pin DIR       where BPF maps and links are pinned (default /sys/fs/bpf/mvpn/v2)\n"
+	"  --pin DIR       where BPF maps and links are pinned (default /sys/fs/bpf/mvpn/v3)\n"
 	"  --latency       workers look longer for packets before they sleep: less delay, more CPU "
 	"time\n"
 	"  --check-config  read the configuration, say what is wrong, exit\n"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The network shim from user space: load, pin, adopt and attach the BPF programs, and write their maps. Everything is
- * pinned below the pin directory (/sys/fs/bpf/mvpn/v2), so that it outlives keyd:
+ * pinned below the pin directory (/sys/fs/bpf/mvpn/v3), so that it outlives keyd:
  *
  *   protected prefix_lengths keys config exempt own_sockets flows event_rate events spis counters ifaces     maps
- *   frames frame_tap ports sock_last
+ *   frames frame_tap ports sock_last sockets
  *   transport sock_{connect,sendmsg}{4,6}  links on the root of the cgroup tree
  *   if/IFACE/{egress,ingress,leak}    TCX links, or programs where clsact filters are used (kernel < 6.6)
  *   if/IFACE/{xdp,xsks}               XDP link and XSKMAP when the AF_XDP wire is in use
@@ -65,6 +65,8 @@ int shim_frame_tap(struct shim *s, unsigned ifindex, uint32_t mark, char **ret_e
 int shim_counters(struct shim *s, uint64_t ret[MVPN_C_MAX]); /* summed over CPUs */
 extern const char *const shim_counter_names[MVPN_C_MAX];
 int shim_flows_each(struct shim *s, int (*fn)(void *arg, const struct mvpn_flow_key *k, const struct mvpn_flow *f), void *arg);
+/* -ENOENT: not known, or forgotten */
+int shim_socket_get(struct shim *s, uint64_t cookie, struct mvpn_socket *ret);
 /* miss events: fd for the loop, and read what is there */
 int shim_events_fd(struct shim *s);
 int shim_events(struct shim *s, void (*fn)(void *arg, const struct mvpn_event *e), void *arg);
@@ -108,6 +110,8 @@ const char *shim_transport(const struct shim *s, const char **ret_error);
 int shim_socket_attach(struct shim *s);
 void shim_socket_detach(struct shim *s);
 const char *shim_socket(const struct shim *s, const char **ret_error);
+#define CGROUP_PATH_MAX 256
+int shim_cgroup_root(char where[static CGROUP_PATH_MAX]); /* of cgroup2; -ENOENT */
 /* before they are attached: on another cgroup (NULL: the root), and whose sockets the socket shim looks at */
 int shim_cgroup_choose(struct shim *s, const char *dir, enum mvpn_namespaces which);
 /*

@@ -25,7 +25,7 @@ static bool is_cgroup2(const char *dir)
 }
 
 /* "36 25 0:31 ROOT WHERE OPTIONS … - cgroup2 …" (proc(5)); the root of the tree rather than a part of it */
-static int cgroup_find(char where[static CGROUP_PATH_MAX])
+int shim_cgroup_root(char where[static CGROUP_PATH_MAX])
 {
 	char root[CGROUP_PATH_MAX], at[CGROUP_PATH_MAX], *line = NULL;
 	FILE *f = fopen("/proc/self/mountinfo", "re");
@@ -73,7 +73,7 @@ int shim_cgroup_find(struct shim *s, char **ret_error)
 		strcpy(s->cgroup, s->cgroup_asked);
 		return 0;
 	}
-	r = cgroup_find(s->cgroup);
+	r = shim_cgroup_root(s->cgroup);
 	return r < 0 ? shim_fail(ret_error, r,
 				 "no cgroup2 file system is mounted (mount -t cgroup2 none "
 				 "/sys/fs/cgroup/unified)")

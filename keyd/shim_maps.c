@@ -244,6 +244,11 @@ int shim_flows_each(struct shim *s,
 	return 0;
 }
 
+int shim_socket_get(struct shim *s, uint64_t cookie, struct mvpn_socket *ret)
+{
+	return bpf_map_lookup_elem(FD(s, sockets), &cookie, ret) < 0 ? -errno : 0;
+}
+
 int shim_events_fd(struct shim *s)
 {
 	return ring_buffer__epoll_fd(s->ring);

@@ -23,8 +23,6 @@ struct shim_wire {
 	int xsks_map;
 };
 
-#define CGROUP_PATH_MAX 256
-
 struct shim {
 	char *pin_dir;
 	struct shim_bpf *bpf;

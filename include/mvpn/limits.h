@@ -141,6 +141,9 @@
 #define MVPN_EXEMPT_MAX 64		/* server end points exempt from protection */
 #define MVPN_OWN_SOCKETS_MAX 64		/* keyd's own sockets, by cookie */
 #define MVPN_FLOWS_MAX 16384		/* flows remembered for `mvpnctl flows` (LRU) */
+#define MVPN_SOCKETS_MAX 16384		/* sockets whose process is remembered (LRU) */
+#define MVPN_FLOWS_ASKED_MAX 4096	/* flows of one `mvpnctl flows`, the newest, of whose sockets the kernel is asked: 20 ms */
+#define MVPN_CGROUPS_MAX 65536		/* control groups whose names are looked for */
 #define MVPN_EVENT_RING_B (256 << 10)	/* BPF ring buffer of events */
 #define MVPN_EVENT_GAP_NS 50000000ULL	/* at most one miss event a peer each 50 ms */
 #define MVPN_SOCK_LAST_NS 1000000000ULL	/* a datagram socket's destination is looked up again after so long, if it stays the same */

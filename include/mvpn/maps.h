@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Structs shared by the BPF programs and user space: the values of the pinned, BTF-typed maps under
- * /sys/fs/bpf/mvpn/v2/. They hold references and counters, never key bytes. Host byte order unless the type says __be.
+ * /sys/fs/bpf/mvpn/v3/. They hold references and counters, never key bytes. Host byte order unless the type says __be.
  * An address is always 16 bytes, IPv4 as ::ffff:a.b.c.d (RFC 4291 §2.5.5.2), so one table serves both families.
  * A change of any layout here is a new pin directory version.
  */
@@ -132,6 +132,7 @@ struct mvpn_flow {
 	__u64 last_ns;
 	__u32 peer;
 	__u32 verdict; /* enum mvpn_counter of the last packet */
+	__u64 cookie;  /* of the socket that sent the last packet of one; 0: none of this host */
 };
 
 /* events: BPF_MAP_TYPE_RINGBUF */
@@ -147,6 +148,26 @@ struct mvpn_event {
 
 /* whose sockets the socket shim looks at: those of keyd's network namespace; all; or all if keyd's is the first one, the host's */
 enum mvpn_namespaces { MVPN_NETNS_AUTO, MVPN_NETNS_OWN, MVPN_NETNS_ALL };
+
+/*
+ * sockets: BPF_MAP_TYPE_LRU_HASH, u64 socket cookie -> who it is that talks to a protected destination, from the socket shim; and of
+ * TCP, from the transport shim, what became of it.
+ */
+struct mvpn_socket {
+	__u64 since_ns;	 /* CLOCK_MONOTONIC: connect(), first datagram, established */
+	__u64 ended_ns;	 /* TCP: closed; 0 not yet. What follows was then so: while it lives the kernel is asked */
+	__u64 bytes_in;	 /* payload received */
+	__u64 bytes_out; /* payload acknowledged */
+	__u64 cgroup;	 /* id: the number of its directory */
+	__u32 pid;	 /* as the host numbers processes; 0: not known */
+	__u32 uid;
+	__u32 srtt_us; /* of TCP */
+	__u32 flags;   /* enum mvpn_socket_flags */
+	char comm[16];
+};
+enum mvpn_socket_flags {
+	MVPN_SOCKET_ACCEPTED = 1, /* the other end opened the connection */
+};
 
 /* sock_last: BPF_MAP_TYPE_SK_STORAGE; the protected destination that a datagram socket has sent to last */
 struct mvpn_sock_last {
@@ -235,8 +256,9 @@ _Static_assert(sizeof(struct mvpn_diversion) == 40, "map value");
 _Static_assert(sizeof(struct mvpn_end) == 20, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_exempt) == 20, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_flow_key) == 40, "map key has no padding");
-_Static_assert(sizeof(struct mvpn_flow) == 40, "map value");
+_Static_assert(sizeof(struct mvpn_flow) == 48, "map value");
 _Static_assert(sizeof(struct mvpn_event) == 64, "ring record");
+_Static_assert(sizeof(struct mvpn_socket) == 72, "map value");
 _Static_assert(sizeof(struct mvpn_sock_last) == 24, "socket storage");
 _Static_assert(sizeof(struct mvpn_frame_key) == 8, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_frame) == 8, "map value");

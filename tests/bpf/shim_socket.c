@@ -203,6 +203,43 @@ static void test_sendmsg(void **state)
 	close(fd6);
 }
 
+/* whose socket it is, also while there is a session */
+static void test_owner(void **state)
+{
+	struct shim *s = st_shim();
+	socklen_t len = sizeof(__u64), alen;
+	struct sockaddr_in6 a = to("10.1.0.1", 5432, &alen);
+	struct mvpn_socket owner;
+	struct stat st;
+	char comm[17] = "";
+	__u64 cookie;
+	int fd;
+
+	need(s);
+	assert_int_equal(stat(cgroup, &st), 0);
+	for (int connects = 0; connects <= 1; connects++) {
+		fd = make("10.1.0.1", SOCK_DGRAM);
+		assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len), 0);
+		assert_int_equal(shim_socket_get(s, cookie, &owner), -ENOENT);
+		if (connects)
+			assert_int_equal(connect(fd, (struct sockaddr *)&a, alen), 0);
+		else
+			send_to(fd, "10.1.0.1");
+		assert_int_equal(shim_socket_get(s, cookie, &owner), 0);
+		assert_int_equal(owner.pid, getpid());
+		assert_int_equal(owner.uid, getuid());
+		assert_int_equal(owner.cgroup, st.st_ino);
+		memcpy(comm, owner.comm, sizeof(owner.comm));
+		assert_string_equal(comm, "shim_socket");
+		close(fd);
+	}
+	fd = make("10.9.0.9", SOCK_DGRAM);
+	send_to(fd, "10.9.0.9"); /* not protected: nobody's business */
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len), 0);
+	assert_int_equal(shim_socket_get(s, cookie, &owner), -ENOENT);
+	close(fd);
+}
+
 /* one event a peer in 50 ms, whoever asks; the first packet's comes all the same */
 static void test_rate(void **state)
 {
@@ -355,9 +392,10 @@ static void test_namespaces(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_connect), cmocka_unit_test(test_sendmsg),
-		cmocka_unit_test(test_rate),	cmocka_unit_test(test_none),
-		cmocka_unit_test(test_life),	cmocka_unit_test(test_namespaces),
+		cmocka_unit_test(test_connect),	   cmocka_unit_test(test_sendmsg),
+		cmocka_unit_test(test_owner),	   cmocka_unit_test(test_rate),
+		cmocka_unit_test(test_none),	   cmocka_unit_test(test_life),
+		cmocka_unit_test(test_namespaces),
 	};
 
 	if (st_setup(NULL) < 0)

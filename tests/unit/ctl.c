@@ -231,6 +231,8 @@ static int reply(const struct verb *v, enum output how, const char *text)
 	assert_non_null(j);
 	ctl_output = how;
 	capture();
+	if (v->complete)
+		v->complete(j);
 	r = output_reply(v, j);
 	release();
 	json_decref(j);
@@ -345,13 +347,40 @@ static void problems_come_first(void **state)
 	assert_null(strchr(out, '\033'));
 }
 
+/* keyd names the process; what it runs is seen from here, and a number that is another's by now is not believed */
+static void flows_name_the_program(void **state)
+{
+	char text[512], exe[64];
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+
+	for (int old = 0; old <= 1; old++) {
+		snprintf(text, sizeof(text),
+			 "{\"schema\":1,\"ok\":true,\"flows\":[{\"src\":\"10.0.0.1\",\"dst\":"
+			 "\"10.0.0.2\",\"proto\":6,\"process\":{\"pid\":%d,\"comm\":\"psql\","
+			 "\"uid\":4711,\"unit\":\"postgres-client.service\",\"since_s\":%d},"
+			 "\"tcp\":{\"bytes_in\":2048}}]}",
+			 (int)getpid(), old ? 1 << 30 : 0);
+		assert_int_equal(reply(&verb_flows, OUTPUT_TABLE, text), 0);
+		snprintf(text, sizeof(text), "psql[%d]", (int)getpid());
+		assert_non_null(strstr(out, text));
+		assert_non_null(strstr(out, "4711"));
+		assert_non_null(strstr(out, "postgres-client.service"));
+		assert_non_null(strstr(out, "2.0 KiB"));
+		assert_true(n > 8);
+		exe[n] = '\0';
+		exe[8] = '\0'; /* the table may shorten what is long */
+		assert_true(old == !strstr(out, exe));
+	}
+}
+
 /* a daemon of another version may leave members out or change their types: no verb may fall over that */
 static void every_verb_bears_odd_replies(void **state)
 {
 	static const char *const odd[] = {
 		"{\"schema\":1,\"ok\":true}",
 		"{\"schema\":1,\"ok\":true,\"peers\":[1,null,{}],\"sessions\":[[],\"x\",{}],"
-		"\"flows\":[{}],\"devices\":[{}],"
+		"\"flows\":[{},3,{\"process\":7,\"tcp\":1},{\"process\":{\"pid\":\"x\",\"inode\":-1}}],"
+		"\"devices\":[{}],"
 		"\"tokens\":[{}],\"events\":[{\"detail\":3}],\"checks\":[7],\"problems\":[1],"
 		"\"interfaces\":[null],"
 		"\"why\":[1],\"replies\":[null],\"rtt_ms\":[1,2,\"x\"],\"received\":-1,\"sent\":"
@@ -399,6 +428,7 @@ int main(void)
 		cmocka_unit_test(revisions_are_listed),
 		cmocka_unit_test(events_of_a_stream_are_lines),
 		cmocka_unit_test(problems_come_first),
+		cmocka_unit_test(flows_name_the_program),
 		cmocka_unit_test(every_verb_bears_odd_replies),
 		cmocka_unit_test(numbers_are_made_human),
 	};

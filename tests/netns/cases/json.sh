@@ -23,7 +23,25 @@ check '.interfaces[0] | '"$(has name ifindex hook wire rung queues reason link b
 check '.counters | has("shim") and has("dp") and has("control")' ctlj a status
 check '.peers[0] | '"$(has index id name state prefixes session endpoint last_rx_s tx_bytes rx_bytes error)" ctlj a peers
 check '.sessions[0] | '"$(has id peer peer_id role state layer mode suite epoch age_s rekey_in_s tx_spi rx_spi lanes endpoint mtu tx_packets rx_packets rx_auth_fail rx_replay rx_bad_inner local remote)" ctlj a sessions
-check '.flows[0] | '"$(has src dst proto sport dport peer packets bytes first_s last_s verdict)" ctlj a flows
+check '.flows[0] | '"$(has src dst proto sport dport peer packets bytes first_s last_s verdict level process)" ctlj a flows
+# whose a flow is: who connects by its call, who accepted by its socket; and what has become of a connection
+cgroup=$(status_of a .socket.cgroup)
+if [[ -d $cgroup ]]; then
+	flow() { ctlj "$1" flows | jq -e "[.flows[]|select(.proto == 6)][0] | $2"; }
+	group=$cgroup/$P-client.service
+	mkdir "$group"
+	serve b
+	spawn client a bash -c "echo \$\$ >'$group/cgroup.procs'; exec socat PIPE TCP4:${ADDR4[b]}:7000"
+	wait_for 5 "flow of socat" flow a '.process.comm == "socat" and .tcp.open and .tcp.bytes_in > 0'
+	flow a ".process | .pid == $(pid_of client) and .uid == 0 and (.accepted|not) and .unit == \"$P-client.service\" and (.exe|test(\"/socat\"))" >/dev/null ||
+		fail "flows: $(ctlj a flows)"
+	ctl a flows | grep -q "socat\[$(pid_of client)\] .* $P-client.service .*/socat" || fail "$(ctl a flows)"
+	flow b ".process.accepted and .tcp.open and .process.pid == $(pid_of serve-b) and (.process.exe|endswith(\"/pingpong\"))" >/dev/null ||
+		fail "flows of b: $(ctlj b flows)"
+	stop client
+	wait_for 5 "end of the connection" flow a '(.tcp.open|not) and .tcp.bytes_in > 0 and .tcp.rtt_ms > 0 and .process.comm == "socat" and .process.exe == null'
+	wait_for 5 "end of the client" rmdir "$group"
+fi
 check '.received == 2 and (.rtt_ms | length == 3)' ctlj a ping b --count 2
 check '.verdict == "sealed"' ctlj a explain "${ADDR4[b]}"
 check '.verdict == "clear"' ctlj a explain "${ADDR4[c]}"

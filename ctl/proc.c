@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "proc.h"
+
+#include <dirent.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SLACK_S 2.0 /* clocks that count a suspended machine's time, or not, and ticks */
+
+static bool is_number(const char *s)
+{
+	return *s && !s[strspn(s, "0123456789")];
+}
+
+static bool link_of(const char *path, char ret[static PATH_MAX])
+{
+	ssize_t n = readlink(path, ret, PATH_MAX - 1);
+
+	if (n < 0)
+		return false;
+	ret[n] = '\0';
+	return true;
+}
+
+static bool first_line(const char *path, char *ret, int size)
+{
+	FILE *f = fopen(path, "re");
+	bool got = f && fgets(ret, size, f);
+
+	if (f)
+		fclose(f);
+	return got;
+}
+
+/* how long it has been running; negative: there is none of that number */
+static double age_s(long pid)
+{
+	char path[64], line[1024], *rest;
+	unsigned long long ticks;
+	double up;
+
+	snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
+	if (!first_line(path, line, sizeof(line)))
+		return -1;
+	rest = strrchr(line, ')'); /* its name may hold anything */
+	if (!rest || sscanf(rest + 1,
+			    "%*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+			    "%*s %*s %*s %*s %*s %llu",
+			    &ticks) != 1)
+		return -1;
+	if (!first_line("/proc/uptime", line, sizeof(line)) || sscanf(line, "%lf", &up) != 1)
+		return -1;
+	return up - (double)ticks / (double)sysconf(_SC_CLK_TCK);
+}
+
+static void add_text(json_t *process, const char *member, const char *text)
+{
+	json_t *s = json_string(text);
+
+	/* what is no UTF-8 is left out */
+	json_object_set_new(process, member, s ? s : json_null());
+}
+
+static void exe_of(json_t *process, bool has_it)
+{
+	long pid = (long)json_integer_value(json_object_get(process, "pid"));
+	double since_s = json_number_value(json_object_get(process, "since_s"));
+	char path[64], exe[PATH_MAX];
+
+	json_object_set_new(process, "exe", json_null());
+	snprintf(path, sizeof(path), "/proc/%ld/exe", pid);
+	/* a number is used again: who began after the socket is another */
+	if (pid > 0 && (has_it || age_s(pid) + SLACK_S >= since_s) && link_of(path, exe))
+		add_text(process, "exe", exe);
+}
+
+static bool has_socket(const char *pid, unsigned long long inode)
+{
+	char dir[64], path[PATH_MAX], to[PATH_MAX], wanted[64];
+	struct dirent *e;
+	bool found = false;
+	DIR *d;
+
+	snprintf(wanted, sizeof(wanted), "socket:[%llu]", inode);
+	snprintf(dir, sizeof(dir), "/proc/%.20s/fd", pid);
+	d = opendir(dir);
+	while (d && !found && (e = readdir(d))) {
+		snprintf(path, sizeof(path), "%s/%.20s", dir, e->d_name);
+		found = link_of(path, to) && !strcmp(to, wanted);
+	}
+	if (d)
+		closedir(d);
+	return found;
+}
+
+/* the first that has it: those who listen hand it on to children, too. false: it was known, or there is none */
+static bool pid_of(json_t *process)
+{
+	unsigned long long inode =
+		(unsigned long long)json_integer_value(json_object_get(process, "inode"));
+	char path[64], comm[64];
+	struct dirent *e;
+	bool found = false;
+	DIR *d;
+
+	if (json_is_integer(json_object_get(process, "pid")) || !inode)
+		return false;
+	d = opendir("/proc");
+	while (d && !found && (e = readdir(d))) {
+		if (!is_number(e->d_name) || !has_socket(e->d_name, inode))
+			continue;
+		found = true;
+		json_object_set_new(process, "pid", json_integer(atol(e->d_name)));
+		snprintf(path, sizeof(path), "/proc/%.20s/comm", e->d_name);
+		if (first_line(path, comm, sizeof(comm))) {
+			comm[strcspn(comm, "\n")] = '\0';
+			add_text(process, "comm", comm);
+		}
+	}
+	if (d)
+		closedir(d);
+	return found;
+}
+
+void proc_complete(json_t *reply)
+{
+	json_t *f, *process;
+	size_t i;
+
+	json_array_foreach(json_object_get(reply, "flows"), i, f)
+	{
+		process = json_object_get(f, "process");
+		if (!json_is_object(process))
+			continue;
+		exe_of(process, pid_of(process));
+	}
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Processes of this host, by /proc: what keyd, which has few rights, cannot see. */
+#ifndef MVPN_CTL_PROC_H
+#define MVPN_CTL_PROC_H
+
+#include <jansson.h>
+
+/* each flow's "process" gets its "exe", and "pid" and "comm" where only the socket was known; as far as we may look */
+void proc_complete(json_t *reply);
+
+#endif
