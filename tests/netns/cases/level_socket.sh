@@ -77,7 +77,8 @@ wait_for 10 "streams again" carried
 # without a descriptor left a connection waits, on which keyd does not spin, and is taken up once there is one
 before=$(counter a control streams_refused)
 limit=$(prlimit --pid "$(pid_of keyd-a)" --nofile --noheadings --output SOFT,HARD | awk '{print $1 ":" $2}')
-prlimit --pid "$(pid_of keyd-a)" --nofile="$(find "/proc/$(pid_of keyd-a)/fd" -mindepth 1 -printf '%f\n' | awk '$1 >= n {n = $1 + 1} END {print n}'):${limit#*:}"
+free=$(find "/proc/$(pid_of keyd-a)/fd" -mindepth 1 -printf '%f\n' | sort -n | awk '$1 != n {exit} {n++} END {print n}')
+prlimit --pid "$(pid_of keyd-a)" --nofile="$free:${limit#*:}"
 spawn queue a "$STREAM" crowd "${ADDR4[b]}" 8000 300
 sleep 1
 prlimit --pid "$(pid_of keyd-a)" --nofile="$limit"
