@@ -13,6 +13,7 @@ static __always_inline __u64 segments(struct __sk_buff *skb)
 	return n ? n : 1;
 }
 
+/* what the kernel answers for a TCP socket that has gone comes from one of its own, whose the flow is not */
 static __always_inline void flow_account(struct __sk_buff *skb, const struct pkt *p, __u32 peer,
 					 enum mvpn_counter verdict)
 {
@@ -25,7 +26,9 @@ static __always_inline void flow_account(struct __sk_buff *skb, const struct pkt
 		f->last_ns = now;
 		f->peer = peer;
 		f->verdict = verdict;
-		if (p->cookie && f->cookie != p->cookie)
+		if (p->cookie && f->cookie != p->cookie &&
+		    (!f->cookie || p->flow.proto != IPPROTO_TCP ||
+		     bpf_map_lookup_elem(&sockets, &p->cookie)))
 			f->cookie = p->cookie;
 	} else {
 		struct mvpn_flow fresh = {

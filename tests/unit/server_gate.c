@@ -253,9 +253,9 @@ static void connections_that_say_nothing_make_room(void **state)
 	sim_wait_counter(&n.s, "evicted", 1000);
 	/* a slow machine may lose one before its HELLO is heard: a device tries again, too */
 	for (unsigned tries = 0; !sim_login(&n.a); tries++)
-		assert_true(tries < 20);
+		assert_true(tries < 100);
 	assert_int_equal(sim_counter(&n.s, "refused_half_open"), 0);
-	assert_in_range(sim_counter(&n.s, "handshake_ok"), 1, 20);
+	assert_in_range(sim_counter(&n.s, "handshake_ok"), 1, 100);
 	end_flood(pid);
 	sim_net_down(&n);
 }
