@@ -12,6 +12,7 @@ const struct verb *const verbs[] = {
 	&verb_identity_unlock,
 	&verb_passphrase_set,
 	&verb_passphrase_remove,
+	&verb_rotate,
 	&verb_peers,
 	&verb_sessions,
 	&verb_flows,

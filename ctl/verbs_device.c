@@ -81,6 +81,8 @@ static void show_one(const json_t *r)
 	if (number_of(d, "delegated_until"))
 		line("on a token", PLAIN, "which vouches for the key in use until %s",
 		     time_of(d, "delegated_until", b));
+	if (json_is_object(json_object_get(d, "next_key")))
+		line("next key", WARN, "%s", text_of(json_object_get(d, "next_key"), "fingerprint"));
 	line("state", state_colour(text_of(d, "state")), "%s", text_of(d, "state"));
 	if (has_text(channel, "from"))
 		line("channel", GOOD, "from %s since %s", text_of(channel, "from"),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* identity …: how this host's keys are kept. */
+/* identity …, rotate: how this host's keys are kept and changed. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +27,9 @@ static void show_identity(const json_t *r)
 		line("device", STRONG, "%s", text_of(d, "name"));
 		line("", FAINT, "id %s, key %s", text_of(d, "id"), text_of(d, "fingerprint"));
 	}
+	if (json_is_object(json_object_get(r, "next_key")))
+		line("next key", WARN, "%s, %s", text_of(json_object_get(r, "next_key"), "fingerprint"),
+		     text_of(json_object_get(r, "next_key"), "step"));
 	if (!strcmp(text_of(r, "kept"), "nowhere"))
 		line("kept", WARN, "nowhere: this host is not enrolled");
 	else
@@ -134,4 +137,29 @@ const struct verb verb_passphrase_remove = {
 	.example = "identity passphrase remove",
 	.prepare = ask_removal,
 	.show = show_identity,
+};
+
+static void show_rotate(const json_t *r)
+{
+	const json_t *d = json_object_get(r, "device");
+	json_int_t n = json_integer_value(json_object_get(r, "vouched"));
+
+	printf("%s has a new key\n", text_of(d, "name"));
+	line("key", STRONG, "%s", text_of(d, "fingerprint"));
+	line("before", FAINT, "%s", text_of(r, "before"));
+	line("vouched", PLAIN, "to %lld peer%s", (long long)n, n == 1 ? "" : "s");
+}
+
+const struct verb verb_rotate = {
+	.name = "rotate",
+	.request = "rotate",
+	.summary = "give this host another private key; sessions go on",
+	.more = "The server and the peers that have pinned the old key learn of the new one by the "
+		"old one's\n"
+		"word, so nobody's alarm goes off. From then on the old key is refused. Interrupted at "
+		"any\n"
+		"moment, it goes on by itself.",
+	.example = "rotate",
+	.timeout_ms = slow,
+	.show = show_rotate,
 };

@@ -22,6 +22,7 @@
 #include "peers.h"
 #include "prefixes.h"
 #include "relayed.h"
+#include "rotate.h"
 #include "sessions.h"
 #include "ticket.h"
 
@@ -70,6 +71,8 @@ void channel_lost(struct conn *c, const char *why)
 	struct keyd *k = c->k;
 
 	k->counters[KC_CHANNEL_FAILED]++;
+	if (k->id && !c->fresh && !c->welcomed)
+		rotate_login_failed(k, c->next_key);
 	if (k->conn != c) {
 		k->next_conn = NULL;
 		return;
@@ -276,6 +279,8 @@ static int welcome(struct conn *c, const struct chan_msg *m)
 		return 0; /* dead */
 	if (c->key)
 		delegate_taken(c);
+	if (!c->welcomed)
+		rotate_channel_new(k, c->next_key);
 	take_psk(k, m);
 	ticket_take(k, m, !c->welcomed);
 	take_addresses(k, m);
@@ -307,6 +312,8 @@ static int welcome(struct conn *c, const struct chan_msg *m)
 		k->online_since_ms = mono_ms();
 		introduce_resume(k);
 	}
+	if (k->state == KEYD_ONLINE)
+		rotate_online(k);
 	if (enrolled)
 		control_enrol_done(k, NULL);
 	control_state_changed(k);
@@ -379,8 +386,11 @@ int channel_message(struct conn *c, const struct chan_msg *m)
 	case MVPN_MSG_LEVELS:
 		levels_message(k, m);
 		return 0;
+	case MVPN_MSG_ROTATE:
+		return rotate_message(k, m);
 	case MVPN_MSG_OFFER:
 	case MVPN_MSG_ANSWER:
+	case MVPN_MSG_PIN:
 		return intro_when_ready(k, m);
 	case MVPN_MSG_FAIL:
 		return introduce_fail(k, m);
@@ -398,12 +408,13 @@ int channel_message(struct conn *c, const struct chan_msg *m)
 
 /* ---- log in, enrol ---- */
 
-/* with the key in use, or, if the token is to vouch for it and it is time, with the next one. -ENOKEY: the token is missing */
-static int conn_login(struct keyd *k, struct conn **ret)
+/* with the key in use, or the next one of rotate.c, or, if the token is to vouch for it and it is time, one of its own. -ENOKEY: the
+ * token is missing */
+static int conn_login(struct keyd *k, bool next_key, struct conn **ret)
 {
 	struct chan_client cc = {
-		.s = k->id->on_token ? NULL : k->id->sk,
-		.s_pub = k->id->pk,
+		.s = k->id->on_token ? NULL : next_key ? k->id->next_sk : k->id->sk,
+		.s_pub = next_key ? k->id->next_pk : k->id->pk,
 		.server_pk = k->id->server_pk,
 		.psk = k->id->psk,
 		.psk_epoch = k->id->psk_epoch,
@@ -424,11 +435,14 @@ static int conn_login(struct keyd *k, struct conn **ret)
 		cc.device_id = k->id->device_id;
 	}
 	r = conn_new(k, &cc, k->id->server, ret);
-	if (r)
+	if (r) {
 		delegate_key_free(key);
-	else
-		(*ret)->key = key;
-	return r;
+		return r;
+	}
+	(*ret)->key = key;
+	(*ret)->next_key = next_key;
+	rotate_login_tried(k, next_key);
+	return 0;
 }
 
 void channel_start(struct keyd *k)
@@ -437,7 +451,7 @@ void channel_start(struct keyd *k)
 
 	if (k->conn || !k->id)
 		return;
-	r = conn_login(k, &k->conn);
+	r = conn_login(k, rotate_connect_with_next(k), &k->conn);
 	if (r == -ENOKEY)
 		set_error(k, hsm_problem(k)); /* hsm.c begins when the token is there */
 	if (!r || r == -ENOKEY)
@@ -569,6 +583,17 @@ static bool vouch_now(struct keyd *k, uint64_t now)
 	return true;
 }
 
+void channel_renew(struct keyd *k)
+{
+	uint64_t now = mono_ms();
+
+	if (!k->conn || !k->conn->welcomed || k->next_conn)
+		return;
+	if (now > k->conn->rekey_ms) /* next try, should this one fail */
+		k->conn->rekey_ms = now + MVPN_CHAN_HEARTBEAT_S * 1000;
+	conn_login(k, rotate_renew_with_next(k), &k->next_conn);
+}
+
 void channel_tick(struct keyd *k)
 {
 	uint64_t now = mono_ms();
@@ -577,12 +602,7 @@ void channel_tick(struct keyd *k)
 		conn_tick(k->next_conn, now);
 	if (!k->conn)
 		return;
-	if (k->conn->welcomed && now > k->conn->rekey_ms && !k->next_conn) {
-		k->conn->rekey_ms =
-			now + MVPN_CHAN_HEARTBEAT_S * 1000; /* next try, should this one fail */
-		conn_login(k, &k->next_conn);
-	} else if (k->conn->welcomed && !k->next_conn && vouch_now(k, now)) {
-		conn_login(k, &k->next_conn);
-	}
+	if (k->conn->welcomed && !k->next_conn && (now > k->conn->rekey_ms || vouch_now(k, now)))
+		channel_renew(k);
 	conn_tick(k->conn, now);
 }

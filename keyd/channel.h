@@ -17,6 +17,8 @@ int channel_enrol(struct keyd *k, const struct mvpn_token *t, const char *name,
 int channel_send(struct keyd *k, const struct chan_buf *b);
 /* chan_export() of the channel in use. -ENOTCONN */
 int channel_export(const struct keyd *k, const char *label, const uint8_t ctx[32], uint8_t ret[32]);
+/* begin a successor of the channel in use now, unless that is under way */
+void channel_renew(struct keyd *k);
 /* our addresses have changed: tell the server */
 void channel_register(struct keyd *k);
 /* where the server is, by the channel in use: false if there is none */

@@ -218,6 +218,7 @@ static const struct {
 	{"reload", verb_reload, NULL},	 {"identity", NULL, show_identity},
 	{"identity-unlock", control_identity_unlock, NULL},
 	{"identity-passphrase", control_identity_passphrase, NULL},
+	{"rotate", control_rotate, NULL},
 };
 
 static void on_request(void *arg, struct ipc_call *call, const char *verb, json_t *args)

@@ -25,6 +25,7 @@ void control_wait(struct keyd *k, struct ipc_call *call, json_t *args);
 void control_rekey(struct keyd *k, struct ipc_call *call, json_t *args);
 void control_identity_unlock(struct keyd *k, struct ipc_call *call, json_t *args);
 void control_identity_passphrase(struct keyd *k, struct ipc_call *call, json_t *args);
+void control_rotate(struct keyd *k, struct ipc_call *call, json_t *args);
 void control_wait_free(struct keyd *k);
 
 json_t *show_status(struct keyd *k);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Verbs about how the identity is kept: identity, identity-unlock, identity-passphrase. */
+/* Verbs about the identity: identity, identity-unlock, identity-passphrase, rotate. */
 #include "control.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "channel.h"
+#include "crypto.h"
 #include "keystore.h"
 #include "mvpn/ctl.h"
+#include "rotate.h"
 
 json_t *show_identity(struct keyd *k)
 {
@@ -15,6 +17,7 @@ json_t *show_identity(struct keyd *k)
 
 	json_object_set_new(body, "state", json_string(keyd_state_name(k->state)));
 	json_object_set_new(body, "device", k->id ? show_device(k) : json_null());
+	json_object_set_new(body, "next_key", rotate_show(k));
 	return body;
 }
 
@@ -97,19 +100,24 @@ void control_identity_unlock(struct keyd *k, struct ipc_call *call, json_t *args
 		refuse(call, r);
 }
 
-void control_identity_passphrase(struct keyd *k, struct ipc_call *call, json_t *args)
+static bool in_use(struct keyd *k, struct ipc_call *call)
 {
-	struct passphrase *p;
-	int r;
-
-	if (!k->id) {
+	if (!k->id)
 		ipc_reply_error(call, MVPN_EXIT_FAILED,
 				keystore_locked(k) ? "locked" : "not-enrolled",
 				keystore_locked(k) ? "mvpnctl identity unlock"
 						   : "enrol first: mvpnctl enroll --token-file F",
 				"there is no identity in use");
+	return k->id != NULL;
+}
+
+void control_identity_passphrase(struct keyd *k, struct ipc_call *call, json_t *args)
+{
+	struct passphrase *p;
+	int r;
+
+	if (!in_use(k, call))
 		return;
-	}
 	if (json_is_true(json_object_get(args, "remove"))) {
 		r = keystore_unseal(k);
 		if (r)
@@ -124,4 +132,46 @@ void control_identity_passphrase(struct keyd *k, struct ipc_call *call, json_t *
 	r = keystore_seal(k, p, call);
 	if (r)
 		refuse(call, r);
+}
+
+/* ---- rotate ---- */
+
+void control_rotate_done(struct keyd *k, struct ipc_call *call, const char *error,
+			 const uint8_t before[32], unsigned told)
+{
+	char was[MVPN_FINGERPRINT_LEN];
+
+	if (error) {
+		ipc_reply_error(call, MVPN_EXIT_UNHEALTHY, "not-rotated", "mvpnctl identity show",
+				"%s", error);
+		return;
+	}
+	mvpn_fingerprint(was, before);
+	ipc_reply_ok(call, json_pack("{s:o, s:s, s:i}", "device", show_device(k), "before", was,
+				     "vouched", (int)told));
+}
+
+void control_rotate(struct keyd *k, struct ipc_call *call, json_t *args)
+{
+	int r = in_use(k, call) ? rotate_begin(k, call) : 0;
+
+	switch (r) {
+	case 0:
+		break;
+	case -EOPNOTSUPP:
+		ipc_reply_error(call, MVPN_EXIT_FAILED, "on-token",
+				"make another key on the token, then enrol anew with a token of the server",
+				"the private key is on a PKCS#11 token, which keyd does not change");
+		break;
+	case -ENOTCONN:
+		ipc_reply_error(call, MVPN_EXIT_UNHEALTHY, "offline", "mvpnctl status",
+				"a new key needs a channel to the server, and an approved device");
+		break;
+	case -EALREADY:
+		ipc_reply_error(call, MVPN_EXIT_FAILED, "in-progress", "mvpnctl identity show",
+				"the key is being changed");
+		break;
+	default:
+		refuse(call, r);
+	}
 }

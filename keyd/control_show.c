@@ -33,6 +33,7 @@ const char *const keyd_counter_names[KC_MAX] = {
 	"streams_refused", "streams_stranger", "streams_bad", "streams_cut",
 	"delegated",	 "delegation_refused",
 	"conduit_sent",	 "conduit_received", "conduit_dropped",
+	"rotated",	 "pin_vouched",	 "bad_vouch",
 };
 
 static double age_s(uint64_t at_ms)

@@ -139,7 +139,7 @@ int pin_load(const char *dir, int (*fn)(void *arg, const uint8_t id[16], const u
 	return r;
 }
 
-int pin_append(const char *dir, const uint8_t id[16], const uint8_t pk[32])
+int pin_append(const char *dir, const uint8_t id[16], const uint8_t pk[32], bool durable)
 {
 	char *path = path_join(dir, PIN_FILE), line[1 + 32 + 1 + 64 + 1 + 1];
 	int fd, r = 0;
@@ -157,6 +157,8 @@ int pin_append(const char *dir, const uint8_t id[16], const uint8_t pk[32])
 		return -errno;
 	if (write(fd, line, 99) != 99)
 		r = errno ? -errno : -EIO;
+	if (!r && durable && fdatasync(fd))
+		r = -errno;
 	close(fd);
 	return r;
 }

@@ -34,6 +34,7 @@ int boot_gen_next(const char *dir, uint64_t *ret);
 /* pins of peer keys, trust on first use: a log of lines, the last of an id counts */
 int pin_load(const char *dir, int (*fn)(void *arg, const uint8_t id[16], const uint8_t pk[32]),
 	     void *arg);
-int pin_append(const char *dir, const uint8_t id[16], const uint8_t pk[32]);
+/* durable: on the disk when it returns */
+int pin_append(const char *dir, const uint8_t id[16], const uint8_t pk[32], bool durable);
 
 #endif

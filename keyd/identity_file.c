@@ -24,6 +24,13 @@ struct plain {
 	uint8_t check[16]; /* BLAKE2b-128 of all before: against damage, not against an attacker */
 } __attribute__((packed));
 
+/* of a device that is about to change its key; its head is as the plain one, with another magic */
+struct rotating {
+	struct plain head;
+	uint8_t next[32];  /* secret */
+	uint8_t check[16]; /* of all before */
+} __attribute__((packed));
+
 /* authenticated with the box that follows it */
 struct head {
 	char magic[8];
@@ -32,17 +39,20 @@ struct head {
 	uint8_t salt[crypto_pwhash_SALTBYTES];
 } __attribute__((packed));
 
+/* with the box of one of the others */
 struct sealed {
 	struct head head;
-	uint8_t box[sizeof(struct plain) + MVPN_BOX_OVERHEAD];
+	uint8_t box[sizeof(struct rotating) + MVPN_BOX_OVERHEAD];
 } __attribute__((packed));
+#define SEALED_B(inside) (sizeof(struct head) + MVPN_BOX_OVERHEAD + sizeof(struct inside))
 
 _Static_assert(sizeof(struct plain) == 468, "an identity's plain form");
+_Static_assert(sizeof(struct rotating) == 516, "an identity's form with a next key");
 _Static_assert(sizeof(struct head) == 36, "what stands before a sealed one");
 _Static_assert(sizeof(struct sealed) <= IDENTITY_FILE_MAX_B, "every form fits");
 
 static const char PLAIN[8] = "MVPNID1", TOKEN[8] = "MVPNIDT", DELEGATES[8] = "MVPNIDD",
-		  SEALED[8] = "MVPNID2";
+		  SEALED[8] = "MVPNID2", ROTATING[8] = "MVPNID3";
 #define KDF_ARGON2ID 1
 /* bounds of what a file may ask of us before it is authenticated */
 #define PASSES_MAX 16
@@ -125,22 +135,22 @@ void identity_lock_free(struct identity_lock *lock)
 
 /* ---- file ---- */
 
-static void plain_check(const struct plain *f, uint8_t ret[16])
+static void file_check(const void *f, size_t len, uint8_t ret[16])
 {
-	struct mvpn_part part = {f, offsetof(struct plain, check)};
+	struct mvpn_part part = {f, len};
 
 	mvpn_blake2b(ret, 16, NULL, 0, &part, 1);
 }
 
-static int plain_decode(const struct plain *f, struct identity *id)
+static int plain_decode(const struct plain *f, const char magic[8], struct identity *id)
 {
 	uint8_t check[16];
 
-	plain_check(f, check);
+	file_check(f, offsetof(struct plain, check), check);
+	id->has_next = false;
 	id->on_token = !memcmp(f->magic, TOKEN, sizeof(TOKEN));
 	id->delegates = !memcmp(f->magic, DELEGATES, sizeof(DELEGATES));
-	if ((!id->on_token && !id->delegates && memcmp(f->magic, PLAIN, sizeof(PLAIN))) ||
-	    memcmp(f->check, check, sizeof(check)) ||
+	if (memcmp(f->magic, magic, sizeof(f->magic)) || memcmp(f->check, check, sizeof(check)) ||
 	    f->server[sizeof(f->server) - 1] || f->name[sizeof(f->name) - 1])
 		return -EBADMSG;
 	memcpy(id->psk, f->psk, 32);
@@ -154,6 +164,36 @@ static int plain_decode(const struct plain *f, struct identity *id)
 	return id->on_token || id->delegates ? 0 : mvpn_x25519_public(id->pk, id->sk);
 }
 
+static int rotating_decode(const struct rotating *f, struct identity *id)
+{
+	uint8_t check[16];
+	int r;
+
+	file_check(f, offsetof(struct rotating, check), check);
+	if (memcmp(f->check, check, sizeof(check)))
+		return -EBADMSG;
+	r = plain_decode(&f->head, ROTATING, id);
+	if (r)
+		return r;
+	memcpy(id->next_sk, f->next, 32);
+	id->has_next = true;
+	return mvpn_x25519_public(id->next_pk, id->next_sk);
+}
+
+/* what is not sealed, or no longer */
+static int open_decode(const void *data, size_t len, struct identity *id)
+{
+	if (len == sizeof(struct rotating))
+		return rotating_decode(data, id);
+	if (len != sizeof(struct plain))
+		return -EBADMSG;
+	return plain_decode(data,
+			    !memcmp(data, TOKEN, sizeof(TOKEN))		? TOKEN
+			    : !memcmp(data, DELEGATES, sizeof(DELEGATES)) ? DELEGATES
+									  : PLAIN,
+			    id);
+}
+
 static bool head_ok(const struct head *h)
 {
 	uint32_t passes = be32toh(h->passes_be), kib = be32toh(h->kib_be);
@@ -162,25 +202,25 @@ static bool head_ok(const struct head *h)
 	       passes >= 1 && passes <= PASSES_MAX && kib >= KIB_MIN && kib <= KIB_MAX;
 }
 
-static int sealed_decode(const struct sealed *f, const struct passphrase *p, struct identity *id,
-			 struct identity_lock **ret_lock)
+static int sealed_decode(const struct sealed *f, size_t len, const struct passphrase *p,
+			 struct identity *id, struct identity_lock **ret_lock)
 {
+	size_t box = len - sizeof(f->head);
 	struct identity_lock *lock = NULL;
-	struct plain *plain;
+	uint8_t *inside;
 	int r;
 
 	if (!head_ok(&f->head))
 		return -EBADMSG;
 	if (!p)
 		return -ENOKEY;
-	plain = sodium_malloc(sizeof(*plain));
-	r = plain ? lock_derive(&lock, &f->head, p) : -ENOMEM;
-	if (!r && mvpn_box_open((uint8_t *)plain, f->box, sizeof(f->box), &f->head, sizeof(f->head),
-				lock->key))
+	inside = sodium_malloc(box - MVPN_BOX_OVERHEAD);
+	r = inside ? lock_derive(&lock, &f->head, p) : -ENOMEM;
+	if (!r && mvpn_box_open(inside, f->box, box, &f->head, sizeof(f->head), lock->key))
 		r = -EKEYREJECTED;
 	if (!r)
-		r = plain_decode(plain, id);
-	sodium_free(plain);
+		r = open_decode(inside, box - MVPN_BOX_OVERHEAD, id);
+	sodium_free(inside);
 	if (r)
 		identity_lock_free(lock);
 	else
@@ -193,11 +233,9 @@ int identity_decode(const void *data, size_t len, const struct passphrase *p, st
 {
 	int r;
 
-	if (len == sizeof(struct sealed))
-		return sealed_decode(data, p, ret, ret_lock);
-	if (len != sizeof(struct plain))
-		return -EBADMSG;
-	r = plain_decode(data, ret);
+	if (len == SEALED_B(plain) || len == SEALED_B(rotating))
+		return sealed_decode(data, len, p, ret, ret_lock);
+	r = open_decode(data, len, ret);
 	if (!r)
 		*ret_lock = NULL;
 	return r;
@@ -206,7 +244,12 @@ int identity_decode(const void *data, size_t len, const struct passphrase *p, st
 static void plain_encode(const struct identity *id, struct plain *f)
 {
 	sodium_memzero(f, sizeof(*f));
-	memcpy(f->magic, id->delegates ? DELEGATES : id->on_token ? TOKEN : PLAIN, sizeof(f->magic));
+	memcpy(f->magic,
+	       id->has_next    ? ROTATING
+	       : id->delegates ? DELEGATES
+	       : id->on_token  ? TOKEN
+			       : PLAIN,
+	       sizeof(f->magic));
 	memcpy(f->key, id->delegates ? id->token_pk : id->on_token ? id->pk : id->sk, 32);
 	memcpy(f->psk, id->psk, 32);
 	f->psk_epoch_be = htobe32(id->psk_epoch);
@@ -215,23 +258,32 @@ static void plain_encode(const struct identity *id, struct plain *f)
 	memcpy(f->device_id, id->device_id, 16);
 	memcpy(f->server, id->server, sizeof(f->server));
 	memcpy(f->name, id->name, sizeof(f->name));
-	plain_check(f, f->check);
+	file_check(f, offsetof(struct plain, check), f->check);
+}
+
+/* what is then sealed, or not; returns the length */
+static size_t open_encode(const struct identity *id, struct rotating *f)
+{
+	plain_encode(id, &f->head);
+	if (!id->has_next)
+		return sizeof(f->head);
+	memcpy(f->next, id->next_sk, 32);
+	file_check(f, offsetof(struct rotating, check), f->check);
+	return sizeof(*f);
 }
 
 size_t identity_encode(const struct identity *id, const struct identity_lock *lock,
 		       uint8_t ret[static IDENTITY_FILE_MAX_B])
 {
 	struct sealed *s = (struct sealed *)ret;
-	struct plain plain;
+	struct rotating inside;
+	size_t len;
 
-	if (!lock) {
-		plain_encode(id, (struct plain *)ret);
-		return sizeof(plain);
-	}
-	plain_encode(id, &plain);
+	if (!lock)
+		return open_encode(id, (struct rotating *)ret);
+	len = open_encode(id, &inside);
 	s->head = lock->head;
-	mvpn_box_seal(s->box, (uint8_t *)&plain, sizeof(plain), &s->head, sizeof(s->head),
-		      lock->key);
-	sodium_memzero(&plain, sizeof(plain));
-	return sizeof(*s);
+	mvpn_box_seal(s->box, (uint8_t *)&inside, len, &s->head, sizeof(s->head), lock->key);
+	sodium_memzero(&inside, sizeof(inside));
+	return sizeof(s->head) + MVPN_BOX_OVERHEAD + len;
 }

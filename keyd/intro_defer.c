@@ -8,6 +8,7 @@
 
 #include "conn.h"
 #include "hsm.h"
+#include "rotate.h"
 #include "sessions.h"
 
 struct intro_deferred {
@@ -22,7 +23,26 @@ struct intro_deferred {
 
 static int run(struct keyd *k, const struct chan_msg *m)
 {
-	return m->type == MVPN_MSG_OFFER ? introduce_offer(k, m) : introduce_answer(k, m);
+	switch (m->type) {
+	case MVPN_MSG_OFFER:
+		return introduce_offer(k, m);
+	case MVPN_MSG_ANSWER:
+		return introduce_answer(k, m);
+	default:
+		return rotate_pin(k, m);
+	}
+}
+
+/* what the key must meet; NULL: nothing, or it is malformed, as run() will say */
+static const uint8_t *other_key(struct keyd *k, const struct chan_msg *m)
+{
+	uint16_t len = 0;
+	const uint8_t *noise;
+
+	if (m->type == MVPN_MSG_PIN)
+		return rotate_pin_key(k, m);
+	noise = chan_tlv_find(m, m->type == MVPN_MSG_OFFER ? MVPN_TLV_NOISE1 : MVPN_TLV_NOISE2, &len);
+	return len < 32 ? NULL : noise;
 }
 
 static void unlink_free(struct intro_deferred *d)
@@ -54,19 +74,16 @@ static void computed(void *arg, const uint8_t dh[32])
 		return;
 	k->counters[KC_BAD_MESSAGE]++;
 	if (k->conn)
-		conn_failed(k->conn, "an introduction from the server: %s", strerror(-r));
+		conn_failed(k->conn, "a message from the server: %s", strerror(-r));
 }
 
 int intro_when_ready(struct keyd *k, const struct chan_msg *m)
 {
-	uint16_t type = m->type == MVPN_MSG_OFFER ? MVPN_TLV_NOISE1 : MVPN_TLV_NOISE2, len;
-	const uint8_t *noise = chan_tlv_find(m, type, &len);
+	const uint8_t *other = k->id->on_token ? other_key(k, m) : NULL;
 	struct intro_deferred *d;
 
-	if (!k->id->on_token)
+	if (!other)
 		return run(k, m);
-	if (!noise || len < 32)
-		return -EPROTO;
 	d = calloc(1, sizeof(*d) + m->len);
 	if (!d)
 		return run(k, m);
@@ -78,7 +95,7 @@ int intro_when_ready(struct keyd *k, const struct chan_msg *m)
 	chan_get_bytes(m, MVPN_TLV_DEVICE, d->device, MVPN_ID_LEN);
 	d->next = k->intro_deferred;
 	k->intro_deferred = d;
-	if (!hsm_dh(k, noise, computed, d, &d->dh))
+	if (!hsm_dh(k, other, computed, d, &d->dh))
 		return 0;
 	unlink_free(d);
 	return run(k, m);

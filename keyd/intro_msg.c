@@ -12,6 +12,7 @@
 #include "log.h"
 #include "nat.h"
 #include "peers.h"
+#include "rotate.h"
 #include "sessions.h"
 
 struct intro_keys *intro_keys_new(void)
@@ -197,7 +198,8 @@ void intro_pin_check(struct keyd *k, const uint8_t id[MVPN_ID_LEN], const uint8_
 	}
 	memcpy(p->pin, pk, 32);
 	p->pinned = true;
-	if (pin_append(k->state_dir, p->id, pk))
+	rotate_pinned(k, p);
+	if (pin_append(k->state_dir, p->id, pk, false))
 		log_ratelimited(LOG_L_WARN, "cannot keep the pin of peer %s in %s", peer_label(p),
 				k->state_dir);
 }

@@ -260,6 +260,30 @@ int session_rekey(struct keyd *k, struct peer *p)
 	return run_start(k, p, NULL, 0, 0, s);
 }
 
+/* the same once more, with a new handshake */
+static int run_again(struct intro_run *run)
+{
+	struct keyd *k = run->k;
+	struct peer *p = run->p;
+	struct mvpn_req req;
+	struct mvpn_addr dst;
+
+	memcpy(&req, run->req, sizeof(req));
+	memcpy(dst.b, req.dst, sizeof(dst.b));
+	run_free(run, true);
+	return run_start(k, p, &dst, req.proto, be16toh(req.dport_be),
+			 session_by_id(k, req.replaces));
+}
+
+void introduce_anew(struct keyd *k)
+{
+	uint32_t i;
+
+	for (i = 1; k->nintros && i <= k->npeers; i++)
+		if (k->peers[i]->intro)
+			run_again(k->peers[i]->intro);
+}
+
 void introduce_resume(struct keyd *k)
 {
 	uint32_t i;
@@ -372,23 +396,18 @@ static void other_mode(struct intro_run *run, uint8_t mode)
 {
 	struct keyd *k = run->k;
 	struct peer *p = run->p;
-	struct mvpn_req req;
-	struct mvpn_addr dst;
+	const struct mvpn_req *req = (const struct mvpn_req *)run->req;
 
 	if (!intro_mode_ok(k, p, mode)) {
 		refused(run, MVPN_R_MODE_REFUSED);
 		return;
 	}
-	memcpy(&req, run->req, sizeof(req));
-	if (run->mode_told || mode == req.mode) {
+	if (run->mode_told || mode == req->mode) {
 		run_failed(run, MVPN_R_MODE, MVPN_INTRO_BACKOFF_S * 1000); /* the policy is changing */
 		return;
 	}
-	memcpy(dst.b, req.dst, sizeof(dst.b));
-	run_free(run, true);
 	p->mode = mode;
-	if (!run_start(k, p, &dst, req.proto, be16toh(req.dport_be),
-		       session_by_id(k, req.replaces)))
+	if (!run_again(run))
 		p->intro->mode_told = true;
 }
 

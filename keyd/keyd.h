@@ -39,6 +39,7 @@ struct hsm;
 struct intro_deferred;
 struct path;
 struct ping_run;
+struct rotate;
 struct waiter;
 
 /* keyd.conf; see docs/keyd.conf.5 */
@@ -66,6 +67,8 @@ struct identity {
 	bool delegates;	     /* the token has another key, which vouches for sk and pk; those are empty at first (delegate.c) */
 	uint8_t token_pk[32]; /* that one's public half, Ed25519 */
 	uint32_t psk_epoch;
+	bool has_next; /* rotate.c: the key that shall be, the server may know it already */
+	uint8_t next_sk[32], next_pk[32];
 	uint8_t server_pk[32];
 	uint8_t net_id[MVPN_NET_ID_LEN];
 	uint8_t device_id[MVPN_ID_LEN];
@@ -158,6 +161,9 @@ enum keyd_counter {
 	KC_CONDUIT_SENT,
 	KC_CONDUIT_RECEIVED,
 	KC_CONDUIT_DROPPED,
+	KC_ROTATED,
+	KC_PIN_VOUCHED,
+	KC_BAD_VOUCH,
 	KC_MAX,
 };
 extern const char *const keyd_counter_names[KC_MAX];
@@ -184,7 +190,8 @@ struct keyd {
 	struct keystore *keystore;
 	struct hsm *hsm; /* hsm.c; NULL: no token is configured */
 	struct intro_deferred *intro_deferred; /* intro_defer.c */
-	const uint8_t *static_dh; /* of the OFFER or ANSWER that is worked on, from the token */
+	const uint8_t *static_dh; /* for the message that is worked on, from the token */
+	struct rotate *rotate; /* rotate.c */
 
 	/* delegate.c: of the key in use, for which the token vouches; 0: of none. Monotonic */
 	uint64_t vouched_until_ms, vouch_due_ms, vouch_try_ms;

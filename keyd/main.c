@@ -38,6 +38,7 @@
 #include "options.h"
 #include "peers.h"
 #include "relay_tcp.h"
+#include "rotate.h"
 #include "rp_filter.h"
 #include "sessions.h"
 #include "streams.h"
@@ -204,6 +205,7 @@ static void tick(void *arg)
 	rp_filter_mend(k);
 	kt_reclaim(k->kt);
 	channel_tick(k);
+	rotate_tick(k);
 	sessions_tick(k);
 	sd_notify(0, "WATCHDOG=1");
 	loop_timer_arm(k->tick, TICK_MS);
@@ -305,6 +307,8 @@ static int start(struct keyd *k)
 	if (!r)
 		r = channel_init(k);
 	if (!r)
+		r = rotate_init(k);
+	if (!r)
 		r = flows_init(k);
 	if (!r)
 		r = attach_init(k);
@@ -346,6 +350,7 @@ static void stop(struct keyd *k)
 		shim_purge(k->shim);
 	attach_free(k);
 	channel_free(k);
+	rotate_free(k);
 	endpoint_free(k);
 	relay_tcp_free(k);
 	intro_deferred_drop(k, NULL);

@@ -55,6 +55,7 @@ static const struct {
 	[MVPN_TLV_LAYER] = {1, 1},
 	[MVPN_TLV_KEY] = {MVPN_KEY_LEN, MVPN_KEY_LEN},
 	[MVPN_TLV_MODE] = {1, 1},
+	[MVPN_TLV_VOUCH] = {MVPN_TLV_VOUCH_B, MVPN_TLV_VOUCH_B},
 	[MVPN_TLV_PSK_EPOCH] = {4, 4},
 	[MVPN_TLV_SPI] = {4, 4},
 	[MVPN_TLV_NO_UDP] = {1, 1},

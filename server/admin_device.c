@@ -115,6 +115,17 @@ void admin_device_list(struct server *s, struct ipc_call *call, json_t *args)
 	ipc_reply_ok(call, json_pack("{s:o}", "devices", list));
 }
 
+/* the key that it may log in with besides its own; null */
+static json_t *next_key_json(const struct device *d)
+{
+	char fp[MVPN_FINGERPRINT_LEN];
+
+	if (d->row.next_until <= wall_now())
+		return json_null();
+	mvpn_fingerprint(fp, d->row.pk_next);
+	return json_pack("{s:s, s:I}", "fingerprint", fp, "until_at", (json_int_t)d->row.next_until);
+}
+
 void admin_device_show(struct server *s, struct ipc_call *call, json_t *args)
 {
 	struct device *d = arg_device(s, call, args);
@@ -138,6 +149,7 @@ void admin_device_show(struct server *s, struct ipc_call *call, json_t *args)
 	json_object_set_new(o, "macs", macs_json(d));
 	json_object_set_new(o, "sessions", sessions_json(s, d->row.id));
 	json_object_set_new(o, "channel", channel);
+	json_object_set_new(o, "next_key", next_key_json(d));
 	json_object_set_new(o, "enrolled_at", json_integer((json_int_t)d->row.created_at));
 	ipc_reply_ok(call, o);
 }

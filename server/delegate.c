@@ -9,10 +9,11 @@
 #include "delegation.h"
 #include "introduce.h"
 #include "log.h"
+#include "rotate.h"
 
 struct device *delegate_find(const struct server *s, const struct chan_who *who)
 {
-	struct device *d = registry_by_pk(s->reg, who->client_pk), *named;
+	struct device *d = rotate_find(s, who->client_pk), *named;
 
 	if (!who->delegated)
 		return d;

@@ -6,6 +6,7 @@
 #include "introduce.h"
 #include "log.h"
 #include "relay.h"
+#include "rotate.h"
 #include "session.h"
 
 #define DEBT \
@@ -36,6 +37,10 @@ static int device_message(struct conn *c, const struct chan_msg *m)
 		return relay_message(c, m);
 	case MVPN_MSG_UDP:
 		return echo_udp(c, m);
+	case MVPN_MSG_ROTATE:
+		return rotate_message(c, m);
+	case MVPN_MSG_PIN:
+		return rotate_pin_heard(c, m);
 	case MVPN_MSG_ENDED:
 		return session_ended(c, m);
 	case MVPN_MSG_REVOKE:

@@ -16,6 +16,7 @@
 #include "psk.h"
 #include "push.h"
 #include "refusal.h"
+#include "rotate.h"
 
 int secret_seal(const struct server *s, const uint8_t id[16], const uint8_t secret[32],
 		uint8_t ret[STORE_PSK_ENC_B])
@@ -239,6 +240,8 @@ static int make_row(struct enrolment *e, const char *name)
 	e->row.psk_epoch = 0;
 	e->row.psk_at = wall_now();
 	e->row.has_psk_next = false;
+	e->row.next_until = 0;
+	memset(e->row.pk_next, 0, sizeof(e->row.pk_next));
 	e->row.ephemeral_s = e->token.ephemeral_s;
 	r = secret_open(s, e->token.id, e->token.psk_enc, tpsk);
 	if (r == 0)
@@ -266,6 +269,7 @@ static int enrol_remember(struct enrolment *e, struct device **ret)
 		d->row.psk_epoch = e->row.psk_epoch;
 		d->row.psk_at = e->row.psk_at;
 		d->row.has_psk_next = false;
+		registry_set_next(s->reg, d, e->row.pk_next, e->row.next_until);
 		d->row.ephemeral_s = e->row.ephemeral_s;
 		registry_set_key(s->reg, d, &e->row);
 		count(s, reenrolled);
@@ -340,7 +344,7 @@ static enum mvpn_reason log_in(struct conn *c, const struct chan_msg *m, struct 
 		if (delegate_take(c, d, &dg) < 0)
 			return MVPN_R_INTERNAL;
 	}
-	if (psk_used(c, d) < 0)
+	if (psk_used(c, d) < 0 || rotate_login(c, d) < 0)
 		return MVPN_R_INTERNAL;
 	count(c->s, login);
 	return MVPN_R_NONE;
@@ -385,6 +389,8 @@ enum mvpn_reason enrol_device(struct conn *c, const struct chan_msg *m, const ch
 		*ret = d;
 		return log_in(c, m, d);
 	}
+	if (!rotate_may_enrol(s, who->client_pk))
+		return MVPN_R_REVOKED;
 	if (store_token_get(s->store, who->token_id, &e.token) < 0)
 		return MVPN_R_INTERNAL;
 	reason = find_enrolling(&e, m, &dg);

@@ -19,6 +19,7 @@
 #include "psk.h"
 #include "push.h"
 #include "refusal.h"
+#include "rotate.h"
 #include "session.h"
 
 #define REGISTERS_MAX 20 /* in one window; addresses do not change that often */
@@ -336,6 +337,7 @@ void register_welcome(struct conn *c)
 	}
 	note_refusals(c, &v);
 	send_welcome(c, &v, &mv);
+	rotate_tell(c);
 	session_tell_owed(c);
 	push_subscribe(c);
 	ether_subscribe(c);

@@ -19,6 +19,8 @@ int registry_new(struct registry **ret)
 	if (e == 0)
 		e = htab_init(&r->by_pk);
 	if (e == 0)
+		e = htab_init(&r->by_next);
+	if (e == 0)
 		e = htab_init(&r->by_name);
 	if (e == 0)
 		e = htab_init(&r->by_mac);
@@ -57,6 +59,7 @@ void registry_free(struct registry *r)
 	free(r->devices);
 	htab_free(&r->by_id);
 	htab_free(&r->by_pk);
+	htab_free(&r->by_next);
 	htab_free(&r->by_name);
 	htab_free(&r->by_mac);
 	lpm_free(r->given);
@@ -66,6 +69,8 @@ void registry_free(struct registry *r)
 }
 
 /* ---- devices ---- */
+
+static const uint8_t no_key[MVPN_KEY_LEN];
 
 static int free_index(struct registry *r, uint32_t *ret)
 {
@@ -111,6 +116,8 @@ int registry_add(struct registry *r, const struct store_device *row, struct devi
 	htab_add(&r->by_id, &d->by_id, htab_hash(&r->by_id, row->id, sizeof(row->id)));
 	htab_add(&r->by_pk, &d->by_pk, htab_hash(&r->by_pk, row->pk, sizeof(row->pk)));
 	htab_add(&r->by_name, &d->by_name, htab_hash(&r->by_name, row->name, strlen(row->name)));
+	memset(d->row.pk_next, 0, sizeof(d->row.pk_next));
+	registry_set_next(r, d, row->pk_next, row->next_until);
 	*ret = d;
 	return 0;
 }
@@ -127,6 +134,7 @@ void registry_remove(struct registry *r, struct device *d)
 		mac_del(r, d, d->macs[0]->mac);
 	htab_del(&r->by_id, &d->by_id);
 	htab_del(&r->by_pk, &d->by_pk);
+	registry_set_next(r, d, no_key, 0);
 	htab_del(&r->by_name, &d->by_name);
 	r->states[d->row.state < 5 ? d->row.state : 0]--;
 	r->devices[d->index] = NULL;
@@ -200,6 +208,37 @@ struct device *registry_by_pk(const struct registry *r, const uint8_t pk[32])
 			return d;
 	}
 	return NULL;
+}
+
+struct device *registry_by_next(const struct registry *r, const uint8_t pk[32])
+{
+	struct hnode *n = htab_first(&r->by_next, htab_hash(&r->by_next, pk, 32));
+
+	for (; n; n = htab_next(n)) {
+		struct device *d = container_of(n, struct device, by_next);
+
+		if (!memcmp(d->row.pk_next, pk, 32))
+			return d;
+	}
+	return NULL;
+}
+
+void registry_set_next(struct registry *r, struct device *d, const uint8_t pk[32], int64_t until)
+{
+	if (memcmp(d->row.pk_next, no_key, sizeof(no_key)))
+		htab_del(&r->by_next, &d->by_next);
+	memmove(d->row.pk_next, pk, sizeof(d->row.pk_next));
+	d->row.next_until = until;
+	if (memcmp(pk, no_key, sizeof(no_key)))
+		htab_add(&r->by_next, &d->by_next, htab_hash(&r->by_next, pk, 32));
+}
+
+void registry_rotate(struct registry *r, struct device *d)
+{
+	htab_del(&r->by_pk, &d->by_pk);
+	memcpy(d->row.pk, d->row.pk_next, sizeof(d->row.pk));
+	htab_add(&r->by_pk, &d->by_pk, htab_hash(&r->by_pk, d->row.pk, 32));
+	registry_set_next(r, d, no_key, 0);
 }
 
 struct device *registry_by_name(const struct registry *r, const char *name)

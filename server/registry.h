@@ -51,7 +51,7 @@ struct device {
 	unsigned changes;
 	bool seen;  /* last_seen_at is not in the store yet */
 	bool renew; /* it has lost a prefix that its sessions name */
-	struct hnode by_id, by_pk, by_name;
+	struct hnode by_id, by_pk, by_next, by_name;
 };
 
 /* either may be NULL; a device that is about to be removed may be `before` */
@@ -63,6 +63,7 @@ struct registry {
 	uint32_t size, count;
 	uint32_t states[5]; /* devices by enum mvpn_device_state */
 	struct htab by_id, by_pk, by_name;
+	struct htab by_next; /* devices with a next key */
 	struct htab by_mac; /* struct device_mac */
 	struct lpm
 		*given; /* prefix → index + 1 of the device that has it as claim or from an admin */
@@ -86,6 +87,10 @@ int registry_join(struct device *d, const char *group); /* -ENOSPC over DEVICE_G
 
 struct device *registry_by_id(const struct registry *r, const uint8_t id[16]);
 struct device *registry_by_pk(const struct registry *r, const uint8_t pk[32]);
+struct device *registry_by_next(const struct registry *r, const uint8_t pk[32]);
+/* pk of 0: no next key */
+void registry_set_next(struct registry *r, struct device *d, const uint8_t pk[32], int64_t until);
+void registry_rotate(struct registry *r, struct device *d); /* the next key is its own */
 struct device *registry_by_name(const struct registry *r, const char *name);
 /* by exact name, id, or unique prefix of one (at least 4 digits). -ENOENT, -ENOTUNIQ */
 int registry_find(const struct registry *r, const char *text, struct device **ret);

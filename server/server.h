@@ -50,6 +50,7 @@
 	X(reenrolled)                                                                        \
 	X(delegated)	 /* keys that a device's token vouches for, taken */                 \
 	X(delegation_refused) /* log-ins and enrolments without such a word, or with one that does not hold */ \
+	X(rotated)	 /* devices that took a new key into use */ \
 	X(departed)	 /* ephemeral devices that were removed */                           \
 	X(enrol_refused) /* known token, but expired, used, revoked, or its name is taken */ \
 	X(addr_refused)	 /* addresses that a device may not have */                          \

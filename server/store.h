@@ -16,7 +16,7 @@
 #include "mvpn/auth.h"
 #include "mvpn/limits.h"
 
-#define STORE_SCHEMA_VERSION 9
+#define STORE_SCHEMA_VERSION 10
 #define STORE_PSK_ENC_B (MVPN_KEY_LEN + 40) /* mvpn_box_seal of 32 bytes */
 
 struct store;
@@ -52,6 +52,8 @@ struct store_device {
 	uint8_t psk_next_enc[STORE_PSK_ENC_B]; /* of the next epoch, until it is used */
 	bool delegated;			       /* pk is good as long as the token's key says */
 	struct delegation delegation;
+	uint8_t pk_next[MVPN_KEY_LEN]; /* zero: none; it is as good as pk until next_until */
+	int64_t next_until;
 };
 int store_device_add(struct store *st, const struct store_device *d);
 int store_device_set_psk(struct store *st, const struct store_device *d); /* both */
@@ -69,6 +71,26 @@ int store_member_add(struct store *st, const uint8_t id[16], const char *group);
 int store_member_each(struct store *st,
 		      int (*fn)(void *arg, const uint8_t id[16], const char *group), void *arg);
 int store_revocation_add(struct store *st, const uint8_t id[16], int64_t at);
+
+/* ---- a device's next key ---- */
+/* not valid yet; what vouched for one that was never used is forgotten */
+int store_rotate_begin(struct store *st, const uint8_t id[16], const uint8_t pk[32]);
+int store_rotate_commit(struct store *st, const uint8_t id[16], int64_t until);
+/* d->pk_next is its key from now on, d->pk an old one of its */
+int store_rotate_done(struct store *st, const struct store_device *d);
+int store_key_was(struct store *st, const uint8_t pk[32]); /* 0 if it is an old key of some device; -ENOENT */
+/* the old key's word for the new one, from a device to a peer */
+struct store_vouch {
+	uint8_t device[MVPN_ID_LEN], peer[MVPN_ID_LEN], pk[MVPN_KEY_LEN], mac[32];
+};
+typedef int store_vouch_fn(void *arg, const struct store_vouch *v);
+int store_vouch_add(struct store *st, const struct store_vouch *v);
+/* of the key that the device has now, for every peer */
+int store_vouch_of(struct store *st, const uint8_t device[16], store_vouch_fn *fn, void *arg);
+/* for that peer, of keys that are or were in force, in the order in which they came to be */
+int store_vouch_for(struct store *st, const uint8_t peer[16], store_vouch_fn *fn, void *arg);
+int store_vouch_heard(struct store *st, const uint8_t device[16], const uint8_t peer[16],
+		      const uint8_t pk[32]);
 
 enum prefix_kind {
 	PREFIX_CLAIM = 0, /* an address that the device registered, owned until it is omitted */

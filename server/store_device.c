@@ -73,7 +73,8 @@ int store_device_set_psk(struct store *st, const struct store_device *d)
 int store_device_reenrol(struct store *st, const struct store_device *d)
 {
 	sqlite3_stmt *q = store_prepare(st, "UPDATE devices SET psk_enc = ?, psk_epoch = 0,"
-					    " psk_next = NULL, ephemeral = ?, psk_at = ? WHERE id = ?");
+					    " psk_next = NULL, s_pub_next = NULL, next_until = 0,"
+					    " ephemeral = ?, psk_at = ? WHERE id = ?");
 
 	if (!q)
 		return store_errno(st);
@@ -134,7 +135,8 @@ int store_device_each(struct store *st, int (*fn)(void *arg, const struct store_
 {
 	sqlite3_stmt *q =
 		store_prepare(st, "SELECT id, name, s_pub, psk_enc, psk_epoch, state, boot_gen,"
-				  " created, last_seen, ephemeral, psk_at, psk_next, delegation FROM devices");
+				  " created, last_seen, ephemeral, psk_at, psk_next, delegation,"
+				  " s_pub_next, next_until FROM devices");
 	int r;
 
 	if (!q)
@@ -158,6 +160,8 @@ int store_device_each(struct store *st, int (*fn)(void *arg, const struct store_
 		d.delegated = column_blob(q, 12, delegation, sizeof(delegation));
 		if (d.delegated)
 			ok = ok && !delegation_decode(&d.delegation, delegation, sizeof(delegation));
+		if (column_blob(q, 13, d.pk_next, sizeof(d.pk_next)))
+			d.next_until = sqlite3_column_int64(q, 14);
 		r = ok ? fn(arg, &d) : -EUCLEAN;
 		if (r) {
 			sqlite3_reset(q);

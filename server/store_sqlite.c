@@ -95,9 +95,23 @@ static const char schema_9[] =
 	"ALTER TABLE sessions ADD COLUMN services INTEGER NOT NULL DEFAULT 0;"
 	"PRAGMA user_version = 9;";
 
+/* the next key of a device, what its old one says of it to each peer, and keys that it has no more */
+static const char schema_10[] =
+	"ALTER TABLE devices ADD COLUMN next_until INTEGER NOT NULL DEFAULT 0;"
+	"CREATE TABLE vouches(seq INTEGER PRIMARY KEY,"
+	"  device_id BLOB NOT NULL REFERENCES devices(id) ON DELETE CASCADE,"
+	"  peer_id BLOB NOT NULL REFERENCES devices(id) ON DELETE CASCADE,"
+	"  s_pub BLOB NOT NULL, mac BLOB NOT NULL, UNIQUE(device_id, peer_id, s_pub));"
+	"CREATE INDEX vouches_peer ON vouches(peer_id);"
+	"CREATE TABLE old_keys(s_pub BLOB PRIMARY KEY,"
+	"  device_id BLOB NOT NULL REFERENCES devices(id) ON DELETE CASCADE) WITHOUT ROWID;"
+	"CREATE INDEX old_keys_device ON old_keys(device_id);"
+	"PRAGMA user_version = 10;";
+
 /* migrations[n] takes the schema from version n to n + 1 */
 static const char *const migrations[STORE_SCHEMA_VERSION] = {schema_1, schema_2, schema_3, schema_4,
-							     schema_5, schema_6, schema_7, schema_8, schema_9};
+							     schema_5, schema_6, schema_7, schema_8,
+							     schema_9, schema_10};
 
 static int sql_errno(int rc)
 {

@@ -26,6 +26,9 @@ enum mvpn_msg {
 	MVPN_MSG_HEARTBEAT = 0x02,
 	/* both ways, last message before closing: TLV_REASON, TLV_TEXT */
 	MVPN_MSG_CLOSE = 0x03,
+	/* C→S: a part of what goes with the device's next key: TLV_S_PUB, TLV_VOUCH…; flags MVPN_PFX_*: the first part RESET,
+	 * the last COMMIT, which is answered S→C: TLV_S_PUB; TLV_REASON if it is refused. A part without flags adds to it. */
+	MVPN_MSG_ROTATE = 0x04,
 
 	/* S→C. Answer to REGISTER: TLV_DEVICE, TLV_NAME, TLV_NET, TLV_STATE, TLV_ADDR… (accepted),
 	 * TLV_ADDR_REFUSED…, TLV_MAC… (accepted), TLV_MAC_REFUSED…, TLV_MAX_OFFLINE, TLV_REKEY, TLV_ECHO, TLV_TICKET, TLV_PSK and TLV_PSK_EPOCH:
@@ -44,6 +47,9 @@ enum mvpn_msg {
 	/* S→C. At which level traffic with other devices is sealed, where that is not the network's: TLV_LEVEL…; flags MVPN_PFX_*.
 	 * Always the whole, as with ETHER. */
 	MVPN_MSG_LEVELS = 0x0b,
+	/* S→C: a peer has a new key: TLV_S_PUB, TLV_VOUCH. C→S: heard: TLV_DEVICE, TLV_S_PUB; until then it is told anew
+	 * after each WELCOME */
+	MVPN_MSG_PIN = 0x0c,
 
 	/* introduction (PROTOCOL §3) */
 	MVPN_MSG_REQUEST = 0x10,    /* C→S: TLV_REQ, TLV_NOISE1 */
@@ -114,6 +120,7 @@ enum mvpn_tlv {
 	MVPN_TLV_LAYER = 35,	    /* u8, enum mvpn_layer */
 	MVPN_TLV_KEY = 36,	    /* 32 bytes: a session's K, in the central modes alone */
 	MVPN_TLV_MODE = 37,	    /* u8, enum mvpn_mode */
+	MVPN_TLV_VOUCH = 38,	    /* device id[16] | mac[32]; ROTATE: whom it is for, PIN: whose new key it is about */
 	MVPN_TLV_PSK_EPOCH = 39,    /* u32 */
 	MVPN_TLV_ECHO = 40,	    /* id u32 | key[32]: the server answers echoes (lib/echo_msg.h) on the channel's UDP port */
 	MVPN_TLV_SPI = 41,	    /* u32 */
@@ -234,6 +241,7 @@ struct mvpn_ether {
 #define MVPN_TLV_DELEGATION_B 136
 #define MVPN_DELEGATION_TEXT_B 113 /* what the key on the token signs */
 #define MVPN_TICKET_B 56 /* opaque to the device */
+#define MVPN_TLV_VOUCH_B (MVPN_ID_LEN + 32)
 
 _Static_assert(sizeof(struct mvpn_ether) == 26, "ETHER is 26 bytes");
 _Static_assert(sizeof(struct mvpn_req) == 100, "REQ is 100 bytes before its candidates");

@@ -162,6 +162,8 @@
 
 /* ---- enrolment ---- */
 #define MVPN_TOKEN_TTL_S 3600
+#define MVPN_ROTATE_S 600		/* a device's next key is good for a log-in for so long after it was announced */
+#define MVPN_VOUCHES_MAX 8		/* keys of a device in a row, of which a peer that is away can still be told */
 #define MVPN_EPHEMERAL_S 1800		/* a device of an ephemeral token goes after so long without a channel: longer than a reboot */
 #define MVPN_NAME_MAX_B 63		/* device, group and network names */
 

@@ -26,17 +26,21 @@ static void check(const uint8_t *data, size_t size)
 		abort();
 }
 
-/* the same with the checksum made right: past the door that random bytes do not open */
+/* the same with the checksums made right: past the door that random bytes do not open */
 static void check_inside(const uint8_t *data, size_t size)
 {
-	uint8_t in[468] = {0};
+	static const char *const magics[] = {"MVPNID1", "MVPNIDT", "MVPNIDD", "MVPNID3"};
+	uint8_t in[516] = {0};
+	unsigned form = size % 4;
 
-	memcpy(in, size % 2 ? "MVPNID1" : "MVPNIDT", 8);
-	if (size > sizeof(in) - 8 - 16)
-		size = sizeof(in) - 8 - 16;
+	memcpy(in, magics[form], 8);
+	if (size > 468 - 8 - 16)
+		size = 468 - 8 - 16;
 	memcpy(in + 8, data, size);
 	mvpn_blake2b(in + 452, 16, NULL, 0, &(struct mvpn_part){in, 452}, 1);
-	check(in, sizeof(in));
+	memcpy(in + 468, in + 8, 32); /* the next key */
+	mvpn_blake2b(in + 500, 16, NULL, 0, &(struct mvpn_part){in, 500}, 1);
+	check(in, form == 3 ? 516 : 468);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

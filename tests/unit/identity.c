@@ -124,16 +124,43 @@ static void test_key_on_a_token(void **state)
 	identity_free(id);
 }
 
+/* a next key is kept beside the present one, in the one file */
+static void test_next_key(void **state)
+{
+	struct identity *id = somebody(), *back;
+	uint8_t nothing[32] = {0};
+
+	id->has_next = true;
+	mvpn_keypair(id->next_sk, id->next_pk);
+	assert_int_equal(identity_save(file(), id, NULL), 0);
+	assert_int_equal(load(&back), 0);
+	assert_true(back->has_next);
+	assert_memory_equal(back->sk, id->sk, 32);
+	assert_memory_equal(back->next_sk, id->next_sk, 32);
+	assert_memory_equal(back->next_pk, id->next_pk, 32);
+	assert_string_equal(back->name, "alpha");
+	identity_free(back);
+	id->has_next = false;
+	assert_int_equal(identity_save(file(), id, NULL), 0);
+	assert_int_equal(load(&back), 0);
+	assert_false(back->has_next);
+	assert_memory_equal(back->next_sk, nothing, 32);
+	identity_free(back);
+	identity_free(id);
+}
+
 /* every byte of the file counts, and so does its length */
-static void test_damage_is_noticed(void **state)
+static void damage_is_noticed(bool has_next)
 {
 	struct identity *id = somebody(), *back = NULL;
 	char *path = file(), *data;
 	size_t len, i;
 
+	id->has_next = has_next;
+	mvpn_keypair(id->next_sk, id->next_pk);
 	assert_int_equal(identity_save(file(), id, NULL), 0);
 	assert_int_equal(file_read_secret(path, 4096, &data, &len), 0);
-	for (i = 0; i < len; i += 13) {
+	for (i = 0; i < len; i += 11) {
 		data[i] ^= 1;
 		assert_int_equal(file_replace(path, data, len, 0600), 0);
 		assert_int_equal(load(&back), -EBADMSG);
@@ -144,6 +171,12 @@ static void test_damage_is_noticed(void **state)
 	assert_null(back);
 	free(data);
 	identity_free(id);
+}
+
+static void test_damage_is_noticed(void **state)
+{
+	damage_is_noticed(false);
+	damage_is_noticed(true);
 }
 
 static void test_readable_by_others_is_refused(void **state)
@@ -197,7 +230,7 @@ static void test_passphrases(void **state)
 	passphrase_free(p);
 }
 
-static void test_sealed(void **state)
+static void sealed(bool has_next)
 {
 	struct identity *id = somebody(), *back = NULL;
 	struct passphrase *right = phrase("correct horse"), *wrong = phrase("correct horsf");
@@ -205,10 +238,13 @@ static void test_sealed(void **state)
 	char *data, *other;
 	size_t len, i, at;
 
+	id->has_next = has_next;
+	mvpn_keypair(id->next_sk, id->next_pk);
 	assert_int_equal(identity_lock_new(&lock, right, &cheap), 0);
 	assert_int_equal(identity_save(file(), id, lock), 0);
 	assert_int_equal(file_read_secret(file(), 4096, &data, &len), 0);
 	assert_null(memmem(data, len, id->sk, 32));
+	assert_null(memmem(data, len, id->next_sk, 32));
 	assert_null(memmem(data, len, id->psk, 32));
 	assert_null(memmem(data, len, "alpha", 5));
 
@@ -220,6 +256,9 @@ static void test_sealed(void **state)
 	assert_memory_equal(back->sk, id->sk, 32);
 	assert_memory_equal(back->pk, id->pk, 32);
 	assert_string_equal(back->name, "alpha");
+	assert_true(back->has_next == has_next);
+	if (has_next)
+		assert_memory_equal(back->next_pk, id->next_pk, 32);
 
 	/* the lock that came with it writes it anew, never with the same nonce */
 	assert_int_equal(identity_save(file(), back, again), 0);
@@ -258,6 +297,12 @@ static void test_sealed(void **state)
 	passphrase_free(right);
 	passphrase_free(wrong);
 	identity_free(id);
+}
+
+static void test_sealed(void **state)
+{
+	sealed(false);
+	sealed(true);
 }
 
 /* a passphrase that a plain file does not need is not an error, and does not seal it */
@@ -331,13 +376,13 @@ static void test_pins(void **state)
 
 	assert_int_equal(pin_load(dir, pin_seen, &seen), 0);
 	assert_int_equal(seen.n, 0);
-	assert_int_equal(pin_append(dir, id, first), 0);
-	assert_int_equal(pin_append(dir, id, second), 0);
+	assert_int_equal(pin_append(dir, id, first, false), 0);
+	assert_int_equal(pin_append(dir, id, second, true), 0);
 	fd = open(path, O_WRONLY | O_APPEND);
 	assert_true(write(fd, "0102", 4) == 4);
 	close(fd);
-	assert_int_equal(pin_append(dir, id, first), 0);
-	assert_int_equal(pin_append(dir, id, second), 0);
+	assert_int_equal(pin_append(dir, id, first, false), 0);
+	assert_int_equal(pin_append(dir, id, second, true), 0);
 	assert_int_equal(pin_load(dir, pin_seen, &seen), 0);
 	assert_int_equal(seen.n, 4);
 	assert_memory_equal(seen.id, id, 16);
@@ -350,6 +395,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_key_on_a_token, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_next_key, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_damage_is_noticed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_readable_by_others_is_refused, setup, teardown),
 		cmocka_unit_test(test_passphrases),

@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "rotate.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "channel.h"
+#include "crypto.h"
+#include "identity.h"
+#include "keystore.h"
+#include "log.h"
+#include "peers.h"
+#include "sessions.h"
+#include "vouch.h"
+
+#define PART_VOUCHES 256     /* in one message: some 10 ms of Diffie-Hellman, then the loop goes on */
+#define RETRY_MS 3000	     /* between log-ins with the next key beside a channel that works */
+#define RENEW_MS ((MVPN_ROTATE_S - 60) * 1000ULL) /* announced anew before it lapses */
+#define CALL_MS 30000
+
+enum step {
+	ROTATE_IDLE,
+	ROTATE_TELLING,	 /* parts are on their way */
+	ROTATE_ASKED,	 /* all of them; the answer is awaited */
+	ROTATE_ACCEPTED, /* the server takes the next key */
+};
+
+struct rotate {
+	enum step step;
+	struct loop_timer *part;
+	uint32_t at; /* peer whose vouch comes next */
+	unsigned told;
+	bool tried; /* the next key may have logged in: it is not thrown away any more */
+	bool present; /* the next connection tries the present key */
+	bool anew; /* introductions under way are of the key before */
+	uint64_t accepted_ms, retry_ms;
+	struct ipc_call *call;
+	uint64_t call_until_ms;
+	uint8_t old_pk[32];
+	/* the key before, for vouches of peers that rotate at the same time; locked memory, NULL: none */
+	uint8_t *before;
+	uint64_t before_until_ms;
+};
+
+static void done(struct keyd *k, const char *error)
+{
+	struct rotate *r = k->rotate;
+	struct ipc_call *call = r->call;
+
+	r->call = NULL;
+	if (call)
+		control_rotate_done(k, call, error, r->old_pk, r->told);
+}
+
+/* what was kept stays kept if this cannot be: the next start finds both keys, and either logs in */
+static int change(struct keyd *k, const struct identity *to)
+{
+	int r = keystore_save(k, to);
+
+	if (!r)
+		*k->id = *to;
+	return r;
+}
+
+/* ---- ROTATE ---- */
+
+static bool vouch_wanted(const struct peer *p)
+{
+	return p->pinned && p->layer == MVPN_LAYER_NETWORK; /* one pin for all layers */
+}
+
+/* false: the peer has no key that could be vouched to */
+static bool vouch_put(struct keyd *k, struct chan_buf *b, const struct peer *p)
+{
+	const struct vouch v = {k->id->net_id, k->id->device_id, p->id,
+				k->id->pk,     k->id->next_pk,	 p->pin};
+	uint8_t tlv[MVPN_TLV_VOUCH_B], dh[32];
+
+	if (!vouch_wanted(p) || mvpn_x25519(dh, k->id->sk, p->pin))
+		return false;
+	memcpy(tlv, p->id, MVPN_ID_LEN);
+	vouch_mac(tlv + MVPN_ID_LEN, dh, &v);
+	sodium_memzero(dh, sizeof(dh));
+	chan_put(b, MVPN_TLV_VOUCH, tlv, sizeof(tlv));
+	return true;
+}
+
+static void send_part(void *arg)
+{
+	struct keyd *k = arg;
+	struct rotate *r = k->rotate;
+	struct chan_buf b = {0};
+	uint32_t end = r->at;
+	unsigned n;
+	bool last;
+
+	if (r->step != ROTATE_TELLING)
+		return;
+	for (n = 0; end <= k->npeers && n < PART_VOUCHES; end++)
+		n += vouch_wanted(k->peers[end]);
+	last = end > k->npeers;
+	chan_begin(&b, MVPN_MSG_ROTATE,
+		   (r->at == 1 ? MVPN_PFX_RESET : 0) | (last ? MVPN_PFX_COMMIT : 0), 0);
+	chan_put(&b, MVPN_TLV_S_PUB, k->id->next_pk, MVPN_KEY_LEN);
+	for (; r->at < end; r->at++)
+		r->told += vouch_put(k, &b, k->peers[r->at]);
+	if (last)
+		r->step = ROTATE_ASKED;
+	else
+		loop_timer_arm(r->part, 1);
+	channel_send(k, &b); /* fails with the channel: its successor begins anew */
+	chan_buf_free(&b);
+}
+
+static void tell(struct keyd *k)
+{
+	struct rotate *r = k->rotate;
+
+	r->step = ROTATE_TELLING;
+	r->at = 1;
+	r->told = 0;
+	send_part(k);
+}
+
+static void call_gone(void *arg)
+{
+	((struct keyd *)arg)->rotate->call = NULL;
+}
+
+int rotate_begin(struct keyd *k, struct ipc_call *call)
+{
+	struct rotate *r = k->rotate;
+	struct identity *to;
+	int e;
+
+	if (identity_on_token(k->id))
+		return -EOPNOTSUPP;
+	if (r->call)
+		return -EALREADY;
+	if (k->state != KEYD_ONLINE)
+		return -ENOTCONN;
+	memcpy(r->old_pk, k->id->pk, sizeof(r->old_pk));
+	if (!k->id->has_next) {
+		to = identity_new();
+		if (!to)
+			return -ENOMEM;
+		*to = *k->id;
+		to->has_next = true;
+		mvpn_keypair(to->next_sk, to->next_pk);
+		e = change(k, to);
+		identity_free(to);
+		if (e)
+			return e;
+		r->tried = false;
+		tell(k);
+	}
+	r->call = call;
+	ipc_call_on_gone(call, call_gone, k);
+	r->call_until_ms = mono_ms() + CALL_MS;
+	return 0;
+}
+
+/* the server does not take it: forgotten, unless it may be the key already */
+static void refused(struct keyd *k, enum mvpn_reason why)
+{
+	struct rotate *r = k->rotate;
+	struct identity *to = identity_new();
+
+	log_err("the server refuses this device's next key: %s", mvpn_reason_text(why));
+	r->step = ROTATE_IDLE;
+	if (to && !r->tried) {
+		*to = *k->id;
+		to->has_next = false;
+		sodium_memzero(to->next_sk, sizeof(to->next_sk));
+		sodium_memzero(to->next_pk, sizeof(to->next_pk));
+		if (change(k, to))
+			log_err("the next key stays in the identity, which cannot be written");
+	}
+	identity_free(to);
+	done(k, mvpn_reason_text(why));
+}
+
+int rotate_message(struct keyd *k, const struct chan_msg *m)
+{
+	struct rotate *r = k->rotate;
+	uint8_t pk[MVPN_KEY_LEN];
+	uint16_t why;
+
+	if (!chan_get_bytes(m, MVPN_TLV_S_PUB, pk, sizeof(pk)))
+		return -EPROTO;
+	if (!k->id->has_next || memcmp(pk, k->id->next_pk, sizeof(pk)) ||
+	    (r->step != ROTATE_ASKED && r->step != ROTATE_TELLING))
+		return 0;
+	if (chan_get_u16(m, MVPN_TLV_REASON, &why)) {
+		refused(k, why);
+		return 0;
+	}
+	r->step = ROTATE_ACCEPTED;
+	r->accepted_ms = mono_ms();
+	r->retry_ms = r->accepted_ms + RETRY_MS;
+	r->present = false;
+	channel_renew(k);
+	return 0;
+}
+
+/* ---- log-in ---- */
+
+bool rotate_connect_with_next(const struct keyd *k)
+{
+	return k->id->has_next && !k->rotate->present;
+}
+
+bool rotate_renew_with_next(const struct keyd *k)
+{
+	return k->id->has_next && k->rotate->step == ROTATE_ACCEPTED;
+}
+
+void rotate_login_tried(struct keyd *k, bool next)
+{
+	if (next)
+		k->rotate->tried = true;
+}
+
+void rotate_login_failed(struct keyd *k, bool next)
+{
+	k->rotate->present = next; /* the other one then */
+}
+
+/* kept for a while, for peers that vouched to it and are heard only now */
+static void keep_before(struct keyd *k)
+{
+	struct rotate *r = k->rotate;
+
+	if (!r->before)
+		r->before = sodium_malloc(64);
+	if (!r->before)
+		return;
+	memcpy(r->before, k->id->sk, 32);
+	memcpy(r->before + 32, k->id->pk, 32);
+	r->before_until_ms = mono_ms() + MVPN_ROTATE_S * 1000ULL;
+}
+
+static void forget_before(struct rotate *r)
+{
+	sodium_free(r->before);
+	r->before = NULL;
+}
+
+/* the next key has logged in: the server knows no other any more */
+static void take_next(struct keyd *k)
+{
+	struct identity *to = identity_new();
+	int e = -ENOMEM;
+
+	keep_before(k);
+	if (to) {
+		*to = *k->id;
+		memcpy(to->sk, to->next_sk, sizeof(to->sk));
+		memcpy(to->pk, to->next_pk, sizeof(to->pk));
+		sodium_memzero(to->next_sk, sizeof(to->next_sk));
+		sodium_memzero(to->next_pk, sizeof(to->next_pk));
+		to->has_next = false;
+		e = keystore_save(k, to);
+		*k->id = *to;
+	}
+	identity_free(to);
+	if (e)
+		log_err("the new key is in use, but the identity cannot be written (%s): it holds both "
+			"until the next time",
+			strerror(-e));
+	k->counters[KC_ROTATED]++;
+	log_info("this device has a new key");
+}
+
+void rotate_channel_new(struct keyd *k, bool next)
+{
+	struct rotate *r = k->rotate;
+
+	r->step = ROTATE_IDLE;
+	r->present = false;
+	if (!next || !k->id->has_next)
+		return;
+	take_next(k);
+	r->anew = !k->id->has_next;
+}
+
+void rotate_online(struct keyd *k)
+{
+	struct rotate *r = k->rotate;
+
+	if (r->anew) {
+		r->anew = false;
+		introduce_anew(k);
+		done(k, NULL);
+	}
+	if (k->id->has_next && r->step == ROTATE_IDLE)
+		tell(k);
+}
+
+void rotate_tick(struct keyd *k)
+{
+	struct rotate *r = k->rotate;
+	uint64_t now = mono_ms();
+
+	if (r->before && now >= r->before_until_ms)
+		forget_before(r);
+	if (r->call && now >= r->call_until_ms)
+		done(k, "it is not done yet: the next key is kept, and is taken into use as soon as "
+			"the server can be reached");
+	if (!k->id || k->state != KEYD_ONLINE || r->step != ROTATE_ACCEPTED || now < r->retry_ms)
+		return;
+	r->retry_ms = now + RETRY_MS;
+	if (now >= r->accepted_ms + RENEW_MS)
+		tell(k);
+	else
+		channel_renew(k);
+}
+
+/* ---- pins ---- */
+
+void rotate_pinned(struct keyd *k, const struct peer *p)
+{
+	const struct rotate *r = k->rotate;
+	struct chan_buf b = {0};
+
+	if (!k->id->has_next || r->step == ROTATE_IDLE ||
+	    (r->step == ROTATE_TELLING && p->index >= r->at))
+		return;
+	chan_begin(&b, MVPN_MSG_ROTATE, 0, 0);
+	chan_put(&b, MVPN_TLV_S_PUB, k->id->next_pk, MVPN_KEY_LEN);
+	if (vouch_put(k, &b, p))
+		channel_send(k, &b);
+	chan_buf_free(&b);
+}
+
+struct pin_msg {
+	struct peer *p; /* NULL: not known */
+	uint8_t id[MVPN_ID_LEN], pk[32], mac[VOUCH_MAC_B];
+};
+
+static bool pin_parse(struct keyd *k, const struct chan_msg *m, struct pin_msg *ret)
+{
+	const uint8_t *vouch = chan_tlv_find(m, MVPN_TLV_VOUCH, NULL);
+
+	if (!vouch || !chan_get_bytes(m, MVPN_TLV_S_PUB, ret->pk, sizeof(ret->pk)))
+		return false;
+	memcpy(ret->id, vouch, sizeof(ret->id));
+	memcpy(ret->mac, vouch + MVPN_ID_LEN, sizeof(ret->mac));
+	ret->p = peer_by_id(k, ret->id);
+	return true;
+}
+
+/* there is something to check: a pin that is not that key */
+static bool pin_differs(const struct pin_msg *pm)
+{
+	return pm->p && pm->p->pinned && memcmp(pm->p->pin, pm->pk, sizeof(pm->pk)) != 0;
+}
+
+const uint8_t *rotate_pin_key(struct keyd *k, const struct chan_msg *m)
+{
+	struct pin_msg pm;
+
+	return pin_parse(k, m, &pm) && pin_differs(&pm) ? pm.p->pin : NULL;
+}
+
+static bool says(struct keyd *k, const struct pin_msg *pm, const uint8_t dh[32],
+		 const uint8_t self_pk[32])
+{
+	const struct vouch v = {k->id->net_id, pm->id, k->id->device_id, pm->p->pin, pm->pk, self_pk};
+	uint8_t mac[VOUCH_MAC_B];
+
+	vouch_mac(mac, dh, &v);
+	return sodium_memcmp(mac, pm->mac, sizeof(mac)) == 0;
+}
+
+/* 1 it is the old key's word, 0 it is not, -ENOKEY the token is away */
+static int pin_check(struct keyd *k, const struct pin_msg *pm)
+{
+	const struct rotate *r = k->rotate;
+	uint8_t dh[32];
+	bool ok;
+
+	if (k->id->on_token)
+		return k->static_dh ? says(k, pm, k->static_dh, k->id->pk) : -ENOKEY;
+	ok = !mvpn_x25519(dh, k->id->sk, pm->p->pin) && says(k, pm, dh, k->id->pk);
+	if (!ok && r->before)
+		ok = !mvpn_x25519(dh, r->before, pm->p->pin) && says(k, pm, dh, r->before + 32);
+	sodium_memzero(dh, sizeof(dh));
+	return ok;
+}
+
+static void pin_heard(struct keyd *k, const struct pin_msg *pm)
+{
+	struct chan_buf b = {0};
+
+	chan_begin(&b, MVPN_MSG_PIN, 0, 0);
+	chan_put(&b, MVPN_TLV_DEVICE, pm->id, sizeof(pm->id));
+	chan_put(&b, MVPN_TLV_S_PUB, pm->pk, sizeof(pm->pk));
+	channel_send(k, &b);
+	chan_buf_free(&b);
+}
+
+int rotate_pin(struct keyd *k, const struct chan_msg *m)
+{
+	char is[MVPN_FINGERPRINT_LEN];
+	struct pin_msg pm;
+	int r = 0;
+
+	if (!pin_parse(k, m, &pm))
+		return -EPROTO;
+	if (!pin_differs(&pm)) {
+		pin_heard(k, &pm);
+		return 0;
+	}
+	r = pin_check(k, &pm);
+	if (r < 0)
+		return 0; /* it is told again */
+	mvpn_fingerprint(is, pm.pk);
+	if (!r) {
+		/* the pin stays: its alarm comes with the first session */
+		k->counters[KC_BAD_VOUCH]++;
+		log_ratelimited(LOG_L_ERR,
+				"the server says that %s has a new key, %s, but the old key does not "
+				"vouch for it",
+				peer_label(pm.p), is);
+		pin_heard(k, &pm);
+		return 0;
+	}
+	r = pin_append(k->state_dir, pm.id, pm.pk, true);
+	if (r) {
+		log_ratelimited(LOG_L_WARN, "cannot keep the pin of peer %s in %s: %s",
+				peer_label(pm.p), k->state_dir, strerror(-r));
+		return 0; /* again after the next log-in */
+	}
+	memcpy(pm.p->pin, pm.pk, sizeof(pm.pk));
+	k->counters[KC_PIN_VOUCHED]++;
+	log_info("peer %s has a new key, %s: the old one vouches for it", peer_label(pm.p), is);
+	rotate_pinned(k, pm.p);
+	pin_heard(k, &pm);
+	return 0;
+}
+
+/* ---- life ---- */
+
+json_t *rotate_show(const struct keyd *k)
+{
+	static const char *const steps[] = {"waiting", "announcing", "announcing", "accepted"};
+	char fp[MVPN_FINGERPRINT_LEN];
+
+	if (!k->id || !k->id->has_next)
+		return json_null();
+	mvpn_fingerprint(fp, k->id->next_pk);
+	return json_pack("{s:s, s:s}", "fingerprint", fp, "step", steps[k->rotate->step]);
+}
+
+int rotate_init(struct keyd *k)
+{
+	struct rotate *r = k->rotate = calloc(1, sizeof(*r));
+
+	if (!r)
+		return -ENOMEM;
+	r->tried = true; /* by an earlier life, for all that is known */
+	return loop_timer_new(k->loop, send_part, k, &r->part);
+}
+
+void rotate_free(struct keyd *k)
+{
+	struct rotate *r = k->rotate;
+
+	if (!r)
+		return;
+	loop_timer_free(r->part);
+	forget_before(r);
+	free(r);
+	k->rotate = NULL;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * This device's key is changed without losing a session (docs/protocol.md, "Rotation"), in this order: the next key is kept beside the
+ * present one, ROTATE tells the server of it and brings every peer the old key's word for it, and the first channel that the next key
+ * logs in makes it the key. Both are kept until then, so that after a crash at any moment one of them logs in; what was not
+ * finished goes on by itself.
+ */
+#ifndef MVPN_ROTATE_H
+#define MVPN_ROTATE_H
+
+#include <jansson.h>
+
+#include "keyd.h"
+
+int rotate_init(struct keyd *k);
+void rotate_free(struct keyd *k);
+
+/* The call is answered when it is over (control_rotate_done). -EOPNOTSUPP the key is on a token, -EROFS in a credential, -ENOTCONN,
+ * -EALREADY, or why the next one cannot be kept */
+int rotate_begin(struct keyd *k, struct ipc_call *call);
+
+/* ---- what channel.c asks and tells ---- */
+bool rotate_connect_with_next(const struct keyd *k); /* there is no channel */
+bool rotate_renew_with_next(const struct keyd *k);   /* there is one: its successor */
+/* a log-in is tried with the next key, or one has failed */
+void rotate_login_tried(struct keyd *k, bool next);
+void rotate_login_failed(struct keyd *k, bool next);
+/* the first WELCOME of a channel, before it is in use */
+void rotate_channel_new(struct keyd *k, bool next);
+void rotate_online(struct keyd *k); /* any WELCOME, and the state is online */
+int rotate_message(struct keyd *k, const struct chan_msg *m); /* ROTATE, the answer */
+void rotate_tick(struct keyd *k);
+
+/* ---- pins ---- */
+/* a peer's key is pinned, which it was not before */
+void rotate_pinned(struct keyd *k, const struct peer *p);
+int rotate_pin(struct keyd *k, const struct chan_msg *m); /* PIN: a peer's new key */
+/* the key that this device's must meet to check that message; NULL: none is needed */
+const uint8_t *rotate_pin_key(struct keyd *k, const struct chan_msg *m);
+
+json_t *rotate_show(const struct keyd *k); /* null, or what is under way */
+
+/* control_identity.c's: error is NULL when this device has the new key; before: the key that it had */
+void control_rotate_done(struct keyd *k, struct ipc_call *call, const char *error,
+			 const uint8_t before[32], unsigned told);
+
+#endif
