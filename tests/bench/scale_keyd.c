@@ -13,6 +13,7 @@
 #include "../../keyd/endpoint.h"
 #include "../../keyd/prefixes.h"
 #include "../../keyd/peers.h"
+#include "../../keyd/relay_tcp.h"
 #include "../../keyd/sessions.h"
 #include "log.h"
 
@@ -99,7 +100,8 @@ void scale_keyd_make(void)
 	log_init("scale", LOG_L_ERR);
 	scale_must(!loop_new(&k.loop) && !nl_new(&k.nl) && !shim_open(&k.shim, pins, &error) &&
 			   !kt_new(&k.kt) && !dp_new(&k.dp, k.kt, &dc) && !sessions_init(&k) &&
-			   !peers_init(&k) && !endpoint_init(&k),
+			   !peers_init(&k) && !endpoint_init(&k) &&
+				   !relay_tcp_init(&k),
 		   error ? error : "cannot make a keyd");
 }
 
@@ -154,6 +156,7 @@ void scale_keyd_free(void)
 	char cmd[64];
 
 	endpoint_free(&k);
+	relay_tcp_free(&k);
 	sessions_free(&k);
 	peers_free(&k);
 	dp_free(k.dp);

@@ -12,6 +12,7 @@
 #include "../../keyd/endpoint.h"
 #include "../../keyd/peers.h"
 #include "../../keyd/prefixes.h"
+#include "../../keyd/relay_tcp.h"
 #include "../../keyd/sessions.h"
 #include "aead.h"
 #include "crypto.h"
@@ -45,7 +46,7 @@ static int setup(void **state)
 	       ?: dp_new(&k.dp, k.kt, &dc)
 	       ?: sessions_init(&k)
 	       ?: peers_init(&k)
-	       ?: endpoint_init(&k);
+	       ?: endpoint_init(&k) ?: relay_tcp_init(&k);
 }
 
 static int teardown(void **state)
@@ -55,6 +56,7 @@ static int teardown(void **state)
 	if (geteuid() != 0)
 		return 0;
 	endpoint_free(&k);
+	relay_tcp_free(&k);
 	sessions_free(&k);
 	peers_free(&k);
 	dp_free(k.dp);

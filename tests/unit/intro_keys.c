@@ -257,7 +257,7 @@ static void services_both_ways(void **state)
 	/* tcp 22-23 at A; icmp, udp 53 at B */
 	static const uint8_t golden[] = {0, 0, 1, 2, 6, 0, 22, 0, 23, 1, 0, 0, 255, 255, 17, 0, 53, 0, 53};
 	static struct intro_selectors s, back;
-	static uint8_t bytes[MVPN_SELECTORS_MAX_B];
+	static uint8_t bytes[MVPN_SELECTORS_MAX_B], again[MVPN_SELECTORS_MAX_B];
 	int len;
 
 	assert_int_equal(intro_selectors_decode(&s, golden, sizeof(golden)), 0);
@@ -279,7 +279,9 @@ static void services_both_ways(void **state)
 	len = intro_selectors_encode(&s, bytes, sizeof(bytes));
 	assert_int_equal(len, MVPN_SELECTORS_MAX_B);
 	assert_int_equal(intro_selectors_decode(&back, bytes, (size_t)len), 0);
-	assert_memory_equal(&back, &s, sizeof(s));
+	/* not the structures: they have gaps */
+	assert_int_equal(intro_selectors_encode(&back, again, sizeof(again)), len);
+	assert_memory_equal(again, bytes, (size_t)len);
 	s.nserv_a = s.nserv_b = 0;
 	assert_int_equal(intro_selectors_encode(&s, bytes, sizeof(bytes)), -EINVAL);
 }

@@ -386,7 +386,7 @@ static void only_devices_have_conduits(void **state)
 /* nothing grows, and nobody else waits, when the end of a conduit reads nothing */
 static void a_conduit_that_is_not_read_loses_packets(void **state)
 {
-	struct relayed r;
+	static struct relayed r; /* the server, forked from here, must still be seen to hold what is in it */
 	struct tcp a;
 
 	relayed_up_at(&r, 10000);
