@@ -343,6 +343,7 @@ static void only_devices_have_conduits(void **state)
 	struct relayed r;
 	struct tcp t;
 	json_int_t half_open;
+	json_t *status;
 
 	relayed_up(&r);
 	t = tcp_up(&r.n.a, 7);
@@ -362,7 +363,9 @@ static void only_devices_have_conduits(void **state)
 	}
 	assert_int_equal(sim_counter(&r.n.s, "conduits"), 1);
 	assert_int_equal(sim_counter(&r.n.s, "conduit_refused"), 1 + (CONDUIT_HELLO_B + 2) / 3);
-	half_open = json_integer_value(json_object_get(sim_ok(&r.n.s, "status", NULL), "half_open"));
+	status = sim_ok(&r.n.s, "status", NULL);
+	half_open = json_integer_value(json_object_get(status, "half_open"));
+	json_decref(status);
 	assert_int_equal(half_open, 0);
 	/* no sealed packet has this length */
 	t = tcp_up(&r.n.a, 100);
@@ -386,7 +389,7 @@ static void only_devices_have_conduits(void **state)
 /* nothing grows, and nobody else waits, when the end of a conduit reads nothing */
 static void a_conduit_that_is_not_read_loses_packets(void **state)
 {
-	static struct relayed r; /* the server, forked from here, must still be seen to hold what is in it */
+	struct relayed r;
 	struct tcp a;
 
 	relayed_up_at(&r, 10000);
