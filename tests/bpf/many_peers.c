@@ -32,7 +32,7 @@ static int setup(void **state)
 	if (geteuid() != 0)
 		return 0;
 	memset(&k, 0, sizeof(k));
-	strcpy(state_dir, "/tmp/mvpn-many-XXXXXX");
+	snprintf(state_dir, sizeof(state_dir), "%s/mvpn-many-XXXXXX", getenv("TMPDIR") ?: "/tmp");
 	if (!mkdtemp(state_dir) || mvpn_crypto_init() || aead_init() || unshare(CLONE_NEWNET))
 		return -1;
 	conf_defaults(&k.conf);

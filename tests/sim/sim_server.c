@@ -23,7 +23,7 @@ void sim_server_new(struct sim_server *s)
 {
 	*s = (struct sim_server){.rekey_s = 3600, .handshake_s = 5, .relay_mbit = 1};
 	assert_int_equal(mvpn_crypto_init(), 0);
-	strcpy(s->dir, "/tmp/mvpn-sim-XXXXXX");
+	snprintf(s->dir, sizeof(s->dir), "%s/mvpn-sim-XXXXXX", getenv("TMPDIR") ?: "/tmp");
 	assert_non_null(mkdtemp(s->dir));
 	snprintf(s->socket, sizeof(s->socket), "%s/server.sock", s->dir);
 	assert_int_equal(identity_create(s->dir), 0);
