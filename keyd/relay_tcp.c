@@ -73,22 +73,12 @@ static void failed(struct relay_tcp *t, const char *why)
 
 static void flush(struct relay_tcp *t)
 {
-	const uint8_t *p;
-	size_t len;
-	ssize_t n;
+	bool waits = conduit_flush(&t->out, t->fd) != 0; /* what has failed is told by EPOLLERR, too */
 
-	while ((p = conduit_output(&t->out, &len))) {
-		n = send(t->fd, p, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			break; /* EAGAIN waits for EPOLLOUT; real errors come by EPOLLERR */
-		conduit_sent(&t->out, (size_t)n);
-	}
-	if (t->want_out == (p != NULL))
+	if (t->want_out == waits)
 		return;
-	t->want_out = p != NULL;
-	loop_modify(t->io, EPOLLIN | (p ? EPOLLOUT : 0));
+	t->want_out = waits;
+	loop_modify(t->io, EPOLLIN | (waits ? EPOLLOUT : 0));
 }
 
 static void on_udp(void *arg, uint32_t events)

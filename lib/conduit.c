@@ -6,6 +6,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "crypto.h"
 #include "mvpn/wire.h"
@@ -203,6 +204,23 @@ void conduit_sent(struct conduit_out *o, size_t len)
 	o->at = o->len = 0;
 	if (o->size > OUT_KEEP_B)
 		conduit_out_free(o);
+}
+
+int conduit_flush(struct conduit_out *o, int fd)
+{
+	const uint8_t *p;
+	size_t len;
+	ssize_t n;
+
+	while ((p = conduit_output(o, &len))) {
+		n = send(fd, p, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN ? 1 : -errno;
+		conduit_sent(o, (size_t)n);
+	}
+	return 0;
 }
 
 void conduit_out_free(struct conduit_out *o)

@@ -58,6 +58,8 @@ struct conduit_out {
 bool conduit_put(struct conduit_out *o, const uint8_t *packet, size_t len);
 const uint8_t *conduit_output(const struct conduit_out *o, size_t *ret_len); /* until the next call on o */
 void conduit_sent(struct conduit_out *o, size_t len);
+/* what the socket takes of it; 1: the rest waits for room there, 0: nothing does, or -errno of send() */
+int conduit_flush(struct conduit_out *o, int fd);
 void conduit_out_free(struct conduit_out *o);
 
 #endif

@@ -92,24 +92,14 @@ void relay_tcp_free_all(struct server *s)
 
 static void flush(struct relay_tcp *t)
 {
-	const uint8_t *p;
-	size_t len;
-	ssize_t n;
+	int r = conduit_flush(&t->out, t->fd);
 
-	while ((p = conduit_output(&t->out, &len))) {
-		n = send(t->fd, p, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno != EAGAIN)
-			relay_tcp_close(t);
-		if (n < 0)
-			break;
-		conduit_sent(&t->out, (size_t)n);
-	}
-	if (t->over || t->want_out == (p != NULL))
+	if (r < 0)
+		relay_tcp_close(t);
+	if (t->over || t->want_out == (r > 0))
 		return;
-	t->want_out = p != NULL;
-	loop_modify(t->io, EPOLLIN | (p ? (uint32_t)EPOLLOUT : 0));
+	t->want_out = r > 0;
+	loop_modify(t->io, EPOLLIN | (r > 0 ? (uint32_t)EPOLLOUT : 0));
 }
 
 bool relay_tcp_send(struct relay_tcp *t, const uint8_t *data, size_t len)
