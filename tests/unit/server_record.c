@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "crypto.h"
@@ -16,9 +17,14 @@
 
 #define ASKING 24
 
+/* kill() returns before the server has stopped: on its way there it may still take the first of two things sent */
 static void stop(struct sim_server *s)
 {
+	int status;
+
 	assert_int_equal(kill(s->pid, SIGSTOP), 0);
+	assert_int_equal(waitpid(s->pid, &status, WUNTRACED), s->pid);
+	assert_true(WIFSTOPPED(status));
 }
 
 static void go_on(struct sim_server *s)
