@@ -90,6 +90,7 @@ void sim_server_free(struct sim_server *s);  /* stops it if it runs, removes the
 json_t *sim_call(struct sim_server *s, const char *verb, const char *format, ...);
 json_t *sim_ok(struct sim_server *s, const char *verb, const char *format, ...); /* must succeed */
 json_int_t sim_counter(struct sim_server *s, const char *name);
+json_int_t sim_sessions(struct sim_server *s); /* how many are on record */
 void sim_policy(struct sim_server *s, const char *text);
 /* waits until the counter is at least n */
 void sim_wait_counter(struct sim_server *s, const char *name, json_int_t n);
@@ -127,6 +128,8 @@ bool sim_try(struct sim_device *d, uint8_t type);
 void sim_expect_close(struct sim_device *d, unsigned reason);
 /* the end of the connection, with nothing before it */
 void sim_expect_eof(struct sim_device *d);
+/* as sim_expect, and it is about that device */
+void sim_expect_about(struct sim_device *d, uint8_t type, const struct sim_device *about);
 void sim_expect_fail(struct sim_device *d, unsigned reason);
 /* nothing but PREFIXES, ETHER, LEVELS and heartbeats for so long */
 void sim_expect_nothing(struct sim_device *d, unsigned ms);
@@ -175,6 +178,7 @@ void sim_introduce(struct sim_device *a, struct sim_device *b, const char *dst,
 /* a server, two devices that may talk, and a third that has not joined and that nobody named */
 #define A_ADDR "192.0.2.1"
 #define B_ADDR "192.0.2.2"
+#define C_ADDR "192.0.2.3"
 struct sim_net {
 	struct sim_server s;
 	struct sim_device a, b, c;

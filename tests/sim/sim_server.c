@@ -182,6 +182,15 @@ json_int_t sim_counter(struct sim_server *s, const char *name)
 	return n;
 }
 
+json_int_t sim_sessions(struct sim_server *s)
+{
+	json_t *o = sim_ok(s, "sessions", NULL);
+	json_int_t n = (json_int_t)json_array_size(json_object_get(o, "sessions"));
+
+	json_decref(o);
+	return n;
+}
+
 void sim_wait_counter(struct sim_server *s, const char *name, json_int_t n)
 {
 	uint64_t end = mono_ms() + SIM_WAIT_MS;

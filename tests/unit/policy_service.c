@@ -6,18 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../../server/policy.h"
 #include "../../server/policy_lines.h"
-
-static struct policy *parse(const char *text)
-{
-	struct policy_error e = {0};
-	struct policy *p = NULL;
-
-	if (policy_parse(text, strlen(text), &p, &e) < 0)
-		fail_msg("%u:%u: %s", e.line, e.column, e.message);
-	return p;
-}
+#include "policy.h"
 
 /* "SERVICES OF SRC | SERVICES OF DST", or "all" */
 static const char *services(const char *text, const char *src, const char *dst)

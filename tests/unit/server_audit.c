@@ -169,12 +169,112 @@ static void more_kinds_than_are_counted_are_on_record_too(void **state)
 	sim_net_down(&n);
 }
 
+struct followed {
+	struct sim_net *n;
+	json_int_t last; /* seq */
+	unsigned old, applied;
+};
+
+/* what is on record comes first, then what this very function does */
+static int on_event(void *arg, const json_t *e)
+{
+	struct followed *f = arg;
+	const char *event = json_string_value(json_object_get(e, "event"));
+	json_int_t seq = json_integer_value(json_object_get(e, "seq"));
+	char text[100];
+
+	assert_true(json_is_true(json_object_get(e, "ok")));
+	assert_non_null(event);
+	assert_true(!f->last || seq == f->last + 1); /* nothing is left out, nothing comes twice */
+	f->last = seq;
+	if (strcmp(event, "policy-apply")) {
+		f->old++;
+		return 0;
+	}
+	assert_true(json_integer_value(json_object_get(json_object_get(e, "detail"), "uid")) >= 0);
+	if (f->applied == 5)
+		return 1;
+	snprintf(text, sizeof(text), "allow a -> b\n# %u\n", f->applied++);
+	sim_policy(&f->n->s, text);
+	return 0;
+}
+
+static void audit_says_who_and_why(void **state)
+{
+	struct sim_net n;
+	json_t *o, *e, *detail;
+	unsigned seen = 0;
+	size_t i;
+
+	sim_net_up(&n);
+	json_decref(sim_ok(&n.s, "device-suspend", "{s:s, s:s}", "device", "a", "comment", "stolen?"));
+	json_decref(sim_ok(&n.s, "device-approve", "{s:s, s:s}", "device", "a", "comment", "found"));
+	json_decref(sim_ok(&n.s, "device-revoke", "{s:s}", "device", "b"));
+	o = sim_ok(&n.s, "audit", NULL);
+	json_array_foreach(json_object_get(o, "events"), i, e)
+	{
+		const char *event = json_string_value(json_object_get(e, "event")), *why;
+
+		detail = json_object_get(e, "detail");
+		why = json_string_value(json_object_get(detail, "comment"));
+		/* only what an administrator does has a user */
+		assert_int_equal(!strcmp(json_string_value(json_object_get(e, "actor")), "admin"),
+				 json_is_integer(json_object_get(detail, "uid")));
+		if (!strcmp(event, "device-suspend"))
+			seen |= why && !strcmp(why, "stolen?") ? 1 : 0;
+		else if (!strcmp(event, "device-approve"))
+			seen |= why && !strcmp(why, "found") ? 2 : 0;
+		else if (!strcmp(event, "device-revoke")) /* no reason of an earlier call sticks */
+			seen |= why ? 0 : 4;
+	}
+	json_decref(o);
+	assert_int_equal(seen, 7);
+	sim_net_down(&n);
+}
+
+static void audit_is_followed(void **state)
+{
+	struct sim_net n;
+	struct followed f = {.n = &n};
+	uint8_t session[16];
+	json_t *o, *e, *detail;
+
+	sim_net_up(&n);
+	for (int i = 0; i < 250; i++) /* more than the stream sends at a time */
+		sim_introduce(&n.a, &n.b, B_ADDR, session);
+	/* why they may talk is on record */
+	o = sim_ok(&n.s, "audit", "{s:i}", "limit", 1);
+	e = json_array_get(json_object_get(o, "events"), 0);
+	assert_string_equal(json_string_value(json_object_get(e, "event")), "introduction");
+	detail = json_object_get(e, "detail");
+	assert_string_equal(json_string_value(json_object_get(detail, "a")), "a");
+	assert_string_equal(json_string_value(json_object_get(detail, "b")), "b");
+	assert_string_equal(json_string_value(json_object_get(detail, "rule")), "allow a -> b");
+	assert_int_equal(json_integer_value(json_object_get(detail, "line")), 1);
+	assert_true(json_is_false(json_object_get(detail, "rekey")));
+	json_decref(o);
+	assert_int_equal(ipc_follow(n.s.socket, "audit",
+				    json_pack("{s:b, s:b, s:i}", "follow", 1, "verify", 1, "after", 0),
+				    SIM_WAIT_MS, on_event, &f),
+			 1);
+	assert_true(f.old > 250); /* tokens, enrolments, introductions */
+	/* those after a known one */
+	o = sim_ok(&n.s, "audit", "{s:I, s:i}", "after", (json_int_t)2, "limit", 3);
+	assert_int_equal(json_array_size(json_object_get(o, "events")), 3);
+	e = json_array_get(json_object_get(o, "events"), 0);
+	assert_int_equal(json_integer_value(json_object_get(e, "seq")), 3);
+	json_decref(o);
+	sim_net_down(&n);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_verify_keeps_nobody_waiting),
 		cmocka_unit_test(every_refusal_is_on_record),
 		cmocka_unit_test(more_kinds_than_are_counted_are_on_record_too),
+		cmocka_unit_test(audit_says_who_and_why),
+		cmocka_unit_test(audit_is_followed),
 	};
 
 	return MVPN_RUN(tests);

@@ -7,8 +7,6 @@
 
 #include "crypto.h"
 
-#define C_ADDR "192.0.2.3"
-
 static void enrol(struct sim_device *d, const char *name, const char *address, int64_t seconds)
 {
 	char token[MVPN_TOKEN_MAX];

@@ -7,8 +7,6 @@
 
 #include "crypto.h"
 
-#define C_ADDR "192.0.2.3"
-
 static void ephemeral_token(struct sim_server *s, unsigned uses, char ret[MVPN_TOKEN_MAX])
 {
 	json_t *o = sim_ok(s, "token-create", "{s:i, s:i, s:[s]}", "ephemeral_s", 1, "uses", uses,

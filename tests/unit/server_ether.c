@@ -6,7 +6,6 @@
 
 #include "mvpn/ether.h"
 
-#define C_ADDR "192.0.2.3"
 #define BOTH (MVPN_FRAME_TX | MVPN_FRAME_RX)
 #define TYPE 0x88b5
 

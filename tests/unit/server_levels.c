@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-#define C_ADDR "192.0.2.3"
-
 /* takes in LEVELS until it is one that names that device alone, or none; each is whole */
 static void wait_level(struct sim_device *d, const struct sim_device *other)
 {

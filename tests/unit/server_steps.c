@@ -98,15 +98,6 @@ static void expect_stray(struct run *r, const struct chan_buf *accept)
 	sim_wait_counter(&r->n.s, "stray_answers", before + 1);
 }
 
-static void expect_reset(struct sim_device *d, const struct sim_device *about)
-{
-	uint8_t id[16];
-
-	sim_expect(d, MVPN_MSG_PEER_RESET);
-	assert_true(chan_get_bytes(&d->msg, MVPN_TLV_DEVICE, id, 16));
-	assert_memory_equal(id, about->id, 16);
-}
-
 static bool on_record(struct run *r)
 {
 	json_t *o = sim_ok(&r->n.s, "sessions", NULL), *row;
@@ -282,13 +273,13 @@ static void at_answer(struct run *r, enum fault f)
 	}
 	case A_ANEW:
 		anew(r->a, A_ADDR);
-		expect_reset(r->b, r->a);
+		sim_expect_about(r->b, MVPN_MSG_PEER_RESET, r->a);
 		assert_false(on_record(r));
 		return;
 	case B_ANEW:
 		anew(r->b, B_ADDR);
 		answered(r);
-		expect_reset(r->a, r->b);
+		sim_expect_about(r->a, MVPN_MSG_PEER_RESET, r->b);
 		assert_false(on_record(r));
 		return;
 	default:
@@ -301,16 +292,13 @@ static void at_answer(struct run *r, enum fault f)
 static void end(struct run *r)
 {
 	json_t *o;
-	uint8_t id[16];
 
 	another_one(r);
 	o = sim_ok(&r->n.s, "status", NULL);
 	assert_int_equal(json_integer_value(json_object_get(o, "introductions")), 0);
 	json_decref(o);
 	json_decref(sim_ok(&r->n.s, "device-revoke", "{s:s}", "device", "b"));
-	sim_expect(r->a, MVPN_MSG_REVOKE);
-	assert_true(chan_get_bytes(&r->a->msg, MVPN_TLV_DEVICE, id, 16));
-	assert_memory_equal(id, r->b->id, 16);
+	sim_expect_about(r->a, MVPN_MSG_REVOKE, r->b);
 	sim_expect_close(r->b, MVPN_R_REVOKED);
 	intro_a_free(r->q.a);
 	chan_buf_free(&r->accept);
