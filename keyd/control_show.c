@@ -30,6 +30,7 @@ const char *const keyd_counter_names[KC_MAX] = {
 	"revoked",	 "pin_changed",	 "addr_refused",   "mac_refused",
 	"map_full",	 "wire_errors",	 "mode_refused",   "token_failed",
 	"token_timeout", "intro_by_socket", "streams_opened", "streams_accepted",
+	"streams_forwarded",
 	"streams_refused", "streams_stranger", "streams_bad", "streams_cut",
 	"delegated",	 "delegation_refused",
 	"conduit_sent",	 "conduit_received", "conduit_dropped",

@@ -152,6 +152,7 @@ enum keyd_counter {
 	KC_INTRO_BY_SOCKET,
 	KC_STREAM_OPENED,
 	KC_STREAM_ACCEPTED,
+	KC_STREAM_FORWARDED, /* of the peers', on to hosts behind this gateway */
 	KC_STREAM_REFUSED,
 	KC_STREAM_STRANGER,
 	KC_STREAM_BAD,

@@ -64,21 +64,14 @@ static void delivered(void *arg, uint32_t events)
 	stream_run(s);
 }
 
-/* From the destination's own address, which is this host's, so that the kernel needs no other route. */
-static int deliver(struct stream *s)
+/* From the destination's own address, so that the kernel needs no other route, and in the client's name. */
+static int deliver_here(struct stream *s, int fd)
 {
-	struct mvpn_endpoint from = {.addr = s->t.dst.addr};
+	struct mvpn_endpoint from;
 	struct sockaddr_storage sa;
-	socklen_t len = mvpn_endpoint_to_sockaddr(&from, false, &sa);
-	int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), r;
+	socklen_t len = sizeof(sa);
+	int r;
 
-	if (fd < 0)
-		return -errno;
-	s->app.fd = fd;
-	stream_socket(fd);
-	if (bind(fd, (struct sockaddr *)&sa, len) < 0)
-		return -errno;
-	len = sizeof(sa);
 	if (getsockname(fd, (struct sockaddr *)&sa, &len) < 0)
 		return -errno;
 	r = mvpn_endpoint_from_sockaddr(&from, (struct sockaddr *)&sa);
@@ -90,12 +83,39 @@ static int deliver(struct stream *s)
 	if (connect(fd, (struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS) {
 		r = -errno;
 		shim_deliver_as(s->k->shim, &from, NULL);
-		return r;
 	}
-	return stream_watch(s, &s->app, EPOLLOUT, delivered);
+	return r;
 }
 
-/* from an address of the peer's to one of ours */
+/* A host behind this gateway: it sees the address that the kernel reaches it from. */
+static int deliver_on(struct stream *s, int fd)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = mvpn_endpoint_to_sockaddr(&s->t.dst, false, &sa);
+
+	s->k->counters[KC_STREAM_FORWARDED]++;
+	return connect(fd, (struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS ? -errno : 0;
+}
+
+static int deliver(struct stream *s)
+{
+	struct mvpn_endpoint from = {.addr = s->t.dst.addr};
+	struct sockaddr_storage sa;
+	socklen_t len = mvpn_endpoint_to_sockaddr(&from, false, &sa);
+	int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), r;
+
+	if (fd < 0)
+		return -errno;
+	s->app.fd = fd;
+	stream_socket(fd);
+	if (bind(fd, (struct sockaddr *)&sa, len) == 0)
+		r = deliver_here(s, fd);
+	else
+		r = errno == EADDRNOTAVAIL ? deliver_on(s, fd) : -errno;
+	return r < 0 ? r : stream_watch(s, &s->app, EPOLLOUT, delivered);
+}
+
+/* from an address of the peer's to one of ours, or in a prefix that we are the gateway of */
 static bool addresses_fit(struct keyd *k, const struct stream *s)
 {
 	const struct peer *twin = peer_by_id(k, s->peer->id);

@@ -83,7 +83,7 @@ static const struct {
 				   "no application takes the connection there"},
 	[MVPN_R_STREAM_ADDRESS] = {"stream-address",
 				   "a stream goes from an address of its own device to one of the "
-				   "other device's own: not through a gateway"},
+				   "other device's, or behind it"},
 	[MVPN_R_SELECTORS] = {"selectors", "the policy changed what the two devices may exchange; the "
 					   "session is made anew"},
 };

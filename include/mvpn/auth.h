@@ -186,7 +186,7 @@ enum mvpn_reason {
 	MVPN_R_KEY_AWAY = 30,	    /* the device's key is on a token that is not there */
 	MVPN_R_DELEGATION = 31,	    /* no key of a token vouches for the device's key (any more) */
 	MVPN_R_STREAM_REFUSED = 32, /* no application takes the connection there */
-	MVPN_R_STREAM_ADDRESS = 33, /* its addresses are not those of the two devices */
+	MVPN_R_STREAM_ADDRESS = 33, /* from no address of the one device, or to none that the other one owns */
 	MVPN_R_SELECTORS = 34,	    /* the policy lets the two exchange something else than the session is for */
 	MVPN_R_MAX,
 };

@@ -264,6 +264,28 @@ b_behind() { # ROUTER DEV
 	addresses r eth0 10.77.0.100/24 fd77::100/64
 }
 
+# behind GATEWAY…: the host d, which runs nothing of ours, on a network of the gateways' eth1; d's way back is the first one
+behind() {
+	local h i=0 dev
+	ip netns add "$P-d"
+	HOSTS+=(d)
+	ip -n "$P-d" link set lo up
+	ip -n "$P-d" link add eth0 type bridge forward_delay 0 stp_state 0
+	ADDR4[d]=10.9.0.200 ADDR6[d]=fd09::200
+	addresses d eth0 10.9.0.200/24 fd09::200/64
+	for h; do
+		i=$((i + 1)) dev=to-$h
+		ip -n "$P-d" link add "$dev" type veth peer name eth1 netns "$P-$h"
+		ip -n "$P-d" link set dev "$dev" master eth0 up
+		addresses "$h" eth1 "10.9.0.$i/24" "fd09::$i/64"
+		on "$h" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+	done
+	ip -n "$P-d" route add default via 10.9.0.1
+	ip -n "$P-d" route add default via fd09::1
+	ip -n "$P-a" route add 10.9.0.0/24 via "${ADDR4[$1]}"
+	ip -n "$P-a" route add fd09::/64 via "${ADDR6[$1]}"
+}
+
 # ---- daemons ----
 
 ctl() { # HOST VERB…

@@ -8,22 +8,7 @@
 source "$(dirname "$0")/../lib.sh"
 
 net_up
-ip netns add "$P-d"
-HOSTS+=(d)
-ip -n "$P-d" link set lo up
-ip -n "$P-d" link add eth0 type veth peer name eth1 netns "$P-b"
-ip -n "$P-d" addr add 10.9.0.2/24 dev eth0
-ip -n "$P-d" addr add fd09::2/64 dev eth0 nodad
-ip -n "$P-d" link set eth0 up
-ip -n "$P-b" addr add 10.9.0.1/24 dev eth1
-ip -n "$P-b" addr add fd09::1/64 dev eth1 nodad
-ip -n "$P-b" link set eth1 up
-on b sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
-ip -n "$P-d" route add default via 10.9.0.1
-ip -n "$P-d" route add default via fd09::1
-ip -n "$P-a" route add 10.9.0.0/24 via "${ADDR4[b]}"
-ip -n "$P-a" route add fd09::/64 via "${ADDR6[b]}"
-ADDR4[d]=10.9.0.2 ADDR6[d]=fd09::2
+behind b
 policy 'allow a -> b
 protect 10.9.0.0/24 via b
 protect fd09::/64 via b'
@@ -59,7 +44,7 @@ assert_no_plaintext wire "${CANARY:0:12}"
 (($(packets wire "(net 10.9.0.0/24 or net fd09::/64) and not arp") == 0)) || fail "packets of d are on the wire in clear"
 mac=$(ip -n "$P-a" -j link show eth0 | jq -r '.[0].address')
 before=$(counter a shim ingress_clear)
-on sw "$POKE" spoof a "$mac" 10.9.0.2 "${ADDR4[a]}" 3 SPOOFED
+on sw "$POKE" spoof a "$mac" "${ADDR4[d]}" "${ADDR4[a]}" 3 SPOOFED
 dropped() { (($(counter a shim ingress_clear) == before + 3)); }
 wait_for 5 "counted spoofs" dropped
 assert_no_leak a b
