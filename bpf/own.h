@@ -3,27 +3,38 @@
 #ifndef BPF_OWN_H
 #define BPF_OWN_H
 
+#include "level.h"
 #include "maps.h"
 #include "parse.h"
+
+enum own { OWN_NOT, OWN_PACKET, OWN_STREAM };
 
 /*
  * What keyd sends is sealed already: by the UDP sockets of the fast path, and by TCP connections that carry streams (docs/protocol.md,
  * "Streams"). Not inlined: the verifier walks through it once.
  */
-__noinline int is_own(struct __sk_buff *skb)
+__noinline int own_kind(struct __sk_buff *skb)
 {
 	struct bpf_sock *common = skb->sk, *sk;
 	__u64 cookie;
 
 	if (!common)
-		return 0;
+		return OWN_NOT;
 	cookie = bpf_get_socket_cookie(skb);
 	if (bpf_map_lookup_elem(&own_sockets, &cookie))
-		return 1;
+		return OWN_PACKET;
 	sk = bpf_sk_fullsock(common);
 	if (!sk)
 		sk = bpf_get_listener_sock(common); /* a SYN-ACK is a request's */
-	return sk && bpf_sk_storage_get(&own_streams, sk, NULL, 0);
+	return sk && bpf_sk_storage_get(&own_streams, sk, NULL, 0) ? OWN_STREAM : OWN_NOT;
+}
+
+/* may it leave as it is? */
+static __always_inline bool is_own(struct __sk_buff *skb, __u32 peer)
+{
+	int own = own_kind(skb);
+
+	return own == OWN_PACKET || (own == OWN_STREAM && !layered(peer));
 }
 
 /* to a TCP connection of keyd's that carries streams, wherever it came from: what is no record of theirs is refused there */

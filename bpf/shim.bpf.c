@@ -62,7 +62,7 @@ static __always_inline enum mvpn_counter judge_frame(struct __sk_buff *skb, stru
 static __always_inline enum mvpn_counter judge(struct __sk_buff *skb, bool raw, struct pkt *p,
 					       __u32 *ret_peer)
 {
-	struct mvpn_protected prot;
+	struct mvpn_protected prot = {};
 	bool unwanted;
 
 	switch (parse_ip(skb, raw, p)) {
@@ -80,7 +80,7 @@ static __always_inline enum mvpn_counter judge(struct __sk_buff *skb, bool raw, 
 		if (never_owned(p->flow.dst, p->type))
 			return MVPN_C_PASS_NEVER;
 	}
-	if (is_own(skb))
+	if (is_own(skb, prot.peer))
 		return MVPN_C_PASS_OWN;
 	p->cookie = bpf_get_socket_cookie(skb);
 	if (parse_l4(skb, p) != PARSED)
@@ -235,7 +235,7 @@ static __always_inline int ingress_any(struct __sk_buff *skb, bool raw)
 {
 	bool unwanted = false;
 	struct pkt p = {};
-	struct mvpn_protected prot;
+	struct mvpn_protected prot = {};
 	enum parsed r;
 
 	if (!raw)
@@ -270,7 +270,7 @@ static __always_inline int ingress_any(struct __sk_buff *skb, bool raw)
 		count(MVPN_C_PASS_SERVER, segments(skb));
 		return NEXT;
 	}
-	if (is_stream_in(skb, &p)) {
+	if (is_stream_in(skb, &p) && !layered(prot.peer)) {
 		count(MVPN_C_PASS_OWN, segments(skb));
 		return NEXT;
 	}

@@ -12,6 +12,7 @@
 #include <bpf/bpf_helpers.h>
 #include "account.h"
 #include "exempt.h"
+#include "level.h"
 #include "protect.h"
 #include "sockctx.h"
 
@@ -39,6 +40,15 @@ static __always_inline bool is_own(struct bpf_sock_addr *ctx, const struct mvpn_
 
 	__builtin_memcpy(e.addr, flow->dst, 16);
 	return bpf_map_lookup_elem(&own_sockets, &cookie) || bpf_map_lookup_elem(&exempt, &e);
+}
+
+/* a connection that goes to keyd (stream.bpf.c), or keyd's to the other one: no packet needs a session */
+static __always_inline bool by_stream(struct bpf_sock_addr *ctx, __u32 peer)
+{
+	bool layered;
+
+	return ctx->protocol == IPPROTO_TCP && bpf_get_netns_cookie(ctx) == netns_cookie &&
+	       at_socket(peer, &layered) && !layered;
 }
 
 /* who it is; an entry that is there is the same process's, or the socket was handed on */
@@ -74,7 +84,7 @@ static __always_inline bool look_up(struct bpf_sock_addr *ctx, const __u32 to[4]
 	record(ctx);
 	key = bpf_map_lookup_elem(&keys, &prot.peer);
 	if (prot.peer == MVPN_PEER_NONE || (key && key->state != MVPN_KEY_NONE) ||
-	    !keyd_runs(config_get()))
+	    !keyd_runs(config_get()) || by_stream(ctx, prot.peer))
 		return true;
 	flow.dport = (__be16)ctx->user_port;
 	flow.proto = ctx->protocol;

@@ -22,14 +22,6 @@
 #define PROCEED 1
 #define REFUSE 0 /* EPERM */
 
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, MVPN_PEERS_MAX);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u32);
-	__type(value, struct mvpn_diversion);
-} levels SEC(".maps");
-
 struct ends {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, MVPN_DIVERTED_MAX);

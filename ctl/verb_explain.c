@@ -143,6 +143,8 @@ static void show_explain(const json_t *r)
 		line("prefix", PLAIN, "%s", text_of(r, "prefix"));
 	if (has_text(r, "peer"))
 		line("peer", PLAIN, "%s", text_of(r, "peer"));
+	if (has_text(r, "level"))
+		line("level", PLAIN, "%s", text_of(r, "level"));
 	if (has_text(r, "session"))
 		line("session", PLAIN, "%s", text_of(r, "session"));
 }

@@ -2,10 +2,12 @@
 /* What would become of a packet or a frame, and why. */
 #include "control.h"
 
+#include <netinet/in.h>
 #include <string.h>
 
 #include "channel.h"
 #include "ether.h"
+#include "levels.h"
 #include "nat.h"
 #include "options.h"
 #include "peers.h"
@@ -100,11 +102,56 @@ static const char *explain_peer(struct keyd *k, struct peer *p, const struct ser
 	return "held";
 }
 
+/* and of a connection that a program opens, where the policy wants it sealed above TCP */
+static const char *explain_level(struct keyd *k, struct peer *p, const struct service *of,
+				 json_t *why, json_t **ret_session)
+{
+	struct peer *streams = peer_layer_by_id(k, p->id, MVPN_LAYER_SOCKET);
+	unsigned level = peer_level(k, p);
+	const char *error, *verdict;
+
+	if (level == MVPN_LEVEL_NETWORK)
+		return explain_peer(k, p, of, why, ret_session);
+	if (!p->diverted) {
+		shim_streams(k->shim, &error);
+		show_line(why,
+			  "the policy says \"level %s\", but connections are not diverted to "
+			  "keyd%s%s",
+			  mvpn_level_name(level), error ? ": " : "; see the log",
+			  error ? error : "");
+	} else {
+		show_line(why,
+			  "TCP connections to it that are opened here are sealed at the socket, by "
+			  "the "
+			  "policy%s",
+			  level == MVPN_LEVEL_BOTH ? ", and what carries them as packets once more"
+						   : "");
+	}
+	if (level != MVPN_LEVEL_EITHER)
+		show_line(
+			why,
+			"TCP that has gone round the socket is refused, and so is any that is not "
+			"diverted");
+	if (of->proto != IPPROTO_TCP) {
+		show_line(why, "what follows is about all other packets");
+		return explain_peer(k, p, of, why, ret_session);
+	}
+	if (!p->diverted)
+		return level == MVPN_LEVEL_EITHER ? explain_peer(k, p, of, why, ret_session)
+						  : "dropped";
+	verdict = explain_peer(k, streams ?: p, of, why, ret_session);
+	if (level != MVPN_LEVEL_BOTH || strcmp(verdict, "dropped") == 0)
+		return verdict;
+	show_line(why, "below that:");
+	json_decref(*ret_session);
+	return explain_peer(k, p, &(struct service){0, 0}, why, ret_session);
+}
+
 json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst, uint8_t proto, uint16_t port)
 {
 	const struct service of = {proto, port};
 	json_t *why = json_array(), *session = json_null(), *peer = json_null();
-	const char *verdict = "clear";
+	const char *verdict = "clear", *level = NULL;
 	char text[MVPN_ADDRSTRLEN];
 	struct peer *p;
 	uint32_t owner;
@@ -133,13 +180,11 @@ json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst, uint8_t proto,
 		peer = json_string(peer_label(p));
 		show_line(why, "%s is protected and belongs to %s", mvpn_addr_str(dst, text),
 			  peer_label(p));
-		if (p->diverted)
-			show_line(why, "TCP connections to it that are opened here are sealed at the "
-				       "socket, by the policy; what follows is about all other packets");
-		verdict = explain_peer(k, p, &of, why, &session);
+		level = mvpn_level_name(peer_level(k, p));
+		verdict = explain_level(k, p, &of, why, &session);
 	}
-	return json_pack("{s:s, s:o, s:o, s:o}", "verdict", verdict, "why", why, "peer", peer,
-			 "session", session);
+	return json_pack("{s:s, s:o, s:o, s:o, s:s?}", "verdict", verdict, "why", why, "peer", peer,
+			 "session", session, "level", level);
 }
 
 json_t *show_explain_frame(struct keyd *k, const uint8_t mac[6], uint16_t type)

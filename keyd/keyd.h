@@ -101,7 +101,7 @@ struct peer {
 	/* sessions.c */
 	struct session *sessions; /* newest first */
 	struct stream *streams;	  /* streams.c, of layer SOCKET */
-	uint8_t level, next_level; /* levels.c, of layer NETWORK: enum mvpn_layer, 0: as packets */
+	uint8_t level, next_level; /* levels.c, of layer NETWORK: enum mvpn_level, 0: as packets */
 	bool diverted;		   /* the shim knows */
 	struct intro_run *intro;  /* ours, under way */
 	struct mvpn_endpoint endpoint;

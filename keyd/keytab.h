@@ -94,6 +94,8 @@ struct kt_session {
 	uint64_t ratchet_packets;	       /* a generation of keys seals at most about so many */
 	uint64_t rekey_packets, rekey_from_ns; /* a new session is asked for after so many, but not before then */
 	bool limited; /* to services; kt_session_limit() */
+	_Atomic uint8_t level; /* MVPN_LEVEL_SOCKET or _BOTH: TCP does not pass as it is; 0: it does. The main thread changes it at any time */
+	uint16_t keyd_here, keyd_there; /* TCP ports at which the two keyds take streams, set before it is armed */
 	unsigned nlocal, nremote;
 	struct mvpn_prefix *local;  /* inner destinations we accept, sources we send from */
 	struct mvpn_prefix *remote; /* inner sources we accept */

@@ -7,11 +7,32 @@
 
 #include "log.h"
 #include "peers.h"
+#include "sessions.h"
 #include "streams.h"
 
-static bool at_socket(const struct peer *p)
+unsigned peer_level(struct keyd *k, const struct peer *p)
 {
-	return p->layer == MVPN_LAYER_NETWORK && p->level == MVPN_LAYER_SOCKET;
+	const struct peer *twin = p->layer == MVPN_LAYER_NETWORK
+					  ? p
+					  : peer_by_id(k, p->id); /* levels are the device's */
+
+	return twin && twin->level ? twin->level : MVPN_LEVEL_NETWORK;
+}
+
+static bool at_socket(struct keyd *k, const struct peer *p)
+{
+	return p->layer == MVPN_LAYER_NETWORK && peer_level(k, p) != MVPN_LEVEL_NETWORK;
+}
+
+void levels_limit(const struct session *s)
+{
+	unsigned level = peer_level(s->k, s->peer);
+
+	if (s->kt && s->peer->layer == MVPN_LAYER_NETWORK)
+		atomic_store_explicit(&s->kt->level,
+				      level == MVPN_LEVEL_SOCKET || level == MVPN_LEVEL_BOTH ? level
+											     : 0,
+				      memory_order_relaxed);
 }
 
 /* the addresses of ours at which applications find keyd instead of the peer */
@@ -22,20 +43,27 @@ static void own_addresses(const struct keyd *k, struct mvpn_diversion *ret)
 		       k->addresses[i].b, 16);
 }
 
+/* what becomes of connections that are not diverted */
+static const char *otherwise(unsigned level)
+{
+	return level == MVPN_LEVEL_EITHER ? "they are sealed as packets" : "they are refused";
+}
+
 static void divert(struct keyd *k, struct peer *p)
 {
 	struct peer *socket_peer = peer_layer_ensure(k, p->id, MVPN_LAYER_SOCKET);
 	struct mvpn_diversion d = {.port = htons(streams_port(k))};
 	int r;
 
+	if (peer_level(k, p) == MVPN_LEVEL_BOTH)
+		d.flags = MVPN_DIVERSION_LAYERED;
 	own_addresses(k, &d);
 	d.socket_peer = socket_peer ? socket_peer->index : MVPN_PEER_NONE;
 	r = socket_peer ? shim_divert(k->shim, p->index, &d) : -ENOSPC;
 	p->diverted = !r;
 	if (r)
-		log_ratelimited(LOG_L_ERR,
-				"connections to %s are not diverted (%s): they are sealed as packets",
-				peer_label(p), strerror(-r));
+		log_ratelimited(LOG_L_ERR, "connections to %s are not diverted (%s): %s",
+				peer_label(p), strerror(-r), otherwise(p->level));
 }
 
 static void undivert(struct keyd *k, struct peer *p)
@@ -53,16 +81,18 @@ static int start(struct keyd *k)
 	if (r) {
 		shim_streams(k->shim, &error);
 		log_ratelimited(LOG_L_ERR,
-				"the policy wants streams sealed at the socket: %s; they are sealed as "
-				"packets",
+				"the policy wants streams sealed at the socket: %s; without, TCP "
+				"is refused "
+				"unless the policy says socket|network",
 				error ? error : strerror(-r));
 		return r;
 	}
 	r = streams_start(k);
 	if (r)
 		log_ratelimited(LOG_L_ERR,
-				"cannot listen on TCP port %u for streams: %s; they are sealed as "
-				"packets",
+				"cannot listen on TCP port %u for streams: %s; without, TCP is "
+				"refused unless "
+				"the policy says socket|network",
 				(unsigned)k->conf.udp_port, strerror(-r));
 	return r;
 }
@@ -70,7 +100,10 @@ static int start(struct keyd *k)
 static void stop(struct keyd *k)
 {
 	streams_stop(k);
+	shim_undivert_all(k->shim);
 	shim_streams_detach(k->shim);
+	for (uint32_t i = 1; i <= k->npeers; i++)
+		k->peers[i]->diverted = false;
 }
 
 void levels_apply(struct keyd *k)
@@ -78,7 +111,7 @@ void levels_apply(struct keyd *k)
 	unsigned n = 0;
 
 	for (uint32_t i = 1; i <= k->npeers; i++)
-		n += at_socket(k->peers[i]);
+		n += at_socket(k, k->peers[i]);
 	if (!n || !k->nifaces) {
 		stop(k);
 		return;
@@ -88,7 +121,7 @@ void levels_apply(struct keyd *k)
 		return;
 	}
 	for (uint32_t i = 1, peers = k->npeers; i <= peers; i++)
-		if (at_socket(k->peers[i]))
+		if (at_socket(k, k->peers[i]))
 			divert(k, k->peers[i]);
 		else if (k->peers[i]->diverted)
 			undivert(k, k->peers[i]);
@@ -97,10 +130,27 @@ void levels_apply(struct keyd *k)
 /* a level that this version does not know is the network's: sealed all the same */
 static void entry(struct keyd *k, const uint8_t v[MVPN_ID_LEN + 1])
 {
-	struct peer *p = v[MVPN_ID_LEN] == MVPN_LAYER_SOCKET ? peer_ensure(k, v) : NULL;
+	uint8_t level = v[MVPN_ID_LEN];
+	bool known = level == MVPN_LEVEL_SOCKET || level == MVPN_LEVEL_EITHER ||
+		     level == MVPN_LEVEL_BOTH;
+	struct peer *p = known ? peer_ensure(k, v) : NULL;
 
 	if (p)
-		p->next_level = v[MVPN_ID_LEN];
+		p->next_level = level;
+}
+
+static void commit(struct keyd *k)
+{
+	for (uint32_t i = 1; i <= k->npeers; i++) {
+		struct peer *p = k->peers[i];
+
+		if (p->level == p->next_level)
+			continue;
+		p->level = p->next_level;
+		for (const struct session *s = p->sessions; s; s = s->next)
+			levels_limit(s);
+	}
+	levels_apply(k);
 }
 
 void levels_message(struct keyd *k, const struct chan_msg *m)
@@ -114,9 +164,6 @@ void levels_message(struct keyd *k, const struct chan_msg *m)
 	while (chan_tlv_next(m, &at, &t))
 		if (t.type == MVPN_TLV_LEVEL)
 			entry(k, t.value);
-	if (!(m->flags & MVPN_PFX_COMMIT))
-		return;
-	for (uint32_t i = 1; i <= k->npeers; i++)
-		k->peers[i]->level = k->peers[i]->next_level;
-	levels_apply(k);
+	if (m->flags & MVPN_PFX_COMMIT)
+		commit(k);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* At which level the policy wants traffic with each peer sealed: as packets, or its TCP connections as streams. */
+/* At which level the policy wants traffic with each peer sealed: as packets, its TCP connections as streams, or both. */
 #ifndef MVPN_LEVELS_H
 #define MVPN_LEVELS_H
 
@@ -8,5 +8,7 @@
 void levels_message(struct keyd *k, const struct chan_msg *m); /* LEVELS */
 /* interfaces, addresses or levels have changed: connections are diverted, or no longer */
 void levels_apply(struct keyd *k);
+void levels_limit(const struct session *s);    /* a session for packets: does TCP pass by it? */
+unsigned peer_level(struct keyd *k, const struct peer *p); /* enum mvpn_level, of any layer's peer */
 
 #endif

@@ -266,6 +266,7 @@ static int start_data_path(struct keyd *k)
 	/* programs of an earlier life may be attached: they drop until the new tables are whole */
 	config_tell(k, false);
 	shim_keys_clear_all(k->shim);
+	shim_undivert_all(k->shim);
 	shim_spis_clear_all(k->shim);
 	r = privileges_drop(k);
 	if (r)

@@ -10,6 +10,7 @@
 #include "channel.h"
 #include "control.h"
 #include "crypto.h"
+#include "levels.h"
 #include "log.h"
 #include "nat.h"
 #include "path.h"
@@ -361,6 +362,9 @@ static int packets_new(struct keyd *k, struct session *s, const struct session_s
 
 	if (r)
 		return r;
+	s->kt->keyd_here = (uint16_t)k->conf.udp_port;
+	s->kt->keyd_there = spec->keys->peer_udpport;
+	levels_limit(s);
 	s->kt->ratchet_packets = k->conf.ratchet_packets;
 	/* the responder steps in later than the initiator, as with time */
 	s->kt->rekey_packets = k->conf.rekey_packets;
@@ -434,6 +438,8 @@ int session_install(struct keyd *k, struct peer *p, const struct session_spec *s
 	htab_add(&k->sessions_by_id, &s->by_id, htab_hash(&k->sessions_by_id, s->id, MVPN_ID_LEN));
 	k->nsessions++;
 
+	s->ncand = spec->keys->ncand;
+	memcpy(s->cand, spec->keys->cand, s->ncand * sizeof(*s->cand));
 	*ret = s;
 	if (!s->kt) { /* A has seen B's key confirmation, and no packet has to find its way */
 		p->endpoint = spec->endpoint;
@@ -449,8 +455,6 @@ int session_install(struct keyd *k, struct peer *p, const struct session_spec *s
 	s->nat = spec->nat;
 	s->no_udp = spec->no_udp;
 	s->seen = spec->endpoint;
-	s->ncand = spec->keys->ncand;
-	memcpy(s->cand, spec->keys->cand, s->ncand * sizeof(*s->cand));
 	path_set_nat(k, p, s->nat);
 	if (s->nat && session_transmitting(p))
 		path_refresh(k, p); /* a way that is open, maybe another than the server sees */

@@ -4,7 +4,7 @@
  * pinned below the pin directory (/sys/fs/bpf/mvpn/v3), so that it outlives keyd:
  *
  *   protected prefix_lengths keys config exempt own_sockets flows event_rate events spis counters ifaces     maps
- *   frames frame_tap ports sock_last sockets
+ *   frames frame_tap ports sock_last sockets levels own_streams
  *   transport sock_{connect,sendmsg}{4,6}  links on the root of the cgroup tree
  *   if/IFACE/{egress,ingress,leak}    TCX links, or programs where clsact filters are used (kernel < 6.6)
  *   if/IFACE/{xdp,xsks}               XDP link and XSKMAP when the AF_XDP wire is in use
@@ -123,9 +123,10 @@ void shim_streams_detach(struct shim *s);
 bool shim_streams(const struct shim *s, const char **ret_error); /* attached? else why not (NULL: not tried) */
 /* a TCP socket of keyd's, and what it accepts: sealed already */
 int shim_stream_own(struct shim *s, int fd);
-/* connections to that peer go to keyd; -ENOENT: not attached */
+/* connections to that peer go to keyd; -ENOENT: not attached, or not diverted */
 int shim_divert(struct shim *s, uint32_t peer, const struct mvpn_diversion *d);
 int shim_undivert(struct shim *s, uint32_t peer);
+int shim_undivert_all(struct shim *s);
 /* where a connection that keyd has accepted was going to; -ENOENT: it was not diverted */
 int shim_diverted(struct shim *s, const struct mvpn_endpoint *from, struct mvpn_endpoint *ret_to);
 /* the socket that accepts a connection from there takes `client` for its peer; NULL: no longer */

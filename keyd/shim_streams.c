@@ -142,15 +142,17 @@ int shim_stream_own(struct shim *s, int fd)
 
 int shim_divert(struct shim *s, uint32_t peer, const struct mvpn_diversion *d)
 {
-	return s->streams ? shim_map_set(fd_of(s->streams->bpf->maps.levels), &peer, d, BPF_ANY)
-			  : -ENOENT;
+	return s->streams ? shim_map_set(fd_of(s->bpf->maps.levels), &peer, d, BPF_ANY) : -ENOENT;
 }
 
 int shim_undivert(struct shim *s, uint32_t peer)
 {
-	if (!s->streams)
-		return -ENOENT;
-	return bpf_map_delete_elem(fd_of(s->streams->bpf->maps.levels), &peer) < 0 ? -errno : 0;
+	return bpf_map_delete_elem(fd_of(s->bpf->maps.levels), &peer) < 0 ? -errno : 0;
+}
+
+int shim_undivert_all(struct shim *s)
+{
+	return shim_clear_but(fd_of(s->bpf->maps.levels), NULL, 0, 0);
 }
 
 static void end_put(struct mvpn_end *ret, const struct mvpn_endpoint *e)

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "levels.h"
 #include "log.h"
 #include "peers.h"
 #include "sessions.h"
@@ -127,10 +128,34 @@ static void connected(void *arg, uint32_t events)
 	}
 }
 
+static bool owns(struct keyd *k, const struct peer *p, const struct mvpn_addr *a)
+{
+	uint32_t owner;
+
+	return p && lpm_lookup(k->prefixes, a, &owner) && owner == p->index;
+}
+
+/* Where the other keyd is: as the server sees it; and at both levels an address of its own, to which packets are sealed. */
+static struct mvpn_endpoint other_keyd(const struct stream *s, const struct session *session)
+{
+	const struct peer *twin = peer_by_id(s->k, s->peer->id);
+	struct mvpn_endpoint to = s->peer->endpoint;
+
+	if (peer_level(s->k, s->peer) != MVPN_LEVEL_BOTH || owns(s->k, twin, &to.addr))
+		return to;
+	for (unsigned i = 0; i < session->ncand; i++)
+		if (owns(s->k, twin, &session->cand[i].addr)) {
+			to.addr = session->cand[i].addr;
+			break;
+		}
+	return to;
+}
+
 static void connect_out(struct stream *s, const struct session *session)
 {
+	const struct mvpn_endpoint there = other_keyd(s, session);
 	struct sockaddr_storage to;
-	socklen_t len = mvpn_endpoint_to_sockaddr(&s->peer->endpoint, false, &to);
+	socklen_t len = mvpn_endpoint_to_sockaddr(&there, false, &to);
 	int r;
 
 	if (!s->probe && !session_serves(session, false, IPPROTO_TCP, s->t.dst.port)) {

@@ -101,6 +101,14 @@ const char *mvpn_reason_text(unsigned reason)
 		       : "a reason that this version does not know; is it older than the server?";
 }
 
+const char *mvpn_level_name(unsigned level)
+{
+	return level == MVPN_LEVEL_SOCKET   ? "socket"
+	       : level == MVPN_LEVEL_EITHER ? "socket|network"
+	       : level == MVPN_LEVEL_BOTH   ? "socket+network"
+					    : "network";
+}
+
 const char *mvpn_mode_name(unsigned mode)
 {
 	static const char *const names[MVPN_MODES] = {"end-to-end", "central60", "central63"};

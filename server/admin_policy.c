@@ -310,8 +310,9 @@ void admin_policy_test(struct server *s, struct ipc_call *call, json_t *args)
 	policy_services_of(s->policy, &sa, &sb, &services);
 	rule = policy_allows_flow(s->policy, &sa, &sb, proto, (uint16_t)port);
 	o = json_pack("{s:b, s:s, s:s, s:s, s:s}", "allowed", rule != NULL, "src", a->row.name,
-		      "dst", b->row.name, "mode", mvpn_mode_name(policy_mode_of(s->policy, &sa, &sb)),
-		      "level", policy_level_name(policy_level_of(s->policy, &sa, &sb)));
+		      "dst", b->row.name, "mode",
+		      mvpn_mode_name(policy_mode_of(s->policy, &sa, &sb)), "level",
+		      mvpn_level_name(policy_level_of(s->policy, &sa, &sb)));
 	if (rule) {
 		policy_rule_str(rule, text, sizeof(text));
 		json_object_set_new(o, "rule",

@@ -32,7 +32,7 @@ static struct level *table_make(const struct server *s, const struct device *d, 
 			continue;
 		o = registry_subject(other);
 		level = policy_level_of(s->policy, &self, &o);
-		if (level == MVPN_LAYER_NETWORK)
+		if (level == MVPN_LEVEL_NETWORK)
 			continue;
 		memcpy(t[n].id, other->row.id, MVPN_ID_LEN);
 		t[n++].level = (uint8_t)level;

@@ -126,16 +126,15 @@ struct policy_pairing {
 };
 /* `mode`, enum mvpn_mode: where the keys of their sessions come from */
 const struct policy_pairing *policy_modes(const struct policy *p, unsigned *ret_count);
-/* `level`, enum mvpn_layer: at which their TCP connections are sealed */
+/* `level`, enum mvpn_level: where their TCP connections are sealed */
 const struct policy_pairing *policy_levels(const struct policy *p, unsigned *ret_count);
 /* enum mvpn_mode of every session between the two */
 unsigned policy_mode_of(const struct policy *p, const struct policy_subject *a,
 			const struct policy_subject *b);
 
-/* MVPN_LAYER_NETWORK or MVPN_LAYER_SOCKET */
+/* enum mvpn_level */
 unsigned policy_level_of(const struct policy *p, const struct policy_subject *a,
 			 const struct policy_subject *b);
-const char *policy_level_name(unsigned level);
 
 /* what it sets for the whole network: enum mvpn_options */
 uint32_t policy_options(const struct policy *p);

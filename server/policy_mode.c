@@ -3,15 +3,19 @@
  * What holds between two devices, both ways; the first line that names the two decides:
  *
  *   mode end-to-end|central60|central63 NAME -> NAME      where the keys of their sessions come from
- *   level network|socket NAME -> NAME                     where their TCP connections are sealed: as packets, or above TCP
+ *   level LEVEL NAME -> NAME                              where their TCP connections are sealed: "network", as packets; "socket",
+ *                                                         above TCP; "socket|network", where it can be; "socket+network", both
  */
+#include <errno.h>
+
 #include "mvpn/auth.h"
 #include "policy_text.h"
 
 /* one of the two statements */
 struct form {
 	const char *name, *choices;
-	int (*value)(const struct word *w); /* -1: none of the choices */
+	int (*value)(struct reader *r,
+		     const struct word *w); /* -1: none of the choices; -EINVAL has been told */
 	struct policy_pairing **lines;
 	unsigned *n;
 };
@@ -25,7 +29,9 @@ static int read_pairing(struct reader *r, const struct form *f)
 
 	if (e < 0)
 		return e;
-	v = f->value(&w);
+	v = f->value(r, &w);
+	if (v == -EINVAL)
+		return v;
 	if (v < 0)
 		return fail_at(r, w.start, "%s is %s, not \"%.*s\"", f->name, f->choices,
 			       (int)w.len, w.start);
@@ -49,7 +55,7 @@ static int read_pairing(struct reader *r, const struct form *f)
 	return e ? e : note_name(r, line.dst);
 }
 
-static int mode_value(const struct word *w)
+static int mode_value(struct reader *r, const struct word *w)
 {
 	for (int m = 0; m < MVPN_MODES; m++)
 		if (word_is(w, mvpn_mode_name((unsigned)m)))
@@ -63,17 +69,44 @@ int read_mode(struct reader *r)
 					      mode_value, &r->p->modes, &r->p->nmodes});
 }
 
-static int level_value(const struct word *w)
+#define LEVELS "network, socket, socket|network or socket+network"
+
+static int level_one(struct reader *r, const struct word *w)
 {
-	return word_is(w, "network")  ? MVPN_LAYER_NETWORK
-	       : word_is(w, "socket") ? MVPN_LAYER_SOCKET
+	if (word_is(w, "transport"))
+		return fail_at(r, w->start,
+			       "the transport shim seals nothing, it serves packets: write \"level "
+			       "network\"");
+	return word_is(w, "network")  ? MVPN_LEVEL_NETWORK
+	       : word_is(w, "socket") ? MVPN_LEVEL_SOCKET
 				      : -1;
+}
+
+/* one level, or two with what stands between them */
+static int level_value(struct reader *r, const struct word *w)
+{
+	int first = level_one(r, w), second, e;
+	char joint = *r->at;
+	struct word other;
+
+	if (first < 0 || (joint != '|' && joint != '+'))
+		return first;
+	r->at++;
+	e = read_word(r, LEVELS, false, &other);
+	if (e < 0)
+		return e;
+	second = level_one(r, &other);
+	if (second == -EINVAL)
+		return second;
+	if (second < 0 || second == first)
+		return fail_at(r, w->start, "level is " LEVELS);
+	return joint == '|' ? MVPN_LEVEL_EITHER : MVPN_LEVEL_BOTH;
 }
 
 int read_level(struct reader *r)
 {
-	return read_pairing(r, &(struct form){"level", "network or socket", level_value,
-					      &r->p->levels, &r->p->nlevels});
+	return read_pairing(
+		r, &(struct form){"level", LEVELS, level_value, &r->p->levels, &r->p->nlevels});
 }
 
 /* ---- questions ---- */
@@ -113,11 +146,6 @@ unsigned policy_mode_of(const struct policy *p, const struct policy_subject *a,
 unsigned policy_level_of(const struct policy *p, const struct policy_subject *a,
 			 const struct policy_subject *b)
 {
-	return p ? value_of(p, p->levels, p->nlevels, a, b, MVPN_LAYER_NETWORK)
-		 : MVPN_LAYER_NETWORK;
-}
-
-const char *policy_level_name(unsigned level)
-{
-	return level == MVPN_LAYER_SOCKET ? "socket" : "network";
+	return p ? value_of(p, p->levels, p->nlevels, a, b, MVPN_LEVEL_NETWORK)
+		 : MVPN_LEVEL_NETWORK;
 }

@@ -7,7 +7,7 @@
  *   protect PREFIX [via NAME]
  *   ethernet [only] NAME -> NAME type TYPE [, TYPE]…      policy_ether.c
  *   mode end-to-end|central60|central63 NAME -> NAME      policy_mode.c
- *   level network|socket NAME -> NAME                     policy_mode.c
+ *   level LEVEL NAME -> NAME                              policy_mode.c
  *   test allow|deny NAME -> NAME [PROTO [PORT]]           policy_test.c
  *   dscp, multicast, rekey, max-offline                   policy_settings.c
  */

@@ -128,7 +128,7 @@ enum mvpn_tlv {
 	MVPN_TLV_SET = 48,	    /* 32 bytes, the server's: a state of the protected set */
 	MVPN_TLV_DELEGATION = 60,   /* not_after u64 | key[32] | challenge[32] | signature[64]: lib/delegation.h */
 	MVPN_TLV_TICKET = 64,	    /* MVPN_TICKET_B: known devices pass first when the server is under load (lib/chan.h) */
-	MVPN_TLV_LEVEL = 72,	    /* id[16] | level u8, enum mvpn_layer */
+	MVPN_TLV_LEVEL = 72,	    /* id[16] | level u8, enum mvpn_level */
 };
 
 /* bits that a receiver does not know are ignored; without the TLV: 0 */
@@ -196,6 +196,15 @@ const char *mvpn_reason_text(unsigned reason); /* what happened and what to do *
 
 /* data-plane cipher suites; bit (suite - 1) in masks */
 enum mvpn_suite { MVPN_CHACHA20_POLY1305 = 1, MVPN_AES256_GCM = 2 };
+/* where the policy wants traffic between two devices sealed, TLV_LEVEL */
+enum mvpn_level {
+	MVPN_LEVEL_SOCKET = 1,	/* TCP in streams, and not as packets; the rest as packets */
+	MVPN_LEVEL_NETWORK = 3, /* everything as packets */
+	MVPN_LEVEL_EITHER = 4,	/* TCP in streams where it can be, else as packets */
+	MVPN_LEVEL_BOTH = 5,	/* as SOCKET, and what carries streams sealed as packets once more */
+};
+/* "socket", "network", "socket|network", "socket+network"; lib/reason.c */
+const char *mvpn_level_name(unsigned level);
 enum mvpn_layer { MVPN_LAYER_SOCKET = 1, MVPN_LAYER_TRANSPORT = 2, MVPN_LAYER_NETWORK = 3, MVPN_LAYER_LINK = 4 };
 /* where a session's key comes from: both ends, or the export key of A's channel or of B's, which the server knows too */
 enum mvpn_mode { MVPN_MODE_E2E = 0, MVPN_MODE_CENTRAL60 = 1, MVPN_MODE_CENTRAL63 = 2, MVPN_MODES };

@@ -70,13 +70,16 @@ struct mvpn_key {
 
 /*
  * ---- the socket level ----
- * levels: BPF_MAP_TYPE_HASH, u32 peer index -> what is sealed above TCP for that peer, and where connections are diverted to
+ * levels: BPF_MAP_TYPE_HASH, u32 peer index -> where connections to that peer, which is at the socket level, are diverted to
  */
 struct mvpn_diversion {
 	__u8 local4[16], local6[16]; /* this host's address that stands in for the destination's, zero: none of that family */
 	__u32 socket_peer; /* index into `keys` of the peer at layer socket */
 	__be16 port;	   /* that keyd listens on */
-	__be16 zero;
+	__u16 flags;	   /* enum mvpn_diversion_flags */
+};
+enum mvpn_diversion_flags {
+	MVPN_DIVERSION_LAYERED = 1, /* what carries its streams is sealed as packets once more */
 };
 /* an end of a connection: key and value of `diverted` and `delivered`, and value of the socket storage `true_peers` */
 struct mvpn_end {
@@ -88,7 +91,7 @@ struct mvpn_end {
  * diverted: BPF_MAP_TYPE_LRU_HASH, a connection's own end -> where it was going to, for keyd
  * delivered: the same, an end of keyd's -> whom it stands in for, for the socket that accepts it
  * true_peers: BPF_MAP_TYPE_SK_STORAGE, what getpeername() is to say
- * own_streams: BPF_MAP_TYPE_SK_STORAGE u32, TCP sockets of keyd's: what they send is sealed already
+ * own_streams: BPF_MAP_TYPE_SK_STORAGE u32, TCP sockets of keyd's: what they send is sealed already, and passes unless it is layered
  */
 
 /* config: BPF_MAP_TYPE_ARRAY of one */

@@ -119,6 +119,7 @@ enum dp_counter {
 	DP_C_HELD_DROP_DENIED,
 	DP_C_DROP_NO_PEER,  /* out: destination owned by nobody */
 	DP_C_DROP_BAD_SRC,  /* out: inner source is not ours by the session's selectors */
+	DP_C_DROP_LEVEL,    /* out: TCP, which the policy has sealed at the socket; answered likewise */
 	DP_C_DROP_SERVICE,  /* out: not among the session's services; answered with ICMP prohibited */
 	DP_C_DROP_TOO_BIG,  /* out: answered with ICMP too-big, unless it is an Ethernet frame */
 	DP_C_DROP_MALFORMED_TAP,
@@ -135,6 +136,7 @@ enum dp_counter {
 	DP_C_RX_RELAY_FULL, /* in: likewise, and the owner lagged too far behind */
 	DP_C_LANES_MOVED,   /* lanes that have got another owner */
 	DP_C_RX_BAD_INNER,  /* authentic, but inner source or destination is outside the selectors, or not IP */
+	DP_C_RX_LEVEL,	    /* authentic, but TCP, which the policy has sealed at the socket: the peer should have refused it */
 	DP_C_RX_SERVICE,    /* authentic, but not among the session's services: the peer should have refused it */
 	DP_C_RX_ECN_CE,	    /* in: marked on the way, the mark was handed to the inner packet (RFC 6040) */
 	DP_C_RX_ECN_DROP,   /* in: marked on the way, inner packet not capable of ECN: dropped */

@@ -212,6 +212,7 @@ static bool leave_ecn(struct worker *w, struct packet *p, uint8_t outer)
 static void open_tunnel(struct worker *w, struct kt_session *s, uint8_t *data, size_t len,
 			bool partial, uint8_t outer_tos)
 {
+	enum permitted may;
 	struct packet p;
 
 	if (packet_parse(&p, data, len) < 0 || (partial && !p.headers) ||
@@ -222,9 +223,10 @@ static void open_tunnel(struct worker *w, struct kt_session *s, uint8_t *data, s
 		kt_add(&w->run.lane->bad_inner, 1);
 		return;
 	}
-	if (!permit(s, &p, false)) {
+	may = permit(s, &p, false);
+	if (may != PERMITTED) {
 		coalesce_cancel(&w->coalescer);
-		count(w, DP_C_RX_SERVICE, 1);
+		count(w, may == NOT_A_SERVICE ? DP_C_RX_SERVICE : DP_C_RX_LEVEL, 1);
 		kt_add(&w->run.lane->refused, 1);
 		return;
 	}

@@ -4,6 +4,8 @@
 #include <netinet/icmp6.h>
 #include <netinet/ip_icmp.h>
 
+#include "mvpn/auth.h"
+
 #define IP4_FRAGMENT_UNIT 8
 #define IP6_FRAGMENT_B 8
 #define IP6_FRAGMENT_OFFSET 2 /* where it is in that header */
@@ -156,20 +158,52 @@ static bool icmp(const struct kt_session *s, const struct ends *e, const struct 
 	return have_proto(&e->from, IPPROTO_ICMP) && icmp_is_answer(p->v4, type);
 }
 
-bool permit_packet(const struct kt_session *s, const struct packet *whole, bool out)
+/* behind another extension header (RFC 8200 §4.1) could be TCP */
+static bool hides(const struct packet *p)
+{
+	return !p->v4 && (p->proto == IPPROTO_HOPOPTS || p->proto == IPPROTO_ROUTING ||
+			  p->proto == IPPROTO_FRAGMENT || p->proto == IPPROTO_DSTOPTS ||
+			  p->proto == IPPROTO_MH);
+}
+
+/* TCP where it is sealed above TCP: from keyd to keyd alone, if at all */
+static bool stream(const struct kt_session *s, uint8_t level, const struct packet *p, unsigned at,
+		   bool out)
+{
+	const struct mvpn_service here = {IPPROTO_TCP, s->keyd_here, s->keyd_here},
+				  there = {IPPROTO_TCP, s->keyd_there, s->keyd_there};
+	struct ends e = {.to = {out ? &there : &here, 1}, .from = {out ? &here : &there, 1}};
+
+	if (level != MVPN_LEVEL_BOTH)
+		return false;
+	return at ? later_fragment(&e, IPPROTO_TCP, at) : plain(&e, p, false);
+}
+
+static bool service(const struct kt_session *s, struct packet *p, unsigned at, bool out)
 {
 	struct ends e = ends(s, out);
+
+	/* each family has its own ICMP, and lists have one name for both */
+	if (p->proto == (p->v4 ? IPPROTO_ICMPV6 : IPPROTO_ICMP))
+		return false;
+	if (p->proto == IPPROTO_ICMPV6)
+		p->proto = IPPROTO_ICMP;
+	if (at)
+		return later_fragment(&e, p->proto, at);
+	return p->proto == IPPROTO_ICMP ? icmp(s, &e, p, out) : plain(&e, p, false);
+}
+
+enum permitted permit_packet(const struct kt_session *s, const struct packet *whole, bool out)
+{
+	uint8_t level = atomic_load_explicit(&s->level, memory_order_relaxed);
 	struct packet p = *whole;
 	unsigned at;
 
 	if (!fragment_behind(&p, &at))
-		return false;
-	/* each family has its own ICMP, and lists have one name for both */
-	if (p.proto == (p.v4 ? IPPROTO_ICMPV6 : IPPROTO_ICMP))
-		return false;
-	if (p.proto == IPPROTO_ICMPV6)
-		p.proto = IPPROTO_ICMP;
-	if (at)
-		return later_fragment(&e, p.proto, at);
-	return p.proto == IPPROTO_ICMP ? icmp(s, &e, &p, out) : plain(&e, &p, false);
+		return s->limited ? NOT_A_SERVICE : NOT_AT_THIS_LEVEL;
+	if (level && hides(&p))
+		return NOT_AT_THIS_LEVEL;
+	if (p.proto == IPPROTO_TCP && level)
+		return stream(s, level, &p, at, out) ? PERMITTED : NOT_AT_THIS_LEVEL;
+	return !s->limited || service(s, &p, at, out) ? PERMITTED : NOT_A_SERVICE;
 }

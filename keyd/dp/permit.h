@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * May a packet pass by a session that is for certain services only? Both ends ask: the sender before it seals, the receiver after it has
+ * May a packet pass by this session? Where the policy has TCP sealed above TCP, none of TCP does but, at both levels, what carries those
+ * streams from keyd to keyd. And a session may be for certain services only. Both ends ask: the sender before it seals, the receiver after it has
  * opened. Nothing is remembered of any packet:
  *
  *   - to a service: protocol and destination port are among the receiver's
@@ -14,12 +15,16 @@
 #include "../keytab.h"
 #include "packet.h"
 
-/* s->limited; out: we send it */
-bool permit_packet(const struct kt_session *s, const struct packet *p, bool out);
+enum permitted { PERMITTED, NOT_A_SERVICE, NOT_AT_THIS_LEVEL };
 
-static inline bool permit(const struct kt_session *s, const struct packet *p, bool out)
+/* out: we send it */
+enum permitted permit_packet(const struct kt_session *s, const struct packet *p, bool out);
+
+static inline enum permitted permit(const struct kt_session *s, const struct packet *p, bool out)
 {
-	return !s->limited || permit_packet(s, p, out);
+	return s->limited || atomic_load_explicit(&s->level, memory_order_relaxed)
+		       ? permit_packet(s, p, out)
+		       : PERMITTED;
 }
 
 #endif

@@ -205,6 +205,7 @@ static void seal_packet(struct worker *w, struct kt_peer *peer, const struct pac
 	struct kt_endpoint *ep;
 	struct kt_session *s;
 	struct segmenter seg;
+	enum permitted may;
 
 	if (atomic_load_explicit(&peer->denied, memory_order_relaxed)) {
 		count(w, DP_C_HELD_DROP_DENIED, 1);
@@ -218,8 +219,9 @@ static void seal_packet(struct worker *w, struct kt_peer *peer, const struct pac
 		count(w, DP_C_DROP_BAD_SRC, 1);
 		return;
 	}
-	if (!permit(s, p, true)) {
-		count(w, DP_C_DROP_SERVICE, 1);
+	may = permit(s, p, true);
+	if (may != PERMITTED) {
+		count(w, may == NOT_A_SERVICE ? DP_C_DROP_SERVICE : DP_C_DROP_LEVEL, 1);
 		kt_add(&s->tx[w->index].refused, 1);
 		worker_icmp(w, p, ICMP_E_PROHIBITED, 0);
 		return;

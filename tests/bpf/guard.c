@@ -2,6 +2,8 @@
 /* The ingress guard: cleartext from a protected source never reaches the stack. */
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "shimtest.h"
 
@@ -156,6 +158,36 @@ static void test_vlan_and_cut(void **state)
 	}
 }
 
+/* to a listener of keyd's, which takes streams: as they come, but from a peer whose streams are sealed once more */
+static void test_streams_by_level(void **state)
+{
+	struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(7469)};
+	struct mvpn_diversion d = {.flags = MVPN_DIVERSION_LAYERED};
+	struct shim *s = st_shim();
+	const uint32_t peer = 1;
+	struct packet p;
+	int fd;
+
+	st_need_root();
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&any, sizeof(any)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	pkt_tcp4(&p, "10.1.0.1", 40000, "10.9.0.1", 7469, PKT_SYN);
+	st_expect(s, INGRESS(s), &p, SHOT, MVPN_C_INGRESS_CLEAR); /* another program's */
+	assert_int_equal(shim_stream_own(s, fd), 0);
+	st_expect(s, INGRESS(s), &p, NEXT, MVPN_C_PASS_OWN);
+	assert_int_equal(shim_map_set(bpf_map__fd(s->bpf->maps.levels), &peer, &d, BPF_ANY), 0);
+	st_expect(s, INGRESS(s), &p, SHOT, MVPN_C_INGRESS_CLEAR);
+	pkt_tcp4(&p, "10.2.0.1", 40000, "10.9.0.1", 7469, PKT_SYN); /* another peer */
+	st_expect(s, INGRESS(s), &p, NEXT, MVPN_C_PASS_OWN);
+	d.flags = 0;
+	assert_int_equal(shim_map_set(bpf_map__fd(s->bpf->maps.levels), &peer, &d, BPF_ANY), 0);
+	pkt_tcp4(&p, "10.1.0.1", 40000, "10.9.0.1", 7469, PKT_SYN);
+	st_expect(s, INGRESS(s), &p, NEXT, MVPN_C_PASS_OWN);
+	assert_int_equal(shim_undivert_all(s), 0);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -165,6 +197,7 @@ int main(void)
 		cmocka_unit_test_setup(test_never, st_policy),
 		cmocka_unit_test_setup(test_channel, st_policy),
 		cmocka_unit_test_setup(test_vlan_and_cut, st_policy),
+		cmocka_unit_test_setup(test_streams_by_level, st_policy),
 	};
 
 	return cmocka_run_group_tests(tests, st_setup, st_teardown);

@@ -12,6 +12,7 @@
                                              bytes sent, and those that came back within so many seconds
   poke.py forget                             the kernel's connection tracking forgets all flows of this network namespace
   poke.py spoof IFACE DST_MAC SRC DST COUNT TEXT    UDP in clear to port 9999 that claims to be from SRC
+  poke.py segment SRC DST DPORT COUNT        TCP segments with a SYN, past the stack's own TCP
   poke.py frame IFACE DST_MAC TYPE COUNT BYTES TEXT [SRC_MAC] [VLAN]    numbered frames with so many bytes of payload that begin
         with TEXT; prints a line about each
   poke.py catch IFACE TYPE                   the same lines of the frames of that type that a program on the interface gets
@@ -189,6 +190,20 @@ def spoof(iface, dst_mac, src, dst, count, text):
         s.send(ether(mac(dst_mac), ip_udp(src, dst, 9999, 9999, text.encode())))
 
 
+def segment(src, dst, dport, count):
+    v6 = ":" in dst
+    s = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+    if v6:
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_CHECKSUM, 16)
+    s.bind((src, 0))
+    pair = socket.inet_pton(s.family, src) + socket.inet_pton(s.family, dst)
+    for i in range(int(count)):
+        head = struct.pack("!HHIIBBHHH", 40000 + i, int(dport), 1, 0, 0x50, 0x02, 64000, 0, 0)
+        if not v6:
+            head = head[:16] + struct.pack("!H", checksum(pair + struct.pack("!HH", 6, 20) + head)) + head[18:]
+        s.sendto(head, (dst, 0))
+
+
 def frame_line(data):
     """Length, text, and what tells whether it is the same to the byte, addresses included."""
     text = data[14:].partition(b"..")[0].decode(errors="replace").strip()
@@ -311,7 +326,7 @@ def mark(iface, text):
 
 
 if __name__ == "__main__":
-    verbs = {f.__name__: f for f in (mark, replay, elsewhere, forget, spoof, toobig, frame, catch, junk, channel, silent, forge)}
+    verbs = {f.__name__: f for f in (mark, replay, elsewhere, forget, spoof, segment, toobig, frame, catch, junk, channel, silent, forge)}
     if len(sys.argv) < 2 or sys.argv[1] not in verbs:
         sys.exit(__doc__)
     verbs[sys.argv[1]](*sys.argv[2:])

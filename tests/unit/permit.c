@@ -43,14 +43,15 @@ static void turn(struct side *from)
 /* what lies at from->w->packet: was it sealed? and delivers it */
 static bool passes(struct side *from, struct side *to, const struct virtio_net_hdr *vnet, uint32_t len)
 {
-	uint64_t refused = counter(from, DP_C_DROP_SERVICE);
+	uint64_t refused = counter(from, DP_C_DROP_SERVICE) + counter(from, DP_C_DROP_LEVEL);
 	struct virtio_net_hdr h;
 	bool passed;
 
 	turn(from);
 	seal_super(from->w, vnet, len);
 	passed = from->wire.n == 1;
-	assert_int_equal(counter(from, DP_C_DROP_SERVICE), refused + !passed);
+	assert_int_equal(counter(from, DP_C_DROP_SERVICE) + counter(from, DP_C_DROP_LEVEL),
+			 refused + !passed);
 	deliver(from, to);
 	while (stack(to, &h) || stack(from, &h)) /* with ICMP */
 		;
@@ -316,6 +317,56 @@ static void icmp_errors(void **state)
 	assert_false(raw(&a, &b, true, IPPROTO_ICMPV6, m, 56));
 }
 
+/* TCP is sealed above TCP: what programs say does not pass, whoever sends it; what two keyds say does, where streams are sealed again */
+static void leveled(struct side *s, unsigned level)
+{
+	s->s->level = (uint8_t)level;
+	s->s->keyd_here = s == &a ? 1001 : 1002;
+	s->s->keyd_there = s == &a ? 1002 : 1001;
+}
+
+static void tcp_at_the_socket(void **state)
+{
+	uint8_t f[24] = {IPPROTO_TCP, 0, 0, 1};
+
+	leveled(&a, MVPN_LEVEL_SOCKET);
+	assert_false(tcp(&a, &b, 4000, 80, TCP_F_SYN));
+	assert_false(tcp(&a, &b, 4000, 1002, TCP_F_SYN));
+	assert_false(raw(&a, &b, true, IPPROTO_FRAGMENT, f, sizeof(f)));
+	f[3] = 8; /* a later one */
+	assert_false(raw(&a, &b, true, IPPROTO_FRAGMENT, f, sizeof(f)));
+	assert_false(raw(&a, &b, true, IPPROTO_ROUTING, f, sizeof(f))); /* what may stand behind */
+	f[0] = IPPROTO_DSTOPTS;
+	assert_false(raw(&a, &b, true, IPPROTO_FRAGMENT, f, sizeof(f)));
+	f[0] = IPPROTO_UDP;
+	assert_true(raw(&a, &b, true, IPPROTO_FRAGMENT, f, sizeof(f)));
+	assert_true(udp(&a, &b, 4000, 80));
+	assert_int_equal(counter(&a, DP_C_DROP_SERVICE), 0);
+	/* a peer that does not keep to it */
+	assert_true(tcp(&b, &a, 4000, 80, TCP_F_SYN));
+	assert_int_equal(counter(&a, DP_C_RX_LEVEL), 1);
+	assert_int_equal(stats(&a).rx_refused, 1);
+
+	leveled(&a, MVPN_LEVEL_BOTH);
+	leveled(&b, MVPN_LEVEL_BOTH);
+	assert_false(tcp(&a, &b, 4000, 80, TCP_F_SYN));
+	assert_true(tcp(&a, &b, 4000, 1002, TCP_F_SYN));
+	assert_true(tcp(&b, &a, 1002, 4000, TCP_F_SYN | TCP_F_ACK));
+	assert_false(tcp(&b, &a, 1002, 4000, TCP_F_SYN));
+	assert_true(tcp(&b, &a, 4000, 1001, TCP_F_SYN));
+	assert_false(tcp(&b, &a, 4000, 1002, TCP_F_SYN));
+	/* it needs to be no service, and services are asked for all else */
+	limit(&a, NULL, 0, at_b, 4);
+	limit(&b, at_b, 4, NULL, 0);
+	assert_true(tcp(&a, &b, 4000, 1002, TCP_F_SYN));
+	assert_true(tcp(&b, &a, 4000, 1001, TCP_F_SYN));
+	assert_false(tcp(&a, &b, 4000, 80, TCP_F_SYN));
+	assert_true(udp(&a, &b, 4000, 53));
+	assert_false(udp(&a, &b, 4000, 54));
+	assert_int_equal(counter(&a, DP_C_DROP_SERVICE), 1);
+	assert_int_equal(counter(&b, DP_C_RX_LEVEL), 0);
+}
+
 /* no header that is too short for its ports is let by */
 static void cut_headers(void **state)
 {
@@ -336,10 +387,17 @@ static void cut_headers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		L(services_and_their_answers), T(both_ways),	L(the_sender_s_stack_is_told),
-		L(the_receiver_refuses),       L(super_packets), L(fragments),
-		L(fragments_of_ipv6),	       L(icmp),		T(icmp_errors),
+		L(services_and_their_answers),
+		T(both_ways),
+		L(the_sender_s_stack_is_told),
+		L(the_receiver_refuses),
+		L(super_packets),
+		L(fragments),
+		L(fragments_of_ipv6),
+		L(icmp),
+		T(icmp_errors),
 		L(cut_headers),
+		T(tcp_at_the_socket),
 	};
 
 	return MVPN_RUN(tests);

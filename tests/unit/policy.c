@@ -179,13 +179,19 @@ static void level_lines_are_read(void **state)
 {
 	static const char text[] = "group web = w1, w2\n"
 				   "level network w1 -> db # the first line that names them\n"
-				   "level socket web -> db";
+				   "level socket web -> db\n"
+				   "level socket+network db -> log\nlevel network+socket a -> b\n"
+				   "level socket|network x -> *\nlevel network|socket y -> *";
 
-	assert_int_equal(level("allow * -> *", "a", "b"), MVPN_LAYER_NETWORK);
-	assert_int_equal(level(text, "w1", "db"), MVPN_LAYER_NETWORK);
-	assert_int_equal(level(text, "w2", "db"), MVPN_LAYER_SOCKET);
-	assert_int_equal(level(text, "db", "w2"), MVPN_LAYER_SOCKET);
-	assert_int_equal(level(text, "w1", "w2"), MVPN_LAYER_NETWORK);
+	assert_int_equal(level("allow * -> *", "a", "b"), MVPN_LEVEL_NETWORK);
+	assert_int_equal(level(text, "w1", "db"), MVPN_LEVEL_NETWORK);
+	assert_int_equal(level(text, "w2", "db"), MVPN_LEVEL_SOCKET);
+	assert_int_equal(level(text, "db", "w2"), MVPN_LEVEL_SOCKET);
+	assert_int_equal(level(text, "w1", "w2"), MVPN_LEVEL_NETWORK);
+	assert_int_equal(level(text, "log", "db"), MVPN_LEVEL_BOTH);
+	assert_int_equal(level(text, "a", "b"), MVPN_LEVEL_BOTH);
+	assert_int_equal(level(text, "b", "x"), MVPN_LEVEL_EITHER);
+	assert_int_equal(level(text, "b", "y"), MVPN_LEVEL_EITHER);
 	/* it lets nobody by, and is no mode */
 	assert_false(allows("level socket a -> b", "a", "b"));
 	assert_int_equal(mode(text, "w2", "db"), MVPN_MODE_E2E);
@@ -261,7 +267,12 @@ static void errors_say_where(void **state)
 		{"mode central60 only a -> b", 1, 21, "leave \"only\" out"},
 		{"mode central60 a -> b c", 1, 23, "unexpected"},
 		{"mode a -> b", 1, 6, "not \"a\""},
-		{"level above a -> b", 1, 7, "network or socket"},
+		{"level above a -> b", 1, 7, "or socket+network, not \"above\""},
+		{"level socket|above a -> b", 1, 7, "or socket+network"},
+		{"level socket+socket a -> b", 1, 7, "or socket+network"},
+		{"level socket+ a -> b", 1, 7, "or socket+network"},
+		{"level transport a -> b", 1, 7, "seals nothing"},
+		{"level network+transport a -> b", 1, 15, "seals nothing"},
 		{"level socket only a -> b", 1, 19, "leave \"only\" out"},
 		{"level socket a -> b c", 1, 21, "unexpected"},
 		{"deny a -> b", 1, 1, "unknown statement"},
