@@ -7,6 +7,7 @@
 
 #include "channel.h"
 #include "ether.h"
+#include "gateways.h"
 #include "levels.h"
 #include "nat.h"
 #include "options.h"
@@ -147,10 +148,28 @@ static const char *explain_level(struct keyd *k, struct peer *p, const struct se
 	return explain_peer(k, p, &(struct service){0, 0}, why, ret_session);
 }
 
+/* the gateways of a prefix that has several, in the order of the policy */
+static void explain_gateways(const json_t *list, json_t *why)
+{
+	const json_t *g;
+	size_t i;
+
+	json_array_foreach(list, i, g)
+	{
+		const char *failed = json_string_value(json_object_get(g, "why"));
+
+		show_line(why, "gateway %zu: %s%s%s%s", i + 1,
+			  json_string_value(json_object_get(g, "name")),
+			  json_is_true(json_object_get(g, "in_use")) ? ", in use" : "",
+			  failed ? ", has failed: " : "", failed ? failed : "");
+	}
+}
+
 json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst, uint8_t proto, uint16_t port)
 {
 	const struct service of = {proto, port};
 	json_t *why = json_array(), *session = json_null(), *peer = json_null();
+	json_t *gateways = gateways_explain(k, dst);
 	const char *verdict = "clear", *level = NULL;
 	char text[MVPN_ADDRSTRLEN];
 	struct peer *p;
@@ -180,11 +199,13 @@ json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst, uint8_t proto,
 		peer = json_string(peer_label(p));
 		show_line(why, "%s is protected and belongs to %s", mvpn_addr_str(dst, text),
 			  peer_label(p));
+		explain_gateways(gateways, why);
 		level = mvpn_level_name(peer_level(k, p));
 		verdict = explain_level(k, p, &of, why, &session);
 	}
-	return json_pack("{s:s, s:o, s:o, s:o, s:s?}", "verdict", verdict, "why", why, "peer", peer,
-			 "session", session, "level", level);
+	return json_pack("{s:s, s:o, s:o, s:o, s:s?, s:o*}", "verdict", verdict, "why", why, "peer", peer,
+			 "session", session, "level", level,
+			 "gateways", gateways);
 }
 
 json_t *show_explain_frame(struct keyd *k, const uint8_t mac[6], uint16_t type)

@@ -17,6 +17,7 @@
 #include "options.h"
 #include "nat.h"
 #include "path.h"
+#include "gateways.h"
 #include "peers.h"
 #include "relay_tcp.h"
 #include "rp_filter.h"
@@ -35,6 +36,7 @@ const char *const keyd_counter_names[KC_MAX] = {
 	"delegated",	 "delegation_refused",
 	"conduit_sent",	 "conduit_received", "conduit_dropped",
 	"rotated",	 "pin_vouched",	 "bad_vouch",
+	"gateway_failed", "gateway_changed",
 };
 
 static double age_s(uint64_t at_ms)
@@ -365,13 +367,14 @@ static json_t *show_peer(const struct peer *p, json_t *prefixes)
 		rx += stats.rx_bytes;
 		last = stats.rx_last_ns > last ? stats.rx_last_ns : last;
 	}
-	return json_pack("{s:i, s:s, s:o, s:s, s:s, s:o, s:b, s:o, s:o, s:I, s:I, s:o}", "index",
+	return json_pack("{s:i, s:s, s:o, s:s, s:s, s:o, s:b, s:o, s:o, s:I, s:I, s:o, s:o}", "index",
 			 p->index, "layer", peer_layer_name(p), "id", show_hex(p->id, MVPN_ID_LEN),
 			 "name", p->name, "state", device_state_name(p->state), "prefixes",
 			 prefixes, "session", session_transmitting(p) != NULL, "endpoint",
 			 endpoint_json(&p->endpoint), "last_rx_s", heard_json(last), "tx_bytes", tx,
 			 "rx_bytes", rx, "error",
-			 p->error ? json_string(mvpn_reason_text(p->error)) : json_null());
+			 p->error ? json_string(mvpn_reason_text(p->error)) : json_null(),
+			 "gateway", gateways_show(p));
 }
 
 json_t *show_peers(struct keyd *k)

@@ -11,6 +11,7 @@
 #include "channel.h"
 #include "control.h"
 #include "delegate.h"
+#include "gateways.h"
 #include "hsm.h"
 #include "intro_msg.h"
 #include "log.h"
@@ -111,6 +112,7 @@ static void run_failed(struct intro_run *run, enum mvpn_reason why, unsigned bac
 	run_free(run, true);
 	control_session_failed(k, p, why);
 	streams_session_failed(p, why);
+	gateways_failed(k, p, why);
 }
 
 static void request_send(struct intro_run *run)
@@ -120,6 +122,8 @@ static void request_send(struct intro_run *run)
 	chan_begin(&b, MVPN_MSG_REQUEST, 0, 0);
 	chan_put(&b, MVPN_TLV_REQ, run->req, run->req_len);
 	chan_put(&b, MVPN_TLV_NOISE1, run->msg1, sizeof(run->msg1));
+	if (run->p->layer != MVPN_LAYER_LINK)
+		chan_put(&b, MVPN_TLV_DEVICE, run->p->id, MVPN_ID_LEN);
 	channel_send(run->k, &b); /* if there is no channel now, introduce_resume repeats it */
 	chan_buf_free(&b);
 }

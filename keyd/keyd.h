@@ -26,6 +26,8 @@
 
 struct conn;
 struct ether;
+struct gateway;
+struct gateways;
 struct own_endpoint;
 struct relay_tcp;
 struct attachment;
@@ -108,6 +110,7 @@ struct peer {
 	struct path *path; /* path.c; NULL without a session */
 	struct nat_probe *probe; /* nat.c, NULL: none so far */
 	bool relayed;		 /* relayed.c: reached through the server */
+	struct gateway *gateway; /* gateways.c; NULL: to no prefix that has several */
 	bool no_udp;		 /* the server sends it packets by TCP, as it said last */
 	uint64_t kept_packets;	 /* sent when nat.c looked last */
 	uint32_t epoch;
@@ -165,6 +168,8 @@ enum keyd_counter {
 	KC_ROTATED,
 	KC_PIN_VOUCHED,
 	KC_BAD_VOUCH,
+	KC_GATEWAY_FAILED,
+	KC_GATEWAY_CHANGED,
 	KC_MAX,
 };
 extern const char *const keyd_counter_names[KC_MAX];
@@ -225,6 +230,7 @@ struct keyd {
 	uint64_t prefixes_written; /* to the BPF map, in this life */
 	bool prefixes_overflow; /* some are covered by a wider, dropping prefix */
 	bool prefixes_known;	/* the server has told the whole set in this life */
+	struct gateways *gateways;
 	uint64_t policy_rev;
 	uint32_t options; /* enum mvpn_options, of that policy */
 	struct mvpn_addr *addresses; /* accepted by the server */

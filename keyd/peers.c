@@ -9,6 +9,7 @@
 #include "control.h"
 #include "crypto.h"
 #include "fsutil.h"
+#include "gateways.h"
 #include "identity.h"
 #include "log.h"
 #include "prefixes.h"
@@ -370,6 +371,8 @@ int peers_init(struct keyd *k)
 	int r = htab_init(&k->peers_by_id);
 
 	if (!r)
+		r = gateways_init(k);
+	if (!r)
 		r = lpm_new(&k->prefixes);
 	if (r)
 		return r;
@@ -403,6 +406,7 @@ void peers_free(struct keyd *k)
 	if (k->save_protected && loop_timer_armed(k->save_protected))
 		peers_save(k);
 	loop_timer_free(k->save_protected);
+	gateways_free(k);
 	for (i = 1; i <= k->npeers; i++)
 		free(k->peers[i]);
 	free(k->peers);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "control.h"
+#include "gateways.h"
 #include "log.h"
 #include "options.h"
 #include "peers.h"
@@ -132,6 +133,7 @@ static int apply_prefix(struct keyd *k, const uint8_t *v)
 	memcpy(p.addr.b, v + 2, 16);
 	if (v[0] > 1 || !mvpn_prefix_valid(&p))
 		return -EPROTO;
+	gateways_forget(k, &p);
 	if (!v[0]) {
 		if (!k->incoming_all)
 			return lpm_set(k->incoming, &p, GONE);
@@ -145,6 +147,17 @@ static int apply_prefix(struct keyd *k, const uint8_t *v)
 		index = peer ? peer->index : MVPN_PEER_NONE;
 	}
 	return lpm_set(k->incoming, &p, index);
+}
+
+static int apply_gateways(struct keyd *k, const uint8_t *v, size_t len)
+{
+	struct mvpn_prefix p;
+	uint32_t owner;
+	int r = gateways_told(k, v, len, &p, &owner);
+
+	if (r == -ENOSPC)
+		return 0;
+	return r ? r : lpm_set(k->incoming, &p, owner);
 }
 
 static void peer_told(struct keyd *k, struct peer *p, const uint8_t *v, size_t len)
@@ -304,6 +317,7 @@ static int commit(struct keyd *k)
 		commit_all(k);
 	else
 		r = commit_delta(k);
+	gateways_committed(k);
 	if (!loop_timer_armed(k->save_protected))
 		loop_timer_arm(k->save_protected, SAVE_AFTER_MS);
 	k->prefixes_known = true;
@@ -315,6 +329,7 @@ void prefixes_lost(struct keyd *k)
 {
 	lpm_free(k->incoming);
 	k->incoming = NULL;
+	gateways_lost(k);
 }
 
 int peers_message(struct keyd *k, const struct chan_msg *m)
@@ -327,6 +342,7 @@ int peers_message(struct keyd *k, const struct chan_msg *m)
 
 	if (m->flags & MVPN_PFX_RESET) {
 		prefixes_lost(k);
+		gateways_reset(k);
 		k->incoming_all = true;
 		k->set_known = false;
 		r = lpm_new(&k->incoming);
@@ -337,6 +353,8 @@ int peers_message(struct keyd *k, const struct chan_msg *m)
 	while (!r && chan_tlv_next(m, &pos, &t)) {
 		if (t.type == MVPN_TLV_PREFIX)
 			r = apply_prefix(k, t.value);
+		else if (t.type == MVPN_TLV_GATEWAYS)
+			r = apply_gateways(k, t.value, t.len);
 		else if (t.type == MVPN_TLV_PEER)
 			r = apply_peer(k, t.value, t.len);
 	}

@@ -43,6 +43,8 @@ struct request {
 	uint8_t bytes[INTRO_REQ_MAX_B];
 	size_t len;
 	struct mvpn_req req; /* its head */
+	bool names;	     /* a device, of several that own the destination */
+	uint8_t device[16];
 	uint8_t noise1[INTRO_MSG1_B];
 };
 

@@ -27,6 +27,7 @@ static int parse_request(const struct conn *c, const struct chan_msg *m, struct 
 	memcpy(q->bytes, p, len);
 	q->len = len;
 	memcpy(&q->req, p, sizeof(q->req));
+	q->names = chan_get_bytes(m, MVPN_TLV_DEVICE, q->device, sizeof(q->device));
 	/* nobody asks in another's name */
 	if (memcmp(q->req.a_id, c->dev->row.id, 16) || memcmp(q->req.net_id, c->s->id.net_id, 8)) {
 		log_ratelimited(LOG_L_WARN, "device %s asked in another's name: channel closed",
@@ -64,9 +65,11 @@ static enum mvpn_reason decide(struct conn *c, const struct request *q, struct d
 	memcpy(dst.b, q->req.dst, sizeof(dst.b));
 	if (q->req.layer == MVPN_LAYER_LINK)
 		b = registry_by_id(s->reg, q->req.dst);
+	else if (q->names)
+		b = registry_by_id(s->reg, q->device);
 	else if (!registry_owner_of(s->reg, &dst, &b))
 		b = NULL;
-	if (!b || b == c->dev)
+	if (!b || b == c->dev || (q->names && !registry_owns(b, &dst)))
 		return MVPN_R_UNKNOWN_DST;
 	*ret_b = b;
 	sa = registry_subject(c->dev);

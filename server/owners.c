@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "registry.h"
+#include "gateways.h"
 
 static bool prefix_eq(const struct mvpn_prefix *a, const struct mvpn_prefix *b)
 {
@@ -16,7 +16,7 @@ static struct device *device_of(const struct registry *r, uint32_t value)
 	return value && value - 1 < r->size ? r->devices[value - 1] : NULL;
 }
 
-static void owned_drop(struct device *d, const struct mvpn_prefix *p)
+void registry_owned_drop(struct device *d, const struct mvpn_prefix *p)
 {
 	for (unsigned i = 0; d && i < d->nowned; i++)
 		if (prefix_eq(&d->owned[i], p)) {
@@ -27,7 +27,7 @@ static void owned_drop(struct device *d, const struct mvpn_prefix *p)
 		}
 }
 
-static int owned_add(struct device *d, const struct mvpn_prefix *p)
+int registry_owned_add(struct device *d, const struct mvpn_prefix *p)
 {
 	struct mvpn_prefix *a;
 
@@ -54,17 +54,17 @@ static int refresh(struct registry *r, const struct mvpn_prefix *p)
 	if (has_given || has_policy) {
 		if (had && old == now)
 			return 0;
-		e = owned_add(device_of(r, now), p);
+		e = registry_owned_add(device_of(r, now), p);
 		if (e == 0)
 			e = lpm_set(r->owners, p, now);
 		if (e < 0)
 			return e;
 		if (had)
-			owned_drop(device_of(r, old), p);
+			registry_owned_drop(device_of(r, old), p);
 	} else {
 		if (!had)
 			return 0;
-		owned_drop(device_of(r, old), p);
+		registry_owned_drop(device_of(r, old), p);
 		lpm_del(r->owners, p);
 	}
 	if (r->changed)
@@ -169,6 +169,14 @@ bool registry_owner_of(const struct registry *r, const struct mvpn_addr *a, stru
 	return true;
 }
 
+bool registry_owns(const struct device *d, const struct mvpn_addr *a)
+{
+	for (unsigned i = 0; i < d->nowned; i++)
+		if (mvpn_prefix_contains(&d->owned[i], a))
+			return true;
+	return false;
+}
+
 bool registry_effective(const struct registry *r, const struct mvpn_prefix *p, struct device **ret)
 {
 	uint32_t v = 0;
@@ -185,10 +193,14 @@ void registry_disown(struct registry *r, struct device *d)
 {
 	while (d->nowned) {
 		struct mvpn_prefix p = d->owned[d->nowned - 1];
+		uint32_t heir = gateways_drop(r, &p, d), owner = 0;
 
-		lpm_set(r->policy, &p, 0);
-		refresh(r, &p);
-		owned_drop(d, &p);
+		lpm_get(r->owners, &p, &owner);
+		if (owner == d->index + 1) {
+			lpm_set(r->policy, &p, heir);
+			refresh(r, &p);
+		}
+		registry_owned_drop(d, &p);
 	}
 }
 
@@ -222,32 +234,40 @@ int registry_set_policy(struct registry *r, const struct policy *p)
 {
 	struct lpm *wanted = NULL, *old = r->policy;
 	struct stale stale = {0};
+	struct gateway_set *sets = NULL;
 	const struct policy_protect *pr;
-	unsigned n;
-	int e = lpm_new(&wanted);
+	unsigned n, nsets = 0;
+	int e = lpm_new(&wanted), entered;
 
 	if (e < 0)
 		return e;
 	pr = policy_protects(p, &n);
 	for (unsigned i = 0; i < n && e == 0; i++) {
-		struct device *d = pr[i].via ? registry_by_name(r, pr[i].via) : NULL;
+		struct device *d = NULL;
 
+		/* the first one that there is */
+		for (unsigned k = 0; k < pr[i].nvia && !d; k++)
+			d = registry_by_name(r, pr[i].via[k]);
 		e = lpm_set(wanted, &pr[i].prefix, d ? d->index + 1 : 0);
 	}
 	stale.wanted = wanted;
 	if (e == 0)
 		e = lpm_each(old, collect_stale, &stale);
+	if (e == 0)
+		e = gateways_read(r, p, &sets, &nsets);
 	if (e < 0) {
 		lpm_free(wanted);
 		free(stale.list);
 		return e;
 	}
 	r->policy = wanted;
+	gateways_leave(r, sets, nsets);
 	for (unsigned i = 0; i < stale.n; i++)
 		refresh(r, &stale.list[i]);
 	for (unsigned i = 0; i < n && e == 0; i++)
 		e = refresh(r, &pr[i].prefix);
 	lpm_free(old);
 	free(stale.list);
-	return e;
+	entered = gateways_enter(r, sets, nsets);
+	return e ? e : entered;
 }

@@ -59,8 +59,9 @@ bool policy_has_group(const struct policy *p, const char *name)
 bool policy_has_gateway(const struct policy *p, const char *name)
 {
 	for (unsigned i = 0; p && i < p->nprotects; i++)
-		if (p->protects[i].via && !strcmp(p->protects[i].via, name))
-			return true;
+		for (unsigned k = 0; k < p->protects[i].nvia; k++)
+			if (!strcmp(p->protects[i].via[k], name))
+				return true;
 	return false;
 }
 

@@ -79,9 +79,12 @@ bool policy_name_matches(const struct policy *p, const char *name, const struct 
 struct policy_protect {
 	unsigned line;
 	struct mvpn_prefix prefix;
-	const char *via; /* device name, or NULL */
+	unsigned nvia; /* 0: nobody owns it */
+	const char *via[MVPN_GATEWAYS_MAX]; /* devices, in the order in which they are to be used */
 };
+/* in the order of policy_prefix_cmp() */
 const struct policy_protect *policy_protects(const struct policy *p, unsigned *ret_count);
+int policy_prefix_cmp(const struct mvpn_prefix *x, const struct mvpn_prefix *y);
 
 /* an `ethernet` line: frames of these types between src and dst are sealed or dropped */
 struct policy_ether {

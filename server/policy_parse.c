@@ -4,7 +4,7 @@
  *
  *   group NAME = NAME [, NAME]…
  *   allow [only] NAME -> NAME [proto …]                   NAME may be *; policy_service.c
- *   protect PREFIX [via NAME]
+ *   protect PREFIX [via NAME [, NAME]…]                  policy_protect.c
  *   ethernet [only] NAME -> NAME type TYPE [, TYPE]…      policy_ether.c
  *   mode end-to-end|central60|central63 NAME -> NAME      policy_mode.c
  *   level LEVEL NAME -> NAME                              policy_mode.c
@@ -90,71 +90,6 @@ static int read_allow(struct reader *r)
 	p->rules[p->nrules++] = rule;
 	e = note_name(r, rule.src);
 	return e ? e : note_name(r, rule.dst);
-}
-
-/* what would cut the host off from itself or its link */
-const char *policy_unprotectable(const struct mvpn_prefix *p)
-{
-	static const char *const list[] = {
-		"127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255",
-		"::1",	       "fe80::/10",	 "ff00::/8"};
-	struct mvpn_prefix never, v4;
-
-	for (unsigned i = 0; i < sizeof(list) / sizeof(list[0]); i++)
-		if (mvpn_prefix_parse(&never, list[i]) == 0 && p->len >= never.len &&
-		    mvpn_prefix_contains(&never, &p->addr))
-			return "loopback, link-local and multicast addresses cannot be protected";
-	/* one trie holds both families, IPv4 under ::ffff:0:0/96 */
-	if (mvpn_prefix_parse(&v4, "0.0.0.0/0") == 0 && p->len < v4.len &&
-	    mvpn_prefix_contains(p, &v4.addr))
-		return "this would cover IPv4 too: write 2000::/3 for all of IPv6, 0.0.0.0/0 for "
-		       "IPv4";
-	return NULL;
-}
-
-static int read_protect(struct reader *r)
-{
-	struct policy *p = r->p;
-	struct policy_protect pr = {.line = r->line};
-	char text[MVPN_ADDRSTRLEN], *start;
-	struct word key, via = {0};
-	const char *why;
-	size_t len;
-	int e = 0;
-
-	skip_space(r);
-	start = r->at;
-	len = strcspn(start, " \t#");
-	if (!len)
-		return fail_at(r, start, "a prefix is missing, for example 10.9.0.0/24");
-	snprintf(text, sizeof(text), "%.*s", (int)(len < sizeof(text) ? len : 0), start);
-	if (mvpn_prefix_parse(&pr.prefix, text) < 0)
-		return fail_at(r, start,
-			       "\"%.60s\" is not a prefix (bits after the prefix length must be "
-			       "zero), for example 10.9.0.0/24",
-			       text);
-	why = policy_unprotectable(&pr.prefix);
-	if (why)
-		return fail_at(r, start, "%s", why);
-	r->at += len;
-	if (!at_line_end(r)) {
-		e = read_word(r, "\"via\"", false, &key);
-		if (e == 0 && !word_is(&key, "via"))
-			e = fail_at(r, key.start, "expected \"via DEVICE\" or the end of the line");
-		if (e == 0)
-			e = read_word(r, "the gateway's name", false, &via);
-		if (e == 0)
-			e = expect_end(r);
-	}
-	if (e == 0 && p->nprotects == POLICY_PROTECTS_MAX)
-		e = fail_at(r, start, "more than %d protect lines", POLICY_PROTECTS_MAX);
-	if (e == 0)
-		e = grow(&p->protects, p->nprotects, sizeof(*p->protects));
-	if (e < 0)
-		return e;
-	pr.via = via.start ? cut(&via) : NULL;
-	p->protects[p->nprotects++] = pr;
-	return pr.via ? note_name(r, pr.via) : 0;
 }
 
 static int read_line(struct reader *r)
@@ -287,20 +222,10 @@ static int expand_groups(struct reader *r)
 	return 0;
 }
 
-static int protect_cmp(const void *a, const void *b)
-{
-	const struct policy_protect *x = a, *y = b;
-	int c = memcmp(&x->prefix.addr, &y->prefix.addr, sizeof(x->prefix.addr));
-
-	if (!c)
-		c = (x->prefix.len > y->prefix.len) - (x->prefix.len < y->prefix.len);
-	return c ? c : (x->line > y->line) - (x->line < y->line);
-}
-
 static int finish(struct reader *r)
 {
 	struct policy *p = r->p;
-	char text[MVPN_ADDRSTRLEN];
+	int e;
 
 	if (p->ngroups)
 		qsort(p->groups, p->ngroups, sizeof(*p->groups), group_cmp);
@@ -310,24 +235,8 @@ static int finish(struct reader *r)
 			return fail_at(r, NULL, "group \"%s\" is defined on line %u already",
 				       p->groups[i].name, p->groups[i - 1].line);
 		}
-	if (p->nprotects)
-		qsort(p->protects, p->nprotects, sizeof(*p->protects), protect_cmp);
-	for (unsigned i = 1; i < p->nprotects; i++)
-		if (p->protects[i - 1].prefix.len == p->protects[i].prefix.len &&
-		    mvpn_addr_eq(&p->protects[i - 1].prefix.addr, &p->protects[i].prefix.addr)) {
-			r->line = p->protects[i].line;
-			return fail_at(r, NULL, "%s is protected on line %u already",
-				       mvpn_prefix_str(&p->protects[i].prefix, text),
-				       p->protects[i - 1].line);
-		}
-	for (unsigned i = 0; i < p->nprotects; i++)
-		if (p->protects[i].via && policy_has_group(p, p->protects[i].via)) {
-			r->line = p->protects[i].line;
-			return fail_at(r, NULL,
-				       "\"%s\" is a group: a prefix is owned by one device",
-				       p->protects[i].via);
-		}
-	return expand_groups(r);
+	e = protects_finish(r);
+	return e ? e : expand_groups(r);
 }
 
 static int check_text(struct reader *r, const char *text, size_t len)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The words of a policy's text, read in place, and where they were when something is wrong with them. For the readers of
- * statements only (policy_parse.c, policy_ether.c, policy_service.c, policy_settings.c,
+ * statements only (policy_parse.c, policy_protect.c, policy_ether.c, policy_service.c, policy_settings.c,
  * policy_test.c).
  */
 #ifndef SERVER_POLICY_TEXT_H
@@ -46,6 +46,9 @@ int note_name(struct reader *r, const char *name);
 /* "[only] NAME -> NAME" */
 int read_pair(struct reader *r, bool *ret_only, struct word *ret_src, struct word *ret_dst);
 
+/* policy_protect.c: what follows "protect"; all of them, sorted and looked at once more */
+int read_protect(struct reader *r);
+int protects_finish(struct reader *r);
 /* policy_ether.c: what follows "ethernet" */
 int read_ethernet(struct reader *r);
 /* policy_settings.c: enum of policy_internal.h or -1; what follows that word */

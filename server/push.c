@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "crypto.h"
+#include "gateways.h"
 #include "log.h"
 #include "push.h"
 #include "session.h"
@@ -73,6 +74,18 @@ static void put_prefix(struct chan_buf *b, const struct mvpn_prefix *p, bool add
 	chan_put(b, MVPN_TLV_PREFIX, v, sizeof(v));
 }
 
+/* beside a prefix that has several */
+static void put_gateways(struct chan_buf *b, const struct registry *r, const struct gateway_set *set)
+{
+	uint8_t v[MVPN_TLV_GATEWAYS_HEAD_B + 16 * MVPN_GATEWAYS_MAX] = {set->prefix.len};
+	size_t len = MVPN_TLV_GATEWAYS_HEAD_B;
+
+	memcpy(v + 1, set->prefix.addr.b, 16);
+	for (unsigned i = 0; i < set->n; i++, len += 16)
+		memcpy(v + len, r->devices[set->value[i] - 1]->row.id, 16);
+	chan_put(b, MVPN_TLV_GATEWAYS, v, len);
+}
+
 /* frames are built one after the other; a full one makes the next begin */
 struct writer {
 	struct push *p;
@@ -115,18 +128,30 @@ static struct chan_buf *frame(struct writer *w, uint8_t flags)
 }
 
 /* A device is told before the first prefix that it owns. */
+static void write_owner(struct writer *w, struct chan_buf *b, const struct device *owner)
+{
+	if (w->seen[owner->index / 8] & 1 << owner->index % 8)
+		return;
+	put_peer(b, owner->row.id, owner->row.state, owner->row.name);
+	w->seen[owner->index / 8] |= (uint8_t)(1 << owner->index % 8);
+}
+
 static int write_prefix(struct writer *w, const struct mvpn_prefix *p, bool add,
 			const struct device *owner)
 {
+	const struct registry *r = w->p->s->reg;
+	const struct gateway_set *set = add ? gateways_of(r, p) : NULL;
 	struct chan_buf *b = frame(w, 0);
 
 	if (!b)
 		return w->error;
-	if (add && owner && !(w->seen[owner->index / 8] & 1 << owner->index % 8)) {
-		put_peer(b, owner->row.id, owner->row.state, owner->row.name);
-		w->seen[owner->index / 8] |= (uint8_t)(1 << owner->index % 8);
-	}
+	if (add && owner)
+		write_owner(w, b, owner);
+	for (unsigned i = 1; set && i < set->n; i++)
+		write_owner(w, b, r->devices[set->value[i] - 1]);
 	put_prefix(b, p, add, owner);
+	if (set)
+		put_gateways(b, r, set);
 	return b->error;
 }
 
@@ -167,13 +192,19 @@ static int mix_prefix(void *arg, const struct mvpn_prefix *prefix, uint32_t valu
 	struct set_sum *x = arg;
 	const struct registry *r = x->p->s->reg;
 	const struct device *d = value && value - 1 < r->size ? r->devices[value - 1] : NULL;
+	const struct gateway_set *set = gateways_of(r, prefix);
+	uint8_t behind[16 * (MVPN_GATEWAYS_MAX - 1)];
+	size_t len = 0;
 
+	for (unsigned i = 1; set && i < set->n; i++, len += 16)
+		memcpy(behind + len, r->devices[set->value[i] - 1]->row.id, 16);
 	mix(x->sum, x->p,
 	    (struct mvpn_part[]){{"prefix", 6},
 				 {&prefix->len, 1},
 				 {prefix->addr.b, 16},
-				 {d ? d->row.id : NULL, d ? 16 : 0}},
-	    4);
+				 {d ? d->row.id : NULL, d ? 16 : 0},
+				 {behind, len}},
+	    5);
 	return 0;
 }
 

@@ -57,6 +57,7 @@ void registry_free(struct registry *r)
 		if (r->devices[i])
 			device_free(r->devices[i]);
 	free(r->devices);
+	free(r->sets);
 	htab_free(&r->by_id);
 	htab_free(&r->by_pk);
 	htab_free(&r->by_next);

@@ -4,7 +4,7 @@
  * to the store first; these functions only follow. Every change of an effective owner is reported to the callback, which
  * is how pushes learn of it.
  *
- * The effective owner of a prefix: the device that the policy's `protect … via` names, else the device that has it (by
+ * The effective owner of a prefix: the device that the policy's `protect … via` names (the first of several that is enrolled), else the device that has it (by
  * device-address or registration), else nobody (`protect` alone: protected, dropped).
  */
 #ifndef SERVER_REGISTRY_H
@@ -23,6 +23,7 @@
 #define DEVICE_PREFIXES_MAX 256 /* claims, given ones and scopes of one device */
 
 struct conn;
+struct gateway_set;
 struct relay_tcp;
 
 struct device_prefix {
@@ -39,7 +40,7 @@ struct device {
 	unsigned nprefixes;
 	struct device_mac *macs[MVPN_MACS_MAX]; /* macs.c */
 	unsigned nmacs;
-	struct mvpn_prefix *owned; /* effective, from wherever */
+	struct mvpn_prefix *owned; /* effective, from wherever, or as a gateway that stands by */
 	unsigned nowned;
 	/* of the present channel; NULL: offline */
 	struct conn *conn;
@@ -69,6 +70,8 @@ struct registry {
 		*given; /* prefix → index + 1 of the device that has it as claim or from an admin */
 	struct lpm *policy; /* prefix of a protect line → index + 1 of its gateway, 0 none */
 	struct lpm *owners; /* effective: index + 1, 0 protected without owner */
+	struct gateway_set *sets; /* gateways.c, in the order of policy_prefix_cmp() */
+	unsigned nsets;
 	registry_owner_fn *changed; /* NULL until set: no reports while loading */
 	void *changed_arg;
 };
@@ -119,6 +122,11 @@ int registry_set_policy(struct registry *r, const struct policy *p);
 
 /* the longest protected prefix of an address: false if it is not protected; *ret NULL if nobody owns it */
 bool registry_owner_of(const struct registry *r, const struct mvpn_addr *a, struct device **ret);
+/* the list of what a device owns; NULL is fine */
+int registry_owned_add(struct device *d, const struct mvpn_prefix *p);
+void registry_owned_drop(struct device *d, const struct mvpn_prefix *p);
+/* is the address in a prefix that the device owns, alone or with others? */
+bool registry_owns(const struct device *d, const struct mvpn_addr *a);
 /* exact; false if the prefix is not protected */
 bool registry_effective(const struct registry *r, const struct mvpn_prefix *p, struct device **ret);
 

@@ -34,7 +34,7 @@ enum mvpn_msg {
 	 * TLV_ADDR_REFUSED…, TLV_MAC… (accepted), TLV_MAC_REFUSED…, TLV_MAX_OFFLINE, TLV_REKEY, TLV_ECHO, TLV_TICKET, TLV_PSK and TLV_PSK_EPOCH:
 	 * the next one, until it has been used. */
 	MVPN_MSG_WELCOME = 0x08,
-	/* S→C. A part of the protected set: TLV_PREFIX…, TLV_PEER…, TLV_REV, TLV_OPTIONS, TLV_MAX_OFFLINE, TLV_REKEY; flags
+	/* S→C. A part of the protected set: TLV_PREFIX…, TLV_GATEWAYS…, TLV_PEER…, TLV_REV, TLV_OPTIONS, TLV_MAX_OFFLINE, TLV_REKEY; flags
 	 * MVPN_PFX_*. After REGISTER the
 	 * whole set is sent (first part RESET, last part COMMIT); later changes are RESET-less deltas with COMMIT. COMMIT has
 	 * TLV_SET; a REGISTER with that, of a state that the server knows, gets the changes since instead of the whole set.
@@ -52,7 +52,7 @@ enum mvpn_msg {
 	MVPN_MSG_PIN = 0x0c,
 
 	/* introduction (PROTOCOL §3) */
-	MVPN_MSG_REQUEST = 0x10,    /* C→S: TLV_REQ, TLV_NOISE1 */
+	MVPN_MSG_REQUEST = 0x10,    /* C→S: TLV_REQ, TLV_NOISE1; TLV_DEVICE: which one is meant, if several own the destination */
 	MVPN_MSG_OFFER = 0x11,	    /* S→C: TLV_SESSION, TLV_SEQ, TLV_REQ, TLV_DEVICE (A), TLV_S_PUB (A's), TLV_DELEGATION (of that, if it has one), TLV_PSK,
 				     * TLV_BOOT_GEN (B's), TLV_SELECTORS, TLV_TTL, TLV_ENDPOINT (A's, as S sees it), TLV_NOISE1;
 				     * mode central60: TLV_KEY */
@@ -127,6 +127,9 @@ enum mvpn_tlv {
 	MVPN_TLV_NO_UDP = 57,	    /* u8, 1; beside ENDPOINT: the peer says that UDP between it and the server is blocked */
 	MVPN_TLV_SET = 48,	    /* 32 bytes, the server's: a state of the protected set */
 	MVPN_TLV_DELEGATION = 60,   /* not_after u64 | key[32] | challenge[32] | signature[64]: lib/delegation.h */
+	/* plen u8 | addr[16] | flags u8, 0 | id[16]…: behind the PREFIX of that prefix; its gateways, 2 to MVPN_GATEWAYS_MAX, in the order in
+	 * which they are to be used */
+	MVPN_TLV_GATEWAYS = 61,
 	MVPN_TLV_TICKET = 64,	    /* MVPN_TICKET_B: known devices pass first when the server is under load (lib/chan.h) */
 	MVPN_TLV_LEVEL = 72,	    /* id[16] | level u8, enum mvpn_level */
 };
@@ -249,6 +252,7 @@ struct mvpn_ether {
 #define MVPN_TLV_ECHO_B 36
 #define MVPN_TLV_DELEGATION_B 136
 #define MVPN_DELEGATION_TEXT_B 113 /* what the key on the token signs */
+#define MVPN_TLV_GATEWAYS_HEAD_B 18
 #define MVPN_TICKET_B 56 /* opaque to the device */
 #define MVPN_TLV_VOUCH_B (MVPN_ID_LEN + 32)
 

@@ -69,6 +69,19 @@
 #define MVPN_GEN_SKIP_MAX 64		/* generations that a receiver searches forward after a long loss ... */
 #define MVPN_GEN_SKIP_MS 100		/* ... at most so often, since it costs key derivations */
 #define MVPN_SELECTORS_MAX 64		/* prefixes a side of one session */
+
+/* ---- several gateways to one prefix ---- */
+#define MVPN_GATEWAYS_MAX 4		/* of one prefix */
+#define MVPN_GATEWAY_SETS_MAX 4096	/* such prefixes that a device watches; of others it uses the first gateway */
+#define MVPN_GATEWAY_LOOK_MS 100	/* so often is looked who has been heard. With the next two: another gateway is taken within 2 s,
+					 * in which an introduction still has its time before three have gone */
+#define MVPN_GATEWAY_PING_MS 400	/* one that is in use is asked when it has not been heard for so long */
+#define MVPN_GATEWAY_SILENT_MS 1200	/* and has failed when it has not answered for so long: three are lost, not one */
+#define MVPN_GATEWAY_IDLE_MS 2000	/* one to which nothing is sent, or that stands by, is asked so often */
+#define MVPN_GATEWAY_BUSY_MS 10000	/* nothing is sent to it any more after so long without a packet */
+#define MVPN_GATEWAY_BACK_MS 5000	/* one that had failed is preferred again when it has been well for so long; twice as long ... */
+#define MVPN_GATEWAY_BACK_MAX_MS 80000	/* ... and at most so long each time that it fails again ... */
+#define MVPN_GATEWAY_CALM_MS 600000	/* ... within so long */
 #define MVPN_SERVICES_MAX 64		/* ranges of ports a side of one session */
 #define MVPN_WORKERS_MAX MVPN_LANES_MAX
 #define MVPN_CPUS_A_WORKER 2		/* workers = 0: one worker for so many CPUs ... */

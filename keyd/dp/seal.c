@@ -287,7 +287,7 @@ void seal_frame(struct worker *w, struct kt_peer *peer, const struct packet *p)
 /* ---- held packets ---- */
 void seal_flush_held(struct worker *w, uint32_t index)
 {
-	struct kt_peer *peer = kt_lookup_peer(w->kt, index);
+	struct kt_peer *peer = kt_lookup_peer(w->kt, index), *to;
 	struct virtio_net_hdr h;
 	uint64_t cursor = 0;
 	struct packet p;
@@ -303,12 +303,13 @@ void seal_flush_held(struct worker *w, uint32_t index)
 		if (packet_parse(&p, w->packet, len) < 0)
 			continue;
 		/* the prefix may have gone to another since */
-		if (kt_lookup_dst(w->kt, &p.dst) != peer) {
+		to = kt_lookup_dst(w->kt, &p.dst);
+		if (!to) {
 			count(w, DP_C_DROP_NO_PEER, 1);
 			continue;
 		}
 		count(w, DP_C_HELD_SENT, 1);
-		seal_packet(w, peer, &p, &h);
+		seal_packet(w, to, &p, &h);
 	}
 }
 

@@ -151,6 +151,7 @@ struct sim_request {
 	uint8_t nonce[16];
 	uint8_t req[INTRO_REQ_MAX_B], msg1[INTRO_MSG1_B];
 	size_t req_len;
+	const uint8_t *meant; /* a device, of several that own the destination; NULL: not said */
 };
 void sim_request(struct sim_device *a, const char *dst, struct sim_request *ret);
 void sim_request_make(struct sim_device *a, const char *dst, struct sim_request *ret); /* not sent */

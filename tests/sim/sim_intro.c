@@ -27,6 +27,7 @@ static void make(struct sim_device *a, uint8_t layer, const uint8_t dst[16],
 	memcpy(tmpl.replaces, replaces, 16);
 	assert_int_equal(intro_a_start(&ret->a, &tmpl, &self, ret->req, &ret->req_len, ret->msg1),
 			 0);
+	ret->meant = NULL;
 	memcpy(&tmpl, ret->req, sizeof(tmpl));
 	memcpy(ret->nonce, tmpl.nonce, 16);
 }
@@ -86,6 +87,8 @@ void sim_request_send(struct sim_device *a, const struct sim_request *q)
 	chan_begin(&b, MVPN_MSG_REQUEST, 0, 0);
 	chan_put(&b, MVPN_TLV_REQ, q->req, q->req_len);
 	chan_put(&b, MVPN_TLV_NOISE1, q->msg1, INTRO_MSG1_B);
+	if (q->meant)
+		chan_put(&b, MVPN_TLV_DEVICE, q->meant, MVPN_ID_LEN);
 	sim_send(a, &b);
 	chan_buf_free(&b);
 }

@@ -93,8 +93,26 @@ static void protect_lines_are_read(void **state)
 	pr = policy_protects(p, &n);
 	assert_int_equal(n, 4);
 	for (unsigned i = 0; i < n; i++)
-		via += pr[i].via != NULL;
+		via += pr[i].nvia;
 	assert_int_equal(via, 2);
+	policy_free(p);
+}
+
+static void gateways_keep_their_order(void **state)
+{
+	struct policy *p = parse("protect 10.9.0.0/24 via gw2 ,gw1,  gw3 # in this order");
+	const struct policy_protect *pr;
+	unsigned n;
+
+	pr = policy_protects(p, &n);
+	assert_int_equal(n, 1);
+	assert_int_equal(pr->nvia, 3);
+	assert_string_equal(pr->via[0], "gw2");
+	assert_string_equal(pr->via[1], "gw1");
+	assert_string_equal(pr->via[2], "gw3");
+	for (unsigned i = 0; i < pr->nvia; i++)
+		assert_true(policy_has_gateway(p, pr->via[i]));
+	assert_false(policy_has_gateway(p, "gw"));
 	policy_free(p);
 }
 
@@ -294,6 +312,9 @@ static void errors_say_where(void **state)
 		{"protect 10.0.0.0/8 by g", 1, 20, "via"},
 		{"protect 10.0.0.0/8 via", 1, 23, "missing"},
 		{"protect 10.0.0.0/8 via a b", 1, 26, "unexpected"},
+		{"protect 10.0.0.0/8 via a,", 1, 26, "missing"},
+		{"protect 10.0.0.0/8 via a, b, a", 1, 30, "twice"},
+		{"protect 10.0.0.0/8 via a, b, c, d, e", 1, 36, "more than 4"},
 		{"protect 127.0.0.0/8", 1, 9, "loopback"},
 		{"protect 127.1.2.3", 1, 9, "loopback"},
 		{"protect fe80::/10", 1, 9, "link-local"},
@@ -447,6 +468,7 @@ int main(void)
 		cmocka_unit_test(groups_nest),
 		cmocka_unit_test(groups_of_the_token_count),
 		cmocka_unit_test(protect_lines_are_read),
+		cmocka_unit_test(gateways_keep_their_order),
 		cmocka_unit_test(ethernet_lines_are_read),
 		cmocka_unit_test(mode_lines_are_read),
 		cmocka_unit_test(level_lines_are_read),

@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "gateways.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control.h"
+#include "log.h"
+#include "peers.h"
+#include "sessions.h"
+
+#define MS_NS 1000000ULL
+#define STALL_MS (MVPN_GATEWAY_SILENT_MS / 2) /* we did not run meanwhile: nobody's silence */
+#define PING_TOKEN 0			      /* nobody waits for that answer in particular */
+
+struct gateway_set {
+	struct mvpn_prefix prefix;
+	unsigned n, current;
+	uint32_t member[MVPN_GATEWAYS_MAX]; /* peer indices, of layer NETWORK */
+	bool self;			    /* this device is one of them, and asks nobody */
+	bool told, stale;		    /* since the last commit; gone with the next one */
+};
+
+struct gateways {
+	struct lpm *by_prefix; /* slot in `sets` + 1 */
+	struct gateway_set *sets;
+	unsigned n, size;
+	struct loop_timer *timer;
+	uint64_t looked_ms;
+};
+
+/* of a peer that is a gateway */
+struct gateway {
+	unsigned sets, current; /* how many, and of how many it gets the packets */
+	bool wanted;		/* one of them is in use */
+	bool failed;
+	enum mvpn_reason why;
+	uint64_t failed_ms, well_ms;   /* since then; well_ms 0: it never failed */
+	uint64_t back_ms;	       /* it has to be well for so long */
+	uint64_t asked_ms;	       /* the first PING that was not answered, 0 none */
+	uint64_t pinged_ms, wanted_ms; /* when it was, and when a session was asked for */
+	uint64_t sent, sent_ms;	       /* packets, and when there were fewer */
+};
+
+static struct gateway_set *find(struct gateways *g, const struct mvpn_prefix *p)
+{
+	uint32_t slot;
+
+	return lpm_get(g->by_prefix, p, &slot) ? &g->sets[slot - 1] : NULL;
+}
+
+static struct gateway *gateway_of(const struct keyd *k, uint32_t index)
+{
+	return k->peers[index]->gateway;
+}
+
+/* ---- which one ---- */
+
+static void use(struct keyd *k, struct gateway_set *set, unsigned i, const char *why)
+{
+	struct peer *from = k->peers[set->member[set->current]], *to = k->peers[set->member[i]];
+	char text[MVPN_ADDRSTRLEN];
+	uint32_t owner;
+
+	set->current = i;
+	/* not committed yet, or another device's by now */
+	if (!lpm_get(k->prefixes, &set->prefix, &owner) || owner != from->index ||
+	    lpm_set(k->prefixes, &set->prefix, to->index))
+		return;
+	from->gateway->current--;
+	to->gateway->current++;
+	peer_owns(k, &set->prefix, from->index, -1);
+	peer_owns(k, &set->prefix, to->index, 1);
+	/* an entry that is there is replaced; one that found no room is dropped as before */
+	shim_protect(k->shim, &set->prefix, to->index, 0);
+	k->counters[KC_GATEWAY_CHANGED]++;
+	log_warn("%s goes through %s now: %s %s", mvpn_prefix_str(&set->prefix, text),
+		 peer_label(to), peer_label(from), why);
+	dp_flush_held(k->dp, from->index); /* what waits for the other one */
+	sessions_prefix_new(k, &set->prefix, to->index);
+}
+
+/* the first one that is well, but one that has failed before only when it has proved itself */
+static void choose(struct keyd *k, struct gateway_set *set, uint64_t now)
+{
+	const struct gateway *current = gateway_of(k, set->member[set->current]);
+	unsigned i;
+
+	for (i = 0; i < set->n; i++) {
+		const struct gateway *g = gateway_of(k, set->member[i]);
+
+		if (i == set->current || g->failed)
+			continue;
+		if (current->failed) {
+			use(k, set, i, "has failed");
+			return;
+		}
+		if (i < set->current && session_transmitting(k->peers[set->member[i]]) &&
+		    (!g->well_ms || now >= g->well_ms + g->back_ms)) {
+			use(k, set, i, "comes after it");
+			return;
+		}
+	}
+}
+
+static void choose_all(struct keyd *k)
+{
+	struct gateways *g = k->gateways;
+
+	for (unsigned i = 0; i < g->n; i++)
+		if (!g->sets[i].self && !g->sets[i].stale)
+			choose(k, &g->sets[i], mono_ms());
+}
+
+/* ---- who is well ---- */
+
+static void failed(struct keyd *k, struct peer *p, enum mvpn_reason why, uint64_t now)
+{
+	struct gateway *g = p->gateway;
+
+	g->why = why;
+	g->failed_ms = now;
+	g->asked_ms = 0;
+	if (g->failed)
+		return;
+	g->failed = true;
+	if (!g->back_ms || now >= g->well_ms + MVPN_GATEWAY_CALM_MS)
+		g->back_ms = MVPN_GATEWAY_BACK_MS;
+	else if (g->back_ms < MVPN_GATEWAY_BACK_MAX_MS)
+		g->back_ms *= 2;
+	k->counters[KC_GATEWAY_FAILED]++;
+	log_info("gateway %s: %s", peer_label(p), mvpn_reason_text(why));
+}
+
+void gateways_failed(struct keyd *k, const struct peer *p, enum mvpn_reason why)
+{
+	struct peer *twin = peer_by_id(k, p->id);
+
+	if (p->layer == MVPN_LAYER_LINK || !twin || !twin->gateway || session_transmitting(twin) ||
+	    why == MVPN_R_BUSY || why == MVPN_R_MODE || why == MVPN_R_STALE_BOOT)
+		return;
+	failed(k, twin, why, mono_ms());
+	choose_all(k);
+}
+
+static uint64_t heard_ms(const struct peer *p)
+{
+	uint64_t last = 0;
+
+	for (const struct session *s = p->sessions; s; s = s->next) {
+		struct kt_stats st;
+
+		kt_session_stats(s->kt, &st);
+		last = st.rx_last_ns > last ? st.rx_last_ns : last;
+	}
+	return last / MS_NS;
+}
+
+static void note_sent(struct gateway *g, const struct session *s, uint64_t now)
+{
+	struct kt_stats st;
+
+	kt_session_stats(s->kt, &st);
+	if (st.tx_packets != g->sent)
+		g->sent_ms = now;
+	g->sent = st.tx_packets;
+}
+
+/* in our own time: no packet waits for it */
+static void want(struct keyd *k, struct peer *p, uint64_t now)
+{
+	uint64_t packet_ms = p->wanted_ms;
+
+	if (p->gateway->wanted_ms && now < p->gateway->wanted_ms + MVPN_INTRO_BACKOFF_S * 1000)
+		return;
+	p->gateway->wanted_ms = now;
+	session_want(k, p, NULL, 0, 0);
+	p->wanted_ms = packet_ms;
+}
+
+static void look_at(struct keyd *k, struct peer *p, uint64_t now)
+{
+	const struct session *s = session_transmitting(p);
+	struct gateway *g = p->gateway;
+	uint64_t heard, gap;
+
+	if (p->state == MVPN_DEV_REVOKED || p->state == MVPN_DEV_SUSPENDED)
+		failed(k, p, p->state == MVPN_DEV_REVOKED ? MVPN_R_REVOKED : MVPN_R_SUSPENDED, now);
+	if (!s) {
+		g->asked_ms = 0;
+		want(k, p, now);
+		return;
+	}
+	heard = heard_ms(p);
+	note_sent(g, s, now);
+	if (heard >= g->asked_ms)
+		g->asked_ms = 0;
+	if (g->failed && heard > g->failed_ms) {
+		g->failed = false;
+		g->well_ms = now;
+	}
+	if (g->asked_ms && now >= g->asked_ms + MVPN_GATEWAY_SILENT_MS)
+		failed(k, p, MVPN_R_PEER_SILENT, now);
+	gap = g->current && now < g->sent_ms + MVPN_GATEWAY_BUSY_MS ? MVPN_GATEWAY_PING_MS
+								    : MVPN_GATEWAY_IDLE_MS;
+	if (now < heard + gap || now < g->pinged_ms + (g->asked_ms ? MVPN_GATEWAY_PING_MS : gap))
+		return;
+	dp_send_ctrl(k->dp, s->rx_spi, MVPN_CTRL_PING, PING_TOKEN, 0);
+	g->pinged_ms = now;
+	if (!g->asked_ms)
+		g->asked_ms = now;
+}
+
+/* has one of them a session? Then all are to have one. */
+static bool in_use(struct keyd *k, const struct gateway_set *set)
+{
+	for (unsigned i = 0; i < set->n; i++) {
+		const struct peer *p = k->peers[set->member[i]],
+				  *s = peer_layer_by_id(k, p->id, MVPN_LAYER_SOCKET);
+
+		if (p->sessions || (s && s->sessions))
+			return true;
+	}
+	return false;
+}
+
+static void look(void *arg)
+{
+	struct keyd *k = arg;
+	struct gateways *g = k->gateways;
+	uint64_t now = mono_ms();
+	bool stalled = now > g->looked_ms + STALL_MS;
+
+	for (unsigned i = 0; i < g->n; i++)
+		for (unsigned m = 0; !g->sets[i].self && in_use(k, &g->sets[i]) && m < g->sets[i].n;
+		     m++)
+			gateway_of(k, g->sets[i].member[m])->wanted = true;
+	for (uint32_t i = 1; i <= k->npeers; i++) {
+		struct peer *p = k->peers[i];
+
+		if (!p->gateway || !p->gateway->wanted)
+			continue;
+		p->gateway->wanted = false;
+		if (stalled)
+			p->gateway->asked_ms = 0;
+		look_at(k, p, now);
+	}
+	g->looked_ms = now;
+	choose_all(k);
+	loop_timer_arm(g->timer, MVPN_GATEWAY_LOOK_MS);
+}
+
+/* ---- what the server says ---- */
+
+void gateways_reset(struct keyd *k)
+{
+	for (unsigned i = 0; i < k->gateways->n; i++)
+		k->gateways->sets[i].stale = true;
+}
+
+void gateways_forget(struct keyd *k, const struct mvpn_prefix *p)
+{
+	struct gateway_set *set = find(k->gateways, p);
+
+	if (set)
+		set->stale = true;
+}
+
+void gateways_lost(struct keyd *k)
+{
+	for (unsigned i = 0; i < k->gateways->n; i++)
+		k->gateways->sets[i].stale = false;
+}
+
+static struct gateway_set *set_new(struct keyd *k, const struct mvpn_prefix *p)
+{
+	struct gateways *g = k->gateways;
+	unsigned size = g->size ? 2 * g->size : 8;
+	struct gateway_set *sets;
+
+	if (g->n == MVPN_GATEWAY_SETS_MAX) {
+		log_ratelimited(
+			LOG_L_ERR,
+			"more than %d prefixes have several gateways: of the others only the "
+			"first one is used",
+			MVPN_GATEWAY_SETS_MAX);
+		return NULL;
+	}
+	if (g->n == g->size) {
+		sets = reallocarray(g->sets, size, sizeof(*sets));
+		if (!sets)
+			return NULL;
+		g->sets = sets;
+		g->size = size;
+	}
+	if (lpm_set(g->by_prefix, p, g->n + 1))
+		return NULL;
+	g->sets[g->n] = (struct gateway_set){.prefix = *p};
+	return &g->sets[g->n++];
+}
+
+/* the gateways that a TLV names; false: there is no room for a peer */
+static bool members(struct keyd *k, const uint8_t *ids, unsigned n, struct gateway_set *ret)
+{
+	ret->n = n;
+	for (unsigned i = 0; i < n; i++, ids += MVPN_ID_LEN) {
+		struct peer *p;
+
+		if (k->id && !memcmp(ids, k->id->device_id, MVPN_ID_LEN)) {
+			ret->self = true;
+			continue;
+		}
+		p = peer_ensure(k, ids);
+		if (p && !p->gateway)
+			p->gateway = calloc(1, sizeof(*p->gateway));
+		if (!p || !p->gateway)
+			return false;
+		ret->member[i] = p->index;
+	}
+	return true;
+}
+
+/* as before, if it is still one of them and none has come before it */
+static unsigned go_on_with(const struct keyd *k, const struct gateway_set *old,
+			   const struct gateway_set *new)
+{
+	unsigned i;
+
+	for (i = 0; i <= old->current && i < new->n; i++)
+		if (i == old->n || old->member[i] != new->member[i])
+			break;
+	if (i > old->current)
+		return old->current;
+	for (i = 0; i < new->n; i++)
+		if (!gateway_of(k, new->member[i])->failed)
+			return i;
+	return 0;
+}
+
+int gateways_told(struct keyd *k, const uint8_t *v, size_t len, struct mvpn_prefix *ret_prefix,
+		  uint32_t *ret_owner)
+{
+	struct gateway_set new = {.told = true}, *set;
+	size_t ids = len - MVPN_TLV_GATEWAYS_HEAD_B;
+
+	new.prefix.len = v[0];
+	memcpy(new.prefix.addr.b, v + 1, sizeof(new.prefix.addr.b));
+	if (!mvpn_prefix_valid(&new.prefix) || ids % MVPN_ID_LEN)
+		return -EPROTO;
+	*ret_prefix = new.prefix;
+	set = find(k->gateways, &new.prefix);
+	if (!members(k, v + MVPN_TLV_GATEWAYS_HEAD_B, (unsigned)(ids / MVPN_ID_LEN), &new) ||
+	    (!set && !(set = set_new(k, &new.prefix))))
+		return -ENOSPC;
+	if (!new.self)
+		new.current = set->n && !set->self ? go_on_with(k, set, &new) : 0;
+	*set = new;
+	*ret_owner = set->self ? KEYD_SELF : set->member[set->current];
+	return 0;
+}
+
+static void purge(struct gateways *g)
+{
+	for (unsigned i = 0; i < g->n;) {
+		if (!g->sets[i].stale) {
+			i++;
+			continue;
+		}
+		lpm_del(g->by_prefix, &g->sets[i].prefix);
+		g->sets[i] = g->sets[--g->n];
+		if (i < g->n)
+			lpm_set(g->by_prefix, &g->sets[i].prefix,
+				i + 1); /* replaces: cannot fail */
+	}
+}
+
+/* who is a gateway, of how many, and does its session have the prefix? */
+static void recount(struct keyd *k)
+{
+	struct gateways *g = k->gateways;
+
+	for (uint32_t i = 1; i <= k->npeers; i++)
+		if (k->peers[i]->gateway)
+			k->peers[i]->gateway->sets = k->peers[i]->gateway->current = 0;
+	for (unsigned i = 0; i < g->n; i++) {
+		struct gateway_set *set = &g->sets[i];
+
+		for (unsigned m = 0; !set->self && m < set->n; m++) {
+			gateway_of(k, set->member[m])->sets++;
+			gateway_of(k, set->member[m])->current += m == set->current;
+			if (set->told)
+				sessions_prefix_new(k, &set->prefix, set->member[m]);
+		}
+		set->told = false;
+	}
+	for (uint32_t i = 1; i <= k->npeers; i++)
+		if (k->peers[i]->gateway && !k->peers[i]->gateway->sets) {
+			free(k->peers[i]->gateway);
+			k->peers[i]->gateway = NULL;
+		}
+}
+
+void gateways_committed(struct keyd *k)
+{
+	struct gateways *g = k->gateways;
+
+	if (!g->n && !loop_timer_armed(g->timer))
+		return;
+	purge(g);
+	recount(k);
+	if (!g->n)
+		loop_timer_disarm(g->timer);
+	else if (!loop_timer_armed(g->timer)) {
+		g->looked_ms = mono_ms();
+		loop_timer_arm(g->timer, MVPN_GATEWAY_LOOK_MS);
+	}
+}
+
+/* ---- what is to be seen ---- */
+
+static const char *state_name(const struct gateway *g)
+{
+	return g->failed ? "failed" : "well";
+}
+
+json_t *gateways_show(const struct peer *p)
+{
+	const struct gateway *g = p->gateway;
+
+	if (!g)
+		return json_null();
+	return json_pack("{s:s, s:o, s:i, s:i}", "state", state_name(g), "why",
+			 g->failed ? json_string(mvpn_reason_name(g->why)) : json_null(),
+			 "prefixes", (int)g->sets, "in_use", (int)g->current);
+}
+
+json_t *gateways_explain(struct keyd *k, const struct mvpn_addr *dst)
+{
+	struct gateways *g = k->gateways;
+	const struct gateway_set *set;
+	json_t *list;
+	uint32_t slot;
+
+	if (!lpm_lookup(g->by_prefix, dst, &slot) || g->sets[slot - 1].self)
+		return NULL;
+	set = &g->sets[slot - 1];
+	list = json_array();
+	for (unsigned i = 0; i < set->n; i++) {
+		const struct peer *p = k->peers[set->member[i]];
+
+		json_array_append_new(
+			list, json_pack("{s:s, s:s, s:o, s:b, s:b}", "name", peer_label(p), "state",
+					state_name(p->gateway), "why",
+					p->gateway->failed
+						? json_string(mvpn_reason_text(p->gateway->why))
+						: json_null(),
+					"in_use", i == set->current, "session",
+					session_transmitting(p) != NULL));
+	}
+	return list;
+}
+
+/* ---- life ---- */
+
+int gateways_init(struct keyd *k)
+{
+	int r;
+
+	k->gateways = calloc(1, sizeof(*k->gateways));
+	if (!k->gateways)
+		return -ENOMEM;
+	r = lpm_new(&k->gateways->by_prefix);
+	return r ? r : loop_timer_new(k->loop, look, k, &k->gateways->timer);
+}
+
+void gateways_free(struct keyd *k)
+{
+	struct gateways *g = k->gateways;
+
+	if (!g)
+		return;
+	for (uint32_t i = 1; i <= k->npeers; i++) {
+		free(k->peers[i]->gateway);
+		k->peers[i]->gateway = NULL;
+	}
+	lpm_free(g->by_prefix);
+	loop_timer_free(g->timer);
+	free(g->sets);
+	free(g);
+	k->gateways = NULL;
+}

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash
+# Two gateways to one prefix, "protect ... via b, c": a goes through b while b is well. b's keyd is killed, later its link is cut: within
+# 3 s a goes through c, connections live on, and a download is byte-exact; b is taken again once it has been well for a while. What c
+# sends of the prefix is let in only while the policy says that c is a gateway to it.
+# wires: udp
+# waits
+# shellcheck source=tests/netns/lib.sh
+source "$(dirname "$0")/../lib.sh"
+
+need python3 curl
+GAP=$ROOT/tests/netns/gap.py
+net_up
+host_start c
+enrol c
+attach c
+behind c b # c is d's way back, whichever gateway a takes
+# a's route must not hang on a gateway: as in a network with a router
+ip -n "$P-a" route replace 10.9.0.0/24 via "${ADDR4[server]}"
+policy $'allow a -> b\nallow a -> c\nprotect 10.9.0.0/24 via b, c'
+for h in a b c; do
+	wait_for 10 "the prefix on $h" protects $h 7
+done
+
+through() { ctlj a explain "${ADDR4[d]}" | jq -e --arg g "$1" '.peer == $g and (.gateways[]|select(.in_use).name) == $g' >/dev/null; }
+ready() { ctlj a explain "${ADDR4[d]}" | jq -e '.gateways|all(.session and .state == "well")'; }
+gap_start() {
+	: >"$TMP/log/gap.log"
+	spawn gap a "$GAP" watch "${ADDR4[d]}" 9000
+	wait_for 5 "datagrams" grep -q ready "$TMP/log/gap.log"
+	sleep 0.2 # of well-being
+}
+gap_end() { # WHAT
+	local ms connection
+	stop gap
+	read -r ms connection < <(tail -1 "$TMP/log/gap.log")
+	echo "$1: $ms ms without an answer, connection $connection"
+	((ms < 3000)) || fail "$1: $ms ms without an answer"
+	[[ $connection == exact ]] || fail "$1: the connection: $connection"
+}
+
+spawn serve d "$GAP" serve 9000
+wait_for 5 listener grep -q ready "$TMP/log/serve.log"
+mkdir "$TMP/web"
+canary_file "$TMP/web/page" 6000000
+spawn web d python3 -m http.server --directory "$TMP/web" 80
+wait_for 5 "web server" listening d t 80
+capture_start wire a
+ping4 a d -c 1 || fail "a does not reach d"
+through b || fail "not through b: $(ctlj a explain "${ADDR4[d]}")"
+wait_for 5 "sessions with both gateways" ready
+sent=$(counter b dp rx_packets)
+
+gap_start
+spawn curl a curl -sS -m 30 --limit-rate 2M -o "$TMP/got" "http://${ADDR4[d]}/page"
+sleep 0.5
+host_stop b KILL
+wait_for 4 "the other gateway" through c
+wait_for 15 "end of the download" gone "$(pid_of curl)"
+cmp "$TMP/web/page" "$TMP/got" || fail "the download differs"
+gap_end "gateway killed"
+ctl a explain "${ADDR4[d]}" | grep -q 'gateway 1: b, has failed: ' || fail "$(ctl a explain "${ADDR4[d]}")"
+(($(counter a control gateway_changed) == 1)) || fail "changed $(counter a control gateway_changed) times"
+
+gap_start
+host_start b
+wait_for 20 "the first gateway again" through b
+gap_end "gateway back"
+before=$(counter b dp rx_packets)
+ping4 a d -c 2 -i 0.1
+(($(counter b dp rx_packets) >= before + 2)) || fail "pings do not go through b"
+
+gap_start
+ip -n "$P-sw" link set dev b down
+wait_for 4 "the other gateway" through c
+ping4 a d -c 1 || fail "a does not reach d through c"
+gap_end "link cut"
+capture_stop wire
+assert_no_plaintext wire "${CANARY:0:12}"
+(($(packets wire "net 10.9.0.0/24 and not arp") == 0)) || fail "packets of d are on the wire in clear"
+
+# one gateway alone, which is gone; c still sends what d sends
+policy $'allow a -> b\nallow a -> c\nprotect 10.9.0.0/24 via b'
+for h in a c; do
+	wait_for 10 "new policy on $h" same_rev $h
+done
+before=$(counter c dp drop_bad_src)
+on d ping -4 -n -q -c 1 -W 1 "${ADDR4[a]}" >/dev/null && fail "d reaches a through what is no gateway"
+(($(counter c dp drop_bad_src) + $(counter c shim ingress_clear) + $(counter c dp held) > before)) || fail "c did not refuse it"
+# and the other one alone
+policy $'allow a -> b\nallow a -> c\nprotect 10.9.0.0/24 via c'
+wait_for 10 "new policy on a" same_rev a
+wait_for 10 "a reaches d through c alone" ping4 a d -c 1
+ctlj a explain "${ADDR4[d]}" | jq -e 'has("gateways")|not' >/dev/null || fail "gateways of a prefix with one"
+assert_no_leak a c
