@@ -9,13 +9,13 @@ LIB_server := addr aead chan chan_handshake chan_msg chan_proof config crypto de
 LIB_server += conduit
 LIB_mvpnctl := addr fsutil ipc ipc_request ipc_socket log loop mac
 
-SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_frames shim_list shim_maps shim_pin shim_protect shim_socket shim_streams shim_transport shim_xdp
+SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_deliver shim_frames shim_list shim_maps shim_pin shim_protect shim_socket shim_streams shim_transport shim_xdp
 KEYD := main attach attach_wire channel conf conn control control_doctor control_explain control_identity control_show control_wait ether flows frametab guard identity identity_file intro_msg introduce keystore keytab offer options peers prefixes resolve rp_filter sessions watch $(SHIM)
 KEYD += cgroups control_flows sockdiag
 KEYD += path pmtu endpoint nat relayed ticket
 KEYD += streams streams_open streams_accept streams_pump levels
 KEYD += hsm hsm_helper hsm_p11 intro_defer delegate rotate vouch
-KEYD += relay_tcp gateways
+KEYD += relay_tcp gateways arrivals
 DP := nexthop frame wire_xdp
 DP += run wire_xdp_open errqueue quote
 DP += dp tell worker owner relay spin tap seal open permit segment fragment mss coalesce hold icmp wire_udp ether
@@ -91,7 +91,7 @@ OBJS_unit_server_depart = $(OBJS_unit_server)
 OBJS_unit_server_central = $(OBJS_unit_server)
 # tests/bpf/NAME.c, cmocka programs that need root: linked with keyd/shim
 BPFTEST :=
-SHIM_TESTS := attach egress exempt frames guard ifaces maps multicast prefixes shim_socket traffic wire
+SHIM_TESTS := arrive attach egress exempt frames guard ifaces maps multicast prefixes shim_socket traffic wire
 BPFTEST += $(SHIM_TESTS)
 $(foreach t,$(SHIM_TESTS),$(eval OBJS_bpf_$(t) = $$(call objs,keyd,$$(SHIM)) $$(O)/tests/bpf/shimtest.o))
 BPFTEST += many_peers

@@ -6,6 +6,7 @@
 #ifndef BPF_ETHER_H
 #define BPF_ETHER_H
 
+#include "arrive.h"
 #include "maps.h"
 #include "mvpn/ether.h"
 #include "parse.h"
@@ -13,13 +14,6 @@
 #define PACKET_HOST 0 /* skb->pkt_type: for the MAC address of the interface itself */
 #define ETH_ALEN 6
 #define ETH_GROUP 0x01 /* of the first byte: multicast, broadcast */
-
-static __always_inline const struct mvpn_frame_tap *frame_tap_get(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&frame_tap, &zero);
-}
 
 /* the type itself goes before every type, and an address before every address */
 static __always_inline const struct mvpn_frame *frame_find(const __u8 mac[ETH_ALEN], __be16 type)
@@ -77,20 +71,10 @@ static __always_inline const struct mvpn_frame *frame_out(struct __sk_buff *skb,
 /* Does a frame from the wire, for this host, claim to come from a device that seals such frames? */
 static __always_inline bool frame_in_clear(struct __sk_buff *skb, const struct pkt *p)
 {
-	const struct mvpn_frame_tap *tap;
 	__u8 src[ETH_ALEN];
 
 	if (ether_never(bpf_ntohs(p->type)))
 		return false;
-	/*
-	 * What `deliver` has put here was sealed. No wire carries a mark: drivers give new packets none, and the kernel takes
-	 * it off what crosses from another network namespace. The stack and programs after us must not see it either.
-	 */
-	tap = frame_tap_get();
-	if (tap && tap->mark && skb->mark == tap->mark) {
-		skb->mark = 0;
-		return false;
-	}
 	return skb->pkt_type == PACKET_HOST && !load_eth(skb, p, ETH_ALEN, src, ETH_ALEN) &&
 	       frame_find(src, p->type);
 }
@@ -103,7 +87,7 @@ static __always_inline int deliver_frame(struct __sk_buff *skb)
 	struct pkt p = {};
 	const __u32 *ifindex;
 
-	if (parse_eth(skb, &p) != NOT_IP || ether_never(bpf_ntohs(p.type)) || !tap || !tap->mark ||
+	if (parse_eth(skb, &p) != NOT_IP || ether_never(bpf_ntohs(p.type)) || !tap || !tap->ifindex ||
 	    bpf_skb_load_bytes(skb, 0, k.mac, ETH_ALEN)) {
 		count(MVPN_C_DROP_MALFORMED, 1);
 		return TC_ACT_SHOT;

@@ -128,6 +128,13 @@ struct {
 } ports SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2 * MVPN_ARRIVALS_MAX); /* old ones and new ones while they change */
+	__type(key, struct mvpn_arrival_key);
+	__type(value, struct mvpn_arrival);
+} arrivals SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, MVPN_SOCKETS_MAX);
 	__type(key, __u64);

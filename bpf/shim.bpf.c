@@ -11,6 +11,7 @@
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include "account.h"
+#include "arrive.h"
 #include "ether.h"
 #include "exempt.h"
 #include "maps.h"
@@ -238,6 +239,8 @@ static __always_inline int ingress_any(struct __sk_buff *skb, bool raw)
 	struct mvpn_protected prot = {};
 	enum parsed r;
 
+	if (was_opened(skb))
+		return NEXT;
 	if (!raw)
 		find_header(skb, &p);
 	r = parse_ip(skb, raw, &p);
@@ -319,6 +322,13 @@ SEC("tc")
 int deliver(struct __sk_buff *skb)
 {
 	return deliver_frame(skb);
+}
+
+/* the same on the tap */
+SEC("tc")
+int arrive(struct __sk_buff *skb)
+{
+	return deliver_ip(skb);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

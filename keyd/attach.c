@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "channel.h"
+#include "arrivals.h"
 #include "control.h"
 #include "dp/wire.h"
 #include "ether.h"
@@ -439,6 +440,7 @@ static void netlink_ready(void *arg, uint32_t events)
 
 static void refresh_timer(void *arg)
 {
+	arrivals_refresh(arg);
 	sessions_refresh_endpoints(arg);
 }
 

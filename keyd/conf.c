@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arrivals.h"
 #include "channel.h"
 #include "config.h"
 #include "hsm.h"
@@ -16,6 +17,8 @@
 #define MAX_PREFIXES_SPARE 4096 /* entries kept for the networks that cover an overflow */
 
 static const char *const namespaces[] = {"auto", "own", "all", NULL}; /* enum mvpn_namespaces */
+
+static const char *const arrivals[] = {"interface", "tap", NULL}; /* enum arrival */
 
 /* in the order of enum mvpn_suite */
 static const char *const ciphers[] = {"auto", "chacha20-poly1305", "aes-256-gcm", NULL};
@@ -36,6 +39,7 @@ static const struct config_key keys[] = {
 	{"identity", "delegation_s", CONFIG_UINT, AT(delegation_s), MVPN_DELEGATION_MIN_S,
 	 MVPN_DELEGATION_MAX_S - MVPN_DELEGATION_SKEW_S, NULL},
 	{"data", "tap", CONFIG_STRING, AT(tap), 0, 0, NULL},
+	{"data", "arrival", CONFIG_ENUM, AT(arrival), 0, 0, arrivals},
 	{"data", "udp_port", CONFIG_UINT, AT(udp_port), 1, 65535, NULL},
 	{"data", "spin_us", CONFIG_UINT, AT(spin_us), 0, 10000, NULL},
 	{"data", "latency", CONFIG_BOOL, AT(latency), 0, 0, NULL},
@@ -134,6 +138,11 @@ int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
 	if (!r && fresh.ratchet_packets != k->conf.ratchet_packets) {
 		k->conf.ratchet_packets = fresh.ratchet_packets;
 		json_array_append_new(changed, json_string("ratchet_packets"));
+	}
+	if (!r && fresh.arrival != k->conf.arrival) {
+		k->conf.arrival = fresh.arrival;
+		json_array_append_new(changed, json_string("arrival"));
+		arrivals_refresh(k);
 	}
 	if (!r && fresh.central_keys != k->conf.central_keys) {
 		k->conf.central_keys = fresh.central_keys;

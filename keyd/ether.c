@@ -161,7 +161,7 @@ static void tap_close(struct keyd *k)
 
 	if (!x->tap_ifindex)
 		return;
-	shim_frame_tap(k->shim, 0, 0, NULL);
+	shim_frame_tap(k->shim, 0, NULL);
 	dp_frames_close(k->dp);
 	x->tap_ifindex = 0;
 	log_info("no policy line pairs this device for frames any more: %s is gone", x->tap_name);
@@ -170,7 +170,6 @@ static void tap_close(struct keyd *k)
 static void tap_open(struct keyd *k)
 {
 	struct ether *x = k->ether;
-	uint32_t mark = randombytes_random() | 1; /* never 0, which is no mark */
 	char *error = NULL;
 	int r;
 
@@ -183,7 +182,7 @@ static void tap_open(struct keyd *k)
 			strerror(-r));
 		return;
 	}
-	r = shim_frame_tap(k->shim, x->tap_ifindex, mark, &error);
+	r = shim_frame_tap(k->shim, x->tap_ifindex, &error);
 	if (r) {
 		log_err("%s: frames are dropped: %s", x->tap_name, error ? error : strerror(-r));
 		free(error);

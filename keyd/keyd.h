@@ -51,6 +51,7 @@ struct settings {
 	int token_key; /* enum hsm_use: which kind enrolment makes */
 	uint64_t delegation_s; /* how long such a key vouches for the one in use */
 	uint64_t udp_port, spin_us, max_prefixes;
+	int arrival; /* enum arrival */
 	uint64_t workers; /* 0: chosen by the fast path */
 	uint64_t rekey_packets, ratchet_packets; /* of sessions that are made from then on */
 	bool busy_poll, latency;

@@ -279,6 +279,11 @@ static int start_data_path(struct keyd *k)
 		return fail("cannot start the fast path (tap, UDP port); is another keyd running "
 			    "in this network namespace?",
 			    k->conf.tap, r);
+	r = shim_tap(k->shim, dp_tap_ifindex(k->dp), &error);
+	if (r)
+		log_err("%s: packets of peers arrive on %s", error ? error : strerror(-r),
+			k->conf.tap);
+	free(error);
 	return loop_add(k->loop, dp_event_fd(k->dp), EPOLLIN, dp_ready, k, NULL);
 }
 

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdio.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -146,7 +147,9 @@ static int config_reset(struct shim *s)
 	c.alive_ns = 0;
 	c.tap_ifindex = 0;
 	r = shim_config(s, &c);
-	return r < 0 ? r : shim_frame_tap(s, 0, 0, NULL);
+	if (r == 0)
+		r = shim_frame_tap(s, 0, NULL);
+	return r < 0 ? r : shim_arrivals_set(s, NULL, 0);
 }
 
 static int load(struct shim *s, const struct shim_opts *o, char **ret_error)
@@ -192,7 +195,8 @@ int shim_open_with(struct shim **ret, const char *pin_dir, const struct shim_opt
 		free(s);
 		return -ENOMEM;
 	}
-	s->deliver_link = -1;
+	s->deliver_link = s->arrive_link = -1;
+	s->mark = randombytes_random() | 1; /* never 0, which is no mark */
 	s->no_tcx = o->no_tcx || getenv("MVPN_NO_TCX");
 	r = dirs_make(pin_dir, ret_error);
 	if (r < 0)
@@ -243,6 +247,8 @@ void shim_close(struct shim *s)
 	}
 	if (s->deliver_link >= 0)
 		close(s->deliver_link);
+	if (s->arrive_link >= 0)
+		close(s->arrive_link);
 	free(s->transport_error);
 	free(s->socket_error);
 	free(s->cgroup_asked);

@@ -60,7 +60,17 @@ struct shim_port {
 int shim_ports_set(struct shim *s, const struct shim_port *ports, unsigned n);
 /* Frames are handed to this device, and what comes out of it is delivered; with 0 they are dropped. The program on it goes
  * with the device. */
-int shim_frame_tap(struct shim *s, unsigned ifindex, uint32_t mark, char **ret_error);
+int shim_frame_tap(struct shim *s, unsigned ifindex, char **ret_error);
+/* IP packets that come out of the tap arrive on the interface of their destination address, those to other addresses on that of
+ * the all-zero one; without an entry, on the tap. Exactly these; at most MVPN_ARRIVALS_MAX. */
+struct shim_arrival {
+	struct mvpn_addr to;
+	unsigned ifindex;
+	uint8_t mac[6];
+	bool ethernet, attached;
+};
+int shim_arrivals_set(struct shim *s, const struct shim_arrival *list, unsigned n);
+int shim_tap(struct shim *s, unsigned ifindex, char **ret_error);
 
 int shim_counters(struct shim *s, uint64_t ret[MVPN_C_MAX]); /* summed over CPUs */
 extern const char *const shim_counter_names[MVPN_C_MAX];

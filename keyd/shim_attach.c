@@ -14,8 +14,6 @@
 #include "shim_priv.h"
 
 /* <linux/bpf.h> of 6.6 and later */
-#define TCX_INGRESS 46
-#define TCX_EGRESS 47
 #define F_BEFORE (1U << 3) /* without a relative: first of all */
 #define F_AFTER (1U << 4)  /* last of all */
 

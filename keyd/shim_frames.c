@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Frames that are no IP packets: the maps about them, and the program that delivers what was opened. */
+/* Frames that are no IP packets: the maps about them. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "shim_priv.h"
-
-#define TCX_INGRESS 46 /* <linux/bpf.h> of 6.6 */
 
 static struct mvpn_frame_key key_of(const uint8_t mac[6], uint16_t type)
 {
@@ -71,45 +69,4 @@ int shim_ports_set(struct shim *s, const struct shim_port *ports, unsigned n)
 		r = shim_map_set(fd, &keep[i], &(__u32){ports[i].ifindex}, BPF_ANY);
 	}
 	return r < 0 ? r : shim_clear_but(fd, keep, n, sizeof(keep[0]));
-}
-
-static int deliver_attach(struct shim *s, unsigned ifindex, char **ret_error)
-{
-	int prog = bpf_program__fd(s->bpf->progs.deliver), link = -1, r = -EOPNOTSUPP;
-	bool made, fresh;
-
-	shim_log_reset();
-	if (!s->no_tcx) {
-		link = bpf_link_create(prog, (int)ifindex, TCX_INGRESS, NULL);
-		r = link >= 0 ? 0 : errno == EINVAL ? -EOPNOTSUPP : -errno;
-	}
-	if (r == -EOPNOTSUPP) {
-		r = clsact_create(ifindex, &made);
-		if (r == 0)
-			r = clsact_set(ifindex, SHIM_INGRESS, prog, &fresh);
-	}
-	if (r < 0)
-		return shim_fail(ret_error, r, "cannot attach deliver to the frame tap: %s%s%s",
-				 strerror(-r), *shim_log_tail() ? "\n" : "", shim_log_tail());
-	s->deliver_link = link;
-	return 0;
-}
-
-int shim_frame_tap(struct shim *s, unsigned ifindex, uint32_t mark, char **ret_error)
-{
-	struct mvpn_frame_tap t = {0};
-	__u32 zero = 0;
-	int fd = bpf_map__fd(s->bpf->maps.frame_tap), r = shim_map_set(fd, &zero, &t, BPF_ANY);
-
-	if (s->deliver_link >= 0)
-		close(s->deliver_link);
-	s->deliver_link = -1;
-	if (r == 0 && ifindex)
-		r = deliver_attach(s, ifindex, ret_error);
-	if (r == 0 && ifindex) {
-		t.ifindex = ifindex;
-		t.mark = mark;
-		r = shim_map_set(fd, &zero, &t, BPF_ANY);
-	}
-	return r;
 }

@@ -11,8 +11,6 @@
 
 #include "shim_priv.h"
 
-#define TCX_INGRESS 46
-#define TCX_EGRESS 47
 #define OTHERS_MAX 64 /* BPF_MPROG_MAX */
 
 static void iface_read(struct shim *s, const char *name, struct shim_iface *ret)

@@ -42,7 +42,9 @@ struct shim {
 	/* shim_streams.c */
 	struct shim_streams *streams; /* NULL: not attached */
 	char *streams_error;
-	int deliver_link; /* TCX link on the frame tap, -1 none */
+	/* shim_deliver.c */
+	uint32_t mark;			  /* of what the fast path has opened */
+	int deliver_link, arrive_link; /* TCX links on the frame tap and the tap, -1 none */
 };
 
 /* -ENOSPC: the map is full; -EEXIST with BPF_NOEXIST */
@@ -84,6 +86,10 @@ int shim_share_maps(struct shim *s, struct bpf_object *obj); /* those that the s
 int shim_cgroup_link(struct shim *s, const char *pin, int prog, enum bpf_attach_type type,
 		     char **ret_error);
 void shim_cgroup_unlink(struct shim *s, const char *pin);
+
+/* <linux/bpf.h> of 6.6 and later */
+#define TCX_INGRESS 46
+#define TCX_EGRESS 47
 
 /* ---- clsact filters (shim_clsact.c) ---- */
 enum shim_prog {

@@ -28,6 +28,7 @@ struct nl_link {
 	unsigned rx_queues, tx_queues; /* real ones in use (ethtool channels; else the netdev's) */
 	unsigned vlan_id; /* 802.1Q device: its VID, else 0 */
 	unsigned parent; /* lower device's ifindex of a VLAN device, else 0 */
+	unsigned master; /* ifindex of the bridge, bond or VRF that it is a member of, else 0 */
 };
 int nl_link_get(struct nl *n, const char *name, struct nl_link *ret); /* -ENODEV */
 int nl_link_get_index(struct nl *n, unsigned ifindex, struct nl_link *ret);

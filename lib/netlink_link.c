@@ -80,6 +80,10 @@ static void link_attr(const struct nlattr *a, struct nl_link *l, bool ether)
 		if (mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
 			l->parent = mnl_attr_get_u32(a);
 		break;
+	case IFLA_MASTER:
+		if (mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
+			l->master = mnl_attr_get_u32(a);
+		break;
 	case IFLA_LINKINFO:
 		link_info(a, l);
 		break;

@@ -196,7 +196,18 @@ struct mvpn_frame {
 /* frame_tap: BPF_MAP_TYPE_ARRAY of one */
 struct mvpn_frame_tap {
 	__u32 ifindex; /* where frames are handed to the fast path; 0: nowhere */
-	__u32 mark;    /* skb->mark of frames that the fast path has opened, until the guard takes it off; random */
+	__u32 mark;    /* skb->mark of what the fast path has opened, until the guard takes it off; random */
+};
+
+/* arrivals: BPF_MAP_TYPE_HASH of addresses of this host, all zero for every other one -> where what was opened arrives */
+struct mvpn_arrival_key {
+	__u8 addr[16];
+};
+struct mvpn_arrival {
+	__u32 ifindex;
+	__u8 mac[6];
+	__u8 ethernet; /* 0: a device without link header */
+	__u8 attached; /* the guard is there */
 };
 
 /* ports: BPF_MAP_TYPE_HASH -> u32 ifindex of the attached interface that has this MAC address */
@@ -267,6 +278,8 @@ _Static_assert(sizeof(struct mvpn_frame_key) == 8, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_frame) == 8, "map value");
 _Static_assert(sizeof(struct mvpn_frame_tap) == 8, "map value");
 _Static_assert(sizeof(struct mvpn_port_key) == 8, "map key has no padding");
+_Static_assert(sizeof(struct mvpn_arrival_key) == 16, "map key has no padding");
+_Static_assert(sizeof(struct mvpn_arrival) == 12, "map value");
 _Static_assert(sizeof(struct mvpn_iface_key) == 16, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_iface) == 24, "map value");
 

@@ -8,7 +8,6 @@
 #include "shimtest.h"
 
 #define TYPE 0x88b5
-#define MARK 0x5eed
 #define BOTH (MVPN_FRAME_TX | MVPN_FRAME_RX)
 
 /* pkt_eth() writes 02::01 > 02::02: to, from */
@@ -51,7 +50,7 @@ static int rules(void **state)
 	assert_int_equal(shim_frames_each(s, forget, s), 0);
 	if (!if_nametoindex("d0"))
 		st_run("ip link add d0 type veth peer name d1");
-	assert_int_equal(shim_frame_tap(s, if_nametoindex("d0"), MARK, &error), 0);
+	assert_int_equal(shim_frame_tap(s, if_nametoindex("d0"), &error), 0);
 	return 0;
 }
 
@@ -156,7 +155,7 @@ static void test_keyd_down(void **state)
 	st_alive(s);
 	expect(TYPE, REDIRECT, MVPN_C_TO_TAP);
 	/* it runs, and has no tap for frames */
-	assert_int_equal(shim_frame_tap(s, 0, 0, NULL), 0);
+	assert_int_equal(shim_frame_tap(s, 0, NULL), 0);
 	expect(TYPE, SHOT, MVPN_C_DROP_KEYD_DOWN);
 }
 
@@ -199,11 +198,11 @@ static void test_guard(void **state)
 	st_expect(s, INGRESS(s), &p, NEXT, NO_COUNTER);
 	p.b[11] ^= 1;
 	/* what was opened here has the mark, and loses it */
-	assert_int_equal(guard_run(&p, MARK, &mark), NEXT);
+	assert_int_equal(guard_run(&p, s->mark, &mark), NEXT);
 	assert_int_equal(mark, 0);
-	assert_int_equal(guard_run(&p, MARK + 1, &mark), SHOT);
+	assert_int_equal(guard_run(&p, s->mark + 1, &mark), SHOT);
 	/* no mark is none when there is no tap */
-	assert_int_equal(shim_frame_tap(s, 0, 0, NULL), 0);
+	assert_int_equal(shim_frame_tap(s, 0, NULL), 0);
 	assert_int_equal(guard_run(&p, 0, &mark), SHOT);
 }
 
@@ -225,7 +224,7 @@ static void test_deliver(void **state)
 	st_expect(s, prog, &p, SHOT, MVPN_C_DROP_MALFORMED);
 	pkt_simple(&p, "10.9.0.1", "10.99.0.1");
 	st_expect(s, prog, &p, SHOT, MVPN_C_DROP_MALFORMED);
-	assert_int_equal(shim_frame_tap(s, 0, 0, NULL), 0);
+	assert_int_equal(shim_frame_tap(s, 0, NULL), 0);
 	frame(&p, TYPE);
 	st_expect(s, prog, &p, SHOT, MVPN_C_DROP_MALFORMED);
 }

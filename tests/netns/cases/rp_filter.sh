@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck shell=bash
-# A host that filters by the reverse path lets in what comes out of the tunnel all the same, whether strictly or loosely, since
-# before keyd or only now; its own setting stays.
+# A host that filters by the reverse path lets in what comes out of the tunnel all the same, also where it arrives on the tap,
+# whether strictly or loosely, since before keyd or only now; its own setting stays.
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 
 topo_up server a b
 on a sysctl -qw net.ipv4.conf.all.rp_filter=1
 on b sysctl -qw net.ipv4.conf.all.rp_filter=2
+mkdir -p "$TMP/a" "$TMP/b"
+for h in a b; do
+	printf '[data]\narrival = tap\n' >"$TMP/$h/keyd.conf"
+done
 daemons_up
 ping4 a b -c 2 -i 0.1 || fail "reverse path filtering stops the tunnel"
 copy a b tcp 4 500000

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the fast path has opened arrives where it would have arrived in clear: on the interface that has the destination address,
+ * so that firewall rules, sockets bound to a device and programs that ask for the interface see what they saw before.
+ */
+#ifndef BPF_ARRIVE_H
+#define BPF_ARRIVE_H
+
+#include "maps.h"
+#include "parse.h"
+
+static __always_inline const struct mvpn_frame_tap *frame_tap_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&frame_tap, &zero);
+}
+
+/*
+ * On an attached interface: is this from the fast path? No wire carries a mark: drivers give new packets none, and the kernel
+ * takes it off what crosses from another network namespace. The stack and programs after us must not see it either.
+ */
+static __always_inline bool was_opened(struct __sk_buff *skb)
+{
+	const struct mvpn_frame_tap *tap;
+
+	if (!skb->mark)
+		return false;
+	tap = frame_tap_get();
+	if (!tap || skb->mark != tap->mark)
+		return false;
+	skb->mark = 0;
+	return true;
+}
+
+static __always_inline const struct mvpn_arrival *arrival_of(const struct pkt *p)
+{
+	struct mvpn_arrival_key k;
+	const struct mvpn_arrival *to;
+
+	__builtin_memcpy(k.addr, p->flow.dst, sizeof(k.addr));
+	to = bpf_map_lookup_elem(&arrivals, &k);
+	if (to)
+		return to;
+	__builtin_memset(&k, 0, sizeof(k));
+	return bpf_map_lookup_elem(&arrivals, &k);
+}
+
+/* On the tap. Nobody to ask for an interface, or no room for a link header: it arrives on the tap itself. */
+static __always_inline int deliver_ip(struct __sk_buff *skb)
+{
+	const struct mvpn_frame_tap *tap = frame_tap_get();
+	const struct mvpn_arrival *to;
+	struct {
+		__u8 dst[6], src[6];
+		__be16 type;
+	} eth = {};
+	struct pkt p = {};
+
+	if (parse_ip(skb, true, &p) != PARSED || !tap)
+		return TC_ACT_UNSPEC;
+	to = arrival_of(&p);
+	if (!to)
+		return TC_ACT_UNSPEC;
+	if (to->ethernet) {
+		__builtin_memcpy(eth.dst, to->mac, sizeof(eth.dst));
+		eth.type = p.type;
+		if (bpf_skb_change_head(skb, sizeof(eth), 0))
+			return TC_ACT_UNSPEC;
+		if (bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0))
+			return TC_ACT_SHOT;
+	}
+	if (to->attached)
+		skb->mark = tap->mark;
+	return bpf_redirect(to->ifindex, BPF_F_INGRESS);
+}
+
+#endif

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Opened packets go to the interface of their destination address, and the guard there lets them, and nothing like them, pass. */
+#include <errno.h>
+#include <net/if.h>
+#include <string.h>
+
+#include "shimtest.h"
+
+#define LINK_HEADER 14
+
+static const uint8_t mac[6] = {2, 0, 0, 0, 0, 9};
+
+static struct shim_arrival arrival(const char *to, const char *iface)
+{
+	struct shim_arrival a = {
+		.ifindex = if_nametoindex(iface), .ethernet = true, .attached = true};
+
+	memcpy(a.mac, mac, sizeof(mac));
+	if (to)
+		assert_int_equal(mvpn_addr_parse(&a.to, to), 0);
+	return a;
+}
+
+/* as the tap has it: without a link header */
+static void bare(struct packet *p, const char *src, const char *dst)
+{
+	pkt_simple(p, src, dst);
+	p->len -= LINK_HEADER;
+	memmove(p->b, p->b + LINK_HEADER, p->len);
+}
+
+static int run(int prog, const struct packet *p, uint32_t *mark, struct packet *ret)
+{
+	struct __sk_buff ctx = {.mark = *mark}, out = {0};
+	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = p->b, .data_size_in = p->len,
+		    .data_out = ret->b, .data_size_out = sizeof(ret->b), .ctx_in = &ctx,
+		    .ctx_size_in = sizeof(ctx), .ctx_out = &out, .ctx_size_out = sizeof(out),
+		    .repeat = 1);
+
+	assert_int_equal(bpf_prog_test_run_opts(prog, &o), 0);
+	ret->len = o.data_size_out;
+	*mark = out.mark;
+	return (int)o.retval;
+}
+
+static int arrive(const char *src, const char *dst, uint32_t *mark, struct packet *ret)
+{
+	struct packet p;
+
+	*mark = 0;
+	bare(&p, src, dst);
+	return run(bpf_program__fd(st_shim()->bpf->progs.arrive), &p, mark, ret);
+}
+
+static void test_interface(void **state)
+{
+	struct shim_arrival list[2];
+	struct packet after, whole;
+	struct shim *s = st_shim();
+	uint32_t mark;
+
+	st_need_root();
+	list[0] = arrival("10.5.0.1", "lo");
+	list[1] = arrival("fd05::1", "lo");
+	assert_int_equal(shim_arrivals_set(s, list, 2), 0);
+	/* with a link header of that interface, and otherwise as it was */
+	assert_int_equal(arrive("10.1.0.1", "10.5.0.1", &mark, &after), REDIRECT);
+	assert_int_equal(mark, s->mark);
+	pkt_simple(&whole, "10.1.0.1", "10.5.0.1");
+	assert_int_equal(after.len, whole.len);
+	assert_memory_equal(after.b, mac, 6);
+	assert_memory_equal(after.b + 12, whole.b + 12, whole.len - 12);
+	assert_int_equal(arrive("fd01::1", "fd05::1", &mark, &after), REDIRECT);
+	pkt_simple(&whole, "fd01::1", "fd05::1");
+	assert_memory_equal(after.b + 12, whole.b + 12, whole.len - 12);
+	/* others stay on the tap, until there is a place for the rest */
+	assert_int_equal(arrive("10.1.0.1", "10.5.0.2", &mark, &after), NEXT);
+	assert_int_equal(mark, 0);
+	list[1] = arrival(NULL, "lo");
+	assert_int_equal(shim_arrivals_set(s, list, 2), 0);
+	assert_int_equal(arrive("10.1.0.1", "10.5.0.2", &mark, &after), REDIRECT);
+	assert_int_equal(arrive("fd01::1", "fd05::1", &mark, &after), REDIRECT);
+	assert_int_equal(shim_arrivals_set(s, NULL, 0), 0);
+	assert_int_equal(arrive("10.1.0.1", "10.5.0.1", &mark, &after), NEXT);
+}
+
+static void test_other_devices(void **state)
+{
+	struct shim_arrival one;
+	struct shim *s = st_shim();
+	struct packet after;
+	uint32_t mark;
+
+	st_need_root();
+	/* nobody would take the mark off there */
+	one = arrival("10.5.0.1", "lo");
+	one.attached = false;
+	assert_int_equal(shim_arrivals_set(s, &one, 1), 0);
+	assert_int_equal(arrive("10.1.0.1", "10.5.0.1", &mark, &after), REDIRECT);
+	assert_int_equal(mark, 0);
+	one.ethernet = false;
+	assert_int_equal(shim_arrivals_set(s, &one, 1), 0);
+	assert_int_equal(arrive("10.1.0.1", "10.5.0.1", &mark, &after), REDIRECT);
+	assert_int_equal(after.b[0], 0x45);
+}
+
+static void test_guard(void **state)
+{
+	struct shim *s = st_shim();
+	struct packet p, after;
+	uint32_t mark;
+
+	st_need_root();
+	pkt_simple(&p, "10.1.0.1", "10.5.0.1");
+	st_expect(s, INGRESS(s), &p, SHOT, MVPN_C_INGRESS_CLEAR);
+	mark = s->mark;
+	assert_int_equal(run(INGRESS(s), &p, &mark, &after), NEXT);
+	assert_int_equal(mark, 0);
+	mark = s->mark + 1;
+	assert_int_equal(run(INGRESS(s), &p, &mark, &after), SHOT);
+}
+
+static void test_bounds(void **state)
+{
+	struct shim_arrival list[MVPN_ARRIVALS_MAX + 1];
+	struct shim *s = st_shim();
+
+	st_need_root();
+	for (unsigned i = 0; i < MVPN_ARRIVALS_MAX + 1; i++) {
+		list[i] = arrival("10.5.0.1", "lo");
+		list[i].to.b[15] = (uint8_t)i;
+	}
+	assert_int_equal(shim_arrivals_set(s, list, MVPN_ARRIVALS_MAX + 1), -ENOSPC);
+	assert_int_equal(shim_arrivals_set(s, list, MVPN_ARRIVALS_MAX), 0);
+	/* all of them others: both sets fit for a moment */
+	for (unsigned i = 0; i < MVPN_ARRIVALS_MAX; i++)
+		list[i].to.b[14] = 1;
+	assert_int_equal(shim_arrivals_set(s, list, MVPN_ARRIVALS_MAX), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_interface, st_policy),
+		cmocka_unit_test_setup(test_other_devices, st_policy),
+		cmocka_unit_test_setup(test_guard, st_policy),
+		cmocka_unit_test(test_bounds),
+	};
+
+	return cmocka_run_group_tests(tests, st_setup, st_teardown);
+}
