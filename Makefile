@@ -114,7 +114,7 @@ endif
 deps:
 	@tests/deps
 demo:
-	@tests/deps
+	@tests/deps --demo
 	@$(MAKE) -s all helpers
 	@MVPN_BUILD=$(BUILD) tests/demo/demo.sh
 T ?=

@@ -25,32 +25,10 @@ fail() {
 
 # ---- the programs: as they come with Debian, configured for nothing but their port ----
 
-www_start() { # HOST
-	local d=$TMP/www-$1
-	mkdir -p "$d/tmp" "$d/html"
-	chmod 755 "$TMP" "$d" "$d/html" # nginx's workers are not root
-	{
-		echo "<html><title>Quarterly figures</title><pre>"
-		canary_file "$d/html/page" 200000
-		cat "$d/html/page"
-	} >"$d/html/index.html"
-	cat >"$d/nginx.conf" <<-END
-		daemon off;
-		worker_processes 1;
-		pid $d/pid;
-		error_log $d/error.log;
-		events { worker_connections 64; }
-		http {
-			access_log off;
-			client_body_temp_path $d/tmp; proxy_temp_path $d/tmp; fastcgi_temp_path $d/tmp;
-			uwsgi_temp_path $d/tmp; scgi_temp_path $d/tmp;
-			server { listen 80; listen [::]:80; root $d/html; }
-		}
-	END
-	spawn "nginx-$1" "$1" nginx -q -c "$d/nginx.conf" -e "$d/error.log"
+programs_start() { # HOST
+	www_start "$1"
 	spawn "iperf-$1" "$1" iperf3 -s
 	serve "$1"
-	wait_for 5 "nginx on $1" listening "$1" t 80
 	wait_for 5 "iperf3 on $1" listening "$1" t 5201
 }
 
@@ -154,8 +132,8 @@ main() {
 	topo_up server a b c
 	done_
 	step "nginx, iperf3, a UDP service on b and on c"
-	www_start b
-	www_start c
+	programs_start b
+	programs_start c
 	done_
 	step "authentication server: mvpn-server run"
 	server_start

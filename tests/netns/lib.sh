@@ -505,6 +505,34 @@ delivered() {
 heard() { sed '/listening/d' "$TMP/log/hear.log" | sort; }
 heard_all() { (($(heard | wc -l) >= $(wc -l <"$TMP/sent"))); }
 
+# www_start HOST: nginx with a page of 200 kB that has the canary all over
+www_start() {
+	local d=$TMP/www-$1
+	mkdir -p "$d/tmp" "$d/html"
+	chmod 755 "$TMP" "$d" "$d/html" # nginx's workers are not root
+	{
+		echo "<html><title>Quarterly figures</title><pre>"
+		canary_file "$d/html/page" 200000
+		cat "$d/html/page"
+		echo "</pre>"
+	} >"$d/html/index.html"
+	cat >"$d/nginx.conf" <<-END
+		daemon off;
+		worker_processes 1;
+		pid $d/pid;
+		error_log $d/error.log;
+		events { worker_connections 64; }
+		http {
+			access_log off;
+			client_body_temp_path $d/tmp; proxy_temp_path $d/tmp; fastcgi_temp_path $d/tmp;
+			uwsgi_temp_path $d/tmp; scgi_temp_path $d/tmp;
+			server { listen 80; listen [::]:80; root $d/html; }
+		}
+	END
+	spawn "nginx-$1" "$1" nginx -q -c "$d/nginx.conf" -e "$d/error.log"
+	wait_for 5 "nginx on $1" listening "$1" t 80
+}
+
 serve() { # HOST [PORT]: the pingpong server
 	spawn "serve-$1" "$1" "$PINGPONG" serve "${2:-7000}"
 	wait_for 5 "pingpong server" listening "$1" t "${2:-7000}"
