@@ -64,7 +64,8 @@ static void open_way(struct session *s)
 	    (p->relayed && same(&p->endpoint, &way)))
 		return;
 	/* the answer is late: a direct way has been found meanwhile, and works */
-	if (!p->relayed && s->transmits && !tcp && !p->no_udp && !path_is_silent(p))
+	if (!p->relayed && s->transmits && s->state == SESSION_ACTIVE && !tcp && !p->no_udp &&
+	    !path_is_silent(p))
 		return;
 	log_info("peer %s is reached through the server's relay%s", peer_label(p),
 		 tcp ? ", by TCP" : "");
@@ -84,6 +85,7 @@ static void way_is_lost(struct session *s)
 int relayed_message(struct keyd *k, const struct chan_msg *m)
 {
 	uint8_t id[MVPN_ID_LEN], seen[18], no_udp = 0;
+	bool open = m->flags & MVPN_RELAY_OPEN, asks;
 	struct session *s;
 	uint16_t why;
 
@@ -101,17 +103,21 @@ int relayed_message(struct keyd *k, const struct chan_msg *m)
 	if (!chan_get_bytes(m, MVPN_TLV_ENDPOINT, seen, sizeof(seen)))
 		return -EPROTO;
 	chan_get_u8(m, MVPN_TLV_NO_UDP, &no_udp);
-	if (!s->nat && (no_udp || endpoint_udp_blocked(k)))
+	/* the peer does; else this is the answer to our own question */
+	asks = !open && (!s->relay_asked_ms || mono_ms() - s->relay_asked_ms > MVPN_RELAY_GAP_MS);
+	if (!s->nat && (open || asks || no_udp || endpoint_udp_blocked(k)))
 		way_is_lost(s);
 	if (!s->nat)
 		return 0;
 	s->peer->no_udp = no_udp;
 	memcpy(s->seen.addr.b, seen, 16);
 	s->seen.port = (uint16_t)(seen[16] << 8 | seen[17]);
-	if (m->flags & MVPN_RELAY_OPEN)
+	if (open)
 		open_way(s);
-	else if (!s->relay_asked_ms || mono_ms() - s->relay_asked_ms > MVPN_RELAY_GAP_MS)
+	if (asks) { /* it does not hear us, or we do not hear it: who has nothing to send learns it only so */
+		endpoint_suspect(k);
 		relayed_ask(s);
+	}
 	nat_punch(s); /* to where the peer is seen now, and by the way that is open */
 	return 0;
 }
@@ -130,9 +136,8 @@ void relayed_silent(struct keyd *k, struct peer *p)
 {
 	struct session *s = in_use(p);
 
-	/* with NAT between, relayed_tick() asks: the peer may be back until then */
 	endpoint_suspect(k);
-	if (s && endpoint_udp_blocked(k))
+	if (s)
 		relayed_ask(s);
 }
 
@@ -142,8 +147,8 @@ void relayed_udp_changed(struct keyd *k)
 		struct peer *p = k->peers[i];
 		struct session *s = in_use(p);
 
-		if (s && (p->relayed || (endpoint_udp_blocked(k) && !s->transmits) ||
-			  path_is_silent(p)))
+		if (s && (p->relayed || path_is_silent(p) ||
+			  (endpoint_udp_blocked(k) && (!s->transmits || s->relay_asked_ms))))
 			relayed_ask(s);
 	}
 	/* what came through the relay a moment ago may hide the first packet of the direct way (MVPN_ENDPOINT_GAP_MS): again soon */

@@ -21,9 +21,8 @@
 #include "spi.h"
 #include "streams.h"
 
-/* A repeats CONFIRM at these ages until B is heard (PROTOCOL §3 step 5); the later ones only where NAT is to be opened, by both */
+/* A repeats CONFIRM at these ages until B is heard (PROTOCOL §3 step 5); the later ones only where a way is to be opened, by both */
 static const unsigned confirm_at_ms[] = {0, 100, 300, 1000, 2000, 4000, 7000};
-#define CONFIRMS_DIRECT 4
 #define CONFIRMS_RELAY 5 /* in this round, if not before, the server is asked to relay; it goes on with the others */
 #define CONFIRMS_NO_UDP 2 /* likewise where UDP is blocked at one end: a direct way that is there all the same has been found */
 #define SLEEP_S 2 /* whole seconds of two clocks are compared */
@@ -98,7 +97,7 @@ void sessions_refresh_endpoints(struct keyd *k)
 
 static unsigned rounds(const struct session *s)
 {
-	return s->nat ? CONFIRMS : s->initiator ? CONFIRMS_DIRECT : 0;
+	return s->nat ? CONFIRMS : s->initiator ? CONFIRMS_RELAY : 0;
 }
 
 static uint64_t next_deadline(const struct session *s)
@@ -129,7 +128,7 @@ static void arm(struct session *s)
 static void confirm(struct session *s)
 {
 	s->confirms++;
-	if (s->nat && !s->relay_asked_ms &&
+	if (!s->relay_asked_ms &&
 	    (s->peer->relayed || s->confirms >= (s->no_udp ? CONFIRMS_NO_UDP : CONFIRMS_RELAY)))
 		relayed_ask(s);
 	if (s->nat)
