@@ -46,14 +46,44 @@ bool nat_between(const struct keyd *k, const struct mvpn_endpoint *seen,
 
 /* ---- punching ---- */
 
+/* both NATs may be on one link: addresses of one /24 */
+static bool one_link(const struct keyd *k, const struct mvpn_endpoint *to)
+{
+	struct mvpn_endpoint own;
+
+	return endpoint_seen(k, &own) && !memcmp(&own.addr, &to->addr, sizeof(own.addr) - 1);
+}
+
+/* to there nat_open() has sent: what A sends now must come first */
+static bool opened(const struct session *s, const struct mvpn_endpoint *to)
+{
+	return same(to, &s->seen) && mvpn_addr_is_v4(&to->addr);
+}
+
+static struct mvpn_hdr punch(const struct session *s)
+{
+	return (struct mvpn_hdr){.type = MVPN_PUNCH, .spi = htobe32(s->tx_spi)};
+}
+
+void nat_open(struct session *s)
+{
+	const struct mvpn_hdr h = punch(s);
+
+	/* not sent: as lost */
+	if (s->nat && opened(s, &s->seen))
+		dp_send_opener(s->k->dp, &s->seen, one_link(s->k, &s->seen), &h, sizeof(h));
+	else
+		dp_send_plain(s->k->dp, &s->seen, &h, sizeof(h));
+}
+
 static void punch_to(struct session *s, const struct mvpn_endpoint *to)
 {
-	const struct mvpn_hdr h = {.type = MVPN_PUNCH, .spi = htobe32(s->tx_spi)};
+	const struct mvpn_hdr h = punch(s);
 
 	/* B may speak once it has heard A */
 	if (s->initiator || s->state != SESSION_UNCONFIRMED)
 		dp_send_ctrl_to(s->k->dp, s->rx_spi, MVPN_CTRL_CONFIRM, 0, to);
-	else
+	else if (s->confirms > 1 || !opened(s, to))
 		dp_send_plain(s->k->dp, to, &h, sizeof(h));
 }
 

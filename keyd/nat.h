@@ -3,7 +3,8 @@
  * The way to a peer where its end point is not known beforehand, or not for good:
  *
  *   punching   with NAT on the way both ends send to all that they know of each other at once; the first authentic packet tells
- *              which way is open. B sends nothing sealed before it has heard A (PROTOCOL §3 step 6), only headers (MVPN_PUNCH).
+ *              which way is open. B sends nothing sealed before it has heard A (PROTOCOL §3 step 6), only headers (MVPN_PUNCH); the
+ *              first opens its own side alone (dp/opener.h), so that A's is the first to arrive at either NAT.
  *   probing    authentic packets from elsewhere move the end point only after a PING to there has been answered: whoever
  *              repeats a packet from a false source gets no more bytes sent there than came from it.
  *   keeping    behind NAT a peer that is sent nothing gets a CONFIRM now and then, or the mapping would be lost.
@@ -18,6 +19,7 @@
 /* is there NAT between this device and one that the server sees at `seen` and that calls these its own, or is UDP blocked here? */
 bool nat_between(const struct keyd *k, const struct mvpn_endpoint *seen,
 		 const struct mvpn_endpoint *own, unsigned n);
+void nat_open(struct session *s); /* B, before its ACCEPT: its own firewall and NAT, by nothing that comes to A's NAT */
 void nat_punch(struct session *s); /* once to each */
 /* an authentic packet of s came from there, which is not where the peer is known to be */
 void nat_probe(struct session *s, const struct mvpn_endpoint *from);

@@ -465,6 +465,8 @@ int session_install(struct keyd *k, struct peer *p, const struct session_spec *s
 		transmit(s);
 	if (s->initiator)
 		confirm(s);
+	else
+		nat_open(s);
 	arm(s); /* B punches at once, but after its ACCEPT */
 	return 0;
 }

@@ -99,6 +99,9 @@ int dp_send_ctrl_to(struct dp *dp, uint32_t rx_spi, enum mvpn_ctrl_type type, ui
 /* as it is, from the data port; at most DP_PLAIN_MAX bytes */
 #define DP_PLAIN_MAX MVPN_ECHO_B
 int dp_send_plain(struct dp *dp, const struct mvpn_endpoint *to, const void *data, size_t len);
+/* the same at once, in this thread, for what is between us and the peer alone (opener.h): an IPv4 address */
+int dp_send_opener(struct dp *dp, const struct mvpn_endpoint *to, bool one_link, const void *data,
+		   size_t len);
 /* `peer` has (or will not get) a session: send its held packets, or drop them and, if `prohibited`, answer each flow with ICMP
  * administratively prohibited */
 int dp_flush_held(struct dp *dp, uint32_t peer);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "loop.h"
+#include "opener.h"
 #include "worker.h"
 
 /* ---- events ---- */
@@ -82,6 +83,14 @@ int dp_send_plain(struct dp *dp, const struct mvpn_endpoint *to, const void *dat
 		return -EMSGSIZE;
 	memcpy(c.data, data, len);
 	return command(dp->worker[0], &c);
+}
+
+int dp_send_opener(struct dp *dp, const struct mvpn_endpoint *to, bool one_link, const void *data,
+		   size_t len)
+{
+	const struct wire *w = dp->worker[0]->udp;
+
+	return opener_send(w->ops->fd(w), to, one_link, data, len);
 }
 
 int dp_send_ctrl(struct dp *dp, uint32_t rx_spi, enum mvpn_ctrl_type type, uint64_t token,

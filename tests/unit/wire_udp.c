@@ -5,8 +5,11 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "../../keyd/dp/dp.h"
+#include "../../keyd/dp/opener.h"
 #include "../../keyd/dp/wire.h"
 
 #define WAIT_MS 2000
@@ -110,6 +113,34 @@ static void datagrams_keep_their_boundaries(void **state)
 		assert_int_equal(g.from.ep.port, wire_udp_port(a));
 		assert_true(mvpn_addr_eq(&g.from.ep.addr, &self.to.addr));
 	}
+}
+
+static void open_nat(int fd, const struct mvpn_endpoint *at, bool one_link, uint8_t seq)
+{
+	const uint8_t data[] = {seq, (uint8_t)(seq + 1)};
+
+	assert_int_equal(opener_send(fd, at, one_link, data, sizeof(data)), 0);
+}
+
+/* no second router is on the way: it arrives. So does what is sent after one that nobody took, whose ICMP error is then the socket's. */
+static void an_opener_goes_by_ipv4(void **state)
+{
+	const struct mvpn_endpoint four = to(b, "127.0.0.1").to, six = to(b, "::1").to;
+	struct mvpn_endpoint nobody = four;
+	int both = a->ops->fd(a), only4 = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct got g = {0};
+	uint8_t seq = 0;
+
+	nobody.port = 9;
+	for (unsigned link = 0; link < 2; link++) {
+		open_nat(only4, &four, link, seq++);
+		open_nat(both, &nobody, link, seq);
+		open_nat(both, &four, link, seq++);
+		get(b, &g, seq);
+		assert_int_equal(g.from.ep.port, wire_udp_port(a));
+		assert_int_equal(opener_send(both, &six, link, "", 1), -EAFNOSUPPORT);
+	}
+	close(only4);
 }
 
 /* every packet with its own, whatever batches they make; IPv4 goes through the IPv6 socket */
@@ -232,6 +263,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(datagrams_keep_their_boundaries, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_opener_goes_by_ipv4, setup, teardown),
 		cmocka_unit_test_setup_teardown(tos_arrives_with_its_packet, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_not_committed_is_not_sent, setup, teardown),
 		cmocka_unit_test_setup_teardown(unreachable_is_counted_and_forgotten, setup,
