@@ -76,8 +76,9 @@ done
 
 for LEVEL in network socket 'socket|network' socket+network; do
 	level "$LEVEL"
-	streams=yes packets=yes above=no # TCP as streams, as packets; streams over TCP on the wire
-	[[ $LEVEL != network ]] || streams=no
+	# TCP as streams, as packets, to be read at the tunnel's device; streams over TCP on the wire
+	streams=yes packets=yes clear=no above=no
+	[[ $LEVEL != network ]] || streams=no clear=yes
 	[[ $LEVEL == network || $LEVEL == 'socket|network' ]] || packets=no
 	[[ $streams == no || $LEVEL == socket+network ]] || above=yes
 	capture_start wire a
@@ -119,7 +120,7 @@ for LEVEL in network socket 'socket|network' socket+network; do
 		sees "tap-$h" UDP-OF-a-TO-b yes
 		sees "tap-$h" ICMP-SECRET-ECHO yes
 		for pair in a-TO-b b-TO-a a-TO-d; do
-			[[ $streams == yes ]] && sees "tap-$h" "TCP-OF-$pair" no || sees "tap-$h" "TCP-OF-$pair" yes
+			sees "tap-$h" "TCP-OF-$pair" "$clear"
 		done
 	done
 	# behind the gateway everything is as the application behind it has it
