@@ -16,6 +16,7 @@ KEYD += path pmtu endpoint nat relayed ticket
 KEYD += streams streams_open streams_accept streams_pump levels
 KEYD += hsm hsm_helper hsm_p11 intro_defer delegate rotate vouch
 KEYD += relay_tcp gateways arrivals
+KEYD += server_key server_pins
 DP := nexthop frame wire_xdp
 DP += run wire_xdp_open errqueue quote opener
 DP += dp tell worker owner relay spin tap seal open permit segment fragment mss coalesce hold icmp wire_udp ether
@@ -23,7 +24,8 @@ SERVER := main server conf identity privileges listen channel dispatch enrol reg
 SERVER += macs ether policy_ether policy_mode policy_text echo relay policy_test policy_lines policy_pairs policy_service admin_policy_diff admin_policy_check audit_feed admin_audit audit_keep policy_settings
 SERVER += depart psk delegate rotate store_rotate gate audit_check audit_verify services levels refusal
 SERVER += relay_tcp policy_protect gateways
-CTL := args help human input main mvpnctl output proc table verb_explain verb_flows verbs_device verbs_identity verbs_iface verbs_peer verbs_policy verbs_status verbs_token verbs_audit
+CTL := args help human input main mvpnctl output proc table verb_explain verb_flows verbs_device verbs_identity verbs_iface verbs_key verbs_peer verbs_policy verbs_status verbs_token verbs_audit
+SERVER += keyfile server_key admin_key
 BPF := shim wire sockops sock stream
 
 # tests/unit/NAME.c, cmocka programs; objects that each links besides lib/: OBJS_unit_NAME
@@ -77,6 +79,10 @@ UNIT += server_gateways server_levels server_policy server_enrol policy_change
 OBJS_unit_server_policy = $(OBJS_unit_server)
 OBJS_unit_server_enrol = $(OBJS_unit_server)
 OBJS_unit_policy_change = $(OBJS_unit_policy)
+UNIT += keyfile server_pins server_key
+OBJS_unit_keyfile = $(call objs,server,keyfile)
+OBJS_unit_server_pins = $(call objs,keyd,server_pins)
+OBJS_unit_server_key = $(OBJS_unit_server) $(call objs,keyd,server_pins)
 OBJS_unit_server_levels = $(OBJS_unit_server)
 OBJS_unit_server_gateways = $(OBJS_unit_server)
 OBJS_unit_server_delegate = $(OBJS_unit_server)
@@ -104,7 +110,7 @@ OBJS_bpf_dp_pair = $(call objs,keyd,keytab frametab $(SHIM)) $(call objs,keyd/dp
 SCALE := scale scale_path scale_bpf scale_keyd
 OBJS_scale = $(call objs,keyd,$(filter-out main,$(KEYD))) $(call objs,keyd/dp,$(DP)) $(call objs,tests/bench,$(SCALE))
 # tests/bench/server*.c
-OBJS_bench_server = $(call objs,tests/bench,server server_host) $(call objs,tests/sim,swarm) $(call objs,server,identity store_sqlite store_device store_rotate store_token store_session store_policy)
+OBJS_bench_server = $(call objs,tests/bench,server server_host) $(call objs,tests/sim,swarm) $(call objs,server,identity keyfile store_sqlite store_device store_rotate store_token store_session store_policy)
 # tests/fuzz/NAME.c, one parser each (LLVMFuzzerTestOneInput)
 FUZZ :=
 FUZZ += addr config
@@ -120,6 +126,9 @@ SRCS_fuzz_token := lib/crypto.c lib/token.c
 FUZZ += identity delegation
 SRCS_fuzz_delegation := lib/delegation.c lib/chan.c lib/chan_handshake.c lib/chan_msg.c lib/chan_proof.c lib/crypto.c lib/noise.c lib/secmem.c
 SRCS_fuzz_identity := $(addprefix keyd/,identity.c identity_file.c) lib/crypto.c lib/fsutil.c
+FUZZ += keyfile server_pins
+SRCS_fuzz_keyfile := server/keyfile.c lib/crypto.c
+SRCS_fuzz_server_pins := keyd/server_pins.c lib/crypto.c
 FUZZ += tap inner mss
 SRCS_fuzz_mss = keyd/dp/mss.c lib/addr.c
 SRCS_fuzz_tap = $(addprefix keyd/dp/,segment.c fragment.c mss.c icmp.c) lib/addr.c

@@ -61,7 +61,8 @@ extern const struct verb *const verbs[];
 extern const struct verb verb_status, verb_doctor, verb_leaks, verb_metrics;
 extern const struct verb verb_attach, verb_detach, verb_enroll, verb_reload;
 extern const struct verb verb_identity_show, verb_identity_unlock, verb_passphrase_set,
-	verb_passphrase_remove, verb_rotate;
+	verb_passphrase_remove, verb_rotate, verb_pin;
+extern const struct verb verb_key_show, verb_key_rotate, verb_key_cancel;
 extern const struct verb verb_peers, verb_sessions, verb_flows, verb_ping, verb_explain, verb_wait,
 	verb_rekey;
 extern const struct verb verb_server_status, verb_server_sessions, verb_server_audit;

@@ -46,6 +46,12 @@ static void show_server(const json_t *server)
 	}
 	if (has_text(server, "fingerprint"))
 		line("", FAINT, "key %s", text_of(server, "fingerprint"));
+	if (has_text(json_object_get(server, "next_key"), "fingerprint"))
+		line("", WARN, "next key %s, from %s on", text_of(json_object_get(server, "next_key"), "fingerprint"),
+		     time_of(json_object_get(server, "next_key"), "active_at", since));
+	if (has_text(json_object_get(server, "old_key"), "fingerprint"))
+		line("", FAINT, "old key %s, good until %s", text_of(json_object_get(server, "old_key"), "fingerprint"),
+		     time_of(json_object_get(server, "old_key"), "until", since));
 }
 
 static void show_device(const json_t *device)
@@ -193,7 +199,7 @@ const struct verb verb_status = {
 
 static void show_server_status(const json_t *r)
 {
-	const json_t *d = json_object_get(r, "devices");
+	const json_t *d = json_object_get(r, "devices"), *key = json_object_get(r, "server_key");
 	const json_t *l = json_object_get(r, "listen");
 	char up[HUMAN_B], *listen = json_is_array(l) ? joined(l) : NULL;
 
@@ -201,6 +207,9 @@ static void show_server_status(const json_t *r)
 	line("network", STRONG, "%s", text_of(r, "name"));
 	line("", FAINT, "id %s", text_of(r, "net_id"));
 	line("key", PLAIN, "%s", text_of(r, "fingerprint"));
+	if (strcmp(text_of(key, "step"), "alone") && json_is_object(key))
+		line("", WARN, "is being changed: %s, %llu of %llu devices know the new one (mvpnctl server key show)", text_of(key, "step"),
+		     (unsigned long long)number_of(key, "heard"), (unsigned long long)number_of(key, "devices"));
 	line("listen", PLAIN, "%s", listen ? listen : text_of(r, "listen"));
 	free(listen);
 	line("store", PLAIN, "%s", text_of(r, "store"));

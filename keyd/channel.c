@@ -23,10 +23,13 @@
 #include "prefixes.h"
 #include "relayed.h"
 #include "rotate.h"
+#include "server_key.h"
 #include "sessions.h"
 #include "ticket.h"
 
 #define VOUCH_RETRY_MS 5000
+#define NEW_KEY_SPREAD_MS 10000 /* ten thousand hosts hear at once that the server has a new key, and do not come at once */
+#define NEW_KEY_LOGIN_MS 2000	/* ... but who hears it by logging in has no such company */
 
 const char *keyd_state_name(enum keyd_state s)
 {
@@ -71,8 +74,11 @@ void channel_lost(struct conn *c, const char *why)
 	struct keyd *k = c->k;
 
 	k->counters[KC_CHANNEL_FAILED]++;
-	if (k->id && !c->fresh && !c->welcomed)
+	/* by which of its keys this device is known shows only once the server has shown its own */
+	if (k->id && !c->fresh && !c->welcomed && c->answered)
 		rotate_login_failed(k, c->next_key);
+	else if (k->id && !c->fresh && !c->answered && c->reached)
+		server_key_failed(k, chan_who(c->chan)->server_pk);
 	if (k->conn != c) {
 		k->next_conn = NULL;
 		return;
@@ -208,6 +214,8 @@ static int become(struct conn *c)
 	int r = chan_device_psk(c->chan, c->fresh->psk, c->fresh->psk);
 
 	if (!r)
+		r = server_key_forget(k);
+	if (!r)
 		r = keystore_save(k, c->fresh);
 	if (r) {
 		conn_failed(c,
@@ -279,8 +287,10 @@ static int welcome(struct conn *c, const struct chan_msg *m)
 		return 0; /* dead */
 	if (c->key)
 		delegate_taken(c);
-	if (!c->welcomed)
+	if (!c->welcomed) {
 		rotate_channel_new(k, c->next_key);
+		server_key_reached(k, chan_who(c->chan)->server_pk);
+	}
 	take_psk(k, m);
 	ticket_take(k, m, !c->welcomed);
 	take_addresses(k, m);
@@ -349,6 +359,18 @@ static int closed_by_server(struct conn *c, const struct chan_msg *m)
 	return 0;
 }
 
+static int server_key_told(struct conn *c, const struct chan_msg *m)
+{
+	bool at_login = mono_ms() - c->started_ms < NEW_KEY_LOGIN_MS;
+	uint64_t by = mono_ms() + (at_login ? 0 : randombytes_uniform(NEW_KEY_SPREAD_MS));
+	bool renew;
+	int r = server_key_message(c->k, m, chan_who(c->chan)->server_pk, &renew);
+
+	if (!r && renew && c->rekey_ms > by)
+		c->rekey_ms = by;
+	return r;
+}
+
 /* done first, then acknowledged: until it hears so the server owes it to us */
 static int revoked(struct keyd *k, const struct chan_msg *m)
 {
@@ -388,6 +410,8 @@ int channel_message(struct conn *c, const struct chan_msg *m)
 		return 0;
 	case MVPN_MSG_ROTATE:
 		return rotate_message(k, m);
+	case MVPN_MSG_SERVER_KEY:
+		return server_key_told(c, m);
 	case MVPN_MSG_OFFER:
 	case MVPN_MSG_ANSWER:
 	case MVPN_MSG_PIN:
@@ -415,7 +439,7 @@ static int conn_login(struct keyd *k, bool next_key, struct conn **ret)
 	struct chan_client cc = {
 		.s = k->id->on_token ? NULL : next_key ? k->id->next_sk : k->id->sk,
 		.s_pub = next_key ? k->id->next_pk : k->id->pk,
-		.server_pk = k->id->server_pk,
+		.server_pk = server_key_to(k),
 		.psk = k->id->psk,
 		.psk_epoch = k->id->psk_epoch,
 		.boot_gen = k->boot_gen,
@@ -459,6 +483,14 @@ void channel_start(struct keyd *k)
 	log_ratelimited(LOG_L_ERR, "cannot begin a channel to %s: %s", k->id->server, strerror(-r));
 	set_error(k, strerror(-r));
 	reconnect_later(k);
+}
+
+void channel_restart(struct keyd *k)
+{
+	conn_free(k->next_conn);
+	conn_free(k->conn);
+	k->conn = k->next_conn = NULL;
+	channel_start(k);
 }
 
 static void reconnect_timer(void *arg)

@@ -10,6 +10,8 @@ int channel_init(struct keyd *k);
 void channel_free(struct keyd *k);
 /* connect (again) with the identity in k->id, now */
 void channel_start(struct keyd *k);
+/* there is no channel that works: what is under way is given up, and another one begun */
+void channel_restart(struct keyd *k);
 /* enrol with a token; the control call is answered when it is decided. -EALREADY: enrolled, or being so */
 int channel_enrol(struct keyd *k, const struct mvpn_token *t, const char *name,
 		  struct ipc_call *call);

@@ -78,6 +78,10 @@ void conn_flush(struct conn *c)
 
 static const char *handshake_error(const struct conn *c, int r)
 {
+	if (r == -EKEYREVOKED)
+		return c->fresh ? "the token pins a key that the server has given up (it was changed since the token was made): use "
+				  "another token"
+				: mvpn_reason_text(MVPN_R_SERVER_KEY);
 	if (c->fresh)
 		return "the server closed the connection during enrolment: the token is not known "
 		       "there (for another server, "
@@ -85,8 +89,8 @@ static const char *handshake_error(const struct conn *c, int r)
 	if (r == -EBADMSG)
 		return "the server did not authenticate: another machine answers at its address, "
 		       "or its key has changed";
-	return "the server closed the connection during log-in: it does not know this device "
-	       "(removed?), or is overloaded";
+	return "the server closed the connection before it showed its key: that is not the one pinned here (`mvpnctl pin` "
+	       "pins another), or it is overloaded";
 }
 
 void conn_key_away(struct conn *c)
@@ -138,6 +142,7 @@ static void conn_fed(struct conn *c, enum chan_state before, int r)
 		loop_timer_arm(c->work, 0);
 	}
 	if (before != CHAN_UP && chan_state(c->chan) == CHAN_UP) {
+		c->answered = true;
 		conn_flush(c);
 		channel_up(c);
 	}
@@ -186,6 +191,8 @@ static void conn_read(struct conn *c)
 			delegate_void(c->k); /* a server that was restored may not know the key */
 		if (before != CHAN_UP && !n)
 			conn_failed(c, "%s", handshake_error(c, 0));
+		else if (!n && !c->welcomed && !c->fresh)
+			conn_failed(c, "the server closed the connection during log-in: it does not know this device (removed?)");
 		else
 			conn_failed(c, "%s",
 				    n ? strerror(errno) : "the server closed the connection");
@@ -219,6 +226,7 @@ static void conn_ready(struct conn *c, uint32_t events)
 			return;
 		}
 		c->connecting = false;
+		c->reached = true;
 		c->heard_ms = mono_ms();
 	}
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))

@@ -23,6 +23,7 @@ struct conn {
 	struct delegate_key *key; /* the device's next one, for which the token vouches on this channel; NULL: as it is */
 	void (*vouched)(struct conn *c); /* delegate.c: what comes after the token's word */
 	bool connecting, welcomed;
+	bool reached, answered; /* TCP is there; the server has shown that it has its key */
 	bool next_key; /* logs in with the next key (rotate.c) */
 	bool busy, dead; /* inside conn_io; failed there: freed on the way out */
 	uint64_t started_ms, heard_ms, said_ms, rekey_ms;

@@ -26,6 +26,7 @@ void control_rekey(struct keyd *k, struct ipc_call *call, json_t *args);
 void control_identity_unlock(struct keyd *k, struct ipc_call *call, json_t *args);
 void control_identity_passphrase(struct keyd *k, struct ipc_call *call, json_t *args);
 void control_rotate(struct keyd *k, struct ipc_call *call, json_t *args);
+void control_pin(struct keyd *k, struct ipc_call *call, json_t *args);
 void control_wait_free(struct keyd *k);
 
 json_t *show_status(struct keyd *k);

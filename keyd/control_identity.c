@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Verbs about the identity: identity, identity-unlock, identity-passphrase, rotate. */
+/* Verbs about the identity: identity, identity-unlock, identity-passphrase, rotate, pin. */
 #include "control.h"
 
 #include <errno.h>
@@ -10,6 +10,7 @@
 #include "keystore.h"
 #include "mvpn/ctl.h"
 #include "rotate.h"
+#include "server_key.h"
 
 json_t *show_identity(struct keyd *k)
 {
@@ -174,4 +175,36 @@ void control_rotate(struct keyd *k, struct ipc_call *call, json_t *args)
 	default:
 		refuse(call, r);
 	}
+}
+
+/* ---- pin ---- */
+
+void control_pin(struct keyd *k, struct ipc_call *call, json_t *args)
+{
+	const char *text = json_string_value(json_object_get(args, "key"));
+	json_t *server;
+	uint8_t pk[32];
+	int r;
+
+	if (!in_use(k, call))
+		return;
+	if (!text || mvpn_unhex(pk, sizeof(pk), text)) {
+		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument", "`mvpnctl server key show` on the server says it",
+				"a key is 64 hexadecimal digits");
+		return;
+	}
+	r = server_key_pin(k, pk);
+	if (r == -EISCONN) {
+		ipc_reply_error(call, MVPN_EXIT_FAILED, "connected", "it says itself when its key changes: `mvpnctl status`",
+				"the server answers by the key that is pinned");
+		return;
+	}
+	if (r) {
+		ipc_reply_error(call, MVPN_EXIT_FAILED, "identity-failed", "look at the state directory's disk and permissions",
+				"the pin cannot be kept: %s", strerror(-r));
+		return;
+	}
+	server = json_pack("{s:s}", "address", k->id->server);
+	server_key_show(k, server);
+	ipc_reply_ok(call, json_pack("{s:o}", "server", server));
 }

@@ -21,6 +21,7 @@
 #include "peers.h"
 #include "relay_tcp.h"
 #include "rp_filter.h"
+#include "server_key.h"
 #include "sessions.h"
 #include "streams.h"
 
@@ -37,6 +38,7 @@ const char *const keyd_counter_names[KC_MAX] = {
 	"conduit_sent",	 "conduit_received", "conduit_dropped",
 	"rotated",	 "pin_vouched",	 "bad_vouch",
 	"gateway_failed", "gateway_changed",
+	"server_key_pinned", "server_key_refused", "server_key_old",
 };
 
 static double age_s(uint64_t at_ms)
@@ -149,9 +151,9 @@ json_t *show_interface(struct keyd *k, const struct attachment *a)
 static json_t *show_server(struct keyd *k)
 {
 	bool up = k->state == KEYD_ONLINE || k->state == KEYD_PENDING;
-	json_t *o = json_pack("{s:s, s:o, s:b}", "address", k->id->server, "fingerprint",
-			      fingerprint_json(k->id->server_pk), "connected", up);
+	json_t *o = json_pack("{s:s, s:b}", "address", k->id->server, "connected", up);
 
+	server_key_show(k, o);
 	json_object_set_new(o, "since_at",
 			    k->online_since_ms ? json_integer(wall_at(k->online_since_ms))
 					       : json_null());
@@ -195,6 +197,8 @@ static json_t *problems(struct keyd *k, const uint64_t *shim)
 	else if (k->state != KEYD_ONLINE)
 		show_line(list, "%s: %s", keyd_state_name(k->state),
 			  k->server_error ? k->server_error : "connecting to the server");
+	if (server_key_problem(k))
+		show_line(list, "%s", server_key_problem(k));
 	if (!k->nifaces)
 		show_line(
 			list,

@@ -42,6 +42,7 @@ struct intro_deferred;
 struct path;
 struct ping_run;
 struct rotate;
+struct server_key;
 struct waiter;
 
 /* keyd.conf; see docs/keyd.conf.5 */
@@ -72,7 +73,7 @@ struct identity {
 	uint32_t psk_epoch;
 	bool has_next; /* rotate.c: the key that shall be, the server may know it already */
 	uint8_t next_sk[32], next_pk[32];
-	uint8_t server_pk[32];
+	uint8_t server_pk[32]; /* that it was enrolled with; now: server_key_to() */
 	uint8_t net_id[MVPN_NET_ID_LEN];
 	uint8_t device_id[MVPN_ID_LEN];
 	char server[256]; /* "addr:port" or "name:port" */
@@ -171,6 +172,9 @@ enum keyd_counter {
 	KC_BAD_VOUCH,
 	KC_GATEWAY_FAILED,
 	KC_GATEWAY_CHANGED,
+	KC_SERVER_KEY_PINNED,	/* changes of the server's key, or of one to come, that were taken */
+	KC_SERVER_KEY_REFUSED,	/* ... and that were not */
+	KC_SERVER_KEY_OLD,	/* channels by the key that the server had before */
 	KC_MAX,
 };
 extern const char *const keyd_counter_names[KC_MAX];
@@ -199,6 +203,7 @@ struct keyd {
 	struct intro_deferred *intro_deferred; /* intro_defer.c */
 	const uint8_t *static_dh; /* for the message that is worked on, from the token */
 	struct rotate *rotate; /* rotate.c */
+	struct server_key *server_key; /* server_key.c: which key of the server is pinned */
 
 	/* delegate.c: of the key in use, for which the token vouches; 0: of none. Monotonic */
 	uint64_t vouched_until_ms, vouch_due_ms, vouch_try_ms;

@@ -39,6 +39,7 @@
 #include "peers.h"
 #include "relay_tcp.h"
 #include "rotate.h"
+#include "server_key.h"
 #include "rp_filter.h"
 #include "sessions.h"
 #include "streams.h"
@@ -206,6 +207,7 @@ static void tick(void *arg)
 	kt_reclaim(k->kt);
 	channel_tick(k);
 	rotate_tick(k);
+	server_key_tick(k);
 	sessions_tick(k);
 	sd_notify(0, "WATCHDOG=1");
 	loop_timer_arm(k->tick, TICK_MS);
@@ -315,6 +317,8 @@ static int start(struct keyd *k)
 	if (!r)
 		r = rotate_init(k);
 	if (!r)
+		r = server_key_init(k);
+	if (!r)
 		r = flows_init(k);
 	if (!r)
 		r = attach_init(k);
@@ -357,6 +361,7 @@ static void stop(struct keyd *k)
 	attach_free(k);
 	channel_free(k);
 	rotate_free(k);
+	server_key_free(k);
 	endpoint_free(k);
 	relay_tcp_free(k);
 	intro_deferred_drop(k, NULL);

@@ -69,7 +69,8 @@ static int kill_channel(struct chan *c, int error)
 	c->secret = NULL;
 	c->plain = 0;
 	bytes_free(&c->in);
-	bytes_free(&c->out); /* whoever fails hears nothing */
+	if (error != -EKEYREVOKED)
+		bytes_free(&c->out); /* whoever fails hears nothing */
 	return error;
 }
 
@@ -104,13 +105,13 @@ int chan_new_client(struct chan **ret, const struct chan_client *client)
 	return 0;
 }
 
-int chan_new_server(struct chan **ret, const uint8_t s[32], chan_psk_fn *fn, void *arg)
+int chan_new_server(struct chan **ret, const struct chan_keys *keys, chan_psk_fn *fn, void *arg)
 {
 	struct chan *c = chan_new();
 
 	if (!c)
 		return -ENOMEM;
-	memcpy(c->secret->server.s, s, sizeof(c->secret->server.s));
+	c->keys = keys;
 	c->psk_fn = fn;
 	c->psk_arg = arg;
 	c->step = CHAN_WAIT_HELLO;

@@ -14,6 +14,11 @@
  *   PROOF     C→S  len u16 | 1 | n u64                                         work: see chan_proof.c
  *                  len u16 | 2 | ticket[56] | psk_epoch u32 | mac[16]
  *
+ * A server may have two keys, while it changes one for the other, and HELLO's mac1 says which the client means. To a HELLO for one
+ * that it has given up it answers GONE, and closes; whoever knows that public key can say so, hence it means nothing but a hint:
+ *
+ *   GONE      S→C  len u16 | mac[17] = 1 | BLAKE2b-128(key = mac1's, "gone" ‖ mac1 of HELLO)
+ *
  * msg1 payload: LOGIN psk_epoch u32, DELEGATED psk_epoch u32 | device_id[16], ENROL token_id[16]. msg3 payload: boot_gen u64.
  * mac1 = BLAKE2b-128(key = BLAKE2b-256("mavp1 mac1" ‖ S), all previous bytes); prologue = "mavp1 chan\0" ‖ first 8 bytes.
  */
@@ -48,6 +53,7 @@ struct chan_client {
  * wrong one. `who` says log-in (psk_epoch, with a new key device_id too) or enrolment (token_id).
  */
 struct chan_who {
+	uint8_t server_pk[32]; /* of the server's keys the one that was meant; on either side */
 	bool enrol, delegated;
 	uint32_t psk_epoch;
 	uint8_t token_id[16];
@@ -72,10 +78,25 @@ typedef int chan_gate_fn(void *arg, const struct chan_proof *proof);
 #define CHAN_DEMAND_TICKET 0x100 /* | bits: a ticket will do */
 #define CHAN_WORK_BITS_MAX 20	 /* a million hashes, some 0.3 s of one core: no client works more than that at a time */
 
+/* What a server's channels share. It outlives them, and may change between two calls. */
+#define CHAN_KEYS_MAX 2
+#define CHAN_GONE_MAX 4 /* each costs a hash for a HELLO that is for none of its keys */
+struct chan_keys {
+	unsigned n, ngone;
+	struct chan_key {
+		const uint8_t *s; /* 32, the owner's */
+		uint8_t pk[32], mac1[32];
+	} key[CHAN_KEYS_MAX];
+	uint8_t gone[CHAN_GONE_MAX][32]; /* mac1's key for public keys that were given up */
+};
+/* -ENOSPC, -EINVAL no key */
+int chan_keys_add(struct chan_keys *k, const uint8_t s[32]);
+int chan_keys_gone(struct chan_keys *k, const uint8_t pk[32]);
+
 enum chan_state { CHAN_HANDSHAKE, CHAN_UP, CHAN_DEAD };
 
 int chan_new_client(struct chan **ret, const struct chan_client *c); /* HELLO is in the output at once */
-int chan_new_server(struct chan **ret, const uint8_t s[32], chan_psk_fn *fn, void *arg);
+int chan_new_server(struct chan **ret, const struct chan_keys *keys, chan_psk_fn *fn, void *arg);
 void chan_set_gate(struct chan *c, chan_gate_fn *fn); /* server; arg as of psk_fn. Without one nothing is asked */
 /* does the proof's ticket come from who has this PSK, for this very connection? */
 bool chan_proof_by(const struct chan_proof *p, const uint8_t psk[32]);
@@ -92,7 +113,7 @@ bool chan_wants_work(const struct chan *c);
 int chan_work(struct chan *c, unsigned tries);
 
 enum chan_state chan_state(const struct chan *c);
-const struct chan_who *chan_who(const struct chan *c); /* server side */
+const struct chan_who *chan_who(const struct chan *c); /* server side; server_pk on either */
 /* X and h of the handshake: the PSK after enrolment is BLAKE2b-256(key = token_psk, "mavp1 devpsk" ‖ X ‖ h) */
 int chan_device_psk(const struct chan *c, const uint8_t token_psk[32], uint8_t ret[32]);
 /* A key that both ends of this channel know: BLAKE2b-256(key = X, label ‖ ctx). -ENOTCONN */
@@ -100,7 +121,8 @@ int chan_export(const struct chan *c, const char *label, const uint8_t ctx[32], 
 
 /*
  * Feed bytes read from TCP. Returns 0, or the reason the channel is dead (once dead, always): -EPROTO not our protocol or bad
- * framing, -EPERM bad mac1 (close silently), -EBADMSG does not authenticate, -EPROTONOSUPPORT no common version,
+ * framing, -EPERM bad mac1 (close silently), -EKEYREVOKED HELLO is for a key that the server has given up (server: GONE is in the
+ * output; client: the server says so), -EBADMSG does not authenticate, -EPROTONOSUPPORT no common version,
  * -ENOBUFS more unread input than one frame (call chan_next after each feed), -ENOMEM.
  */
 int chan_feed(struct chan *c, const void *data, size_t len);

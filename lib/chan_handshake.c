@@ -62,31 +62,95 @@ static void mac1(uint8_t ret[CHAN_MAC1_B], const uint8_t key[32], const uint8_t 
 	mvpn_blake2b(ret, CHAN_MAC1_B, key, 32, &(struct mvpn_part){hello, len}, 1);
 }
 
-struct server_known {
-	bool set;
-	uint8_t of[32], pk[32], mac1[32];
-};
+/* ---- the server's keys ---- */
 
-/*
- * The server's mac1 key comes from its public key, which costs a scalar multiplication to compute:
- * what mac1 is there to spare us. A process has one such key, so each thread remembers the last,
- * found by a hash of the secret.
- */
-static const struct server_known *server_known(const uint8_t s[32])
+int chan_keys_add(struct chan_keys *k, const uint8_t s[32])
 {
-	static _Thread_local struct server_known memo;
-	uint8_t of[32];
+	struct chan_key *key = &k->key[k->n];
 
-	mvpn_blake2b(of, sizeof(of), (const uint8_t *)"mavp1 memo", 10, &(struct mvpn_part){s, 32},
-		     1);
-	if (!memo.set || sodium_memcmp(of, memo.of, sizeof(of)) != 0) {
-		mvpn_x25519_public(memo.pk, s);
-		mac1_key(memo.mac1, memo.pk);
-		memcpy(memo.of, of, sizeof(of));
-		memo.set = true;
-	}
-	return &memo;
+	if (k->n == CHAN_KEYS_MAX)
+		return -ENOSPC;
+	if (mvpn_x25519_public(key->pk, s) < 0)
+		return -EINVAL;
+	key->s = s;
+	mac1_key(key->mac1, key->pk);
+	k->n++;
+	return 0;
 }
+
+int chan_keys_gone(struct chan_keys *k, const uint8_t pk[32])
+{
+	if (k->ngone == CHAN_GONE_MAX)
+		return -ENOSPC;
+	mac1_key(k->gone[k->ngone++], pk);
+	return 0;
+}
+
+static bool mac1_good(const uint8_t key[32], const uint8_t *hello, size_t len)
+{
+	uint8_t mac[CHAN_MAC1_B];
+
+	mac1(mac, key, hello, len);
+	return sodium_memcmp(mac, hello + len, CHAN_MAC1_B) == 0;
+}
+
+/* the one that a HELLO of so many bytes before its mac1 is for; NULL */
+static const struct chan_key *key_of(const struct chan *c, const uint8_t *hello, size_t len)
+{
+	for (unsigned i = 0; i < c->keys->n; i++)
+		if (mac1_good(c->keys->key[i].mac1, hello, len))
+			return &c->keys->key[i];
+	return NULL;
+}
+
+static void gone_body(uint8_t ret[CHAN_GONE_B], const uint8_t key[32], const uint8_t hello_mac[CHAN_MAC1_B])
+{
+	struct mvpn_part parts[] = {{"gone", 4}, {hello_mac, CHAN_MAC1_B}};
+
+	ret[0] = 1;
+	mvpn_blake2b(ret + 1, CHAN_GONE_B - 1, key, 32, parts, 2);
+}
+
+/* server: is it for a key that was given up? GONE into the output, -EKEYREVOKED; else -EPERM */
+static int say_gone(struct chan *c, const uint8_t *hello, size_t len)
+{
+	uint8_t *p;
+	int r;
+
+	for (unsigned i = 0; i < c->keys->ngone; i++) {
+		if (!mac1_good(c->keys->gone[i], hello, len))
+			continue;
+		r = chan_bytes_reserve(&c->out, 2 + CHAN_GONE_B);
+		if (r < 0)
+			return r;
+		p = c->out.data + c->out.len;
+		put_u16(p, CHAN_GONE_B);
+		gone_body(p + 2, c->keys->gone[i], hello + len);
+		c->out.len += 2 + CHAN_GONE_B;
+		return -EKEYREVOKED;
+	}
+	return -EPERM;
+}
+
+/* client: -EKEYREVOKED if that is what the input says, -ENOENT it is something else, 0 more bytes needed */
+static int told_gone(const struct chan *c)
+{
+	const uint8_t *p = c->in.data + c->in.at;
+	uint8_t key[32], body[CHAN_GONE_B];
+	size_t live = c->in.len - c->in.at;
+
+	if (live < 2)
+		return 0;
+	if (get_u16(p) != CHAN_GONE_B)
+		return -ENOENT;
+	if (live < 2 + CHAN_GONE_B)
+		return 0;
+	mac1_key(key, c->who.server_pk);
+	gone_body(body, key, c->secret->client.hello_mac);
+	return memcmp(body, p + 2, CHAN_GONE_B) ? -EPROTO : -EKEYREVOKED;
+}
+
+/* ---- */
 
 static int split(struct chan *c, bool client)
 {
@@ -152,6 +216,7 @@ int chan_hello(struct chan *c, const struct chan_client *client)
 	noise_set_psk(c->noise, client->psk);
 	c->lacks_dh = !client->s;
 	c->who.boot_gen = client->boot_gen;
+	memcpy(c->who.server_pk, client->server_pk, sizeof(c->who.server_pk));
 	if (client->enrol)
 		memcpy(payload, client->token_id, 16);
 	else
@@ -183,7 +248,6 @@ int chan_hello(struct chan *c, const struct chan_client *client)
 static int hello_check(struct chan *c, const uint8_t *p, size_t live)
 {
 	size_t magic = live < 4 ? live : 4, len;
-	uint8_t mac[CHAN_MAC1_B];
 
 	if (memcmp(p, MAGIC, magic) != 0)
 		return -EPROTO;
@@ -195,9 +259,8 @@ static int hello_check(struct chan *c, const uint8_t *p, size_t live)
 	len += CHAN_HELLO_HEAD_B;
 	if (live < len + CHAN_MAC1_B)
 		return 0;
-	mac1(mac, server_known(c->secret->server.s)->mac1, p, len);
-	if (sodium_memcmp(mac, p + len, CHAN_MAC1_B) != 0)
-		return -EPERM;
+	if (!key_of(c, p, len))
+		return say_gone(c, p, len);
 	if (p[4] > p[5] || p[6] < p[4] || p[6] > p[5])
 		return -EPROTO;
 	if (p[6] != MVPN_PROTO_VER)
@@ -216,15 +279,19 @@ static int take_hello(struct chan *c, size_t len)
 {
 	uint8_t prologue[sizeof(PROLOGUE) + FIXED_B], payload[PAYLOAD1_MAX_B];
 	const uint8_t *p = c->in.data + c->in.at;
+	const struct chan_key *key = key_of(c, p, len - CHAN_MAC1_B);
 	struct noise_config config = {
 		.pattern = NOISE_XKPSK3,
 		.prologue = prologue,
 		.prologue_len = sizeof(prologue),
-		.s = c->secret->server.s,
 	};
 	int r;
 
-	config.s_pub = server_known(c->secret->server.s)->pk;
+	if (!key)
+		return -EPERM; /* given up since it was looked at */
+	config.s = key->s;
+	config.s_pub = key->pk;
+	memcpy(c->who.server_pk, key->pk, sizeof(c->who.server_pk));
 	make_prologue(prologue, p);
 	r = noise_new(&c->noise, &config);
 	if (r < 0)
@@ -292,6 +359,8 @@ static int got_reply(struct chan *c)
 	uint8_t boot_gen[8];
 	int r = chan_challenged(c);
 
+	if (r == -ENOENT)
+		r = told_gone(c);
 	if (r != -ENOENT)
 		return r;
 	r = have_noise(c, CHAN_MSG2_B);

@@ -14,6 +14,7 @@
 #define CHAN_HELLO_MSG_MAX_B 256 /* room for a later version's, to tell it from garbage */
 #define CHAN_MAC1_B 16
 #define CHAN_MSG2_B 48
+#define CHAN_GONE_B 17
 #define CHAN_MSG3_B (48 + 8 + 16)
 #define CHAN_FRAME_HEAD_B 2
 #define CHAN_TAG_B 16
@@ -26,7 +27,7 @@
 struct chan_secret {
 	union {
 		struct { /* server, before HELLO is taken */
-			uint8_t s[32], challenge[16];
+			uint8_t challenge[16];
 			uint8_t bits;
 		} server;
 		struct { /* client, before REPLY */
@@ -60,6 +61,7 @@ struct chan {
 	bool lacks_dh; /* client: the static secret is elsewhere, and what it makes has not come */
 	size_t plain; /* bytes before in.at that hold the last message in clear */
 	struct chan_who who;
+	const struct chan_keys *keys; /* server */
 	chan_psk_fn *psk_fn;
 	chan_gate_fn *gate_fn;
 	void *psk_arg;

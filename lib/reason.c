@@ -86,17 +86,19 @@ static const struct {
 				   "other device's, or behind it"},
 	[MVPN_R_SELECTORS] = {"selectors", "the policy changed what the two devices may exchange; the "
 					   "session is made anew"},
+	[MVPN_R_SERVER_KEY] = {"server-key", "the server has given up the key that is pinned: `mvpnctl server key show` there says its key, "
+					     "`mvpnctl pin KEY` pins it here; or enrol with a new token"},
 };
 _Static_assert(sizeof(reasons) / sizeof(reasons[0]) == MVPN_R_MAX, "a name for each reason");
 
 const char *mvpn_reason_name(unsigned reason)
 {
-	return reason < MVPN_R_MAX ? reasons[reason].name : "unknown";
+	return reason < MVPN_R_MAX && reasons[reason].name ? reasons[reason].name : "unknown";
 }
 
 const char *mvpn_reason_text(unsigned reason)
 {
-	return reason < MVPN_R_MAX
+	return reason < MVPN_R_MAX && reasons[reason].text
 		       ? reasons[reason].text
 		       : "a reason that this version does not know; is it older than the server?";
 }

@@ -8,6 +8,7 @@
 #include "crypto.h"
 #include "introduce.h"
 #include "listen.h"
+#include "server_key.h"
 
 #define SESSIONS_SHOWN_MAX 50000
 
@@ -148,6 +149,8 @@ static json_t *counters_json(const struct server *s)
 	for (int i = 0; i < SC_MAX; i++)
 		json_object_set_new(o, names[i], json_integer((json_int_t)s->counters[i]));
 	for (unsigned i = 1; i < MVPN_R_MAX; i++) {
+		if (!strcmp(mvpn_reason_name(i), mvpn_reason_name(MVPN_R_MAX)))
+			continue; /* a number that is not in use */
 		snprintf(key, sizeof(key), "fail_%s", mvpn_reason_name(i));
 		for (char *p = key; *p; p++)
 			if (*p == '-')
@@ -171,12 +174,16 @@ static void verb_status(struct server *s, struct ipc_call *call, json_t *args)
 	char fp[MVPN_FINGERPRINT_LEN], store[4096];
 	uint64_t sessions = 0, central = 0;
 	json_t *problems = json_array(), *devices, *o;
+	char *key_problem = server_key_problem(s);
 
 	if (store_session_count(s->store, &sessions) < 0 ||
 	    store_session_central(s->store, &central) < 0)
 		count(s, store_errors);
 	if (s->policy_alarm)
 		json_array_append_new(problems, json_string(s->policy_alarm));
+	if (key_problem)
+		json_array_append_new(problems, json_string(key_problem));
+	free(key_problem);
 	if (s->counters[SC_store_errors])
 		json_array_append_new(
 			problems,
@@ -199,6 +206,7 @@ static void verb_status(struct server *s, struct ipc_call *call, json_t *args)
 		(int)channels_ready(s), "half_open", (int)s->half_open, "sessions",
 		(json_int_t)sessions, "introductions", (int)intros_count(s->intros), "counters",
 		counters_json(s), "problems", problems);
+	json_object_set_new(o, "server_key", server_key_json(s));
 	json_object_set_new(o, "central_sessions", json_integer((json_int_t)central));
 	ipc_reply_ok(call, o);
 }
@@ -233,6 +241,9 @@ static const struct {
 	{"policy-list", admin_policy_list, ""},
 	{"policy-test", admin_policy_test, "src dst proto port "},
 	{"sessions", verb_sessions, ""},
+	{"key-show", admin_key_show, ""},
+	{"key-rotate", admin_key_rotate, "after_s now comment "},
+	{"key-cancel", admin_key_cancel, "comment "},
 	{"audit", admin_audit, "verify limit after follow "},
 };
 

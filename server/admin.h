@@ -20,6 +20,7 @@ admin_fn admin_policy_show, admin_policy_check, admin_policy_apply, admin_policy
 	admin_policy_diff, admin_policy_rollback, admin_policy_list;
 
 admin_fn admin_audit;
+admin_fn admin_key_show, admin_key_rotate, admin_key_cancel;
 
 /* the text argument, or NULL when it is missing or no text */
 const char *arg_text(json_t *args, const char *name);

@@ -9,6 +9,7 @@
 #include "crypto.h"
 #include "enrol.h"
 #include "listen.h"
+#include "server_key.h"
 #include "token.h"
 
 #define TTL_MAX_S (10LL * 366 * 86400)
@@ -145,11 +146,21 @@ static int make_secrets(struct server *s, struct new_token *n)
 	randombytes_buf(n->t.secret, sizeof(n->t.secret));
 	memcpy(n->t.net_id, s->id.net_id, sizeof(n->t.net_id));
 	memcpy(n->t.server_pk, s->id.pk, sizeof(n->t.server_pk));
+	n->row.has_server_pk = true;
+	memcpy(n->row.server_pk, s->id.pk, sizeof(n->row.server_pk));
 	memcpy(n->row.id, n->t.token_id, sizeof(n->row.id));
 	mvpn_token_psk(psk, n->t.secret);
 	r = secret_seal(s, n->row.id, psk, n->row.psk_enc);
 	sodium_memzero(psk, sizeof(psk));
 	return r;
+}
+
+/* the next key is announced, and the token would be good for longer than the one that it pins */
+static bool outlives_key(const struct server *s, const struct store_token *row)
+{
+	const struct keyfile *f = s->id.keys;
+
+	return f->other == KEYFILE_NEXT && (!row->expires_at || row->expires_at > f->until);
 }
 
 static void create(struct server *s, struct ipc_call *call, struct new_token *n,
@@ -182,6 +193,10 @@ static void create(struct server *s, struct ipc_call *call, struct new_token *n,
 			o, "warning",
 			json_string("the server's address was guessed: set advertise in "
 				    "server.conf if devices reach it by another"));
+	else if (outlives_key(s, &n->row))
+		json_object_set_new(o, "warning",
+				    json_string("the server's key is being changed, and this token pins the present one: it is good until "
+						"that is given up only (mvpnctl server key show)"));
 	ipc_reply_ok(call, o);
 }
 
@@ -214,9 +229,15 @@ void admin_token_create(struct server *s, struct ipc_call *call, json_t *args)
 	sodium_memzero(text, sizeof(text));
 }
 
-static const char *state_name(const struct store_token *t)
+static const char *state_name(const struct server *s, const struct store_token *t)
 {
-	switch (token_state(t, wall_now())) {
+	enum mvpn_reason reason = token_state(t, wall_now());
+
+	if (reason == MVPN_R_NONE && t->has_server_pk && !server_key_good(s, t->server_pk))
+		reason = MVPN_R_SERVER_KEY;
+	switch (reason) {
+	case MVPN_R_SERVER_KEY:
+		return mvpn_reason_name(reason);
 	case MVPN_R_TOKEN_REVOKED:
 		return "revoked";
 	case MVPN_R_TOKEN_USED:
@@ -228,8 +249,14 @@ static const char *state_name(const struct store_token *t)
 	}
 }
 
+struct token_list {
+	struct server *s;
+	json_t *list;
+};
+
 static int list_token(void *arg, const struct store_token *t)
 {
+	const struct token_list *l = arg;
 	json_t *addresses = json_array(), *o;
 	char *copy = t->addresses ? strdup(t->addresses) : NULL, *save = NULL;
 
@@ -239,22 +266,22 @@ static int list_token(void *arg, const struct store_token *t)
 	o = json_pack("{s:o, s:I, s:I, s:s, s:o, s:b, s:i, s:s, s:I}", "id", json_hex(t->id, 16),
 		      "uses_left", (json_int_t)t->uses_left, "expires_at",
 		      (json_int_t)t->expires_at, "group", t->group, "addresses", addresses,
-		      "approve", t->approve, "ephemeral_s", (int)t->ephemeral_s, "state", state_name(t), "created_at",
+		      "approve", t->approve, "ephemeral_s", (int)t->ephemeral_s, "state", state_name(l->s, t), "created_at",
 		      (json_int_t)t->created_at);
-	return json_array_append_new(arg, o) == 0 ? 0 : -ENOMEM;
+	return json_array_append_new(l->list, o) == 0 ? 0 : -ENOMEM;
 }
 
 void admin_token_list(struct server *s, struct ipc_call *call, json_t *args)
 {
-	json_t *list = json_array();
-	int r = store_token_each(s->store, list_token, list);
+	struct token_list l = {s, json_array()};
+	int r = store_token_each(s->store, list_token, &l);
 
 	if (r < 0) {
-		json_decref(list);
+		json_decref(l.list);
 		reply_store_error(s, call, r);
 		return;
 	}
-	ipc_reply_ok(call, json_pack("{s:o}", "tokens", list));
+	ipc_reply_ok(call, json_pack("{s:o}", "tokens", l.list));
 }
 
 struct find {

@@ -84,7 +84,7 @@ int conn_new(struct server *s, int fd, const struct mvpn_endpoint *from, struct 
 	c->heard_ms = c->budget_ms = mono_ms();
 	c->budget = (int64_t)s->conf->messages_channel * 1000;
 	c->since_at = wall_now();
-	r = chan_new_server(&c->ch, s->id.sk, enrol_psk, c);
+	r = chan_new_server(&c->ch, &s->id.chan, enrol_psk, c);
 	if (r == 0)
 		r = loop_timer_new(s->loop, on_timer, c, &c->timer);
 	if (r == 0)
@@ -337,6 +337,11 @@ static void dead_channel(struct conn *c, int r)
 	switch (r) {
 	case -EPERM:
 		count(s, bad_mac);
+		break;
+	case -EKEYREVOKED:
+		flush(c);
+		count(s, gone_key);
+		log_ratelimited(LOG_L_WARN, "%s still pins a key that this server has given up: `mvpnctl pin` there, or a new token", text);
 		break;
 	case -EACCES:
 		count(s, bad_proof);

@@ -7,6 +7,7 @@
 #include "log.h"
 #include "relay.h"
 #include "rotate.h"
+#include "server_key.h"
 #include "session.h"
 
 #define DEBT \
@@ -41,6 +42,8 @@ static int device_message(struct conn *c, const struct chan_msg *m)
 		return rotate_message(c, m);
 	case MVPN_MSG_PIN:
 		return rotate_pin_heard(c, m);
+	case MVPN_MSG_SERVER_KEY:
+		return server_key_heard(c, m);
 	case MVPN_MSG_ENDED:
 		return session_ended(c, m);
 	case MVPN_MSG_REVOKE:

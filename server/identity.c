@@ -14,23 +14,28 @@
 #define STORE_KEY_FILE "store.key"
 #define KEY_TEXT_B (2 * MVPN_KEY_LEN + 1) /* hex and a newline */
 
-static int write_key(const char *dir, const char *name, const uint8_t key[32])
+static int write_file(const char *dir, const char *name, const char *text, size_t len)
 {
-	char text[KEY_TEXT_B + 1];
 	char *path = path_join(dir, name);
-	int r;
+	int r = path ? file_replace(path, text, len, 0600) : -ENOMEM;
 
-	if (!path)
-		return -ENOMEM;
-	mvpn_hex(text, key, MVPN_KEY_LEN);
-	text[KEY_TEXT_B - 1] = '\n';
-	r = file_replace(path, text, KEY_TEXT_B, 0600);
-	sodium_memzero(text, sizeof(text));
 	free(path);
 	return r;
 }
 
-static int read_key(const char *dir, const char *name, uint8_t ret[32])
+static int write_key(const char *dir, const char *name, const uint8_t key[32])
+{
+	char text[KEY_TEXT_B + 1];
+	int r;
+
+	mvpn_hex(text, key, MVPN_KEY_LEN);
+	text[KEY_TEXT_B - 1] = '\n';
+	r = write_file(dir, name, text, KEY_TEXT_B);
+	sodium_memzero(text, sizeof(text));
+	return r;
+}
+
+static int read_keys(const char *dir, const char *name, struct keyfile *ret)
 {
 	char *path = path_join(dir, name), *text = NULL;
 	size_t len = 0;
@@ -42,11 +47,20 @@ static int read_key(const char *dir, const char *name, uint8_t ret[32])
 	free(path);
 	if (r < 0)
 		return r;
-	while (len && (text[len - 1] == '\n' || text[len - 1] == '\r'))
-		text[--len] = '\0';
-	r = mvpn_unhex(ret, MVPN_KEY_LEN, text) < 0 ? -EINVAL : 0;
+	r = keyfile_decode(text, len, ret);
 	sodium_memzero(text, len);
 	free(text);
+	return r;
+}
+
+static int read_key(const char *dir, const char *name, uint8_t ret[32])
+{
+	struct keyfile *f = keyfile_new();
+	int r = f ? read_keys(dir, name, f) : -ENOMEM;
+
+	if (r == 0)
+		memcpy(ret, f->sk, 32);
+	keyfile_free(f);
 	return r;
 }
 
@@ -76,40 +90,64 @@ out:
 	return r;
 }
 
+int identity_use(struct identity *id, const struct keyfile *f)
+{
+	struct chan_keys chan = {0};
+	int r;
+
+	/* the one that is asked for most is tried first */
+	*id->keys = *f;
+	r = chan_keys_add(&chan, id->keys->sk);
+	if (r == 0 && f->other)
+		r = chan_keys_add(&chan, id->keys->other_sk);
+	for (unsigned i = 0; i < f->ngone && r == 0; i++)
+		r = chan_keys_gone(&chan, f->gone[i]);
+	if (r < 0)
+		return r;
+	id->chan = chan;
+	id->pk = id->chan.key[0].pk;
+	id->other_pk = f->other ? id->chan.key[1].pk : NULL;
+	return 0;
+}
+
+int identity_keys_save(const char *state_dir, const struct keyfile *f)
+{
+	char text[KEYFILE_MAX_B];
+	int r = write_file(state_dir, KEY_FILE, text, keyfile_encode(f, text));
+
+	sodium_memzero(text, sizeof(text));
+	return r;
+}
+
 int identity_load(const char *state_dir, struct identity *ret)
 {
-	struct identity id = {0};
-	struct mvpn_part part = {id.pk, sizeof(id.pk)};
+	struct keyfile *f = keyfile_new();
+	struct mvpn_part part;
 	uint8_t hash[32];
 	int r = -ENOMEM;
 
-	id.sk = sodium_malloc(MVPN_KEY_LEN);
-	id.store_key = sodium_malloc(MVPN_KEY_LEN);
-	if (!id.sk || !id.store_key)
-		goto fail;
-	r = read_key(state_dir, KEY_FILE, id.sk);
+	*ret = (struct identity){.keys = keyfile_new(), .store_key = sodium_malloc(MVPN_KEY_LEN)};
+	if (f && ret->keys && ret->store_key)
+		r = read_keys(state_dir, KEY_FILE, f);
+	if (r == 0)
+		r = read_key(state_dir, STORE_KEY_FILE, ret->store_key);
+	if (r == 0)
+		r = identity_use(ret, f);
+	if (r == 0) {
+		part = (struct mvpn_part){ret->pk, MVPN_KEY_LEN};
+		r = mvpn_blake2b(hash, sizeof(hash), NULL, 0, &part, 1);
+	}
+	keyfile_free(f);
 	if (r < 0)
-		goto fail;
-	r = read_key(state_dir, STORE_KEY_FILE, id.store_key);
-	if (r < 0)
-		goto fail;
-	r = mvpn_x25519_public(id.pk, id.sk);
-	if (r < 0)
-		goto fail;
-	r = mvpn_blake2b(hash, sizeof(hash), NULL, 0, &part, 1);
-	if (r < 0)
-		goto fail;
-	memcpy(id.net_id, hash, sizeof(id.net_id));
-	*ret = id;
-	return 0;
-fail:
-	identity_free(&id);
+		identity_free(ret);
+	else
+		memcpy(ret->net_id, hash, sizeof(ret->net_id));
 	return r;
 }
 
 void identity_free(struct identity *id)
 {
-	sodium_free(id->sk);
+	keyfile_free(id->keys);
 	sodium_free(id->store_key);
 	memset(id, 0, sizeof(*id));
 }

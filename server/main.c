@@ -191,7 +191,7 @@ static int command_init(struct options *o)
 	}
 	r = make_store(&o->conf, &id, name);
 	mvpn_fingerprint(fp, id.pk);
-	mvpn_hex(pk, id.pk, sizeof(id.pk));
+	mvpn_hex(pk, id.pk, MVPN_KEY_LEN);
 	mvpn_hex(net, id.net_id, sizeof(id.net_id));
 	identity_free(&id);
 	if (r < 0)

@@ -20,6 +20,7 @@
 #include "push.h"
 #include "refusal.h"
 #include "rotate.h"
+#include "server_key.h"
 #include "session.h"
 
 #define REGISTERS_MAX 20 /* in one window; addresses do not change that often */
@@ -307,6 +308,7 @@ static void send_welcome(struct conn *c, const struct verdict *v, const struct m
 	gate_welcome(c, b);
 	conn_send(c, b);
 	sodium_memzero(b->data, b->len);
+	server_key_tell(c);
 }
 
 void register_welcome(struct conn *c)
@@ -409,6 +411,7 @@ int register_message(struct conn *c, const struct chan_msg *m)
 			return 0;
 		}
 		attach(c, d);
+		server_key_login(c);
 	} else if (too_often(c)) {
 		count(c->s, too_many_messages);
 		conn_close(c, MVPN_R_LIMIT);

@@ -30,6 +30,7 @@
 #include "relay.h"
 #include "relay_tcp.h"
 #include "server.h"
+#include "server_key.h"
 #include "session.h"
 
 #define SEQ_BLOCK 10000 /* numbers promised by one write */
@@ -381,6 +382,8 @@ int server_new(const struct server_settings *conf, struct loop *l, struct server
 	if (r == 0)
 		r = gate_new(s);
 	if (r == 0)
+		r = server_key_new(s);
+	if (r == 0)
 		r = listener_new(s, ret_error);
 	if (r == 0)
 		r = echo_new(s);
@@ -433,6 +436,7 @@ void server_free(struct server *s)
 	echo_free(s->echo);
 	listener_free(s->listener);
 	gate_free(s->gate);
+	server_key_free(s);
 	intros_free(s->intros);
 	push_free(s->push);
 	loop_timer_free(s->ether);

@@ -34,6 +34,7 @@
 	X(handshake_timeout)                                                                 \
 	X(bad_hello) /* not our protocol */                                                  \
 	X(bad_mac)   /* HELLO by somebody who does not know the server's key */              \
+	X(gone_key)  /* HELLO for a key that this server has given up */                     \
 	X(bad_proof) /* work that is none */                                                 \
 	X(bad_version)                                                                       \
 	X(bad_auth)    /* unknown device or token, wrong key */                              \
@@ -51,6 +52,8 @@
 	X(delegated)	 /* keys that a device's token vouches for, taken */                 \
 	X(delegation_refused) /* log-ins and enrolments without such a word, or with one that does not hold */ \
 	X(rotated)	 /* devices that took a new key into use */ \
+	X(key_heard)	 /* devices that have pinned this server's newest key */              \
+	X(old_key)	 /* log-ins by the key that it had before, while that is good */      \
 	X(departed)	 /* ephemeral devices that were removed */                           \
 	X(enrol_refused) /* known token, but expired, used, revoked, or its name is taken */ \
 	X(addr_refused)	 /* addresses that a device may not have */                          \
@@ -131,6 +134,7 @@ struct server {
 	bool renew;		   /* some device is marked */
 	bool cut_failed;	   /* sessions that should be cut are on record as active still */
 	struct loop_timer *chores; /* expiry of sessions and tokens */
+	struct loop_timer *key_timer; /* server_key.c */
 	struct loop_timer *depart; /* depart.c: ephemeral devices */
 	uint64_t depart_ms;	   /* when it goes off; 0: not armed */
 	struct loop_timer *seen;   /* when devices were seen goes into the store, a part at a time */

@@ -16,7 +16,7 @@
 #include "mvpn/auth.h"
 #include "mvpn/limits.h"
 
-#define STORE_SCHEMA_VERSION 10
+#define STORE_SCHEMA_VERSION 11
 #define STORE_PSK_ENC_B (MVPN_KEY_LEN + 40) /* mvpn_box_seal of 32 bytes */
 
 struct store;
@@ -54,12 +54,14 @@ struct store_device {
 	struct delegation delegation;
 	uint8_t pk_next[MVPN_KEY_LEN]; /* zero: none; it is as good as pk until next_until */
 	int64_t next_until;
+	uint8_t server_pk[MVPN_KEY_LEN]; /* the newest key of the server that it is known to know; zero: not known */
 };
 int store_device_add(struct store *st, const struct store_device *d);
 int store_device_set_psk(struct store *st, const struct store_device *d); /* both */
 int store_device_set_key(struct store *st, const struct store_device *d); /* and its delegation */
 /* its PSK, and whether it is ephemeral: what a token decides anew */
 int store_device_reenrol(struct store *st, const struct store_device *d);
+int store_device_set_server_pk(struct store *st, const uint8_t id[16], const uint8_t pk[32]);
 int store_device_set_state(struct store *st, const uint8_t id[16], unsigned state);
 int store_device_set_name(struct store *st, const uint8_t id[16], const char *name);
 int store_device_seen(struct store *st, const uint8_t id[16], uint64_t boot_gen, int64_t at);
@@ -115,6 +117,8 @@ struct store_token {
 	bool approve, revoked;
 	uint32_t ephemeral_s; /* of the devices that it enrols */
 	int64_t created_at;
+	bool has_server_pk; /* else it is older than any change of the server's key */
+	uint8_t server_pk[MVPN_KEY_LEN]; /* that it pins */
 	char *addresses; /* prefixes separated by spaces, or NULL; freed by store_token_clear */
 };
 void store_token_clear(struct store_token *t);
@@ -126,6 +130,8 @@ int store_token_revoke(struct store *st, const uint8_t id[16]);
 int store_token_each(struct store *st, int (*fn)(void *arg, const struct store_token *t),
 		     void *arg);
 int store_token_count(struct store *st, uint64_t *ret);
+/* tokens that do not say which key of the server they pin pin this one */
+int store_token_adopt(struct store *st, const uint8_t pk[32]);
 /* 0 if some token puts its devices into this group; -ENOENT */
 int store_token_group(struct store *st, const char *group);
 int store_token_prune(struct store *st,

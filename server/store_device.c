@@ -85,6 +85,17 @@ int store_device_reenrol(struct store *st, const struct store_device *d)
 	return store_run_one(st, q);
 }
 
+int store_device_set_server_pk(struct store *st, const uint8_t id[16], const uint8_t pk[32])
+{
+	sqlite3_stmt *q = store_prepare(st, "UPDATE devices SET server_pk = ? WHERE id = ?");
+
+	if (!q)
+		return store_errno(st);
+	bind_blob(q, 1, pk, 32);
+	bind_blob(q, 2, id, 16);
+	return store_run_one(st, q);
+}
+
 int store_device_set_state(struct store *st, const uint8_t id[16], unsigned state)
 {
 	sqlite3_stmt *q = store_prepare(st, "UPDATE devices SET state = ? WHERE id = ?");
@@ -136,7 +147,7 @@ int store_device_each(struct store *st, int (*fn)(void *arg, const struct store_
 	sqlite3_stmt *q =
 		store_prepare(st, "SELECT id, name, s_pub, psk_enc, psk_epoch, state, boot_gen,"
 				  " created, last_seen, ephemeral, psk_at, psk_next, delegation,"
-				  " s_pub_next, next_until FROM devices");
+				  " s_pub_next, next_until, server_pk FROM devices");
 	int r;
 
 	if (!q)
@@ -162,6 +173,7 @@ int store_device_each(struct store *st, int (*fn)(void *arg, const struct store_
 			ok = ok && !delegation_decode(&d.delegation, delegation, sizeof(delegation));
 		if (column_blob(q, 13, d.pk_next, sizeof(d.pk_next)))
 			d.next_until = sqlite3_column_int64(q, 14);
+		column_blob(q, 15, d.server_pk, sizeof(d.server_pk));
 		r = ok ? fn(arg, &d) : -EUCLEAN;
 		if (r) {
 			sqlite3_reset(q);

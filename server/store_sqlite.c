@@ -108,10 +108,16 @@ static const char schema_10[] =
 	"CREATE INDEX old_keys_device ON old_keys(device_id);"
 	"PRAGMA user_version = 10;";
 
+/* which key of the server a device knows, and a token pins */
+static const char schema_11[] =
+	"ALTER TABLE devices ADD COLUMN server_pk BLOB;"
+	"ALTER TABLE tokens ADD COLUMN server_pk BLOB;"
+	"PRAGMA user_version = 11;";
+
 /* migrations[n] takes the schema from version n to n + 1 */
 static const char *const migrations[STORE_SCHEMA_VERSION] = {schema_1, schema_2, schema_3, schema_4,
 							     schema_5, schema_6, schema_7, schema_8,
-							     schema_9, schema_10};
+							     schema_9, schema_10, schema_11};
 
 static int sql_errno(int rc)
 {

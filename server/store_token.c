@@ -8,7 +8,7 @@
 
 #define COLUMNS                                                                            \
 	"tokens.id, psk_enc, uses_left, expires, groups.name, approve, revoked, created, " \
-	"addresses, ephemeral"
+	"addresses, ephemeral, server_pk"
 
 void store_token_clear(struct store_token *t)
 {
@@ -34,7 +34,7 @@ int store_token_add(struct store *st, const struct store_token *t)
 	if (r < 0)
 		return r;
 	q = store_prepare(st, "INSERT INTO tokens VALUES(?, ?, ?, ?,"
-			      " (SELECT id FROM groups WHERE name = ?), ?, ?, ?, ?, ?)");
+			      " (SELECT id FROM groups WHERE name = ?), ?, ?, ?, ?, ?, ?)");
 	if (!q)
 		return store_errno(st);
 	bind_blob(q, 1, t->id, sizeof(t->id));
@@ -47,6 +47,8 @@ int store_token_add(struct store *st, const struct store_token *t)
 	bind_int(q, 8, t->created_at);
 	bind_text(q, 9, t->addresses);
 	bind_int(q, 10, t->ephemeral_s);
+	if (t->has_server_pk)
+		bind_blob(q, 11, t->server_pk, sizeof(t->server_pk));
 	return store_run(st, q);
 }
 
@@ -65,6 +67,7 @@ static int read_token(sqlite3_stmt *q, struct store_token *ret)
 	t.revoked = sqlite3_column_int(q, 6);
 	t.created_at = sqlite3_column_int64(q, 7);
 	t.ephemeral_s = (uint32_t)sqlite3_column_int64(q, 9);
+	t.has_server_pk = column_blob(q, 10, t.server_pk, sizeof(t.server_pk));
 	if (addresses && !(t.addresses = strdup(addresses)))
 		return -ENOMEM;
 	*ret = t;
@@ -152,6 +155,16 @@ int store_token_count(struct store *st, uint64_t *ret)
 	*ret = (uint64_t)sqlite3_column_int64(q, 0);
 	sqlite3_reset(q);
 	return 0;
+}
+
+int store_token_adopt(struct store *st, const uint8_t pk[32])
+{
+	sqlite3_stmt *q = store_prepare(st, "UPDATE tokens SET server_pk = ? WHERE server_pk IS NULL");
+
+	if (!q)
+		return store_errno(st);
+	bind_blob(q, 1, pk, 32);
+	return store_run(st, q);
 }
 
 int store_token_group(struct store *st, const char *group)

@@ -50,6 +50,9 @@ enum mvpn_msg {
 	/* S→C: a peer has a new key: TLV_S_PUB, TLV_VOUCH. C→S: heard: TLV_DEVICE, TLV_S_PUB; until then it is told anew
 	 * after each WELCOME */
 	MVPN_MSG_PIN = 0x0c,
+	/* S→C: the key of this server that a device should pin, after WELCOME and when it changes: TLV_KEY_SERIAL, TLV_S_PUB,
+	 * TLV_KEY_LEFT, TLV_KEY_IN; flags MVPN_KEY_*. C→S, if it is asked for: pinned: TLV_S_PUB */
+	MVPN_MSG_SERVER_KEY = 0x0d,
 
 	/* introduction (PROTOCOL §3) */
 	MVPN_MSG_REQUEST = 0x10,    /* C→S: TLV_REQ, TLV_NOISE1; TLV_DEVICE: which one is meant, if several own the destination */
@@ -78,6 +81,8 @@ enum mvpn_msg {
 	MVPN_MSG_RELAY = 0x20,
 };
 
+/* NEXT: it is not in use yet, else it is the key. ASK: say when it is pinned */
+enum mvpn_key_flags { MVPN_KEY_NEXT = 1, MVPN_KEY_ASK = 2 };
 enum mvpn_udp_flags { MVPN_UDP_BLOCKED = 1 };
 enum mvpn_relay_flags { MVPN_RELAY_OPEN = 1 };
 enum mvpn_prefixes_flags { MVPN_PFX_RESET = 1, MVPN_PFX_COMMIT = 2 };
@@ -125,6 +130,9 @@ enum mvpn_tlv {
 	MVPN_TLV_ECHO = 40,	    /* id u32 | key[32]: the server answers echoes (lib/echo_msg.h) on the channel's UDP port */
 	MVPN_TLV_SPI = 41,	    /* u32 */
 	MVPN_TLV_NO_UDP = 57,	    /* u8, 1; beside ENDPOINT: the peer says that UDP between it and the server is blocked */
+	MVPN_TLV_KEY_SERIAL = 52,   /* u64, rises with each change of the server's key that is begun or cancelled */
+	MVPN_TLV_KEY_LEFT = 53,	    /* u32 seconds: the one before that is good for so long still; 0: it is gone */
+	MVPN_TLV_KEY_IN = 54,	    /* u32 seconds: then the NEXT one will be in use */
 	MVPN_TLV_SET = 48,	    /* 32 bytes, the server's: a state of the protected set */
 	MVPN_TLV_DELEGATION = 60,   /* not_after u64 | key[32] | challenge[32] | signature[64]: lib/delegation.h */
 	/* plen u8 | addr[16] | flags u8, 0 | id[16]…: behind the PREFIX of that prefix; its gateways, 2 to MVPN_GATEWAYS_MAX, in the order in
@@ -191,6 +199,7 @@ enum mvpn_reason {
 	MVPN_R_STREAM_REFUSED = 32, /* no application takes the connection there */
 	MVPN_R_STREAM_ADDRESS = 33, /* from no address of the one device, or to none that the other one owns */
 	MVPN_R_SELECTORS = 34,	    /* the policy lets the two exchange something else than the session is for */
+	MVPN_R_SERVER_KEY = 37,	    /* the server has given up the key that is pinned */
 	MVPN_R_MAX,
 };
 /* one line for the operator, in the order of enum mvpn_reason: lib/reason.c, mvpn_reason_name(), mvpn_reason_text() */

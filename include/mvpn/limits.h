@@ -177,6 +177,9 @@
 /* ---- enrolment ---- */
 #define MVPN_TOKEN_TTL_S 3600
 #define MVPN_ROTATE_S 600		/* a device's next key is good for a log-in for so long after it was announced */
+#define MVPN_SERVER_KEY_DUAL_S 2592000	/* PROTOCOL §2: a device that is away for less than 30 days finds the server's key changed */
+#define MVPN_SERVER_KEY_AFTER_S 86400	/* the next one is in use so long after it was announced, unless somebody says otherwise ... */
+#define MVPN_SERVER_KEY_AFTER_MAX_S (MVPN_SERVER_KEY_DUAL_S - 86400) /* ... and a day at least before the old one goes */
 #define MVPN_VOUCHES_MAX 8		/* keys of a device in a row, of which a peer that is away can still be told */
 #define MVPN_EPHEMERAL_S 1800		/* a device of an ephemeral token goes after so long without a channel: longer than a reboot */
 #define MVPN_NAME_MAX_B 63		/* device, group and network names */

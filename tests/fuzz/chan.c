@@ -103,6 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const uint8_t ticket[MVPN_TICKET_B];
 	struct chan_client config = {.s = client_s, .server_pk = server_pk, .psk = psk, .ticket = ticket};
+	static struct chan_keys keys;
 	struct chan *client, *server;
 	size_t chunk;
 
@@ -111,8 +112,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	mvpn_crypto_init();
 	mvpn_x25519_public(server_pk, server_s);
 	chunk = data[1] ? data[1] : 100000;
-	if (chan_new_client(&client, &config) < 0 ||
-	    chan_new_server(&server, server_s, give_psk, NULL) < 0)
+	if (!keys.n && (chan_keys_add(&keys, server_s) < 0 || chan_keys_gone(&keys, psk) < 0))
+		abort();
+	/* sometimes the client means a key that was given up, which is where it ends */
+	if (data[0] & 0x40 && data[0] % 5 < 2)
+		config.server_pk = psk;
+	if (chan_new_client(&client, &config) < 0 || chan_new_server(&server, &keys, give_psk, NULL) < 0)
 		abort();
 	gated = data[0] & 0x80 && data[0] % 5 <= 2;
 	chan_set_gate(server, gate);

@@ -71,6 +71,11 @@ struct sim_device {
 	uint8_t macs[8][6];
 	unsigned nmacs, naccepted_macs, nrefused_macs;
 	uint16_t refused_mac_reason;
+	/* the last SERVER_KEY */
+	uint64_t key_serial;
+	uint8_t key[32], key_flags;
+	uint32_t key_left_s, key_in_s;
+	unsigned nkeys; /* so many came */
 	bool has_ticket;
 	uint8_t ticket[MVPN_TICKET_B];
 	uint8_t echo[MVPN_TLV_ECHO_B]; /* of the last WELCOME; zero: none */
@@ -119,7 +124,7 @@ void sim_rejoin(struct sim_device *d, const char *address);
 
 void sim_send(struct sim_device *d, const struct chan_buf *b);
 void sim_send_raw(struct sim_device *d, const void *data, size_t len);
-/* The next message of that type. PREFIXES, ETHER and WELCOME are taken in on the way, heartbeats skipped; any other type is
+/* The next message of that type. PREFIXES, ETHER, SERVER_KEY and WELCOME are taken in on the way, heartbeats skipped; any other type is
  * an error, and so is the end of the connection. */
 void sim_expect(struct sim_device *d, uint8_t type);
 /* as sim_expect, but false if it does not come: the server may be dead */
@@ -131,7 +136,7 @@ void sim_expect_eof(struct sim_device *d);
 /* as sim_expect, and it is about that device */
 void sim_expect_about(struct sim_device *d, uint8_t type, const struct sim_device *about);
 void sim_expect_fail(struct sim_device *d, unsigned reason);
-/* nothing but PREFIXES, ETHER, LEVELS and heartbeats for so long */
+/* nothing but PREFIXES, ETHER, LEVELS, SERVER_KEY and heartbeats for so long */
 void sim_expect_nothing(struct sim_device *d, unsigned ms);
 /* takes in PREFIXES until the predicate holds */
 void sim_wait_prefix(struct sim_device *d, const char *prefix, const struct sim_device *owner);

@@ -256,6 +256,16 @@ static void take_frames(struct sim_device *d)
 		d->frame_commits++;
 }
 
+static void take_key(struct sim_device *d)
+{
+	d->nkeys++;
+	d->key_flags = d->msg.flags;
+	assert_true(chan_get_u64(&d->msg, MVPN_TLV_KEY_SERIAL, &d->key_serial));
+	assert_true(chan_get_bytes(&d->msg, MVPN_TLV_S_PUB, d->key, sizeof(d->key)));
+	assert_true(chan_get_u32(&d->msg, MVPN_TLV_KEY_LEFT, &d->key_left_s));
+	assert_true(chan_get_u32(&d->msg, MVPN_TLV_KEY_IN, &d->key_in_s));
+}
+
 static void take_welcome(struct sim_device *d)
 {
 	struct chan_tlv t;
@@ -302,11 +312,13 @@ static int next(struct sim_device *d, uint8_t want, uint64_t end_ms)
 				take_prefixes(d);
 			if (m.type == MVPN_MSG_ETHER)
 				take_frames(d);
+			if (m.type == MVPN_MSG_SERVER_KEY)
+				take_key(d);
 			if (m.type == MVPN_MSG_WELCOME)
 				take_welcome(d);
 			if (m.type == want ||
 			    (m.type != MVPN_MSG_PREFIXES && m.type != MVPN_MSG_ETHER &&
-			     m.type != MVPN_MSG_LEVELS && m.type != MVPN_MSG_WELCOME &&
+			     m.type != MVPN_MSG_LEVELS && m.type != MVPN_MSG_SERVER_KEY && m.type != MVPN_MSG_WELCOME &&
 			     m.type != MVPN_MSG_HEARTBEAT))
 				return 1;
 		}

@@ -10,6 +10,7 @@
 
 struct chan_pair {
 	uint8_t s[32], server_pk[32], c[32], client_pk[32];
+	struct chan_keys keys; /* the server's: s, until a test has others */
 	uint8_t psk[32], server_psk[32]; /* what each believes */
 	bool unknown;			 /* the server does not know the client */
 	unsigned asked;			 /* how often it was asked */
@@ -32,6 +33,7 @@ static inline void chan_pair_init(struct chan_pair *p, bool enrol)
 
 	memset(p, 0, sizeof(*p));
 	mvpn_keypair(p->s, p->server_pk);
+	assert_int_equal(chan_keys_add(&p->keys, p->s), 0);
 	mvpn_keypair(p->c, p->client_pk);
 	memcpy(p->psk, p->client_pk, 32);
 	memcpy(p->server_psk, p->psk, 32);
@@ -40,7 +42,7 @@ static inline void chan_pair_init(struct chan_pair *p, bool enrol)
 	c.server_pk = p->server_pk;
 	c.psk = p->psk;
 	assert_int_equal(chan_new_client(&p->client, &c), 0);
-	assert_int_equal(chan_new_server(&p->server, p->s, chan_pair_psk, p), 0);
+	assert_int_equal(chan_new_server(&p->server, &p->keys, chan_pair_psk, p), 0);
 }
 
 static inline void chan_pair_free(struct chan_pair *p)

@@ -187,7 +187,7 @@ static void what_was_sent_once_is_worth_nothing_elsewhere(void **state)
 		init(&h, false);
 		chan_free(h.p.server);
 		memcpy(h.p.server_psk, g.p.server_psk, 32);
-		assert_int_equal(chan_new_server(&h.p.server, g.p.s, chan_pair_psk, &h), 0);
+		assert_int_equal(chan_new_server(&h.p.server, &g.p.keys, chan_pair_psk, &h), 0);
 		chan_set_gate(h.p.server, gate);
 		h.demand[0] = h.demand[1] = 16 | CHAN_DEMAND_TICKET;
 		h.ndemands = 2;

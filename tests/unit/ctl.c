@@ -122,7 +122,7 @@ static void mistakes_are_explained(void **state)
 	} cases[] = {
 		{"", "a verb is missing"},
 		{"stats", "unknown verb 'stats'; known: status, attach"},
-		{"server", "after 'server' must come one of: status, token"},
+		{"server", "after 'server' must come one of: status, key, token"},
 		{"server token make", "unknown verb 'server token make'; after 'server token' may "
 				      "come: create, list, revoke"},
 		{"attach", "attach: IFACE is missing"},
@@ -347,6 +347,39 @@ static void problems_come_first(void **state)
 	assert_null(strchr(out, '\033'));
 }
 
+/* a key that is being changed has a line of its own until that is done */
+static void next_keys_are_lines(void **state)
+{
+	assert_int_equal(reply(&verb_identity_show, OUTPUT_TABLE,
+			       "{\"schema\":1,\"ok\":true,\"kept\":\"file\",\"path\":\"/x\",\"state\":"
+			       "\"online\",\"next_key\":{\"fingerprint\":\"AAAA-BBBB\",\"step\":"
+			       "\"accepted\"}}"),
+			 0);
+	assert_non_null(strstr(out, "next key      AAAA-BBBB, accepted\n"));
+	assert_int_equal(reply(&verb_identity_show, OUTPUT_TABLE,
+			       "{\"schema\":1,\"ok\":true,\"kept\":\"file\",\"path\":\"/x\",\"state\":"
+			       "\"online\",\"next_key\":null}"),
+			 0);
+	assert_null(strstr(out, "next key"));
+	assert_int_equal(reply(&verb_status, OUTPUT_TABLE,
+			       "{\"schema\":1,\"ok\":true,\"state\":\"online\",\"server\":{\"address\":"
+			       "\"s:1\",\"connected\":true,\"fingerprint\":\"CCCC\",\"next_key\":{"
+			       "\"fingerprint\":\"DDDD\",\"active_at\":4102444800},\"old_key\":{"
+			       "\"fingerprint\":\"EEEE\",\"until\":4102444800}}}"),
+			 0);
+	assert_non_null(strstr(out, "next key DDDD, from 2"));
+	assert_non_null(strstr(out, "old key EEEE, good until 2"));
+	assert_int_equal(reply(&verb_key_show, OUTPUT_TABLE,
+			       "{\"schema\":1,\"ok\":true,\"step\":\"announced\",\"key\":{\"fingerprint\":"
+			       "\"AAAA\",\"public_key\":\"00\"},\"next\":{\"fingerprint\":\"BBBB\","
+			       "\"public_key\":\"11\"},\"active_at\":4102444800,\"until\":4102444800,"
+			       "\"devices\":3,\"heard\":1,\"left\":[\"web\",\"db\"]}"),
+			 0);
+	assert_non_null(strstr(out, "next          BBBB\n"));
+	assert_non_null(strstr(out, "1 of 3 know the new one\n"));
+	assert_non_null(strstr(out, "not yet       web\n"));
+}
+
 /* keyd names the process; what it runs is seen from here, and a number that is another's by now is not believed */
 static void flows_name_the_program(void **state)
 {
@@ -428,6 +461,7 @@ int main(void)
 		cmocka_unit_test(revisions_are_listed),
 		cmocka_unit_test(events_of_a_stream_are_lines),
 		cmocka_unit_test(problems_come_first),
+		cmocka_unit_test(next_keys_are_lines),
 		cmocka_unit_test(flows_name_the_program),
 		cmocka_unit_test(every_verb_bears_odd_replies),
 		cmocka_unit_test(numbers_are_made_human),
