@@ -42,13 +42,13 @@ static __always_inline bool is_own(struct bpf_sock_addr *ctx, const struct mvpn_
 	return bpf_map_lookup_elem(&own_sockets, &cookie) || bpf_map_lookup_elem(&exempt, &e);
 }
 
-/* a connection that goes to keyd (stream.bpf.c), or keyd's to the other one: no packet needs a session */
+/* what goes to keyd (stream.bpf.c), or keyd's to the other one: no packet needs a session */
 static __always_inline bool by_stream(struct bpf_sock_addr *ctx, __u32 peer)
 {
 	bool layered;
 
-	return ctx->protocol == IPPROTO_TCP && bpf_get_netns_cookie(ctx) == netns_cookie &&
-	       at_socket(peer, &layered) && !layered;
+	return (ctx->protocol == IPPROTO_TCP || ctx->protocol == IPPROTO_UDP) &&
+	       bpf_get_netns_cookie(ctx) == netns_cookie && at_socket(peer, &layered) && !layered;
 }
 
 /* who it is; an entry that is there is the same process's, or the socket was handed on */

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The socket level: TCP connections that this host opens to a peer whose streams are sealed above TCP go to keyd instead, which
- * carries them to the keyd of the peer; and at the other end keyd's connection to the application passes for the client's.
+ * carries them to the keyd of the peer; and at the other end keyd's connection to the application passes for the client's. Likewise
+ * datagrams (datagram.h).
  *
  *   connect4,6       the destination becomes keyd, at an address of this host's that may stand beside the true one: so the
- *                    connection's own address is the right one, and nothing is routed differently
+ *   sendmsg4,6       connection's own address is the right one, and nothing is routed differently
+ *   recvmsg4,6       who a datagram from keyd is from
  *   stream_ops       its own port is known now: keyd is told where the connection was going to; and who stands behind one that
  *                    keyd makes
  *   getpeername4,6   both applications see the other's true address, from accept() too
@@ -14,11 +16,12 @@
 #include "vmlinux.h"
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include "datagram.h"
 #include "protect.h"
 #include "sockctx.h"
 
 #define SOCK_STREAM 1
-#define IPPROTO_TCP 6
+#define SOCK_DGRAM 2
 #define PROCEED 1
 #define REFUSE 0 /* EPERM */
 
@@ -45,24 +48,28 @@ static __always_inline bool zero(const __u8 a[16])
 	return !w[0] && !w[1];
 }
 
-/* is it keyd that listens there? */
-static __always_inline bool keyd_listens(struct bpf_sock_addr *ctx, const __u32 to[4], bool v4,
-					 __be16 port)
+/* is it keyd that takes what goes there? */
+static __always_inline bool is_keyd(struct bpf_sock_addr *ctx, const __u32 to[4], bool v4,
+				    __be16 port)
 {
+	bool tcp = ctx->protocol == IPPROTO_TCP;
 	struct bpf_sock_tuple t = {};
 	struct bpf_sock *sk;
+	__u32 len;
 	bool own;
 
 	if (v4) {
 		t.ipv4.saddr = t.ipv4.daddr = to[3];
 		t.ipv4.dport = port;
-		sk = bpf_sk_lookup_tcp(ctx, &t, sizeof(t.ipv4), BPF_F_CURRENT_NETNS, 0);
+		len = sizeof(t.ipv4);
 	} else {
 		__builtin_memcpy(t.ipv6.saddr, to, 16);
 		__builtin_memcpy(t.ipv6.daddr, to, 16);
 		t.ipv6.dport = port;
-		sk = bpf_sk_lookup_tcp(ctx, &t, sizeof(t.ipv6), BPF_F_CURRENT_NETNS, 0);
+		len = sizeof(t.ipv6);
 	}
+	sk = tcp ? bpf_sk_lookup_tcp(ctx, &t, len, BPF_F_CURRENT_NETNS, 0)
+		 : bpf_sk_lookup_udp(ctx, &t, len, BPF_F_CURRENT_NETNS, 0);
 	if (!sk)
 		return false;
 	own = bpf_sk_storage_get(&own_streams, sk, NULL, 0);
@@ -70,68 +77,87 @@ static __always_inline bool keyd_listens(struct bpf_sock_addr *ctx, const __u32 
 	return own;
 }
 
-/* where to instead of `to`, which is overwritten; false: it goes where it wanted to, or with *ret_refused nowhere */
-static __always_inline bool divert(struct bpf_sock_addr *ctx, __u32 to[4], __be16 *ret_port,
-				   bool *ret_refused)
+/* how connections and datagrams for that end are diverted; NULL: it goes where it wanted to, or with *ret_refused nowhere */
+static __always_inline const struct mvpn_diversion *
+diversion(struct bpf_sock_addr *ctx, const struct mvpn_end *end, bool v4, bool *ret_refused)
 {
-	bool v4 = !to[0] && !to[1] && to[2] == bpf_htonl(0xffff);
-	struct mvpn_end end = {.port = (__be16)ctx->user_port};
 	const struct mvpn_diversion *d;
 	struct mvpn_protected prot;
 	const struct mvpn_key *key;
 	struct bpf_sock *sk;
 	__u32 socket_peer;
 
-	__builtin_memcpy(end.addr, to, 16);
-	if (bpf_get_netns_cookie(ctx) != netns_cookie || !protected_by(end.addr, &prot) ||
-	    (prot.flags & MVPN_PROT_LOCAL))
-		return false;
-	d = bpf_map_lookup_elem(&levels, &prot.peer);
+	if (bpf_get_netns_cookie(ctx) != netns_cookie)
+		return NULL;
 	sk = ctx->sk;
-	if (!d || !sk || bpf_sk_storage_get(&own_streams, sk, NULL, 0))
-		return false;
+	if (!protected_by(end->addr, &prot) || (prot.flags & MVPN_PROT_LOCAL)) {
+		*ret_refused = ctx->protocol == IPPROTO_UDP && datagram_forged(end) && sk &&
+			       !bpf_sk_storage_get(&own_streams, sk, NULL, 0);
+		return NULL;
+	}
+	d = bpf_map_lookup_elem(&levels, &prot.peer);
+	if (!d || !sk || bpf_sk_storage_get(&own_streams, sk, NULL, 0) ||
+	    (ctx->protocol == IPPROTO_UDP && datagram_passes(ctx, d, v4)))
+		return NULL;
 	*ret_refused = true;
 	socket_peer = d->socket_peer;
 	key = bpf_map_lookup_elem(&keys, &socket_peer);
 	if ((key && key->state == MVPN_KEY_DENIED) || zero(v4 ? d->local4 : d->local6))
+		return NULL;
+	return d;
+}
+
+/* where to instead of `to`, which is overwritten; false: it goes where it wanted to, or with *ret_refused nowhere */
+static __always_inline bool divert(struct bpf_sock_addr *ctx, __u32 to[4], __be16 *ret_port,
+				   bool connects, bool *ret_refused)
+{
+	bool v4 = !to[0] && !to[1] && to[2] == bpf_htonl(0xffff);
+	struct mvpn_end end = {.port = (__be16)ctx->user_port};
+	const struct mvpn_diversion *d;
+	struct bpf_sock *sk;
+	__be16 port;
+
+	__builtin_memcpy(end.addr, to, 16);
+	d = diversion(ctx, &end, v4, ret_refused);
+	sk = ctx->sk;
+	if (!d || !sk)
 		return false;
 	__builtin_memcpy(to, v4 ? d->local4 : d->local6, 16);
-	if (!keyd_listens(ctx, to, v4, d->port) ||
-	    !bpf_sk_storage_get(&true_peers, sk, &end, BPF_SK_STORAGE_GET_F_CREATE))
+	port = ctx->protocol == IPPROTO_TCP ? d->port : datagram_port(&end);
+	if (!port || !is_keyd(ctx, to, v4, port) ||
+	    (connects && !bpf_sk_storage_get(&true_peers, sk, &end, BPF_SK_STORAGE_GET_F_CREATE)))
 		return false;
-	*ret_port = d->port;
+	*ret_port = port;
 	return true;
 }
 
-static __always_inline bool is_tcp(struct bpf_sock_addr *ctx)
+/* may it be diverted? */
+static __always_inline bool connects(struct bpf_sock_addr *ctx)
 {
 	struct bpf_sock *sk = ctx->sk;
 
 	/* what an earlier connect() has left */
 	if (sk)
 		bpf_sk_storage_delete(&true_peers, sk);
-	return ctx->type == SOCK_STREAM && ctx->protocol == IPPROTO_TCP;
+	return (ctx->type == SOCK_STREAM && ctx->protocol == IPPROTO_TCP) ||
+	       (ctx->type == SOCK_DGRAM && ctx->protocol == IPPROTO_UDP);
 }
 
-SEC("cgroup/connect4")
-int stream_connect4(struct bpf_sock_addr *ctx)
+static __always_inline int divert4(struct bpf_sock_addr *ctx, bool connecting)
 {
 	FIELD(ip4, ctx->user_ip4);
 	__u32 to[4] = {0, 0, bpf_htonl(0xffff), ip4};
 	bool refused = false;
 	__be16 port = 0;
 
-	if (!is_tcp(ctx))
-		return PROCEED;
-	if (!divert(ctx, to, &port, &refused))
+	if (!divert(ctx, to, &port, connecting, &refused))
 		return refused ? REFUSE : PROCEED;
 	ctx->user_ip4 = to[3];
 	ctx->user_port = port;
 	return PROCEED;
 }
 
-SEC("cgroup/connect6")
-int stream_connect6(struct bpf_sock_addr *ctx)
+static __always_inline int divert6(struct bpf_sock_addr *ctx, bool connecting)
 {
 	FIELD(a0, ctx->user_ip6[0]);
 	FIELD(a1, ctx->user_ip6[1]);
@@ -141,9 +167,7 @@ int stream_connect6(struct bpf_sock_addr *ctx)
 	bool refused = false;
 	__be16 port = 0;
 
-	if (!is_tcp(ctx))
-		return PROCEED;
-	if (!divert(ctx, to, &port, &refused))
+	if (!divert(ctx, to, &port, connecting, &refused))
 		return refused ? REFUSE : PROCEED;
 	ctx->user_ip6[0] = to[0];
 	ctx->user_ip6[1] = to[1];
@@ -153,13 +177,34 @@ int stream_connect6(struct bpf_sock_addr *ctx)
 	return PROCEED;
 }
 
+SEC("cgroup/connect4")
+int stream_connect4(struct bpf_sock_addr *ctx)
+{
+	return connects(ctx) ? divert4(ctx, true) : PROCEED;
+}
+
+SEC("cgroup/connect6")
+int stream_connect6(struct bpf_sock_addr *ctx)
+{
+	return connects(ctx) ? divert6(ctx, true) : PROCEED;
+}
+
+SEC("cgroup/sendmsg4")
+int stream_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	return ctx->protocol == IPPROTO_UDP ? divert4(ctx, false) : PROCEED;
+}
+
+SEC("cgroup/sendmsg6")
+int stream_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	return ctx->protocol == IPPROTO_UDP ? divert6(ctx, false) : PROCEED;
+}
+
 /* ---- who the other end is ---- */
 
-SEC("cgroup/getpeername4")
-int stream_getpeername4(struct bpf_sock_addr *ctx)
+static __always_inline int say4(struct bpf_sock_addr *ctx, const struct mvpn_end *end)
 {
-	struct bpf_sock *sk = ctx->sk;
-	const struct mvpn_end *end = sk ? bpf_sk_storage_get(&true_peers, sk, NULL, 0) : NULL;
 	__u32 ip4;
 
 	if (!end)
@@ -170,11 +215,8 @@ int stream_getpeername4(struct bpf_sock_addr *ctx)
 	return PROCEED;
 }
 
-SEC("cgroup/getpeername6")
-int stream_getpeername6(struct bpf_sock_addr *ctx)
+static __always_inline int say6(struct bpf_sock_addr *ctx, const struct mvpn_end *end)
 {
-	struct bpf_sock *sk = ctx->sk;
-	const struct mvpn_end *end = sk ? bpf_sk_storage_get(&true_peers, sk, NULL, 0) : NULL;
 	__u32 a[4];
 
 	if (!end)
@@ -186,6 +228,46 @@ int stream_getpeername6(struct bpf_sock_addr *ctx)
 	ctx->user_ip6[3] = a[3];
 	ctx->user_port = end->port;
 	return PROCEED;
+}
+
+static __always_inline const struct mvpn_end *true_peer(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	return sk ? bpf_sk_storage_get(&true_peers, sk, NULL, 0) : NULL;
+}
+
+SEC("cgroup/getpeername4")
+int stream_getpeername4(struct bpf_sock_addr *ctx)
+{
+	return say4(ctx, true_peer(ctx));
+}
+
+SEC("cgroup/getpeername6")
+int stream_getpeername6(struct bpf_sock_addr *ctx)
+{
+	return say6(ctx, true_peer(ctx));
+}
+
+SEC("cgroup/recvmsg4")
+int stream_recvmsg4(struct bpf_sock_addr *ctx)
+{
+	FIELD(ip4, ctx->user_ip4);
+	__u32 from[4] = {0, 0, bpf_htonl(0xffff), ip4};
+
+	return say4(ctx, datagram_source(ctx, from));
+}
+
+SEC("cgroup/recvmsg6")
+int stream_recvmsg6(struct bpf_sock_addr *ctx)
+{
+	FIELD(a0, ctx->user_ip6[0]);
+	FIELD(a1, ctx->user_ip6[1]);
+	FIELD(a2, ctx->user_ip6[2]);
+	FIELD(a3, ctx->user_ip6[3]);
+	__u32 from[4] = {a0, a1, a2, a3};
+
+	return say6(ctx, datagram_source(ctx, from));
 }
 
 /* ---- ports that are known only once the connection is on its way ---- */

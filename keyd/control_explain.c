@@ -109,31 +109,22 @@ static const char *explain_level(struct keyd *k, struct peer *p, const struct se
 {
 	struct peer *streams = peer_layer_by_id(k, p->id, MVPN_LAYER_SOCKET);
 	unsigned level = peer_level(k, p);
-	const char *error, *verdict;
+	const char *error = NULL, *verdict;
 
 	if (level == MVPN_LEVEL_NETWORK)
 		return explain_peer(k, p, of, why, ret_session);
-	if (!p->diverted) {
+	if (!p->diverted)
 		shim_streams(k->shim, &error);
-		show_line(why,
-			  "the policy says \"level %s\", but connections are not diverted to "
-			  "keyd%s%s",
-			  mvpn_level_name(level), error ? ": " : "; see the log",
-			  error ? error : "");
-	} else {
-		show_line(why,
-			  "TCP connections to it that are opened here are sealed at the socket, by "
-			  "the "
-			  "policy%s",
-			  level == MVPN_LEVEL_BOTH ? ", and what carries them as packets once more"
-						   : "");
-	}
+	show_line(why, "the policy says \"level %s\": %s%s%s", mvpn_level_name(level),
+		  !p->diverted ? "but keyd cannot take what programs here send"
+		  : level == MVPN_LEVEL_BOTH
+			  ? "TCP and UDP of programs here is sealed at the socket, and then as "
+			    "packets"
+			  : "TCP and UDP of programs here is sealed at the socket",
+		  error ? ": " : "", error ? error : "");
 	if (level != MVPN_LEVEL_EITHER)
-		show_line(
-			why,
-			"TCP that has gone round the socket is refused, and so is any that is not "
-			"diverted");
-	if (of->proto != IPPROTO_TCP) {
+		show_line(why, "TCP and UDP that has gone round the socket is refused");
+	if (of->proto != IPPROTO_TCP && of->proto != IPPROTO_UDP) {
 		show_line(why, "what follows is about all other packets");
 		return explain_peer(k, p, of, why, ret_session);
 	}

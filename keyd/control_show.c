@@ -34,6 +34,8 @@ const char *const keyd_counter_names[KC_MAX] = {
 	"token_timeout", "intro_by_socket", "streams_opened", "streams_accepted",
 	"streams_forwarded",
 	"streams_refused", "streams_stranger", "streams_bad", "streams_cut",
+	"datagrams_sent", "datagrams_received", "datagrams_dropped", "datagrams_refused",
+	"datagrams_no_socket",
 	"delegated",	 "delegation_refused",
 	"conduit_sent",	 "conduit_received", "conduit_dropped",
 	"rotated",	 "pin_vouched",	 "bad_vouch",

@@ -34,6 +34,7 @@ struct attachment;
 struct session;
 struct stream;
 struct streams;
+struct datagrams;
 struct intro_run;
 struct keystore;
 struct nat_probe;
@@ -162,6 +163,11 @@ enum keyd_counter {
 	KC_STREAM_STRANGER,
 	KC_STREAM_BAD,
 	KC_STREAM_CUT,
+	KC_DATAGRAM_SENT,
+	KC_DATAGRAM_RECEIVED,
+	KC_DATAGRAM_DROPPED,
+	KC_DATAGRAM_REFUSED,
+	KC_DATAGRAM_NO_SOCKET,
 	KC_DELEGATED,	  /* keys of this device that its token vouches for, taken by the server */
 	KC_DELEGATION_REFUSED, /* a peer's key, for which its token does not vouch */
 	KC_CONDUIT_SENT,
@@ -263,6 +269,7 @@ struct keyd {
 	struct loop_timer *rewire; /* AF_XDP queues that were busy: try again */
 
 	struct streams *streams; /* streams.c; NULL: no peer is at the socket level */
+	struct datagrams *datagrams; /* datagrams.c, likewise */
 
 	/* control.c */
 	struct ping_run *pings;

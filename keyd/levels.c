@@ -5,10 +5,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "datagrams.h"
 #include "log.h"
 #include "peers.h"
 #include "sessions.h"
-#include "streams.h"
 
 unsigned peer_level(struct keyd *k, const struct peer *p)
 {
@@ -88,7 +88,13 @@ static int start(struct keyd *k)
 		return r;
 	}
 	r = streams_start(k);
-	if (r)
+	if (!r && (r = datagrams_start(k)))
+		log_ratelimited(LOG_L_ERR,
+				"no sockets for datagrams at the socket level: %s; without, TCP "
+				"and UDP are "
+				"refused unless the policy says socket|network",
+				strerror(-r));
+	else if (r)
 		log_ratelimited(LOG_L_ERR,
 				"cannot listen on TCP port %u for streams: %s; without, TCP is "
 				"refused unless "
@@ -100,6 +106,7 @@ static int start(struct keyd *k)
 static void stop(struct keyd *k)
 {
 	streams_stop(k);
+	datagrams_stop(k);
 	shim_undivert_all(k->shim);
 	shim_streams_detach(k->shim);
 	for (uint32_t i = 1; i <= k->npeers; i++)
@@ -108,6 +115,8 @@ static void stop(struct keyd *k)
 
 void levels_apply(struct keyd *k)
 {
+	struct mvpn_diversion own = {};
+	struct mvpn_addr own4, own6;
 	unsigned n = 0;
 
 	for (uint32_t i = 1; i <= k->npeers; i++)
@@ -120,6 +129,10 @@ void levels_apply(struct keyd *k)
 		stop(k);
 		return;
 	}
+	own_addresses(k, &own);
+	memcpy(own4.b, own.local4, 16);
+	memcpy(own6.b, own.local6, 16);
+	datagrams_addresses(k, &own4, &own6);
 	for (uint32_t i = 1, peers = k->npeers; i <= peers; i++)
 		if (at_socket(k, k->peers[i]))
 			divert(k, k->peers[i]);

@@ -141,6 +141,14 @@ int shim_undivert_all(struct shim *s);
 int shim_diverted(struct shim *s, const struct mvpn_endpoint *from, struct mvpn_endpoint *ret_to);
 /* the socket that accepts a connection from there takes `client` for its peer; NULL: no longer */
 int shim_deliver_as(struct shim *s, const struct mvpn_endpoint *from, const struct mvpn_endpoint *client);
+/* datagrams (bpf/datagram.h): a UDP port of keyd's that can stand for a remote end, in the programs' stock and out of it again */
+int shim_datagram_ready(struct shim *s, uint16_t port);
+int shim_datagram_take(struct shim *s, uint16_t *ret_port); /* -ENOENT: none is left */
+int shim_datagram_end(struct shim *s, uint16_t port, struct mvpn_endpoint *ret); /* -ENOENT: nobody's */
+int shim_datagram_port(struct shim *s, const struct mvpn_endpoint *there, uint16_t *ret_port);
+int shim_datagram_assign(struct shim *s, uint16_t port, const struct mvpn_endpoint *there); /* -EEXIST: another port is */
+void shim_datagram_release(struct shim *s, uint16_t port, const struct mvpn_endpoint *there);
+uint64_t shim_datagram_refused(struct shim *s); /* since it was asked last, for want of a port */
 /* after the last detach, and with `purge`: remove every pin and the directory */
 int shim_purge(struct shim *s);
 /* programs of others that come before ours on the hook and may hide us: names into a malloc'ed list, or NULL */

@@ -10,7 +10,7 @@
 #include "shim_priv.h"
 #include "stream.skel.h"
 
-#define HOOKS 5
+#define HOOKS 9
 
 struct shim_streams {
 	struct stream_bpf *bpf;
@@ -64,7 +64,11 @@ static int attach_all(struct shim_streams *st, int dir)
 		/* last those that divert: the others must be there then */
 		{st->bpf->progs.stream_getpeername4, BPF_CGROUP_INET4_GETPEERNAME},
 		{st->bpf->progs.stream_getpeername6, BPF_CGROUP_INET6_GETPEERNAME},
+		{st->bpf->progs.stream_recvmsg4, BPF_CGROUP_UDP4_RECVMSG},
+		{st->bpf->progs.stream_recvmsg6, BPF_CGROUP_UDP6_RECVMSG},
 		{st->bpf->progs.stream_ops, BPF_CGROUP_SOCK_OPS},
+		{st->bpf->progs.stream_sendmsg4, BPF_CGROUP_UDP4_SENDMSG},
+		{st->bpf->progs.stream_sendmsg6, BPF_CGROUP_UDP6_SENDMSG},
 		{st->bpf->progs.stream_connect4, BPF_CGROUP_INET4_CONNECT},
 		{st->bpf->progs.stream_connect6, BPF_CGROUP_INET6_CONNECT},
 	};
@@ -162,6 +166,12 @@ static void end_put(struct mvpn_end *ret, const struct mvpn_endpoint *e)
 	ret->zero = 0;
 }
 
+static void end_get(struct mvpn_endpoint *ret, const struct mvpn_end *e)
+{
+	memcpy(ret->addr.b, e->addr, 16);
+	ret->port = ntohs(e->port);
+}
+
 int shim_diverted(struct shim *s, const struct mvpn_endpoint *from, struct mvpn_endpoint *ret_to)
 {
 	int map = s->streams ? fd_of(s->streams->bpf->maps.diverted) : -1;
@@ -171,8 +181,7 @@ int shim_diverted(struct shim *s, const struct mvpn_endpoint *from, struct mvpn_
 	if (map < 0 || bpf_map_lookup_elem(map, &key, &to) < 0)
 		return -ENOENT;
 	bpf_map_delete_elem(map, &key);
-	memcpy(ret_to->addr.b, to.addr, 16);
-	ret_to->port = ntohs(to.port);
+	end_get(ret_to, &to);
 	return 0;
 }
 
@@ -190,4 +199,98 @@ int shim_deliver_as(struct shim *s, const struct mvpn_endpoint *from,
 		return bpf_map_delete_elem(map, &key) < 0 ? -errno : 0;
 	end_put(&value, client);
 	return shim_map_set(map, &key, &value, BPF_ANY);
+}
+
+/* ---- datagrams ---- */
+
+static int map_of(struct shim *s, const struct bpf_map *(*map)(const struct stream_bpf *b))
+{
+	return s->streams ? fd_of(map(s->streams->bpf)) : -1;
+}
+
+static const struct bpf_map *ports(const struct stream_bpf *b)
+{
+	return b->maps.datagram_ports;
+}
+
+static const struct bpf_map *port_of_end(const struct stream_bpf *b)
+{
+	return b->maps.port_of_end;
+}
+
+static const struct bpf_map *end_of_port(const struct stream_bpf *b)
+{
+	return b->maps.end_of_port;
+}
+
+int shim_datagram_ready(struct shim *s, uint16_t port)
+{
+	uint32_t be = htons(port);
+
+	return shim_map_set(map_of(s, ports), NULL, &be, BPF_ANY);
+}
+
+int shim_datagram_take(struct shim *s, uint16_t *ret_port)
+{
+	uint32_t be;
+
+	if (bpf_map_lookup_and_delete_elem(map_of(s, ports), NULL, &be) < 0)
+		return -errno;
+	*ret_port = ntohs((uint16_t)be);
+	return 0;
+}
+
+int shim_datagram_end(struct shim *s, uint16_t port, struct mvpn_endpoint *ret)
+{
+	uint32_t be = htons(port);
+	struct mvpn_end end;
+
+	if (bpf_map_lookup_elem(map_of(s, end_of_port), &be, &end) < 0)
+		return -errno;
+	end_get(ret, &end);
+	return 0;
+}
+
+int shim_datagram_port(struct shim *s, const struct mvpn_endpoint *there, uint16_t *ret_port)
+{
+	struct mvpn_end end;
+	uint32_t be;
+
+	end_put(&end, there);
+	if (bpf_map_lookup_elem(map_of(s, port_of_end), &end, &be) < 0)
+		return -errno;
+	*ret_port = ntohs((uint16_t)be);
+	return 0;
+}
+
+int shim_datagram_assign(struct shim *s, uint16_t port, const struct mvpn_endpoint *there)
+{
+	uint32_t be = htons(port);
+	struct mvpn_end end;
+	int r;
+
+	end_put(&end, there);
+	r = shim_map_set(map_of(s, end_of_port), &be, &end, BPF_ANY);
+	if (r == 0)
+		r = shim_map_set(map_of(s, port_of_end), &end, &be, BPF_NOEXIST);
+	if (r < 0)
+		bpf_map_delete_elem(map_of(s, end_of_port), &be);
+	return r;
+}
+
+void shim_datagram_release(struct shim *s, uint16_t port, const struct mvpn_endpoint *there)
+{
+	uint32_t be = htons(port);
+	struct mvpn_end end;
+
+	end_put(&end, there);
+	bpf_map_delete_elem(map_of(s, port_of_end), &end);
+	bpf_map_delete_elem(map_of(s, end_of_port), &be);
+}
+
+uint64_t shim_datagram_refused(struct shim *s)
+{
+	return s->streams ? __atomic_exchange_n(&s->streams->bpf->bss->datagram_no_port, 0,
+						__ATOMIC_RELAXED)
+			  : 0;
 }

@@ -15,6 +15,7 @@
 #include "addr.h"
 
 #define ANSWER_B 4096
+#define ESTABLISHED 1 /* TCP_ESTABLISHED, which a UDP socket is that is connected */
 
 struct sockdiag {
 	struct mnl_socket *s;
@@ -109,20 +110,30 @@ static int answer(const struct nlmsghdr *h, void *arg)
 	return MNL_CB_STOP;
 }
 
-int sockdiag_get(struct sockdiag *d, const struct mvpn_flow_key *flow, uint64_t cookie,
-		 struct socket_info *ret)
+static struct inet_diag_req_v2 *request(struct sockdiag *d, struct nlmsghdr **ret, unsigned flags)
 {
 	struct nlmsghdr *h = mnl_nlmsg_put_header(d->buf);
 	struct inet_diag_req_v2 *q;
+
+	h->nlmsg_type = SOCK_DIAG_BY_FAMILY;
+	h->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags);
+	h->nlmsg_seq = ++d->seq;
+	q = mnl_nlmsg_put_extra_header(h, sizeof(*q));
+	memset(q, 0, sizeof(*q));
+	*ret = h;
+	return q;
+}
+
+int sockdiag_get(struct sockdiag *d, const struct mvpn_flow_key *flow, uint64_t cookie,
+		 struct socket_info *ret)
+{
+	struct inet_diag_req_v2 *q;
+	struct nlmsghdr *h;
 	ssize_t n;
 
 	if (flow->proto != IPPROTO_TCP && flow->proto != IPPROTO_UDP)
 		return -EPROTONOSUPPORT;
-	h->nlmsg_type = SOCK_DIAG_BY_FAMILY;
-	h->nlmsg_flags = NLM_F_REQUEST;
-	h->nlmsg_seq = ++d->seq;
-	q = mnl_nlmsg_put_extra_header(h, sizeof(*q));
-	memset(q, 0, sizeof(*q));
+	q = request(d, &h, 0);
 	ask(q, flow, cookie);
 	if (mnl_socket_sendto(d->s, h, h->nlmsg_len) < 0)
 		return -errno;
@@ -133,4 +144,47 @@ int sockdiag_get(struct sockdiag *d, const struct mvpn_flow_key *flow, uint64_t 
 	return mnl_cb_run(d->buf, (size_t)n, d->seq, mnl_socket_get_portid(d->s), answer, ret) < 0
 		       ? -errno
 		       : 0;
+}
+
+struct port_fn {
+	void (*fn)(void *arg, uint16_t port);
+	void *arg;
+};
+
+static int connected(const struct nlmsghdr *h, void *arg)
+{
+	const struct inet_diag_msg *m = mnl_nlmsg_get_payload(h);
+	const struct port_fn *f = arg;
+
+	if (mnl_nlmsg_get_payload_len(h) >= sizeof(*m))
+		f->fn(f->arg, ntohs(m->id.idiag_dport));
+	return MNL_CB_OK;
+}
+
+int sockdiag_udp_connected(struct sockdiag *d, void (*fn)(void *arg, uint16_t port), void *arg)
+{
+	static const uint8_t families[] = {AF_INET, AF_INET6};
+	struct port_fn f = {fn, arg};
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct nlmsghdr *h;
+		struct inet_diag_req_v2 *q = request(d, &h, NLM_F_DUMP);
+		int more = MNL_CB_OK;
+
+		q->sdiag_family = families[i];
+		q->sdiag_protocol = IPPROTO_UDP;
+		q->idiag_states = 1 << ESTABLISHED;
+		if (mnl_socket_sendto(d->s, h, h->nlmsg_len) < 0)
+			return -errno;
+		while (more > MNL_CB_STOP) {
+			ssize_t n = mnl_socket_recvfrom(d->s, d->buf, sizeof(d->buf));
+
+			more = n < 0 ? MNL_CB_ERROR
+				     : mnl_cb_run(d->buf, (size_t)n, d->seq,
+						  mnl_socket_get_portid(d->s), connected, &f);
+			if (more == MNL_CB_ERROR)
+				return -errno;
+		}
+	}
+	return 0;
 }

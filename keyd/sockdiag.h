@@ -22,5 +22,7 @@ void sockdiag_free(struct sockdiag *d);
 /* of the local end of a flow, TCP or UDP; with a cookie, that socket alone. -ENOENT, -ESTALE: not (that one); -EPROTONOSUPPORT */
 int sockdiag_get(struct sockdiag *d, const struct mvpn_flow_key *flow, uint64_t cookie,
 		 struct socket_info *ret);
+/* the remote port, host order, of each UDP socket that is connected */
+int sockdiag_udp_connected(struct sockdiag *d, void (*fn)(void *arg, uint16_t port), void *arg);
 
 #endif

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "datagrams.h"
 #include "log.h"
 #include "peers.h"
 #include "secslab.h"
@@ -138,6 +139,7 @@ struct stream *stream_new(struct keyd *k, struct peer *p, bool opener, int app_f
 void stream_free(struct stream *s)
 {
 	stream_unlink(s);
+	datagrams_free(s);
 	half_close(&s->app);
 	half_close(&s->net);
 	loop_timer_free(s->deadline);

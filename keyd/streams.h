@@ -54,7 +54,8 @@ struct stream {
 	enum stream_state state;
 	bool opener, again; /* again: for the second time, with a new session */
 	bool shut;  /* FINAL has come: the application is told once it has taken everything */
-	bool probe; /* has no application */
+	enum stream_kind kind; /* only a CONNECTION has an application */
+	struct datagram_queue *queue; /* of DATAGRAMS that are to be sealed; NULL: none so far */
 	struct stream_half app, net;
 	struct stream_tuple t;
 	uint8_t session[MVPN_ID_LEN];
@@ -94,5 +95,6 @@ int streams_accept(struct keyd *k, int listener, struct sockaddr_storage *from);
 void streams_local_ready(void *arg, uint32_t events);
 void streams_remote_ready(void *arg, uint32_t events);
 void stream_run(struct stream *s); /* both sockets are connected, and the keys are there */
+void stream_move(struct stream *s); /* it runs, and there is something to be sealed */
 
 #endif

@@ -139,7 +139,7 @@ static int serve(struct keyd *k, struct stream *s, const struct session *session
 
 /* whose it is, and that it is new; NULL: a stranger's */
 static struct session *check(struct keyd *k, const uint8_t open[static STREAM_OPEN_B],
-			     struct stream_tuple *ret, bool *ret_probe)
+			     enum stream_kind *ret_kind, struct stream_tuple *ret)
 {
 	struct session *s;
 	struct stream_session keys;
@@ -154,7 +154,7 @@ static struct session *check(struct keyd *k, const uint8_t open[static STREAM_OP
 		return NULL;
 	keys = (struct stream_session){s->id, s->streams->keys + 32, s->streams->keys,
 				       s->streams->suite};
-	r = stream_open_open(open, &keys, ret, ret_probe);
+	r = stream_open_open(open, &keys, ret_kind, ret);
 	if (r < 0 && r != -EPROTO)
 		return NULL;
 	replay_update(&s->streams->seen, number);
@@ -167,12 +167,12 @@ static void take(struct keyd *k, int fd)
 	struct stream_tuple t;
 	struct session *session = NULL;
 	struct peer *p;
+	enum stream_kind kind;
 	struct stream *s;
-	bool probe;
 	int r;
 
 	if (recv(fd, open, sizeof(open), MSG_DONTWAIT) == sizeof(open))
-		session = check(k, open, &t, &probe);
+		session = check(k, open, &kind, &t);
 	s = session ? stream_new(k, session->peer, false, -1) : NULL;
 	if (!s) {
 		k->counters[KC_STREAM_STRANGER] += !session;
@@ -186,9 +186,17 @@ static void take(struct keyd *k, int fd)
 	memcpy(s->session, session->id, sizeof(s->session));
 	session_stream_seen(session); /* may replace sessions, not end this one */
 	stream_socket(fd);
-	if (probe) {
+	s->kind = kind;
+	if (kind == STREAM_PROBE) {
 		reply(s, MVPN_R_NONE);
 		stream_free(s);
+		return;
+	}
+	if (kind == STREAM_DATAGRAMS) {
+		if (reply(s, MVPN_R_NONE) < 0)
+			stream_abort(s, MVPN_R_INTERNAL);
+		else
+			stream_run(s);
 		return;
 	}
 	r = serve(k, s, session);

@@ -48,7 +48,7 @@ static void answered(struct stream *s, const uint8_t answer[static ANSWER_B])
 	if (n < 0 || type != STREAM_REPLY) {
 		s->k->counters[KC_STREAM_BAD]++;
 		stream_abort(s, MVPN_R_BAD_MESSAGE);
-	} else if (s->probe) {
+	} else if (s->kind == STREAM_PROBE) {
 		stream_free(s);
 	} else if (reason[0] || reason[1]) {
 		log_debug("stream to %s refused: %s", peer_label(s->peer),
@@ -75,7 +75,7 @@ static void answer_ready(void *arg, uint32_t events)
 		if (recv(s->net.fd, answer, sizeof(answer), MSG_DONTWAIT) == n)
 			answered(s, answer);
 	} else if (n >= 0 || errno != EAGAIN) {
-		if (n || s->again || s->probe)
+		if (n || s->again || s->kind == STREAM_PROBE)
 			stream_abort(s, MVPN_R_PEER_SILENT);
 		else
 			session_unknown(s);
@@ -95,8 +95,8 @@ static int send_open(struct stream *s)
 		return -ENOKEY;
 	keys = (struct stream_session){session->id, session->streams->keys,
 				       session->streams->keys + 32, session->streams->suite};
-	r = stream_open_seal(s->open, &keys, session->tx_spi, session->streams->next++,
-			     s->probe ? NULL : &s->t);
+	r = stream_open_seal(s->open, &keys, session->tx_spi, session->streams->next++, s->kind,
+			     &s->t);
 	if (r < 0)
 		return r;
 	setsockopt(s->net.fd, SOL_SOCKET, SO_RCVLOWAT, &whole, sizeof(whole));
@@ -158,7 +158,8 @@ static void connect_out(struct stream *s, const struct session *session)
 	socklen_t len = mvpn_endpoint_to_sockaddr(&there, false, &to);
 	int r;
 
-	if (!s->probe && !session_serves(session, false, IPPROTO_TCP, s->t.dst.port)) {
+	if (s->kind == STREAM_CONNECTION &&
+	    !session_serves(session, false, IPPROTO_TCP, s->t.dst.port)) {
 		s->k->counters[KC_STREAM_REFUSED]++;
 		stream_abort(s, MVPN_R_DENIED);
 		return;
@@ -232,7 +233,7 @@ void streams_probe(struct session *session)
 
 	if (!s)
 		return;
-	s->probe = true;
+	s->kind = STREAM_PROBE;
 	connect_out(s, session);
 }
 

@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "datagrams.h"
 #include "log.h"
 #include "peers.h"
 #include "streams.h"
@@ -66,6 +67,15 @@ static int seal_some(struct stream *s)
 
 	if (s->app.ended || s->net.out)
 		return 0;
+	if (s->kind == STREAM_DATAGRAMS) {
+		size_t len = datagrams_next(s, st->plain);
+
+		s->sent += len;
+		return len ? give(&s->net, st->sealed,
+				  stream_seal(s->tx, STREAM_DATAGRAM, st->plain, len, st->sealed))
+				       ?: 1
+			   : 0;
+	}
 	n = recv(s->app.fd, st->plain, sizeof(st->plain), MSG_DONTWAIT);
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -errno;
@@ -92,7 +102,12 @@ static int open_record(struct stream *s, const uint8_t *record, size_t len)
 				peer_label(s->peer));
 		return n;
 	}
+	if ((s->kind == STREAM_DATAGRAMS) != (type == STREAM_DATAGRAM) && type != STREAM_ABORT)
+		return -EPROTO;
 	switch (type) {
+	case STREAM_DATAGRAM:
+		s->received += (uint64_t)n;
+		return datagrams_receive(s, st->plain, (size_t)n);
 	case STREAM_DATA:
 		s->received += (uint64_t)n;
 		return give(&s->app, st->plain, (size_t)n);
@@ -190,8 +205,11 @@ static bool finished(struct stream *s)
 static int rewatch(struct stream *s)
 {
 	uint32_t app = (s->app.ended || s->net.out ? 0 : EPOLLIN) | (s->app.out ? EPOLLOUT : 0),
-		 net = (s->net.ended || s->app.out ? 0 : EPOLLIN) | (s->net.out ? EPOLLOUT : 0);
+		 net = (s->net.ended || s->app.out ? 0 : EPOLLIN) |
+		       (s->net.out || datagrams_waiting(s) ? EPOLLOUT : 0);
 
+	if (s->kind == STREAM_DATAGRAMS)
+		return stream_watch(s, &s->net, net ?: NOTHING, net_ready);
 	return stream_watch(s, &s->app, app ?: NOTHING, app_ready) ?:
 		       stream_watch(s, &s->net, net ?: NOTHING, net_ready);
 }
@@ -233,6 +251,11 @@ static void net_ready(void *arg, uint32_t events)
 
 	s->net.broken = events & EPOLLERR;
 	move(s, s->net.broken ? -ECONNRESET : 0);
+}
+
+void stream_move(struct stream *s)
+{
+	move(s, 0);
 }
 
 void stream_run(struct stream *s)

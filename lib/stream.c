@@ -13,6 +13,7 @@
 
 #define MAGIC 0x6d767331U /* "mvs1" */
 #define PROBE 1		  /* of flags */
+#define DATAGRAM_HEAD_MIN_B 14
 
 /* OPEN, as it is on the wire: AAD, then what is sealed */
 struct head {
@@ -27,6 +28,9 @@ struct body {
 _Static_assert(sizeof(struct head) == 16, "the AEAD's additional data");
 _Static_assert(sizeof(struct head) + sizeof(struct body) + STREAM_TAG_B == STREAM_OPEN_B, "OPEN");
 
+static const uint8_t protos[] = {
+	[STREAM_CONNECTION] = IPPROTO_TCP, [STREAM_DATAGRAMS] = IPPROTO_UDP, [STREAM_PROBE] = 0};
+
 static int open_key(struct aead *ret, const struct stream_session *s)
 {
 	struct mvpn_part parts[] = {{"mavp1 stream open", 17}, {s->id, MVPN_ID_LEN}};
@@ -40,23 +44,21 @@ static int open_key(struct aead *ret, const struct stream_session *s)
 }
 
 int stream_open_seal(uint8_t ret[static STREAM_OPEN_B], const struct stream_session *s,
-		     uint32_t spi, uint64_t number, const struct stream_tuple *t)
+		     uint32_t spi, uint64_t number, enum stream_kind kind,
+		     const struct stream_tuple *t)
 {
 	struct head h = {htonl(MAGIC), htonl(spi), htobe64(number)};
-	struct body b = {.proto = IPPROTO_TCP};
+	struct body b = {.proto = protos[kind], .flags = kind == STREAM_PROBE ? PROBE : 0};
 	struct aead a;
 	int r = open_key(&a, s);
 
 	if (r < 0)
 		return r;
-	if (t) {
+	if (kind == STREAM_CONNECTION) {
 		b.sport_be = htons(t->src.port);
 		b.dport_be = htons(t->dst.port);
 		memcpy(b.src, t->src.addr.b, 16);
 		memcpy(b.dst, t->dst.addr.b, 16);
-	} else {
-		b.proto = 0;
-		b.flags = PROBE;
 	}
 	memcpy(ret, &h, sizeof(h));
 	aead_seal(&a, number, &h, (const uint8_t *)&b, sizeof(b), ret + sizeof(h));
@@ -75,21 +77,37 @@ bool stream_open_head(const uint8_t open[static STREAM_OPEN_B], uint32_t *ret_sp
 	return h.magic_be == htonl(MAGIC);
 }
 
-static bool is_probe(const struct body *b)
+/* names it a connection that can be? */
+static bool is_connection(const struct stream_tuple *t)
 {
-	return b->flags == PROBE && !b->proto && !b->sport_be && !b->dport_be &&
-	       sodium_is_zero(b->src, 16) && sodium_is_zero(b->dst, 16);
+	return t->src.port && t->dst.port &&
+	       mvpn_addr_is_v4(&t->src.addr) == mvpn_addr_is_v4(&t->dst.addr);
+}
+
+static int kind_of(const struct body *b, const struct stream_tuple *t)
+{
+	static const struct stream_tuple none;
+	bool named = memcmp(t, &none, sizeof(none)) != 0;
+
+	if (b->zero)
+		return -EPROTO;
+	if (b->proto == IPPROTO_TCP && !b->flags && is_connection(t))
+		return STREAM_CONNECTION;
+	if (b->proto == IPPROTO_UDP && !b->flags && !named)
+		return STREAM_DATAGRAMS;
+	return !b->proto && b->flags == PROBE && !named ? STREAM_PROBE : -EPROTO;
 }
 
 int stream_open_open(const uint8_t open[static STREAM_OPEN_B], const struct stream_session *s,
-		     struct stream_tuple *ret, bool *ret_probe)
+		     enum stream_kind *ret_kind, struct stream_tuple *ret)
 {
-	struct stream_tuple t;
+	struct stream_tuple t = {};
 	struct aead a;
 	struct body b;
 	uint64_t number;
 	uint32_t spi;
 	bool ok;
+	int kind;
 
 	if (!stream_open_head(open, &spi, &number) || open_key(&a, s) < 0)
 		return -EBADMSG;
@@ -102,11 +120,10 @@ int stream_open_open(const uint8_t open[static STREAM_OPEN_B], const struct stre
 	memcpy(t.dst.addr.b, b.dst, 16);
 	t.src.port = ntohs(b.sport_be);
 	t.dst.port = ntohs(b.dport_be);
-	*ret_probe = is_probe(&b);
-	if (b.zero || (!*ret_probe && (b.flags || b.proto != IPPROTO_TCP || !t.src.port ||
-				       !t.dst.port || mvpn_addr_is_v4(&t.src.addr) !=
-							      mvpn_addr_is_v4(&t.dst.addr))))
-		return -EPROTO;
+	kind = kind_of(&b, &t);
+	if (kind < 0)
+		return kind;
+	*ret_kind = (enum stream_kind)kind;
 	*ret = t;
 	return 0;
 }
@@ -179,6 +196,8 @@ static bool length_fits(unsigned type, size_t len)
 		return len == 2;
 	case STREAM_DATA:
 		return len >= 1 && len <= MVPN_STREAM_DATA_MAX_B;
+	case STREAM_DATAGRAM:
+		return len >= DATAGRAM_HEAD_MIN_B && len <= MVPN_STREAM_DATA_MAX_B;
 	case STREAM_FINAL:
 		return len == 0;
 	}
@@ -209,4 +228,43 @@ int stream_unseal(struct stream_dir *d, const uint8_t *record, size_t len,
 	*ret_type = record[0];
 	d->over |= record[0] == STREAM_FINAL || record[0] == STREAM_ABORT;
 	return (int)(len - STREAM_OVERHEAD_B);
+}
+
+/* ---- datagrams ---- */
+
+size_t stream_datagram_put(uint8_t ret[static STREAM_DATAGRAM_HEAD_MAX_B],
+			   const struct stream_tuple *t)
+{
+	bool v4 = mvpn_addr_is_v4(&t->src.addr);
+	size_t len = v4 ? 4 : 16;
+	uint16_t ports[2] = {htons(t->src.port), htons(t->dst.port)};
+
+	ret[0] = v4 ? 4 : 6;
+	ret[1] = 0;
+	memcpy(ret + 2, ports, 4);
+	memcpy(ret + 6, t->src.addr.b + 16 - len, len);
+	memcpy(ret + 6 + len, t->dst.addr.b + 16 - len, len);
+	return 6 + 2 * len;
+}
+
+int stream_datagram_get(const uint8_t *data, size_t len, struct stream_tuple *ret)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	size_t alen = len && data[0] == 4 ? 4 : 16;
+	struct stream_tuple t = {};
+	uint16_t ports[2];
+
+	if (len < 6 + 2 * alen || data[1] || (data[0] != 4 && data[0] != 6))
+		return -EPROTO;
+	memcpy(t.src.addr.b, mapped, 16 - alen);
+	memcpy(t.dst.addr.b, mapped, 16 - alen);
+	memcpy(ports, data + 2, 4);
+	memcpy(t.src.addr.b + 16 - alen, data + 6, alen);
+	memcpy(t.dst.addr.b + 16 - alen, data + 6 + alen, alen);
+	t.src.port = ntohs(ports[0]);
+	t.dst.port = ntohs(ports[1]);
+	if (!is_connection(&t) || (alen == 16 && mvpn_addr_is_v4(&t.src.addr)))
+		return -EPROTO;
+	*ret = t;
+	return (int)(6 + 2 * alen);
 }

@@ -4,6 +4,7 @@
  * a session and names the application's connection; the other's nonce; records. No I/O, no allocation.
  *
  *   >  OPEN      magic u32 | SPI u32 | number u64 | sealed: proto u8, flags u8, 0 u16, sport u16, dport u16, src[16], dst[16] | tag[16]
+ *                proto TCP: a connection's; UDP, all else 0: all datagrams between the two hosts
  *   <  nonce[32]
  *   >< records   type u8 | len u24 | sealed: len - 16 bytes | tag[16]
  *
@@ -35,11 +36,19 @@ enum stream_record {
 	STREAM_DATA = 2,  /* 1..MVPN_STREAM_DATA_MAX_B bytes of the application's */
 	STREAM_FINAL = 3, /* empty: no more of this direction */
 	STREAM_ABORT = 4, /* reason u16: the application, or who has the say, has reset the connection; nothing follows */
+	STREAM_DATAGRAM = 5, /* family u8 (4, 6), 0 u8, sport u16, dport u16, src, dst (4 or 16 bytes each), then the application's bytes */
 };
+#define STREAM_DATAGRAM_HEAD_MAX_B 38
 
 /* the application's connection, from the side that opened it; both addresses are of one family */
 struct stream_tuple {
 	struct mvpn_endpoint src, dst;
+};
+
+enum stream_kind {
+	STREAM_CONNECTION,
+	STREAM_DATAGRAMS,
+	STREAM_PROBE, /* only shows that the opener has the keys */
 };
 
 /* which session, as both ends see it */
@@ -49,14 +58,14 @@ struct stream_session {
 	uint8_t suite;
 };
 
-/* number must never have been used with that key before. -ENOTSUP: no such suite here. */
+/* number must never have been used with that key before; t is a connection's. -ENOTSUP: no such suite here. */
 int stream_open_seal(uint8_t ret[static STREAM_OPEN_B], const struct stream_session *s, uint32_t spi, uint64_t number,
-		     const struct stream_tuple *t);
+		     enum stream_kind kind, const struct stream_tuple *t);
 /* which session is meant, before anything is believed; false: not an OPEN */
 bool stream_open_head(const uint8_t open[static STREAM_OPEN_B], uint32_t *ret_spi, uint64_t *ret_number);
-/* -EBADMSG: not of that session's opener; -EPROTO: it is, and makes no sense. *ret_probe: it names no connection, and only shows that
- * the opener has the keys */
-int stream_open_open(const uint8_t open[static STREAM_OPEN_B], const struct stream_session *s, struct stream_tuple *ret, bool *ret_probe);
+/* -EBADMSG: not of that session's opener; -EPROTO: it is, and makes no sense. *ret is a connection's, else zero */
+int stream_open_open(const uint8_t open[static STREAM_OPEN_B], const struct stream_session *s, enum stream_kind *ret_kind,
+		     struct stream_tuple *ret);
 
 /* one direction; in locked memory */
 struct stream_dir {
@@ -75,5 +84,10 @@ size_t stream_seal(struct stream_dir *d, enum stream_record type, const void *da
 int stream_record_len(const uint8_t head[static STREAM_HEAD_B]);
 /* a whole record. Returns how many bytes ret got; -EBADMSG not authentic, -EPROTO of a wrong length or after the end */
 int stream_unseal(struct stream_dir *d, const uint8_t *record, size_t len, enum stream_record *ret_type, uint8_t *ret);
+
+/* What a DATAGRAM's bytes begin with. Returns its length; both addresses of one family. */
+size_t stream_datagram_put(uint8_t ret[static STREAM_DATAGRAM_HEAD_MAX_B], const struct stream_tuple *t);
+/* -EPROTO: that is none */
+int stream_datagram_get(const uint8_t *data, size_t len, struct stream_tuple *ret);
 
 #endif

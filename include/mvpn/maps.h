@@ -90,6 +90,8 @@ struct mvpn_end {
 /*
  * diverted: BPF_MAP_TYPE_LRU_HASH, a connection's own end -> where it was going to, for keyd
  * delivered: the same, an end of keyd's -> whom it stands in for, for the socket that accepts it
+ * datagram_ports: BPF_MAP_TYPE_QUEUE of u32, UDP ports of keyd's that stand for nobody yet
+ * port_of_end, end_of_port: BPF_MAP_TYPE_HASH, a remote end -> u32 port that stands for it, and back; ports in network order
  * true_peers: BPF_MAP_TYPE_SK_STORAGE, what getpeername() is to say
  * own_streams: BPF_MAP_TYPE_SK_STORAGE u32, TCP sockets of keyd's: what they send is sealed already, and passes unless it is layered
  */

@@ -203,7 +203,9 @@ enum permitted permit_packet(const struct kt_session *s, const struct packet *wh
 		return s->limited ? NOT_A_SERVICE : NOT_AT_THIS_LEVEL;
 	if (level && hides(&p))
 		return NOT_AT_THIS_LEVEL;
-	if (p.proto == IPPROTO_TCP && level)
+	if (level && p.proto == IPPROTO_UDP)
+		return NOT_AT_THIS_LEVEL;
+	if (level && p.proto == IPPROTO_TCP)
 		return stream(s, level, &p, at, out) ? PERMITTED : NOT_AT_THIS_LEVEL;
 	return !s->limited || service(s, &p, at, out) ? PERMITTED : NOT_A_SERVICE;
 }

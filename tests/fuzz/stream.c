@@ -17,11 +17,11 @@ static void open_one(const uint8_t *data)
 	struct stream_tuple t;
 	uint64_t number;
 	uint32_t spi;
-	bool probe;
+	enum stream_kind kind;
 
-	if (!stream_open_head(data, &spi, &number) || stream_open_open(data, &session, &t, &probe))
+	if (!stream_open_head(data, &spi, &number) || stream_open_open(data, &session, &kind, &t))
 		return;
-	stream_open_seal(again, &session, spi, number, probe ? NULL : &t);
+	stream_open_seal(again, &session, spi, number, kind, &t);
 	if (memcmp(again, data, sizeof(again)) != 0)
 		abort();
 }
@@ -38,7 +38,7 @@ static void open_inside(const uint8_t *data, size_t size)
 	memcpy(t.dst.addr.b, data + 16, 16);
 	t.src.port = (uint16_t)(data[32] << 8 | data[33]);
 	t.dst.port = (uint16_t)(data[34] << 8 | data[35]);
-	stream_open_seal(open, &session, 1, 2, &t);
+	stream_open_seal(open, &session, 1, 2, STREAM_CONNECTION, &t);
 	open_one(open);
 }
 
@@ -61,6 +61,18 @@ static void records(const uint8_t *data, size_t size)
 	free(d);
 }
 
+/* what is a datagram is written as it was read */
+static void datagram(const uint8_t *data, size_t size)
+{
+	uint8_t head[STREAM_DATAGRAM_HEAD_MAX_B];
+	struct stream_tuple t;
+	int n = stream_datagram_get(data, size, &t);
+
+	if (n >= 0 &&
+	    (stream_datagram_put(head, &t) != (size_t)n || memcmp(head, data, (size_t)n) != 0))
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	uint8_t *p = malloc(size + 1);
@@ -71,6 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		open_one(p);
 	open_inside(p, size);
 	records(p, size);
+	datagram(p, size);
 	free(p);
 	return 0;
 }

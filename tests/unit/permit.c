@@ -317,7 +317,7 @@ static void icmp_errors(void **state)
 	assert_false(raw(&a, &b, true, IPPROTO_ICMPV6, m, 56));
 }
 
-/* TCP is sealed above TCP: what programs say does not pass, whoever sends it; what two keyds say does, where streams are sealed again */
+/* TCP and UDP are sealed at the socket: what programs say does not pass, whoever sends it; what two keyds say does, where that is sealed again */
 static void leveled(struct side *s, unsigned level)
 {
 	s->s->level = (uint8_t)level;
@@ -325,7 +325,7 @@ static void leveled(struct side *s, unsigned level)
 	s->s->keyd_there = s == &a ? 1002 : 1001;
 }
 
-static void tcp_at_the_socket(void **state)
+static void sealed_at_the_socket(void **state)
 {
 	uint8_t f[24] = {IPPROTO_TCP, 0, 0, 1};
 
@@ -339,8 +339,10 @@ static void tcp_at_the_socket(void **state)
 	f[0] = IPPROTO_DSTOPTS;
 	assert_false(raw(&a, &b, true, IPPROTO_FRAGMENT, f, sizeof(f)));
 	f[0] = IPPROTO_UDP;
-	assert_true(raw(&a, &b, true, IPPROTO_FRAGMENT, f, sizeof(f)));
-	assert_true(udp(&a, &b, 4000, 80));
+	assert_false(raw(&a, &b, true, IPPROTO_FRAGMENT, f, sizeof(f)));
+	assert_false(udp(&a, &b, 4000, 80));
+	*f = 8;
+	assert_true(raw(&a, &b, false, IPPROTO_ICMP, f, 8));
 	assert_int_equal(counter(&a, DP_C_DROP_SERVICE), 0);
 	/* a peer that does not keep to it */
 	assert_true(tcp(&b, &a, 4000, 80, TCP_F_SYN));
@@ -361,9 +363,10 @@ static void tcp_at_the_socket(void **state)
 	assert_true(tcp(&a, &b, 4000, 1002, TCP_F_SYN));
 	assert_true(tcp(&b, &a, 4000, 1001, TCP_F_SYN));
 	assert_false(tcp(&a, &b, 4000, 80, TCP_F_SYN));
-	assert_true(udp(&a, &b, 4000, 53));
-	assert_false(udp(&a, &b, 4000, 54));
-	assert_int_equal(counter(&a, DP_C_DROP_SERVICE), 1);
+	assert_false(udp(&a, &b, 4000, 53));
+	assert_int_equal(counter(&a, DP_C_DROP_SERVICE), 0);
+	assert_false(raw(&b, &a, false, IPPROTO_ICMP, f, 8));
+	assert_int_equal(counter(&b, DP_C_DROP_SERVICE), 1);
 	assert_int_equal(counter(&b, DP_C_RX_LEVEL), 0);
 }
 
@@ -397,7 +400,7 @@ int main(void)
 		L(icmp),
 		T(icmp_errors),
 		L(cut_headers),
-		T(tcp_at_the_socket),
+		T(sealed_at_the_socket),
 	};
 
 	return MVPN_RUN(tests);

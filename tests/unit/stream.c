@@ -37,7 +37,7 @@ static struct ends *ends_new(unsigned suite)
 	uint8_t open[STREAM_OPEN_B];
 	struct stream_tuple t = tuple();
 
-	assert_int_equal(stream_open_seal(open, &s, 9, 0, &t), 0);
+	assert_int_equal(stream_open_seal(open, &s, 9, 0, STREAM_CONNECTION, &t), 0);
 	assert_int_equal(stream_dirs(&e->otx, &e->orx, true, &s, open, nonce), 0);
 	assert_int_equal(stream_dirs(&e->atx, &e->arx, false, &s, open, nonce), 0);
 	return e;
@@ -50,28 +50,29 @@ static void open_names_the_connection(void **state)
 	uint8_t open[STREAM_OPEN_B];
 	uint64_t number;
 	uint32_t spi;
-	bool probe;
+	enum stream_kind kind;
 
-	assert_int_equal(stream_open_seal(open, &s, 0x12345678, 1ULL << 40, &t), 0);
+	assert_int_equal(stream_open_seal(open, &s, 0x12345678, 1ULL << 40, STREAM_CONNECTION, &t),
+			 0);
 	assert_true(stream_open_head(open, &spi, &number));
 	assert_int_equal(spi, 0x12345678);
 	assert_int_equal(number, 1ULL << 40);
-	assert_int_equal(stream_open_open(open, &s, &got, &probe), 0);
-	assert_false(probe);
+	assert_int_equal(stream_open_open(open, &s, &kind, &got), 0);
+	assert_int_equal(kind, STREAM_CONNECTION);
 	assert_memory_equal(&got.src.addr, &t.src.addr, 16);
 	assert_memory_equal(&got.dst.addr, &t.dst.addr, 16);
 	assert_int_equal(got.src.port, 40000);
 	assert_int_equal(got.dst.port, 443);
 	for (unsigned bit = 0; bit < 8 * sizeof(open); bit++) {
 		open[bit / 8] ^= 1 << bit % 8;
-		assert_int_equal(stream_open_open(open, &s, &got, &probe), -EBADMSG);
+		assert_int_equal(stream_open_open(open, &s, &kind, &got), -EBADMSG);
 		open[bit / 8] ^= 1 << bit % 8;
 	}
 	/* of another session, and of the acceptor's own: it cannot be sent back */
 	wrong.id = other;
-	assert_int_equal(stream_open_open(open, &wrong, &got, &probe), -EBADMSG);
+	assert_int_equal(stream_open_open(open, &wrong, &kind, &got), -EBADMSG);
 	wrong = (struct stream_session){id, k_acceptor, k_opener, s.suite};
-	assert_int_equal(stream_open_open(open, &wrong, &got, &probe), -EBADMSG);
+	assert_int_equal(stream_open_open(open, &wrong, &kind, &got), -EBADMSG);
 }
 
 static void probes_and_senseless_opens(void **state)
@@ -79,18 +80,18 @@ static void probes_and_senseless_opens(void **state)
 	struct stream_session s = session(MVPN_CHACHA20_POLY1305);
 	struct stream_tuple t = tuple(), got;
 	uint8_t open[STREAM_OPEN_B];
-	bool probe;
+	enum stream_kind kind;
 
-	assert_int_equal(stream_open_seal(open, &s, 9, 0, NULL), 0);
-	assert_int_equal(stream_open_open(open, &s, &got, &probe), 0);
-	assert_true(probe);
+	assert_int_equal(stream_open_seal(open, &s, 9, 0, STREAM_PROBE, NULL), 0);
+	assert_int_equal(stream_open_open(open, &s, &kind, &got), 0);
+	assert_int_equal(kind, STREAM_PROBE);
 	t.dst.port = 0;
-	assert_int_equal(stream_open_seal(open, &s, 9, 1, &t), 0);
-	assert_int_equal(stream_open_open(open, &s, &got, &probe), -EPROTO);
+	assert_int_equal(stream_open_seal(open, &s, 9, 1, STREAM_CONNECTION, &t), 0);
+	assert_int_equal(stream_open_open(open, &s, &kind, &got), -EPROTO);
 	t = tuple();
 	assert_int_equal(mvpn_addr_parse(&t.src.addr, "fd00::1"), 0); /* one family */
-	assert_int_equal(stream_open_seal(open, &s, 9, 2, &t), 0);
-	assert_int_equal(stream_open_open(open, &s, &got, &probe), -EPROTO);
+	assert_int_equal(stream_open_seal(open, &s, 9, 2, STREAM_CONNECTION, &t), 0);
+	assert_int_equal(stream_open_open(open, &s, &kind, &got), -EPROTO);
 }
 
 static void both_ways(unsigned suite)
@@ -200,10 +201,10 @@ static void no_key_comes_twice(void **state)
 
 	assert_memory_not_equal(e->otx.chain, e->orx.chain, 32);
 	assert_memory_equal(e->otx.chain, e->arx.chain, 32);
-	assert_int_equal(stream_open_seal(open, &s, 9, 0, &t), 0);
+	assert_int_equal(stream_open_seal(open, &s, 9, 0, STREAM_CONNECTION, &t), 0);
 	assert_int_equal(stream_dirs(&d[0], &d[1], true, &s, open, nonce2), 0);
 	assert_memory_not_equal(d[0].chain, e->otx.chain, 32);
-	assert_int_equal(stream_open_seal(open, &s, 9, 1, &t), 0);
+	assert_int_equal(stream_open_seal(open, &s, 9, 1, STREAM_CONNECTION, &t), 0);
 	assert_int_equal(stream_dirs(&d[0], &d[1], true, &s, open, nonce), 0);
 	assert_memory_not_equal(d[0].chain, e->otx.chain, 32);
 	assert_memory_not_equal(d[1].chain, e->orx.chain, 32);
@@ -230,11 +231,63 @@ static void keys_are_followed_by_others(void **state)
 	free(e);
 }
 
+/* all datagrams between two hosts: it names no connection */
+static void open_for_datagrams(void **state)
+{
+	struct stream_session s = session(MVPN_CHACHA20_POLY1305);
+	uint8_t open[STREAM_OPEN_B];
+	struct stream_tuple got;
+	enum stream_kind kind;
+
+	assert_int_equal(stream_open_seal(open, &s, 9, 3, STREAM_DATAGRAMS, NULL), 0);
+	assert_int_equal(stream_open_open(open, &s, &kind, &got), 0);
+	assert_int_equal(kind, STREAM_DATAGRAMS);
+	assert_int_equal(got.src.port, 0);
+}
+
+static void datagram_heads(void **state)
+{
+	static const char *const ends[][2] = {{"192.0.2.1:5000", "192.0.2.2:53"},
+					      {"[2001:db8::1]:5000", "[2001:db8::2]:53"}};
+	uint8_t head[STREAM_DATAGRAM_HEAD_MAX_B];
+	struct stream_tuple t, got;
+
+	for (unsigned i = 0; i < 2; i++) {
+		size_t len;
+
+		assert_int_equal(mvpn_endpoint_parse(&t.src, ends[i][0], 0), 0);
+		assert_int_equal(mvpn_endpoint_parse(&t.dst, ends[i][1], 0), 0);
+		len = stream_datagram_put(head, &t);
+		assert_int_equal(len, i ? 38 : 14);
+		assert_int_equal(stream_datagram_get(head, len, &got), len);
+		assert_memory_equal(&got, &t, sizeof(t));
+		assert_int_equal(stream_datagram_get(head, len - 1, &got), -EPROTO);
+		assert_int_equal(stream_datagram_get(head, 0, &got), -EPROTO);
+		head[1] = 1;
+		assert_int_equal(stream_datagram_get(head, len, &got), -EPROTO);
+		head[1] = 0;
+		head[0] = 5;
+		assert_int_equal(stream_datagram_get(head, len, &got), -EPROTO);
+		head[0] = i ? 6 : 4;
+		head[2] = head[3] = 0; /* no port */
+		assert_int_equal(stream_datagram_get(head, len, &got), -EPROTO);
+	}
+	/* IPv4 is not said as IPv6 */
+	memset(head, 0, sizeof(head));
+	head[0] = 6;
+	head[3] = head[5] = 1;
+	memset(head + 16, 0xff, 2);
+	memset(head + 32, 0xff, 2);
+	assert_int_equal(stream_datagram_get(head, sizeof(head), &got), -EPROTO);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(open_names_the_connection),
 		cmocka_unit_test(probes_and_senseless_opens),
+		cmocka_unit_test(open_for_datagrams),
+		cmocka_unit_test(datagram_heads),
 		cmocka_unit_test(bytes_go_both_ways),
 		cmocka_unit_test(every_changed_bit_of_a_record_is_seen),
 		cmocka_unit_test(the_end_is_the_end),

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Datagrams at the socket level. Each remote end has a UDP port of keyd's at this host that stands for it: datagrams for it go there,
+ * and what comes from there is from it. keyd keeps ports ready; who first sends to an end takes one.
+ */
+#ifndef BPF_DATAGRAM_H
+#define BPF_DATAGRAM_H
+
+#include "exempt.h"
+#include "maps.h"
+#include "protect.h"
+#include "sockctx.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, MVPN_DATAGRAM_ENDS_MAX);
+	__type(value, __u32);
+} datagram_ports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MVPN_DATAGRAM_ENDS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct mvpn_end);
+	__type(value, __u32);
+} port_of_end SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MVPN_DATAGRAM_ENDS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct mvpn_end);
+} end_of_port SEC(".maps");
+
+__u64 datagram_no_port = 0; /* sends and connect()s refused, because no port was ready */
+
+/* its port, in network order; 0: there is none */
+static __always_inline __u32 datagram_port(const struct mvpn_end *end)
+{
+	__u32 port = 0, *known = bpf_map_lookup_elem(&port_of_end, end);
+
+	if (known)
+		return *known;
+	if (bpf_map_pop_elem(&datagram_ports, &port)) {
+		__sync_fetch_and_add(&datagram_no_port, 1);
+		return 0;
+	}
+	if (bpf_map_update_elem(&end_of_port, &port, end, BPF_ANY))
+		return 0;
+	if (!bpf_map_update_elem(&port_of_end, end, &port, BPF_NOEXIST))
+		return port;
+	/* another CPU was first */
+	bpf_map_delete_elem(&end_of_port, &port);
+	bpf_map_push_elem(&datagram_ports, &port, BPF_ANY);
+	known = bpf_map_lookup_elem(&port_of_end, end);
+	return known ? *known : 0;
+}
+
+/* DHCP, which egress knows; keyd's own packets; and those of a server on this host, which speaks UDP from the port of its channel */
+static __always_inline bool datagram_passes(struct bpf_sock_addr *ctx, const struct mvpn_diversion *d,
+					    bool v4)
+{
+	__u16 port = bpf_ntohs((__u16)ctx->user_port);
+	__u64 cookie = bpf_get_socket_cookie(ctx);
+	struct mvpn_exempt e = {.proto = IPPROTO_TCP};
+	struct bpf_sock *sk = ctx->sk;
+
+	if (port == DHCP_CLIENT || port == DHCP_SERVER || port == DHCP6_CLIENT ||
+	    port == DHCP6_SERVER || bpf_map_lookup_elem(&own_sockets, &cookie))
+		return true;
+	if (!sk)
+		return true;
+	e.port = bpf_htons((__u16)sk->src_port);
+	__builtin_memcpy(e.addr, v4 ? d->local4 : d->local6, 16);
+	return bpf_map_lookup_elem(&exempt, &e);
+}
+
+/* To a socket of keyd's by its own address: what may go to the remote end is asked where that one is named. */
+static __always_inline bool datagram_forged(const struct mvpn_end *to)
+{
+	const __u32 *a = (const __u32 *)to->addr;
+	__u32 port = to->port;
+	struct mvpn_protected prot;
+	bool loopback = !a[0] && !a[1] &&
+			((a[2] == bpf_htonl(0xffff) && (bpf_ntohl(a[3]) >> 24) == 127) ||
+			 (!a[2] && a[3] == bpf_htonl(1)));
+
+	if (!bpf_map_lookup_elem(&end_of_port, &port))
+		return false;
+	return loopback ||
+	       (protected_by(to->addr, &prot) && (prot.flags & MVPN_PROT_LOCAL));
+}
+
+/* whom keyd stands in for, if a datagram from there is from keyd; NULL: it does not */
+static __always_inline const struct mvpn_end *datagram_source(struct bpf_sock_addr *ctx,
+							      const __u32 from[4])
+{
+	__u32 port = (__u16)ctx->user_port;
+	struct mvpn_protected prot;
+	const struct mvpn_end *end;
+	__u8 addr[16];
+
+	if (bpf_get_netns_cookie(ctx) != netns_cookie)
+		return NULL;
+	end = bpf_map_lookup_elem(&end_of_port, &port);
+	if (!end)
+		return NULL;
+	__builtin_memcpy(addr, from, 16);
+	return protected_by(addr, &prot) && (prot.flags & MVPN_PROT_LOCAL) ? end : NULL;
+}
+
+#endif

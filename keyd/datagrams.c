@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The sockets that stand for remote ends: whom each stands for, and what comes from applications and goes to them. */
+#include "datagrams.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "peers.h"
+#include "sockdiag.h"
+
+#define TURN 64 /* datagrams of one socket before the others have their turn */
+#define TICK_MS 10000
+#define DATAGRAM_MAX_B 65536
+#define PORTS 65536
+
+struct end {
+	struct hnode by_there; /* if assigned */
+	struct keyd *k;
+	struct mvpn_endpoint there;
+	struct loop_source *source;
+	int fd;
+	uint16_t port;
+	bool assigned;
+	bool resting; /* stands for nobody any more, and not yet for another: an application may be connected to it still */
+	uint32_t overflow; /* datagrams that the kernel has dropped */
+	uint64_t used_ms;
+};
+
+struct datagrams {
+	struct end *ends[MVPN_DATAGRAM_ENDS_MAX];
+	struct end *by_port[PORTS];
+	unsigned n, assigned, resting;
+	struct htab by_there;
+	struct loop_timer *tick;
+	struct mvpn_addr own4, own6;
+	bool v6; /* the sockets are IPv6's, which take IPv4 too */
+	uint8_t buf[DATAGRAM_MAX_B];
+	uint8_t connected[PORTS / 8]; /* ports to which an application is connected: a bit each */
+};
+
+/* ---- which is whose ---- */
+
+static struct end *find(struct datagrams *d, const struct mvpn_endpoint *there)
+{
+	uint64_t hash = htab_hash(&d->by_there, there, sizeof(*there));
+
+	for (struct hnode *n = htab_first(&d->by_there, hash); n; n = htab_next(n)) {
+		struct end *e = container_of(n, struct end, by_there);
+
+		if (!memcmp(&e->there, there, sizeof(*there)))
+			return e;
+	}
+	return NULL;
+}
+
+static void grow(struct keyd *k);
+
+static void assign(struct end *e, const struct mvpn_endpoint *there)
+{
+	struct datagrams *d = e->k->datagrams;
+
+	e->there = *there;
+	e->assigned = true;
+	e->used_ms = mono_ms();
+	htab_add(&d->by_there, &e->by_there, htab_hash(&d->by_there, there, sizeof(*there)));
+	d->assigned++;
+	grow(e->k);
+}
+
+/* has the shim given it to an application in the meantime? */
+static bool assigned(struct end *e)
+{
+	struct mvpn_endpoint there;
+
+	if (!e->assigned && !e->resting && !shim_datagram_end(e->k->shim, e->port, &there))
+		assign(e, &there);
+	return e->assigned;
+}
+
+static struct end *end_get(struct keyd *k, const struct mvpn_endpoint *there)
+{
+	struct datagrams *d = k->datagrams;
+	struct end *e = find(d, there);
+	uint16_t port;
+	int r;
+
+	if (e)
+		return e;
+	if (shim_datagram_port(k->shim, there, &port) < 0) {
+		if (shim_datagram_take(k->shim, &port) < 0)
+			return NULL;
+		r = shim_datagram_assign(k->shim, port, there);
+		if (r < 0)
+			shim_datagram_ready(k->shim, port);
+		/* an application was quicker */
+		if (r < 0 && shim_datagram_port(k->shim, there, &port) < 0)
+			return NULL;
+	}
+	e = d->by_port[port];
+	return e && assigned(e) ? e : NULL;
+}
+
+/* ---- applications ---- */
+
+static void from_application(struct end *e, const struct mvpn_endpoint *from, size_t len)
+{
+	struct keyd *k = e->k;
+	struct stream_tuple t = {.src = *from, .dst = e->there};
+	uint32_t owner;
+
+	if (!assigned(e) || !lpm_lookup(k->prefixes, &from->addr, &owner) || owner != KEYD_SELF) {
+		k->counters[KC_DATAGRAM_REFUSED]++;
+		return;
+	}
+	t.dst = e->there;
+	e->used_ms = mono_ms();
+	datagrams_send(k, &t, k->datagrams->buf, len);
+}
+
+/* what the kernel has dropped since, because the socket was full */
+static void count_overflow(struct end *e, const struct msghdr *m)
+{
+	const struct cmsghdr *c = CMSG_FIRSTHDR(m);
+	uint32_t n;
+
+	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SO_RXQ_OVFL)
+		return;
+	memcpy(&n, CMSG_DATA(c), sizeof(n));
+	e->k->counters[KC_DATAGRAM_DROPPED] += n - e->overflow;
+	e->overflow = n;
+}
+
+static void ready(void *arg, uint32_t events)
+{
+	struct end *e = arg;
+	struct datagrams *d = e->k->datagrams;
+	struct sockaddr_storage sa;
+	struct mvpn_endpoint from;
+	union {
+		struct cmsghdr h;
+		char b[CMSG_SPACE(sizeof(uint32_t))];
+	} control;
+
+	for (unsigned i = 0; i < TURN; i++) {
+		struct iovec iov = {d->buf, sizeof(d->buf)};
+		struct msghdr m = {.msg_name = &sa,
+				   .msg_namelen = sizeof(sa),
+				   .msg_iov = &iov,
+				   .msg_iovlen = 1,
+				   .msg_control = control.b,
+				   .msg_controllen = sizeof(control.b)};
+		ssize_t n = recvmsg(e->fd, &m, MSG_DONTWAIT);
+
+		if (n < 0 && errno == EAGAIN)
+			return;
+		if (n >= 0)
+			count_overflow(e, &m);
+		if (n >= 0 && !mvpn_endpoint_from_sockaddr(&from, (struct sockaddr *)&sa))
+			from_application(e, &from, (size_t)n);
+	}
+}
+
+/* with that source: a program that has bound another address of this host's would know no other */
+static bool send_from(const struct end *e, const struct mvpn_endpoint *to, const uint8_t *data,
+		      size_t len)
+{
+	const struct datagrams *d = e->k->datagrams;
+	bool v4 = mvpn_addr_is_v4(&to->addr);
+	union {
+		struct cmsghdr h;
+		char b[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+	} control = {};
+	struct sockaddr_storage sa;
+	struct iovec iov = {(void *)(uintptr_t)data, len};
+	struct msghdr m = {.msg_name = &sa,
+			   .msg_namelen = mvpn_endpoint_to_sockaddr(to, d->v6, &sa),
+			   .msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = &control};
+
+	if (d->v6) {
+		struct in6_pktinfo info = {};
+
+		memcpy(&info.ipi6_addr, (v4 ? d->own4 : d->own6).b, 16);
+		m.msg_controllen = CMSG_SPACE(sizeof(info));
+		control.h.cmsg_level = IPPROTO_IPV6;
+		control.h.cmsg_type = IPV6_PKTINFO;
+		control.h.cmsg_len = CMSG_LEN(sizeof(info));
+		memcpy(CMSG_DATA(&control.h), &info, sizeof(info));
+	} else {
+		struct in_pktinfo info = {};
+
+		memcpy(&info.ipi_spec_dst, d->own4.b + 12, 4);
+		m.msg_controllen = CMSG_SPACE(sizeof(info));
+		control.h.cmsg_level = IPPROTO_IP;
+		control.h.cmsg_type = IP_PKTINFO;
+		control.h.cmsg_len = CMSG_LEN(sizeof(info));
+		memcpy(CMSG_DATA(&control.h), &info, sizeof(info));
+	}
+	return sendmsg(e->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len;
+}
+
+void datagrams_deliver(struct keyd *k, const struct stream_tuple *t, const uint8_t *data,
+		       size_t len)
+{
+	struct end *e = k->datagrams ? end_get(k, &t->src) : NULL;
+
+	if (!e) {
+		k->counters[KC_DATAGRAM_NO_SOCKET]++;
+		return;
+	}
+	e->used_ms = mono_ms();
+	if (!send_from(e, &t->dst, data, len))
+		k->counters[KC_DATAGRAM_DROPPED]++;
+}
+
+/* ---- sockets ---- */
+
+static int udp_socket(struct datagrams *d)
+{
+	const int off = 0;
+	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	d->v6 = fd >= 0;
+	if (!d->v6)
+		fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	else
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+	return fd < 0 ? -errno : fd;
+}
+
+static void end_free(struct end *e)
+{
+	loop_remove(e->source);
+	if (e->fd >= 0)
+		close(e->fd);
+	free(e);
+}
+
+static int end_add(struct keyd *k)
+{
+	struct datagrams *d = k->datagrams;
+	struct end *e = calloc(1, sizeof(*e));
+	struct sockaddr_storage sa = {};
+	socklen_t len = sizeof(sa);
+	struct mvpn_endpoint own;
+	const int on = 1;
+	int r;
+
+	if (!e)
+		return -ENOMEM;
+	e->k = k;
+	r = e->fd = udp_socket(d);
+	if (r < 0)
+		goto fail;
+	sa.ss_family = d->v6 ? AF_INET6 : AF_INET;
+	r = -EIO;
+	setsockopt(e->fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof(on));
+	if (bind(e->fd, (struct sockaddr *)&sa, d->v6 ? sizeof(struct sockaddr_in6)
+						      : sizeof(struct sockaddr_in)) < 0 ||
+	    getsockname(e->fd, (struct sockaddr *)&sa, &len) < 0)
+		r = -errno;
+	else
+		r = mvpn_endpoint_from_sockaddr(&own, (struct sockaddr *)&sa);
+	if (r == 0)
+		r = shim_stream_own(k->shim, e->fd);
+	if (r == 0)
+		r = loop_add(k->loop, e->fd, EPOLLIN, ready, e, &e->source);
+	if (r < 0)
+		goto fail;
+	e->port = own.port;
+	d->ends[d->n++] = e;
+	d->by_port[e->port] = e;
+	return shim_datagram_ready(k->shim, e->port);
+fail:
+	end_free(e);
+	return r;
+}
+
+/* so that enough are ready */
+static void grow(struct keyd *k)
+{
+	struct datagrams *d = k->datagrams;
+
+	while (d->n < MVPN_DATAGRAM_ENDS_MAX &&
+	       d->n - d->assigned - d->resting < MVPN_DATAGRAM_READY) {
+		int r = end_add(k);
+
+		if (r < 0) {
+			log_ratelimited(LOG_L_ERR,
+					"no socket for datagrams of another remote end: %s, with %u; "
+					"raise LimitNOFILE= of the service if it stays so",
+					strerror(-r), d->n);
+			return;
+		}
+	}
+}
+
+/* ---- ends that nobody speaks with ---- */
+
+static void mark(void *arg, uint16_t port)
+{
+	struct datagrams *d = arg;
+
+	d->connected[port / 8] |= (uint8_t)(1 << port % 8);
+}
+
+static bool is_connected(const struct datagrams *d, uint16_t port)
+{
+	return d->connected[port / 8] & 1 << port % 8;
+}
+
+static bool look_who_is_connected(struct datagrams *d)
+{
+	struct sockdiag *diag;
+	int r = sockdiag_new(&diag);
+
+	memset(d->connected, 0, sizeof(d->connected));
+	if (r == 0) {
+		r = sockdiag_udp_connected(diag, mark, d);
+		sockdiag_free(diag);
+	}
+	if (r < 0)
+		log_ratelimited(LOG_L_WARN, "cannot see which UDP sockets are connected: %s",
+				strerror(-r));
+	return r == 0;
+}
+
+/* Who has connected to it goes on for as long as it is; else it rests for as long again, then stands for another. */
+static void look_after(struct end *e, uint64_t now)
+{
+	struct datagrams *d = e->k->datagrams;
+
+	if (is_connected(d, e->port)) {
+		e->used_ms = now;
+	} else if (e->assigned) {
+		shim_datagram_release(e->k->shim, e->port, &e->there);
+		htab_del(&d->by_there, &e->by_there);
+		e->assigned = false;
+		e->resting = true;
+		e->used_ms = now;
+		d->assigned--;
+		d->resting++;
+	} else {
+		while (recv(e->fd, NULL, 0, MSG_DONTWAIT | MSG_TRUNC) >= 0)
+			;
+		e->resting = false;
+		d->resting--;
+		shim_datagram_ready(e->k->shim, e->port);
+	}
+}
+
+static void on_tick(void *arg)
+{
+	struct keyd *k = arg;
+	struct datagrams *d = k->datagrams;
+	uint64_t now = mono_ms();
+	bool looked = false;
+
+	loop_timer_arm(d->tick, TICK_MS);
+	k->counters[KC_DATAGRAM_NO_SOCKET] += shim_datagram_refused(k->shim);
+	for (unsigned i = 0; i < d->n; i++) {
+		struct end *e = d->ends[i];
+
+		assigned(e);
+		if ((!e->assigned && !e->resting) ||
+		    now - e->used_ms < MVPN_DATAGRAM_IDLE_S * 1000)
+			continue;
+		if (!looked && !look_who_is_connected(d))
+			break;
+		looked = true;
+		look_after(e, now);
+	}
+	grow(k);
+	datagrams_tick(k, now);
+}
+
+/* ---- all of them ---- */
+
+void datagrams_addresses(struct keyd *k, const struct mvpn_addr *own4, const struct mvpn_addr *own6)
+{
+	if (k->datagrams) {
+		k->datagrams->own4 = *own4;
+		k->datagrams->own6 = *own6;
+	}
+}
+
+unsigned datagrams_ends(const struct keyd *k)
+{
+	return k->datagrams ? k->datagrams->assigned : 0;
+}
+
+int datagrams_start(struct keyd *k)
+{
+	int r;
+
+	if (k->datagrams)
+		return 0;
+	k->datagrams = calloc(1, sizeof(*k->datagrams));
+	if (!k->datagrams)
+		return -ENOMEM;
+	r = htab_init(&k->datagrams->by_there);
+	if (r == 0)
+		r = loop_timer_new(k->loop, on_tick, k, &k->datagrams->tick);
+	if (r < 0) {
+		datagrams_stop(k);
+		return r;
+	}
+	grow(k);
+	loop_timer_arm(k->datagrams->tick, TICK_MS);
+	return k->datagrams->n ? 0 : -EMFILE;
+}
+
+void datagrams_stop(struct keyd *k)
+{
+	struct datagrams *d = k->datagrams;
+
+	if (!d)
+		return;
+	for (unsigned i = 0; i < d->n; i++)
+		end_free(d->ends[i]);
+	loop_timer_free(d->tick);
+	htab_free(&d->by_there);
+	free(d);
+	k->datagrams = NULL;
+}

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash
+# `level socket` for UDP: datagrams go to keyd, sealed, and to the other program, and each sees the other's true address, however it sends:
+# connected or not, IPv4, IPv6 or IPv4 by an IPv6 socket. Sizes up to the largest come through exactly; nothing of it is on the wire.
+# What does not fit is lost and counted; what no rule names, and what has gone round the socket, is refused.
+# wires: udp
+# shellcheck source=tests/netns/lib.sh
+source "$(dirname "$0")/../lib.sh"
+
+need python3
+UDP=$ROOT/tests/netns/datagram.py
+net_up
+at_level() { ctlj "$1" explain "${ADDR4[$2]}" | jq -e --arg l "$3" '.level == $l'; }
+level() { # LEVEL ALLOW
+	policy "$2"$'\nlevel '"$1 a -> b"
+	wait_for 5 "level on a" at_level a b "$1"
+	wait_for 5 "level on b" at_level b a "$1"
+	wait_for 5 "new policy on a" same_rev a
+	wait_for 5 "new policy on b" same_rev b
+}
+ask() { # FROM TO FAMILY HOW [N [SIZE]]
+	local to=${ADDR4[$2]}
+	[[ $3 == 4 ]] || to=${ADDR6[$2]}
+	on "$1" "$UDP" ask "$to" 9000 "${@:4}" || true
+}
+level socket 'allow a -> b'
+for h in a b; do
+	spawn "serve-$h" "$h" "$UDP" serve 9000
+	wait_for 5 listener grep -q ready "$TMP/log/serve-$h.log"
+done
+
+capture_start wire b
+for family in 4 6; do
+	[[ $family == 4 ]] && addr_a=${ADDR4[a]} addr_b=${ADDR4[b]} || addr_a=${ADDR6[a]} addr_b=${ADDR6[b]}
+	for how in plain connected mapped; do
+		[[ $how$family != mapped6 ]] || continue
+		read -r seen sport dport source port peer pport own oport < <(ask a b "$family" "$how")
+		[[ "$seen $dport $source $port" == "$addr_a 9000 $addr_b 9000" ]] ||
+			fail "IPv$family $how: b sees $seen, a hears from $source $port"
+		[[ $how != connected || "$peer $pport $own $oport" == "$addr_b 9000 $addr_a $sport" ]] ||
+			fail "IPv$family connected: $own $oport to $peer $pport, as b sees it $sport"
+	done
+done
+for size in 0 1 1400 9000 60000; do
+	[[ $(ask a b 4 connected 10 $size | tail -1) == 10 ]] || fail "$size bytes over IPv4"
+	[[ $(ask b a 6 plain 10 $size | tail -1) == 10 ]] || fail "$size bytes over IPv6"
+done
+got=$(on a "$UDP" many 9000 "${ADDR4[b]}" "${ADDR6[b]}" "${ADDR4[b]}" | sort)
+[[ $got == "${ADDR4[b]} ${ADDR4[b]} 9000
+${ADDR4[b]} ${ADDR4[b]} 9000
+${ADDR6[b]} ${ADDR6[b]} 9000" ]] || fail "one socket for several ends: $got"
+printf IN-THE-CLEAR-IN-THE-CLEAR | on a socat -t1 - "UDP:${ADDR4[b]}:9000" | grep -q IN-THE-CLEAR || fail "no echo"
+capture_stop wire
+assert_no_plaintext wire IN-THE-CLEAR
+(($(packets wire "udp and not port $DATA_PORT") == 0)) || fail "the application's datagrams are on the wire"
+(($(packets wire "tcp port $DATA_PORT") > 20)) || fail "no stream on the wire"
+[[ $(ctlj a sessions | jq -c '[.sessions[].layer]') == '["socket"]' ]] || fail "a session for packets that nobody has sent"
+assert_counter_over a control datagrams_sent 50
+assert_counter_over b control datagrams_received 50
+
+# more than fits is lost and counted, and keyd goes on
+on a "$UDP" flood "${ADDR4[b]}" 9000 3000 60000 >/dev/null
+[[ $(ask a b 4 plain 5 1000 | tail -1) == 5 ]] || fail "after a flood: $(ask a b 4 plain 5 1000)"
+
+# round the socket: a packet socket's
+on a "$EMIT" send udp "${ADDR4[a]}" "${ADDR4[b]}" ROUND-THE-SOCKET eth0 >/dev/null
+assert_counter_over a control datagrams_dropped 1000
+refused_level() { (($(counter a dp drop_level) > 0)); }
+wait_for 3 "the packet refused" refused_level
+# rules with ports hold for datagrams, at once where they are sent
+level socket 'allow only a -> b proto udp port 9001'
+[[ $(PATIENCE=1 ask a b 4 plain) == silent ]] || fail "port 9000 is not named, and answers"
+assert_counter_over a control datagrams_refused 0
+level socket+network 'allow a -> b'
+[[ $(ask a b 6 connected 3 1400 | tail -1) == 3 ]] || fail "datagrams at both levels"
+# nobody may: refused at once
+policy 'level socket a -> b'
+wait_for 5 "end of the sessions" no_session a
+PATIENCE=0.2 ask a b 4 plain >/dev/null
+[[ $(ask a b 4 plain) == refused ]] || fail "without the policy: $(ask a b 4 plain)"
+assert_no_leak a
+assert_no_leak b
