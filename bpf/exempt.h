@@ -161,4 +161,25 @@ static __always_inline bool is_echo(struct __sk_buff *skb, const struct pkt *p)
 	return bpf_map_lookup_elem(&exempt, &e);
 }
 
+/*
+ * What the server on this host relays by UDP, out from its end point or in to it: sealed between two devices. By its type alone, for
+ * nobody else has that end point.
+ */
+static __always_inline bool is_relayed(struct __sk_buff *skb, const struct pkt *p, bool out)
+{
+	struct mvpn_exempt e;
+	__u8 type;
+
+	if (!p->ports || p->flow.proto != IPPROTO_UDP ||
+	    skb->len < p->l4 + sizeof(struct udp_hdr) + sizeof(struct mvpn_hdr) ||
+	    bpf_skb_load_bytes(skb, p->l4 + sizeof(struct udp_hdr), &type, 1) ||
+	    (type != MVPN_TUNNEL && type != MVPN_CTRL && type != MVPN_FRAME && type != MVPN_PUNCH))
+		return false;
+	e.proto = IPPROTO_TCP; /* the channel's */
+	e.zero = 0;
+	__builtin_memcpy(e.addr, out ? p->flow.src : p->flow.dst, 16);
+	e.port = out ? p->flow.sport : p->flow.dport;
+	return bpf_map_lookup_elem(&exempt, &e);
+}
+
 #endif

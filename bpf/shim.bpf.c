@@ -22,6 +22,15 @@
 
 #define NEXT TC_ACT_UNSPEC
 
+/*
+ * Not of this host, for a prefix that it is the gateway of, and about to leave by an attached interface: the link to those behind it is
+ * gone, and the next route leads to where sealed packets come from.
+ */
+static __always_inline bool is_forwarded(const struct __sk_buff *skb)
+{
+	return skb->ingress_ifindex;
+}
+
 /* of what is protected and this peer's */
 static __always_inline enum mvpn_counter judge_peer(__u32 peer)
 {
@@ -76,8 +85,10 @@ static __always_inline enum mvpn_counter judge(struct __sk_buff *skb, bool raw, 
 	}
 	unwanted = multicast_drops() && to_group(skb, raw, p);
 	if (!unwanted) {
-		if (!protected_by(p->flow.dst, &prot) || (prot.flags & MVPN_PROT_LOCAL))
+		if (!protected_by(p->flow.dst, &prot))
 			return MVPN_C_PASS_UNPROTECTED;
+		if (prot.flags & MVPN_PROT_LOCAL)
+			return is_forwarded(skb) ? MVPN_C_DROP_NO_OWNER : MVPN_C_PASS_UNPROTECTED;
 		if (never_owned(p->flow.dst, p->type))
 			return MVPN_C_PASS_NEVER;
 	}
@@ -90,7 +101,7 @@ static __always_inline enum mvpn_counter judge(struct __sk_buff *skb, bool raw, 
 		return MVPN_C_PASS_NEVER;
 	if (unwanted)
 		return MVPN_C_DROP_MULTICAST;
-	if (is_channel(p) || is_echo(skb, p))
+	if (is_channel(p) || is_echo(skb, p) || is_relayed(skb, p, true))
 		return MVPN_C_PASS_SERVER;
 
 	*ret_peer = prot.peer;
@@ -269,7 +280,7 @@ static __always_inline int ingress_any(struct __sk_buff *skb, bool raw)
 		count(MVPN_C_DROP_MULTICAST, segments(skb));
 		return TC_ACT_SHOT;
 	}
-	if (is_channel(&p) || is_echo(skb, &p)) {
+	if (is_channel(&p) || is_echo(skb, &p) || is_relayed(skb, &p, false)) {
 		count(MVPN_C_PASS_SERVER, segments(skb));
 		return NEXT;
 	}

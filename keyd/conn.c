@@ -285,11 +285,49 @@ static void conn_next_address(struct conn *c)
 		conn_failed(c, "cannot connect to %s: %s", server_name(c), strerror(-r));
 }
 
+/* the server on this host has every address of it, and devices come to any of them */
+struct server_here {
+	struct mvpn_endpoint *list;
+	unsigned given, n;
+	bool here;
+};
+
+static bool among(const struct server_here *s, const struct mvpn_addr *addr)
+{
+	for (unsigned i = 0; i < s->given; i++)
+		if (mvpn_addr_eq(addr, &s->list[i].addr))
+			return true;
+	return false;
+}
+
+static int own_address(void *arg, unsigned ifindex, const struct mvpn_addr *addr)
+{
+	struct server_here *s = arg;
+
+	s->here |= among(s, addr);
+	if (s->n == MVPN_EXEMPT_MAX)
+		return 0;
+	s->list[s->n] = (struct mvpn_endpoint){*addr, s->list[0].port};
+	s->n++;
+	return 0;
+}
+
+/* more end points that are the server's, if one of these is on this host */
+static unsigned exempt_here(struct keyd *k, struct mvpn_endpoint *list, unsigned n)
+{
+	struct server_here s = {.list = list, .given = n, .n = n};
+
+	for (unsigned i = 0; i < n; i++)
+		s.here |= mvpn_addr_is_loopback(&list[i].addr);
+	return !nl_addr_list(k->nl, own_address, &s) && s.here ? s.n : n;
+}
+
 static void resolved(void *arg, const struct mvpn_endpoint *list, unsigned n, const char *error)
 {
 	struct conn *c = arg;
 	const struct conn *now = c->k->conn;
-	struct mvpn_endpoint exempt[RESOLVE_MAX + 1];
+	struct mvpn_endpoint exempt[MVPN_EXEMPT_MAX];
+	unsigned nexempt = n;
 	int r;
 
 	c->resolve = NULL;
@@ -303,8 +341,9 @@ static void resolved(void *arg, const struct mvpn_endpoint *list, unsigned n, co
 	memcpy(exempt, list, n * sizeof(*list));
 	if (now && now != c &&
 	    now->at) /* the channel in use too, should its address be in the answer no more */
-		exempt[n] = now->list[now->at - 1];
-	r = shim_exempt_set(c->k->shim, exempt, n + (now && now != c && now->at));
+		exempt[nexempt++] = now->list[now->at - 1];
+	nexempt = exempt_here(c->k, exempt, nexempt);
+	r = shim_exempt_set(c->k->shim, exempt, nexempt);
 	if (r)
 		log_err("cannot exempt the channel from protection: %s; it may be captured by "
 			"itself",

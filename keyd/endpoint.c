@@ -121,6 +121,8 @@ static bool is_mapped(struct keyd *k, const struct mvpn_endpoint *seen)
 
 	if (seen->port != k->conf.udp_port)
 		return true;
+	if (mvpn_addr_is_loopback(&seen->addr)) /* the server is on this host */
+		return false;
 	return !nl_addr_list(k->nl, is_own, &s) && !s.found;
 }
 

@@ -25,6 +25,13 @@ bool mvpn_addr_eq(const struct mvpn_addr *a, const struct mvpn_addr *b)
 	return !memcmp(a, b, sizeof(*a));
 }
 
+bool mvpn_addr_is_loopback(const struct mvpn_addr *a)
+{
+	static const struct mvpn_addr one = {.b[15] = 1};
+
+	return mvpn_addr_is_v4(a) ? a->b[12] == 127 : mvpn_addr_eq(a, &one);
+}
+
 static bool v4_is_ownable(const uint8_t b[4])
 {
 	/* 0/8 this network, 127/8 loopback, 169.254/16 link-local, 224/4 multicast, 240/4 reserved */

@@ -25,6 +25,7 @@ struct mvpn_endpoint {
 bool mvpn_addr_is_v4(const struct mvpn_addr *a);
 bool mvpn_addr_is_zero(const struct mvpn_addr *a);
 bool mvpn_addr_eq(const struct mvpn_addr *a, const struct mvpn_addr *b);
+bool mvpn_addr_is_loopback(const struct mvpn_addr *a); /* 127/8, ::1 */
 /* unicast that a device may own: not unspecified, loopback, link-local, multicast, broadcast */
 bool mvpn_addr_is_ownable(const struct mvpn_addr *a);
 void mvpn_addr_from_v4(struct mvpn_addr *ret, const void *be32);

@@ -148,12 +148,25 @@ bool echo_endpoint(const struct conn *c, struct mvpn_endpoint *ret)
 	return true;
 }
 
-void echo_put_endpoint(struct chan_buf *b, const struct device *d)
+/* a device on this server's own host: others reach it by an address of its own */
+static void not_loopback(const struct device *d, const struct conn *to, struct mvpn_endpoint *seen)
+{
+	if (!mvpn_addr_is_loopback(&seen->addr) || mvpn_addr_is_loopback(&to->from.addr))
+		return;
+	for (unsigned i = 0; i < d->nowned; i++)
+		if (d->owned[i].len == 128) {
+			seen->addr = d->owned[i].addr;
+			return;
+		}
+}
+
+void echo_put_endpoint(struct chan_buf *b, const struct device *d, const struct conn *to)
 {
 	struct mvpn_endpoint seen = {d->conn->from.addr, d->udp_port};
 	uint8_t v[18];
 
 	echo_endpoint(d->conn, &seen);
+	not_loopback(d, to, &seen);
 	memcpy(v, seen.addr.b, 16);
 	v[16] = (uint8_t)(seen.port >> 8);
 	v[17] = (uint8_t)seen.port;

@@ -27,8 +27,8 @@ bool echo_may_conduit(struct conn *c, uint64_t counter);
 /* a sealed packet by UDP to where the device is proven to be: false if that is not known, or it could not be sent */
 bool echo_send(struct conn *to, const uint8_t *data, size_t len);
 
-/* adds TLV_ENDPOINT: that, or else the channel's source address and the registered port; and TLV_NO_UDP */
-void echo_put_endpoint(struct chan_buf *b, const struct device *d);
+/* adds TLV_ENDPOINT for `to`: that, or else the channel's source address and the registered port; and TLV_NO_UDP */
+void echo_put_endpoint(struct chan_buf *b, const struct device *d, const struct conn *to);
 /* takes so many bytes off what the device may have relayed: false, it has had that */
 bool echo_may_relay(struct conn *c, size_t len);
 

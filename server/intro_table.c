@@ -162,7 +162,7 @@ void intro_send_offer(struct server *s, const struct intro *i, const struct requ
 	chan_put_u64(b, MVPN_TLV_BOOT_GEN, i->b->row.boot_gen);
 	chan_put(b, MVPN_TLV_SELECTORS, i->selectors, i->selectors_len);
 	chan_put_u32(b, MVPN_TLV_TTL, server_rekey_s(s));
-	echo_put_endpoint(b, i->a);
+	echo_put_endpoint(b, i->a, i->b->conn);
 	chan_put(b, MVPN_TLV_NOISE1, q->noise1, sizeof(q->noise1));
 	if (i->mode == MVPN_MODE_CENTRAL60)
 		chan_put(b, MVPN_TLV_KEY, i->key, MVPN_KEY_LEN);
@@ -185,7 +185,7 @@ void intro_send_answer(struct server *s, const struct intro *i)
 	chan_put(b, MVPN_TLV_PSK, i->psk, 32);
 	chan_put(b, MVPN_TLV_SELECTORS, i->selectors, i->selectors_len);
 	chan_put_u32(b, MVPN_TLV_TTL, server_rekey_s(s));
-	echo_put_endpoint(b, i->b);
+	echo_put_endpoint(b, i->b, i->a->conn);
 	chan_put(b, MVPN_TLV_NOISE2, i->noise2, i->noise2_len);
 	chan_put_u64(b, MVPN_TLV_BOOT_GEN, i->a->row.boot_gen);
 	if (i->mode == MVPN_MODE_CENTRAL63)

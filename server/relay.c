@@ -148,7 +148,7 @@ static void tell(struct conn *to, const struct pair *p, struct conn *peer)
 
 	chan_begin(b, MVPN_MSG_RELAY, open ? MVPN_RELAY_OPEN : 0, 0);
 	chan_put(b, MVPN_TLV_SESSION, p->session, 16);
-	echo_put_endpoint(b, peer->dev);
+	echo_put_endpoint(b, peer->dev, to);
 	conn_send(to, b);
 }
 

@@ -242,7 +242,8 @@ enum mvpn_counter {
 	MVPN_C_TO_TAP,		    /* egress: protected and armed, handed to the fast path */
 	MVPN_C_TO_TAP_HELD,	    /* egress: protected, no session yet, handed to the fast path to be held */
 	MVPN_C_DROP_DENIED,	    /* egress: policy refused */
-	MVPN_C_DROP_NO_OWNER,	    /* egress: protected and owned by no device; frames opened for an address that no interface has */
+	MVPN_C_DROP_NO_OWNER,	    /* egress: protected and owned by no device, or forwarded to those behind this gateway, to whom no other way leads;
+				     * frames opened for an address that no interface has */
 	MVPN_C_DROP_KEYD_DOWN,	    /* egress: keyd is not running */
 	MVPN_C_DROP_MALFORMED,	    /* either way: protected or unknowable because the header is cut or absurd */
 	MVPN_C_INGRESS_CLEAR,	    /* guard: cleartext that claims to come from a protected peer: dropped */

@@ -159,6 +159,31 @@ static void test_echo(void **state)
 	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
 }
 
+/* what the server relays, on its own host; another host's program cannot send so */
+static void test_relayed(void **state)
+{
+	static const uint8_t sealed[] = {0x41, 0x43, 0x44, 0x50};
+	struct shim *s = st_shim();
+	struct packet p;
+
+	st_need_root();
+	for (unsigned i = 0; i < sizeof(sealed); i++) {
+		pkt_echo(&p, "10.1.0.7", 7468, "10.1.0.8", 7469, sealed[i], 100);
+		st_expect(s, EGRESS(s), &p, NEXT, MVPN_C_PASS_SERVER);
+		pkt_echo(&p, "10.1.0.8", 7469, "10.1.0.7", 7468, sealed[i], 100);
+		st_expect(s, INGRESS(s), &p, NEXT, MVPN_C_PASS_SERVER);
+		st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	}
+	pkt_echo(&p, "10.1.0.8", 7469, "10.1.0.7", 7468, 0x42, 100);
+	st_expect(s, INGRESS(s), &p, SHOT, MVPN_C_INGRESS_CLEAR);
+	pkt_echo(&p, "10.1.0.7", 7468, "10.1.0.8", 7469, 0x42, 100);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	pkt_echo(&p, "10.1.0.7", 7468, "10.1.0.8", 7469, 0x41, 15);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+	pkt_echo(&p, "10.1.0.7", 7467, "10.1.0.8", 7469, 0x41, 100);
+	st_expect(s, EGRESS(s), &p, REDIRECT, MVPN_C_TO_TAP);
+}
+
 /* another port, another address, another protocol, the wrong way round */
 static void test_channel_lookalikes(void **state)
 {
@@ -229,6 +254,7 @@ int main(void)
 		cmocka_unit_test_setup(test_dhcp, st_policy),
 		cmocka_unit_test_setup(test_channel, server),
 		cmocka_unit_test_setup(test_echo, server),
+		cmocka_unit_test_setup(test_relayed, server),
 		cmocka_unit_test_setup(test_channel_lookalikes, server),
 		cmocka_unit_test_setup(test_channel_hidden_ports, server),
 	};
