@@ -38,7 +38,7 @@ const char *const keyd_counter_names[KC_MAX] = {
 	"datagrams_no_socket",
 	"delegated",	 "delegation_refused",
 	"conduit_sent",	 "conduit_received", "conduit_dropped",
-	"rotated",	 "pin_vouched",	 "bad_vouch",
+	"rotated",	 "pin_vouched",	 "bad_vouch", "stale_vouch",
 	"gateway_failed", "gateway_changed",
 	"server_key_pinned", "server_key_refused", "server_key_old",
 };

@@ -12,6 +12,7 @@
 #include "identity.h"
 #include "log.h"
 #include "peers.h"
+#include "rotate.h"
 #include "sessions.h"
 
 /* ---- the key in use ---- */
@@ -131,6 +132,8 @@ void delegate_taken(struct conn *c)
 	bool same = !memcmp(c->key->device_id, k->id->device_id, sizeof(c->key->device_id));
 
 	abort_introductions(k);
+	if (delegate_valid(k))
+		rotate_keep_before(k, k->vouched_until_ms);
 	memcpy(k->id->sk, c->key->sk, sizeof(k->id->sk));
 	memcpy(k->id->pk, c->key->pk, sizeof(k->id->pk));
 	k->vouched_until_ms = c->key->until_ms;

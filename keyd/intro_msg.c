@@ -180,13 +180,30 @@ void intro_describe(struct keyd *k, uint32_t spi, struct mvpn_endpoint cand[MVPN
 	ret->cand = cand;
 }
 
-void intro_pin_check(struct keyd *k, const uint8_t id[MVPN_ID_LEN], const uint8_t pk[32])
+/* which key a peer uses whose token vouches for it; true: another one than before */
+static bool use_check(struct peer *p, const struct intro_msg *im)
 {
-	struct peer *p = peer_ensure(k, id); /* one pin for all layers */
-	char was[MVPN_FINGERPRINT_LEN], is[MVPN_FINGERPRINT_LEN];
+	bool same = p->delegates == (im->word != NULL) && (!im->word || !memcmp(p->used, im->peer_pk, 32));
 
-	if (!p || (p->pinned && !sodium_memcmp(p->pin, pk, 32)))
+	p->delegates = im->word != NULL;
+	memcpy(p->used, im->peer_pk, 32);
+	return !same;
+}
+
+void intro_pin_check(struct keyd *k, const struct intro_msg *im, const uint8_t pk[32])
+{
+	struct peer *p = peer_ensure(k, im->peer_id); /* one pin for all layers */
+	char was[MVPN_FINGERPRINT_LEN], is[MVPN_FINGERPRINT_LEN];
+	bool other;
+
+	if (!p)
 		return;
+	other = use_check(p, im);
+	if (p->pinned && !sodium_memcmp(p->pin, pk, 32)) {
+		if (other)
+			rotate_pinned(k, p);
+		return;
+	}
 	if (p->pinned) {
 		mvpn_fingerprint(was, p->pin);
 		mvpn_fingerprint(is, pk);

@@ -41,8 +41,9 @@ void intro_describe(struct keyd *k, uint32_t spi, struct mvpn_endpoint cand[MVPN
 /* the session of a handshake that is done; takes over the SPI unless it fails */
 int intro_install(struct keyd *k, struct peer *p, const struct intro_msg *im,
 		  const struct intro_keys *keys, uint32_t spi, bool initiator);
-/* keys of peers are pinned on first use; a change is told, loudly */
-void intro_pin_check(struct keyd *k, const uint8_t id[MVPN_ID_LEN], const uint8_t pk[32]);
+/* keys of peers are pinned on first use, and which one it uses is noted; a change of the pinned one is told, loudly. pk: what
+ * delegate_peer() says */
+void intro_pin_check(struct keyd *k, const struct intro_msg *im, const uint8_t pk[32]);
 
 /* keys of a handshake, in locked memory; free wipes */
 struct intro_keys *intro_keys_new(void);

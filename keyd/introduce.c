@@ -382,7 +382,7 @@ int introduce_answer(struct keyd *k, const struct chan_msg *m)
 			   MVPN_INTRO_BACKOFF_S * 1000);
 		goto out;
 	}
-	intro_pin_check(k, im.peer_id, identity);
+	intro_pin_check(k, &im, identity);
 	if (intro_install(k, p, &im, keys, spi, true)) {
 		run_failed(run, MVPN_R_INTERNAL, MVPN_INTRO_BACKOFF_S * 1000);
 		goto out;

@@ -130,6 +130,8 @@ struct peer {
 	struct mvpn_prefix uncovered;
 	uint8_t pin[32];
 	bool pinned;
+	bool delegates; /* what is pinned only signs, for `used`: at the last introduction of this life */
+	uint8_t used[32];
 };
 
 /* events of the control plane that are counted; names in control_status.c */
@@ -176,6 +178,7 @@ enum keyd_counter {
 	KC_ROTATED,
 	KC_PIN_VOUCHED,
 	KC_BAD_VOUCH,
+	KC_STALE_VOUCH, /* such as cannot be checked: they were made for a key that this device used before */
 	KC_GATEWAY_FAILED,
 	KC_GATEWAY_CHANGED,
 	KC_SERVER_KEY_PINNED,	/* changes of the server's key, or of one to come, that were taken */

@@ -111,7 +111,7 @@ int introduce_offer(struct keyd *k, const struct chan_msg *m)
 	} else if (delegate_peer(k, &im, identity)) {
 		why = MVPN_R_DELEGATION;
 	} else {
-		intro_pin_check(k, im.peer_id, identity);
+		intro_pin_check(k, &im, identity);
 		why = accept_offer(k, p, m, &im, keys);
 	}
 	intro_keys_free(keys);

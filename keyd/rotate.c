@@ -74,11 +74,13 @@ static bool vouch_wanted(const struct peer *p)
 /* false: the peer has no key that could be vouched to */
 static bool vouch_put(struct keyd *k, struct chan_buf *b, const struct peer *p)
 {
+	/* a key that only signs meets no other: then to the one for which it signs */
+	const uint8_t *to = p->delegates ? p->used : p->pin;
 	const struct vouch v = {k->id->net_id, k->id->device_id, p->id,
-				k->id->pk,     k->id->next_pk,	 p->pin};
+				k->id->pk,     k->id->next_pk,	 to};
 	uint8_t tlv[MVPN_TLV_VOUCH_B], dh[32];
 
-	if (!vouch_wanted(p) || mvpn_x25519(dh, k->id->sk, p->pin))
+	if (!vouch_wanted(p) || mvpn_x25519(dh, k->id->sk, to))
 		return false;
 	memcpy(tlv, p->id, MVPN_ID_LEN);
 	vouch_mac(tlv + MVPN_ID_LEN, dh, &v);
@@ -228,8 +230,7 @@ void rotate_login_failed(struct keyd *k, bool next)
 	k->rotate->present = next; /* the other one then */
 }
 
-/* kept for a while, for peers that vouched to it and are heard only now */
-static void keep_before(struct keyd *k)
+void rotate_keep_before(struct keyd *k, uint64_t until_ms)
 {
 	struct rotate *r = k->rotate;
 
@@ -239,7 +240,7 @@ static void keep_before(struct keyd *k)
 		return;
 	memcpy(r->before, k->id->sk, 32);
 	memcpy(r->before + 32, k->id->pk, 32);
-	r->before_until_ms = mono_ms() + MVPN_ROTATE_S * 1000ULL;
+	r->before_until_ms = until_ms;
 }
 
 static void forget_before(struct rotate *r)
@@ -254,7 +255,7 @@ static void take_next(struct keyd *k)
 	struct identity *to = identity_new();
 	int e = -ENOMEM;
 
-	keep_before(k);
+	rotate_keep_before(k, mono_ms() + MVPN_ROTATE_S * 1000ULL);
 	if (to) {
 		*to = *k->id;
 		memcpy(to->sk, to->next_sk, sizeof(to->sk));
@@ -375,7 +376,7 @@ static bool says(struct keyd *k, const struct pin_msg *pm, const uint8_t dh[32],
 	return sodium_memcmp(mac, pm->mac, sizeof(mac)) == 0;
 }
 
-/* 1 it is the old key's word, 0 it is not, -ENOKEY the token is away */
+/* 1 it is the old key's word, 0 it is not, -ENOKEY the token is away, -ESTALE it may be for a key that is gone */
 static int pin_check(struct keyd *k, const struct pin_msg *pm)
 {
 	const struct rotate *r = k->rotate;
@@ -388,7 +389,7 @@ static int pin_check(struct keyd *k, const struct pin_msg *pm)
 	if (!ok && r->before)
 		ok = !mvpn_x25519(dh, r->before, pm->p->pin) && says(k, pm, dh, r->before + 32);
 	sodium_memzero(dh, sizeof(dh));
-	return ok;
+	return ok ? 1 : k->id->delegates ? -ESTALE : 0;
 }
 
 static void pin_heard(struct keyd *k, const struct pin_msg *pm)
@@ -415,9 +416,18 @@ int rotate_pin(struct keyd *k, const struct chan_msg *m)
 		return 0;
 	}
 	r = pin_check(k, &pm);
-	if (r < 0)
+	if (r == -ENOKEY)
 		return 0; /* it is told again */
 	mvpn_fingerprint(is, pm.pk);
+	if (r == -ESTALE) {
+		k->counters[KC_STALE_VOUCH]++;
+		log_ratelimited(LOG_L_WARN,
+				"the server says that %s has a new key, %s; whether the old one vouches for it cannot be checked, since the key that "
+				"this device used then is gone: compare with `mvpnctl status` there",
+				peer_label(pm.p), is);
+		pin_heard(k, &pm);
+		return 0;
+	}
 	if (!r) {
 		/* the pin stays: its alarm comes with the first session */
 		k->counters[KC_BAD_VOUCH]++;

@@ -31,6 +31,9 @@ void rotate_online(struct keyd *k); /* any WELCOME, and the state is online */
 int rotate_message(struct keyd *k, const struct chan_msg *m); /* ROTATE, the answer */
 void rotate_tick(struct keyd *k);
 
+/* the key in use is kept until then, for peers that vouched to it and are heard only now: it is about to be another one */
+void rotate_keep_before(struct keyd *k, uint64_t until_ms);
+
 /* ---- pins ---- */
 /* a peer's key is pinned, which it was not before */
 void rotate_pinned(struct keyd *k, const struct peer *p);

@@ -73,6 +73,26 @@ ctl a rekey b >/dev/null
 [[ $(counter b control pin_changed) == 0 ]] || fail "the pin changed with the key"
 [[ $(srvj audit | jq '[.events[] | select(.event == "device-delegate")] | length') -ge 2 ]] || fail "the audit trail: $(srvj audit)"
 
+# a peer changes its key: its old one vouches to the key that a uses, not to the one that only signs; nobody's alarm goes off
+told() { [[ $(counter a control "$1") == "$2" ]]; }
+ctlj b rotate >/dev/null || fail "b cannot rotate"
+wait_for 5 "b's new key on a" told pin_vouched 1
+[[ $(counter a control bad_vouch) == 0 && $(counter a control stale_vouch) == 0 ]] || fail "a vouch was refused: $(tail -n 3 "$TMP/log/keyd-a.log")"
+drop_sessions
+ping4 a b -c 1
+[[ $(counter a control pin_changed) == 0 ]] || fail "the alarm: $(tail -n 3 "$TMP/log/keyd-a.log")"
+# ... but one that is started anew has no such key any more: it says so
+host_stop a
+ctlj b rotate >/dev/null || fail "b cannot rotate"
+host_start a
+is_online
+wait_for 5 "word that it cannot be checked" told stale_vouch 1
+[[ $(counter a control bad_vouch) == 0 ]] || fail "a vouch was refused: $(tail -n 3 "$TMP/log/keyd-a.log")"
+attach a
+wait_for 10 "addresses of a" protects b 4
+ping4 a b -c 1
+told pin_changed 1 || fail "no alarm"
+
 # without the token: the session lives, then the server ends the channel
 mv "$TMP/tokens" "$TMP/pocket"
 mkdir "$TMP/tokens"

@@ -74,4 +74,13 @@ is_online
 ctlj a identity show | jq -e '.kept == "credential" and .sealed' >/dev/null || fail "$(ctlj a identity show)"
 refused read-only identity passphrase remove
 refused read-only identity passphrase set --passphrase-file "$TMP/good"
+refused read-only rotate
+# the server's key may change nevertheless: what is pinned is a file of its own
+follows() { [[ $(status_of a .server.old_key.fingerprint) != null ]]; }
+srv key rotate --now >/dev/null
+wait_for 5 "new key of the server" follows
+host_stop a
+host_start a
+is_online
+follows || fail "the new key is forgotten"
 ! grep -aq horse "$TMP"/log/*.log || fail "a passphrase in a log"

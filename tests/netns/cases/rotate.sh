@@ -26,6 +26,7 @@ kept() { [[ $(magic) == MVPNID3 ]]; }
 known() { [[ $(at_server .next_key) != null ]]; }
 rekeyed() { ctlj a rekey b >"$TMP/rekey.json" || fail "rekey: $(cat "$TMP/rekey.json")"; }
 
+need python3
 net_up
 ctlj a rotate >/dev/null || fail "no peer is pinned yet, and a cannot rotate"
 serve b
@@ -94,5 +95,24 @@ attach a
 wait_for 10 "addresses of a" protects b 4
 ping4 a b -c 1
 no_alarm
+
+# somebody has changed the word of the old key at the server: it is not believed, and the alarm comes with the first session
+host_stop b
+rotate
+stop mvpn-server
+python3 -c 'import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute("UPDATE vouches SET mac = zeroblob(32)"); db.commit()' \
+	"$TMP/server/state/server.db"
+server_start
+host_start b
+ctl b wait --timeout 20 >/dev/null || fail "b is not online"
+forged() { [[ $(counter b control bad_vouch) == 1 ]]; }
+wait_for 5 "refusal of a forged vouch" forged
+grep -q 'the old key does not vouch for it' "$TMP/log/keyd-b.log" || fail "no word of it"
+[[ $(counter b control pin_vouched) == 0 && $(counter b control pin_changed) == 0 ]] || fail "b: $(ctlj b status | jq -c .counters.control)"
+attach b
+online
+wait_for 10 "addresses of b" protects a 4
+ping4 a b -c 1
+[[ $(counter b control pin_changed) == 1 ]] || fail "no alarm on b"
 srvj audit --limit 1000 | jq -e '[.events[] | select(.event == "device-rotate") | .detail] | length >= 6 and all(.from != .to)' >/dev/null ||
 	fail "the audit trail: $(srvj audit)"

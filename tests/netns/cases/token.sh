@@ -35,6 +35,16 @@ copy a b tcp 4 100000
 capture_stop wire
 assert_only_sealed wire a b
 
+# the peer changes its key: the token computes what checks its old key's word. The token's own key is not changed
+vouched() { [[ $(counter a control pin_vouched) == 1 ]]; }
+ctlj b rotate >/dev/null || fail "b cannot rotate"
+wait_for 5 "b's new key on a" vouched
+! ctl a rotate >"$TMP/log/rotate.log" 2>&1 || fail "the key on the token is changed"
+grep -q 'is on a PKCS#11 token' "$TMP/log/rotate.log" || fail "rotate: $(cat "$TMP/log/rotate.log")"
+drop_sessions
+ping4 a b -c 1
+ctlj a status | jq -e '.counters.control | .pin_changed == 0 and .bad_vouch == 0' >/dev/null || fail "the alarm: $(tail -n 3 "$TMP/log/keyd-a.log")"
+
 # the helper has no capabilities
 helper=$(pgrep -P "$(pid_of keyd-a)" -f token-helper) || fail "no helper process"
 [[ $(awk '/^Cap(Eff|Prm)/ { print $2 }' "/proc/$helper/status" | sort -u) == 0000000000000000 ]] || fail "the helper has capabilities"
