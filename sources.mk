@@ -25,7 +25,7 @@ SERVER += macs ether policy_ether policy_mode policy_text echo relay policy_test
 SERVER += depart psk delegate rotate store_rotate gate audit_check audit_verify services levels refusal
 SERVER += relay_tcp policy_protect gateways
 CTL := args help human input main mvpnctl output proc table verb_explain verb_flows verbs_device verbs_identity verbs_iface verbs_key verbs_peer verbs_policy verbs_status verbs_token verbs_audit
-SERVER += keyfile server_key admin_key
+SERVER += policy_index keyfile server_key admin_key
 BPF := shim wire sockops sock stream
 
 # tests/unit/NAME.c, cmocka programs; objects that each links besides lib/: OBJS_unit_NAME
@@ -63,7 +63,7 @@ OBJS_unit_policy_service = $(OBJS_unit_policy)
 OBJS_unit_permit = $(OBJS_unit_seal)
 OBJS_unit_server_services = $(OBJS_unit_server)
 UNIT += server server_bad server_flood server_push server_kill server_steps server_trust server_ether policy store
-OBJS_unit_policy = $(call objs,server,policy policy_parse policy_protect policy_ether policy_mode policy_lines policy_pairs policy_service policy_settings policy_test policy_text)
+OBJS_unit_policy = $(call objs,server,policy policy_parse policy_index policy_protect policy_ether policy_mode policy_lines policy_pairs policy_service policy_settings policy_test policy_text)
 OBJS_unit_store = $(call objs,server,store_sqlite store_device store_rotate store_token store_session store_policy audit audit_keep audit_verify)
 OBJS_unit_server = $(call objs,server,$(filter-out main privileges,$(SERVER))) $(call objs,tests/sim,sim_server sim_device sim_intro)
 OBJS_unit_server_bad = $(OBJS_unit_server)
@@ -141,4 +141,4 @@ FUZZ += conduit
 SRCS_fuzz_conduit := lib/crypto.c lib/conduit.c
 SRCS_fuzz_echo := lib/crypto.c lib/echo_msg.c
 SRCS_fuzz_ether := keyd/frametab.c lib/addr.c lib/lpm.c lib/mac.c
-SRCS_fuzz_policy := $(addprefix server/policy,.c _parse.c _protect.c _ether.c _lines.c _mode.c _pairs.c _service.c _settings.c _test.c _text.c) lib/addr.c lib/reason.c lib/service.c
+SRCS_fuzz_policy := $(addprefix server/policy,.c _parse.c _index.c _protect.c _ether.c _lines.c _mode.c _pairs.c _service.c _settings.c _test.c _text.c) lib/addr.c lib/reason.c lib/service.c

@@ -22,6 +22,8 @@ void policy_free(struct policy *p)
 		free(p->rules[i].services);
 	free(p->groups);
 	free(p->rules);
+	free(p->by_name);
+	free(p->by_member);
 	free(p->protects);
 	free(p->ethers);
 	free(p->tests);
@@ -91,9 +93,11 @@ bool policy_name_matches(const struct policy *p, const char *name, const struct 
 const struct policy_rule *policy_allows(const struct policy *p, const struct policy_subject *src,
 					const struct policy_subject *dst)
 {
-	for (unsigned i = 0; p && i < p->nrules; i++) {
-		const struct policy_rule *r = &p->rules[i];
+	const struct policy_rule *r;
+	struct policy_walk w;
 
+	policy_walk(&w, p, src, dst);
+	while ((r = policy_walk_next(&w))) {
 		if (policy_name_matches(p, r->src, src) && policy_name_matches(p, r->dst, dst))
 			return r;
 		if (!r->only && policy_name_matches(p, r->src, dst) &&

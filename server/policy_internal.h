@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Shared by policy.c (questions) and policy_parse.c (text) only. */
+/* Shared by the files of the policy only. */
 #ifndef SERVER_POLICY_INTERNAL_H
 #define SERVER_POLICY_INTERNAL_H
 
@@ -29,6 +29,8 @@ struct policy {
 	struct policy_rule *rules;
 	unsigned nrules;
 	unsigned nlimited; /* of them, to services */
+	struct policy_key *by_name, *by_member; /* policy_index.c: of nrules, of nby_member */
+	uint32_t nby_member;
 	struct policy_protect *protects;
 	unsigned nprotects;
 	struct policy_ether *ethers;
@@ -49,6 +51,23 @@ struct policy {
 /* one more rule counts for the pair */
 void policy_services_add(struct policy_services *to, const struct policy_rule *r, bool at_src,
 			 bool at_dst);
+/* ---- policy_index.c ---- */
+int policy_index(struct policy *p); /* once groups are sorted and expanded: -ENOMEM */
+#define POLICY_WALK_NAMES 64 /* that mean either of two devices; with more all lines are gone through */
+struct policy_walk {
+	const struct policy *p;
+	bool all;
+	uint32_t next;
+	unsigned n;
+	struct {
+		uint32_t at, end;
+	} name[POLICY_WALK_NAMES];
+};
+/* every line that is about the two, and few others, in the order of the text; p may be NULL */
+void policy_walk(struct policy_walk *w, const struct policy *p, const struct policy_subject *a,
+		 const struct policy_subject *b);
+const struct policy_rule *policy_walk_next(struct policy_walk *w); /* NULL: no more */
+/* ---- */
 const struct policy_group *policy_group_find(const struct policy *p, const char *name);
 int policy_name_cmp(const void *a, const void *b); /* of const char * elements */
 

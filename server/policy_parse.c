@@ -236,7 +236,9 @@ static int finish(struct reader *r)
 				       p->groups[i].name, p->groups[i - 1].line);
 		}
 	e = protects_finish(r);
-	return e ? e : expand_groups(r);
+	if (e == 0)
+		e = expand_groups(r);
+	return e ? e : policy_index(p);
 }
 
 static int check_text(struct reader *r, const char *text, size_t len)

@@ -195,12 +195,16 @@ void policy_services_add(struct policy_services *to, const struct policy_rule *r
 void policy_services_of(const struct policy *p, const struct policy_subject *src,
 			const struct policy_subject *dst, struct policy_services *ret)
 {
+	const struct policy_rule *r;
+	struct policy_walk w;
+
 	ret->nsrc = ret->ndst = 0;
 	ret->all = ret->overflow = false;
-	for (unsigned i = 0; p && i < p->nrules && !ret->all; i++) {
-		unsigned at = where(p, &p->rules[i], src, dst);
+	policy_walk(&w, p, src, dst);
+	while (!ret->all && (r = policy_walk_next(&w))) {
+		unsigned at = where(p, r, src, dst);
 
-		policy_services_add(ret, &p->rules[i], at & AT_SRC, at & AT_DST);
+		policy_services_add(ret, r, at & AT_SRC, at & AT_DST);
 	}
 	if (ret->all)
 		ret->nsrc = ret->ndst = 0;
@@ -211,11 +215,14 @@ const struct policy_rule *policy_allows_flow(const struct policy *p,
 					     const struct policy_subject *dst, uint8_t proto,
 					     uint16_t port)
 {
-	const struct policy_rule *first = policy_allows(p, src, dst);
+	const struct policy_rule *first = policy_allows(p, src, dst), *r;
+	struct policy_walk w;
 
+	if (!first || !proto)
+		return first;
 	/* every line about the two counts: it is one session that they have */
-	for (unsigned i = 0; first && proto && i < p->nrules; i++) {
-		const struct policy_rule *r = &p->rules[i];
+	policy_walk(&w, p, src, dst);
+	while ((r = policy_walk_next(&w))) {
 		unsigned at = where(p, r, src, dst);
 
 		if (at && !r->nservices)
@@ -224,7 +231,7 @@ const struct policy_rule *policy_allows_flow(const struct policy *p,
 					 : mvpn_services_have_proto(r->services, r->nservices, proto)))
 			return r;
 	}
-	return proto ? NULL : first;
+	return NULL;
 }
 
 bool policy_services_cover(const struct policy_services *x, const struct policy_services *y)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../../server/policy_internal.h"
 #include "../../server/policy_lines.h"
 #include "policy.h"
 
@@ -225,6 +226,117 @@ static void errors_say_where(void **state)
 	}
 }
 
+/* ---- the index leaves no line out, and brings few others ---- */
+
+#define LINES 5000
+
+static const char *pick(const char *const *names, unsigned n, uint32_t *seed)
+{
+	*seed = *seed * 1103515245 + 12345;
+	return names[(*seed >> 16) % n];
+}
+
+/* is the line about the two, asked without the index? */
+static bool about(const struct policy *p, const struct policy_rule *r, const struct policy_subject *a,
+		  const struct policy_subject *b)
+{
+	return (policy_name_matches(p, r->src, a) && policy_name_matches(p, r->dst, b)) ||
+	       (policy_name_matches(p, r->src, b) && policy_name_matches(p, r->dst, a));
+}
+
+static void walk_is_whole(const struct policy *p, const struct policy_subject *a, const struct policy_subject *b)
+{
+	const struct policy_rule *r;
+	struct policy_walk w;
+	unsigned next = 0;
+
+	policy_walk(&w, p, a, b);
+	while ((r = policy_walk_next(&w))) {
+		for (; &p->rules[next] != r; next++) {
+			assert_true(next < p->nrules); /* in order, none twice */
+			assert_false(about(p, &p->rules[next], a, b));
+		}
+		next++;
+	}
+	for (; next < p->nrules; next++)
+		assert_false(about(p, &p->rules[next], a, b));
+}
+
+static void no_line_is_left_out(void **state)
+{
+	static const char *const names[] = {"*", "a", "b", "c", "d", "web", "db", "all", "odd", "red"};
+	static const char *const groups[] = {"red", "web", "blue"};
+	char text[4000];
+	uint32_t seed = 1;
+
+	for (unsigned t = 0; t < 200; t++) {
+		char *at = text + sprintf(text, "group web = a, b\ngroup db = c, red\ngroup all = web, db, x\ngroup odd = web\n");
+		struct policy *p;
+
+		for (unsigned i = 0; i < t % 40; i++)
+			at += sprintf(at, "allow %s%s -> %s\n", i % 3 ? "" : "only ", pick(names, 10, &seed),
+				      pick(names, 10, &seed));
+		p = parse(text);
+		for (unsigned i = 1; i < 10; i++)
+			for (unsigned k = 1; k < 10; k++) {
+				struct policy_subject a = {names[i], groups, (i + t) % 4}, b = {names[k], groups + 1, t % 3};
+
+				walk_is_whole(p, &a, &b);
+			}
+		policy_free(p);
+	}
+}
+
+static unsigned walked(const struct policy *p, const char *a, const char *b)
+{
+	struct policy_subject sa = {a, NULL, 0}, sb = {b, NULL, 0};
+	struct policy_walk w;
+	unsigned n = 0;
+
+	policy_walk(&w, p, &sa, &sb);
+	while (policy_walk_next(&w))
+		n++;
+	return n;
+}
+
+/* however long a policy is, an introduction looks at the lines about the two */
+static void few_lines_are_looked_at(void **state)
+{
+	char *text = malloc(LINES * 80), *at = text;
+	struct policy *p;
+
+	at += sprintf(at, "group every = h0");
+	for (unsigned i = 1; i < 100; i++)
+		at += sprintf(at, ", h%u", i);
+	at += sprintf(at, "\n");
+	for (unsigned i = 0; i < LINES / 2; i++)
+		at += sprintf(at, "allow h%u -> h%u proto tcp port %u\nallow every -> s%u proto tcp port 443\n", i, i + 1,
+			      i + 1, i);
+	p = parse(text);
+	assert_int_equal(walked(p, "h7", "h8"), 2); /* the other one is about h8 and h9 */
+	assert_int_equal(walked(p, "h7", "s9"), 2);
+	assert_int_equal(walked(p, "x", "y"), 0);
+	policy_free(p);
+	free(text);
+}
+
+/* a device of more groups than the index follows is decided all the same */
+static void many_groups_are_enough(void **state)
+{
+	char text[20000], *at = text;
+	struct policy_subject a = {"a", NULL, 0}, b = {"b", NULL, 0};
+	struct policy *p;
+
+	for (unsigned i = 0; i < 2 * POLICY_WALK_NAMES; i++)
+		at += sprintf(at, "group g%u = a\nallow g%u -> n%u\n", i, i, i);
+	sprintf(at, "allow only b -> g%u\n", 2 * POLICY_WALK_NAMES - 1);
+	p = parse(text);
+	assert_non_null(policy_allows(p, &b, &a));
+	assert_null(policy_allows(p, &a, &b));
+	walk_is_whole(p, &a, &b);
+	policy_free(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -235,6 +347,9 @@ int main(void)
 		cmocka_unit_test(rules_are_written_as_read),
 		cmocka_unit_test(too_many_ranges),
 		cmocka_unit_test(errors_say_where),
+		cmocka_unit_test(no_line_is_left_out),
+		cmocka_unit_test(few_lines_are_looked_at),
+		cmocka_unit_test(many_groups_are_enough),
 	};
 
 	return MVPN_RUN(tests);
