@@ -19,6 +19,7 @@ mandir ?= $(prefix)/share/man
 unitdir ?= /lib/systemd/system
 sysconfdir ?= /etc
 
+comma := ,
 X86 := $(filter x86_64-%,$(shell $(CC) -dumpmachine 2>/dev/null))
 
 include sources.mk
@@ -82,7 +83,7 @@ $(UNIT_BIN) $(BPFTEST_BIN): LIBS = $(call pkg_libs,cmocka $(PKGS)) $(MB_LIBS)
 $(UNIT_BIN): $(BUILD)/tests/unit/%: $(O)/tests/unit/%.o $$(OBJS_unit_$$*) $(call objs,lib,$(LIB))
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) $(LDFLAGS_unit_$*) -o $@ $^ $(LIBS)
 $(BPFTEST_BIN): $(BUILD)/tests/bpf/%: $(O)/tests/bpf/%.o $$(OBJS_bpf_$$*) $(call objs,lib,$(LIB))
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)

@@ -95,6 +95,11 @@ OBJS_unit_server_gate = $(OBJS_unit_server)
 OBJS_unit_server_audit = $(OBJS_unit_server)
 OBJS_unit_server_depart = $(OBJS_unit_server)
 OBJS_unit_server_central = $(OBJS_unit_server)
+# keyd's control side without main(), BPF and fast path: tests/sim/pair.h
+UNIT += keyd_steps
+PAIR_KEYD = $(filter-out $(SHIM) main attach attach_wire cgroups conf arrivals control% datagram% ether flows guard hsm_% levels options resolve rp_filter sockdiag streams%,$(KEYD))
+OBJS_unit_keyd_steps = $(call objs,keyd,$(PAIR_KEYD)) $(call objs,tests/sim,pair pair_path pair_server pair_intro pair_stubs)
+LDFLAGS_unit_keyd_steps = $(addprefix -Wl$(comma)--wrap=,clock_gettime epoll_wait socket connect nl_addr_list)
 # tests/bpf/NAME.c, cmocka programs that need root: linked with keyd/shim
 BPFTEST :=
 SHIM_TESTS := arrive attach egress exempt frames guard ifaces maps multicast prefixes shim_socket traffic wire

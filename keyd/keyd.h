@@ -104,7 +104,7 @@ struct peer {
 		any; /* an address inside one of its prefixes, by peer_address() */
 	bool any_known;
 	/* sessions.c */
-	struct session *sessions; /* newest first */
+	struct session *sessions; /* newest first, by the server's number */
 	struct stream *streams;	  /* streams.c, of layer SOCKET */
 	uint8_t level, next_level; /* levels.c, of layer NETWORK: enum mvpn_level, 0: as packets */
 	bool diverted;		   /* the shim knows */
@@ -122,6 +122,7 @@ struct peer {
 	uint64_t wanted_ms; /* a packet last asked for a session then, and may still be held */
 	unsigned error;	    /* enum mvpn_reason of the last failed introduction, 0 none */
 	uint8_t mode;	    /* enum mvpn_mode that the policy asked for last */
+	uint64_t central_seq; /* of the newest session in a central mode that it has offered */
 	/* while one of the three above is set, or a session does not have `uncovered` yet */
 	struct peer *watched_next;
 	bool watched;

@@ -82,7 +82,7 @@ static void punch_to(struct session *s, const struct mvpn_endpoint *to)
 
 	/* B may speak once it has heard A */
 	if (s->initiator || s->state != SESSION_UNCONFIRMED)
-		dp_send_ctrl_to(s->k->dp, s->rx_spi, MVPN_CTRL_CONFIRM, 0, to);
+		dp_send_ctrl_to(s->k->dp, s->rx_spi, session_word(s), 0, to);
 	else if (s->confirms > 1 || !opened(s, to))
 		dp_send_plain(s->k->dp, to, &h, sizeof(h));
 }

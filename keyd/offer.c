@@ -44,6 +44,9 @@ static enum mvpn_reason accept_offer(struct keyd *k, struct peer *p, const struc
 	r = intro_central(k, im, &pair, p, req, req_len);
 	if (r)
 		return r == -EPERM ? MVPN_R_MODE_REFUSED : MVPN_R_BAD_MESSAGE;
+	/* nothing of ours is in those keys: an offer that is repeated when its session has gone would bring them again */
+	if (im->mode != MVPN_MODE_E2E && im->seq <= p->central_seq)
+		return MVPN_R_REPLACED;
 	spi = kt_spi_alloc(k->kt);
 	if (!spi)
 		return MVPN_R_LIMIT;
@@ -60,6 +63,8 @@ static enum mvpn_reason accept_offer(struct keyd *k, struct peer *p, const struc
 		kt_spi_free(k->kt, spi);
 		return MVPN_R_INTERNAL;
 	}
+	if (im->mode != MVPN_MODE_E2E)
+		p->central_seq = im->seq;
 	chan_begin(&b, MVPN_MSG_ACCEPT, 0, 0);
 	chan_put(&b, MVPN_TLV_SESSION, im->session, MVPN_ID_LEN);
 	chan_put(&b, MVPN_TLV_NOISE2, msg2, msg2_len);

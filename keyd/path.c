@@ -85,8 +85,10 @@ static void follow(struct path *a)
 	if (a->silent == (a->pmtu.state == PMTU_SILENT))
 		return;
 	a->silent = !a->silent;
-	if (a->silent)
-		relayed_silent(a->k, a->peer);
+	if (!a->silent)
+		return;
+	relayed_silent(a->k, a->peer);
+	sessions_path_silent(a->k, a->peer);
 }
 
 static void path_timer(void *arg)

@@ -30,6 +30,7 @@ static const unsigned confirm_at_ms[] = {0, 100, 300, 1000, 2000, 4000, 7000};
 #define OFFLINE_SLACK_MS 2000
 /* sessions are made anew so far apart when workers have come, or the server would have to make all at once */
 #define GROWN_SPREAD_MS 5
+#define FUTILE_MAX 7 /* times the interval between attempts doubles: up to eleven minutes */
 #define CONFIRMS (sizeof(confirm_at_ms) / sizeof(confirm_at_ms[0]))
 
 static void session_timer(void *arg);
@@ -124,6 +125,11 @@ static void arm(struct session *s)
 	loop_timer_arm(s->timer, at > now ? at - now : 0);
 }
 
+enum mvpn_ctrl_type session_word(const struct session *s)
+{
+	return s->confirms > 1 ? MVPN_CTRL_PING : MVPN_CTRL_CONFIRM;
+}
+
 /* says to the peer, or to where it may be, that we have the keys */
 static void confirm(struct session *s)
 {
@@ -134,7 +140,7 @@ static void confirm(struct session *s)
 	if (s->nat)
 		nat_punch(s);
 	else
-		dp_send_ctrl(s->k->dp, s->rx_spi, MVPN_CTRL_CONFIRM, 0, 0);
+		dp_send_ctrl(s->k->dp, s->rx_spi, session_word(s), 0, 0);
 }
 
 /* without its heartbeat the server's word is believed until then */
@@ -249,6 +255,14 @@ static void transmit(struct session *s)
 	dp_flush_held(k->dp, s->peer->index);
 }
 
+/* s is not to take the place of a session that the server has made later, whose answer has overtaken its own */
+static bool outdated(const struct session *s)
+{
+	const struct session *tx = session_transmitting(s->peer);
+
+	return tx && tx->seq > s->seq && tx->state == SESSION_ACTIVE;
+}
+
 static void retire_older(struct session *newest)
 {
 	struct session *s;
@@ -272,13 +286,12 @@ static void usable(struct session *s)
 
 static void confirmed(struct session *s, const struct mvpn_endpoint *from)
 {
-	struct session *tx = session_transmitting(s->peer);
 	const struct mvpn_endpoint *to = &s->peer->endpoint;
 
 	if (s->state != SESSION_UNCONFIRMED)
 		return;
 	s->state = SESSION_ACTIVE;
-	if (tx && tx != s && tx->seq > s->seq && tx->state == SESSION_ACTIVE) {
+	if (outdated(s)) {
 		drain(s, MVPN_SESSION_OLD_RX_S / 2);
 		return;
 	}
@@ -394,6 +407,30 @@ bool session_serves(const struct session *s, bool here, uint8_t proto, uint16_t 
 				  here ? s->nserv_local : s->nserv_remote, proto, port);
 }
 
+/* answers may overtake each other: in the order of the server's numbers */
+static void link_session(struct session *s)
+{
+	struct session **at = &s->peer->sessions;
+
+	while (*at && (*at)->seq > s->seq)
+		at = &(*at)->next;
+	s->next = *at;
+	*at = s;
+}
+
+/* room for one more: the oldest that is replaced, or was never used, goes before its time */
+static void make_room(struct peer *p)
+{
+	struct session *s, *oldest = NULL;
+	unsigned n = 0;
+
+	for (s = p->sessions; s; s = s->next, n++)
+		if (!s->transmits)
+			oldest = s;
+	if (n >= MVPN_SESSIONS_PEER_MAX && oldest)
+		session_drop(oldest, MVPN_R_REPLACED, true);
+}
+
 int session_install(struct keyd *k, struct peer *p, const struct session_spec *spec,
 		    struct session **ret)
 {
@@ -407,6 +444,7 @@ int session_install(struct keyd *k, struct peer *p, const struct session_spec *s
 		free(s);
 		return r;
 	}
+	make_room(p);
 	s->k = k;
 	s->peer = p;
 	r = loop_timer_new(k->loop, session_timer, s, &s->timer);
@@ -431,8 +469,7 @@ int session_install(struct keyd *k, struct peer *p, const struct session_spec *s
 	s->created_ms = mono_ms();
 	s->rekey_ms = s->created_ms + rekey_after_ms(spec->ttl_s, spec->initiator);
 	s->end_ms = s->created_ms + 2000ULL * spec->ttl_s;
-	s->next = p->sessions;
-	p->sessions = s;
+	link_session(s);
 	k->by_slot[spi_slot(s->rx_spi)] = s;
 	htab_add(&k->sessions_by_id, &s->by_id, htab_hash(&k->sessions_by_id, s->id, MVPN_ID_LEN));
 	k->nsessions++;
@@ -461,7 +498,7 @@ int session_install(struct keyd *k, struct peer *p, const struct session_spec *s
 		path_set_endpoint(k, p, &spec->endpoint);
 	kt_session_arm_rx(k->kt, s->kt);
 	shim_spi_set(k->shim, s->rx_spi);
-	if (s->initiator && !s->nat)
+	if (s->initiator && !s->nat && !outdated(s))
 		transmit(s);
 	if (s->initiator)
 		confirm(s);
@@ -469,6 +506,28 @@ int session_install(struct keyd *k, struct peer *p, const struct session_spec *s
 		nat_open(s);
 	arm(s); /* B punches at once, but after its ACCEPT */
 	return 0;
+}
+
+/* Its successor was never confirmed by the peer, or this end did not hear so: then the peer is draining it. The next attempt comes
+ * before that is over, those after it ever later, for the way may be blocked. */
+static void rekey_soon(struct session *s)
+{
+	uint64_t at_ms = mono_ms() + (MVPN_INTRO_BACKOFF_S * 1000ULL << s->futile);
+
+	if (s->futile < FUTILE_MAX)
+		s->futile++;
+	if (at_ms < s->rekey_ms)
+		s->rekey_ms = at_ms;
+	arm(s);
+}
+
+/* the peer may have dropped its end, and the word of it was lost: another one shows whether it is that or the way */
+void sessions_path_silent(struct keyd *k, struct peer *p)
+{
+	const struct session *s = session_transmitting(p);
+
+	if (s && s->state == SESSION_ACTIVE && !s->futile)
+		session_rekey(k, p);
 }
 
 static void tell_server(struct keyd *k, const struct session *s, enum mvpn_reason why)
@@ -516,10 +575,11 @@ void session_drop(struct session *s, enum mvpn_reason why, bool tell)
 		nat_forget(p);
 		streams_cut(p, why);
 	}
-	/* a successor that was never confirmed leaves the field to its predecessor */
+	/* a successor that was never confirmed leaves the field to its predecessor, which the peer may be draining all the same */
 	for (heir = transmitted ? p->sessions : NULL; heir; heir = heir->next)
 		if (heir->state == SESSION_ACTIVE) {
 			transmit(heir);
+			rekey_soon(heir);
 			break;
 		}
 }

@@ -26,7 +26,7 @@ struct session_streams {
 
 struct session {
 	struct hnode by_id;
-	struct session *next; /* of the same peer, newest first */
+	struct session *next; /* of the same peer: lower seq */
 	struct keyd *k;
 	struct peer *peer;
 	struct kt_session *kt; /* NULL at layer SOCKET, where no packet passes: */
@@ -50,6 +50,7 @@ struct session {
 	uint32_t epoch, rx_spi, tx_spi;
 	uint64_t created_ms, rekey_ms, end_ms, drain_ms;
 	unsigned confirms; /* rounds of CONFIRM sent by A, of punching by B */
+	unsigned futile;   /* successors that were never confirmed */
 };
 
 /* ---- sessions.c ---- */
@@ -87,6 +88,9 @@ void session_key_map(struct keyd *k, const struct session *s); /* what the shim 
 void sessions_dp_event(struct keyd *k, const struct dp_event *e);
 void sessions_refresh_endpoints(struct keyd *k); /* routes or neighbours may have changed */
 void sessions_path_found(struct peer *p); /* nat.c has found where it is */
+void sessions_path_silent(struct keyd *k, struct peer *p); /* path.c: nothing is answered any more */
+/* what A says until it hears B: CONFIRM, and from the second time on PING, which B answers each time, for its first word may be lost */
+enum mvpn_ctrl_type session_word(const struct session *s);
 void sessions_tick(struct keyd *k);		 /* each second */
 /* there are more workers than lanes: sessions are made anew, one after the other, and go on with the lanes that they have till then */
 void sessions_workers_grown(struct keyd *k);

@@ -39,6 +39,7 @@
 #define MVPN_UNCONFIRMED_S 10		/* B's session that A never used is dropped */
 #define MVPN_SESSION_REKEY_S 3600	/* ±10 %; the policy may say 600..86400 */
 #define MVPN_SESSION_OLD_RX_S 60	/* old receive key kept after the new one is confirmed */
+#define MVPN_SESSIONS_PEER_MAX 8	/* of one peer and layer: a peer that makes one after the other is no reason to keep all the old ones */
 #define MVPN_SPI_QUARANTINE_S 120	/* an SPI slot is not used again for so long */
 #define MVPN_MAX_OFFLINE_S 900		/* sessions outlive the server's last heartbeat by at most this */
 #define MVPN_DENY_CACHE_S 30		/* a refusal is believed for so long, unless the policy changes */
