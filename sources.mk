@@ -2,7 +2,7 @@
 # What is built from what, one line a room; a new source file is named here.
 
 LIB := addr aead chan chan_handshake chan_msg chan_proof config crypto delegation echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac netlink netlink_link netlink_route noise reason replay secmem secslab service spi stream token
-LIB += conduit
+LIB += conduit backoff
 # the part of lib/ that each program links
 LIB_keyd := $(LIB)
 LIB_server := addr aead chan chan_handshake chan_msg chan_proof config crypto delegation echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac noise reason secmem service token
@@ -54,7 +54,7 @@ OBJS_unit_spin = $(call objs,keyd/dp,spin)
 OBJS_unit_hold = $(call objs,keyd/dp,hold)
 OBJS_unit_keytab = $(call objs,keyd,keytab frametab)
 OBJS_unit_segment = $(call objs,keyd/dp,segment fragment mss)
-UNIT += mss quote echo server_echo conduit server_relay
+UNIT += mss quote echo server_echo conduit server_relay backoff
 OBJS_unit_server_relay = $(OBJS_unit_server)
 OBJS_unit_quote = $(OBJS_unit_seal)
 OBJS_unit_mss = $(call objs,keyd/dp,mss)
@@ -115,7 +115,7 @@ OBJS_bpf_dp_pair = $(call objs,keyd,keytab frametab $(SHIM)) $(call objs,keyd/dp
 SCALE := scale scale_path scale_bpf scale_keyd
 OBJS_scale = $(call objs,keyd,$(filter-out main,$(KEYD))) $(call objs,keyd/dp,$(DP)) $(call objs,tests/bench,$(SCALE))
 # tests/bench/server*.c
-OBJS_bench_server = $(call objs,tests/bench,server server_host) $(call objs,tests/sim,swarm) $(call objs,server,identity keyfile store_sqlite store_device store_rotate store_token store_session store_policy)
+OBJS_bench_server = $(call objs,tests/bench,server server_host) $(call objs,lib,backoff) $(call objs,tests/sim,swarm) $(call objs,server,identity keyfile store_sqlite store_device store_rotate store_token store_session store_policy)
 # tests/fuzz/NAME.c, one parser each (LLVMFuzzerTestOneInput)
 FUZZ :=
 FUZZ += addr config

@@ -30,6 +30,7 @@
 #define VOUCH_RETRY_MS 5000
 #define NEW_KEY_SPREAD_MS 10000 /* ten thousand hosts hear at once that the server has a new key, and do not come at once */
 #define NEW_KEY_LOGIN_MS 2000	/* ... but who hears it by logging in has no such company */
+#define SETTLED_MS 10000 /* a channel that has lived so long does not fail because of what it begins with */
 
 const char *keyd_state_name(enum keyd_state s)
 {
@@ -45,17 +46,16 @@ static void set_error(struct keyd *k, const char *text)
 	k->server_error = text ? strdup(text) : NULL;
 }
 
-/* full jitter below a doubling bound, so that ten thousand hosts do not return in step */
 static void reconnect_later(struct keyd *k)
 {
-	static unsigned bound_ms;
+	if (k->online_since_ms && mono_ms() - k->online_since_ms > SETTLED_MS)
+		k->backoff = (struct backoff){0};
+	loop_timer_arm(k->reconnect, backoff_next(&k->backoff, k->return_ms));
+}
 
-	if (k->online_since_ms && mono_ms() - k->online_since_ms > 10000)
-		bound_ms = 0;
-	bound_ms = bound_ms ? bound_ms * 2 : 1000;
-	if (bound_ms > MVPN_CHAN_RECONNECT_MAX_S * 1000)
-		bound_ms = MVPN_CHAN_RECONNECT_MAX_S * 1000;
-	loop_timer_arm(k->reconnect, 50 + randombytes_uniform(bound_ms));
+static void take_return(struct keyd *k, const struct chan_msg *m)
+{
+	chan_get_u32(m, MVPN_TLV_RETURN, &k->return_ms);
 }
 
 static void offline(struct keyd *k)
@@ -292,6 +292,7 @@ static int welcome(struct conn *c, const struct chan_msg *m)
 		server_key_reached(k, chan_who(c->chan)->server_pk);
 	}
 	take_psk(k, m);
+	take_return(k, m);
 	ticket_take(k, m, !c->welcomed);
 	take_addresses(k, m);
 	levels_apply(k);
@@ -396,6 +397,7 @@ int channel_message(struct conn *c, const struct chan_msg *m)
 		return welcome(c, m);
 	if (m->type == MVPN_MSG_HEARTBEAT) {
 		k->server_heard_ms = mono_ms();
+		take_return(k, m);
 		return 0;
 	}
 	if (!c->welcomed)
@@ -587,6 +589,7 @@ int channel_init(struct keyd *k)
 {
 	k->max_offline_s = MVPN_MAX_OFFLINE_S;
 	k->rekey_s = MVPN_SESSION_REKEY_S;
+	k->return_ms = BACKOFF_UNTOLD;
 	ticket_load(k);
 	k->state = k->id		? KEYD_OFFLINE
 		   : keystore_locked(k) ? KEYD_LOCKED

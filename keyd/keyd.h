@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "backoff.h"
 #include "chan.h"
 #include "dp/dp.h"
 #include "htab.h"
@@ -223,6 +224,8 @@ struct keyd {
 	struct conn *conn;	/* the live channel, or the one being made */
 	struct conn *next_conn; /* its successor while the channel is rekeyed */
 	struct loop_timer *reconnect;
+	struct backoff backoff;
+	uint32_t return_ms; /* RETURN, as the server said last; BACKOFF_UNTOLD */
 	char *server_error; /* why there is no channel, for `status` */
 	uint8_t ticket[MVPN_TICKET_B]; /* ticket.c */
 	bool has_ticket;

@@ -59,6 +59,7 @@ static const struct {
 	[MVPN_TLV_PSK_EPOCH] = {4, 4},
 	[MVPN_TLV_SPI] = {4, 4},
 	[MVPN_TLV_NO_UDP] = {1, 1},
+	[MVPN_TLV_RETURN] = {4, 4},
 	[MVPN_TLV_ECHO] = {MVPN_TLV_ECHO_B, MVPN_TLV_ECHO_B},
 	[MVPN_TLV_KEY_SERIAL] = {8, 8},
 	[MVPN_TLV_KEY_LEFT] = {4, 4},

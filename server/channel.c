@@ -505,6 +505,7 @@ static void on_timer(void *arg)
 	}
 	chan_begin(b, MVPN_MSG_HEARTBEAT, 0, 0);
 	chan_put_u64(b, MVPN_TLV_TIME, (uint64_t)wall_now());
+	gate_put_return(c->s, b);
 	conn_send(c, b);
 	/* jitter spreads the channels of a restart over time */
 	conn_beat_in(c, MVPN_CHAN_HEARTBEAT_S * 1000 - randombytes_uniform(HEARTBEAT_JITTER_MS));

@@ -149,6 +149,12 @@ void gate_welcome(struct conn *c, struct chan_buf *b)
 	if (mvpn_box_seal(ticket, c->dev->row.id, MVPN_ID_LEN, ticket_label, sizeof(ticket_label),
 			  c->s->gate->key) == 0)
 		chan_put(b, MVPN_TLV_TICKET, ticket, sizeof(ticket));
+	gate_put_return(c->s, b);
+}
+
+void gate_put_return(const struct server *s, struct chan_buf *b)
+{
+	chan_put_u32(b, MVPN_TLV_RETURN, (uint32_t)((s->nconns - s->half_open) * 1000ULL / MVPN_CHAN_RETURN_PER_S));
 }
 
 int gate_new(struct server *s)

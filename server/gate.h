@@ -17,5 +17,7 @@ void gate_free(struct gate *g); /* NULL is fine */
 int gate_ask(void *arg, const struct chan_proof *proof); /* chan_gate_fn; arg is struct conn */
 /* into WELCOME: a new ticket, so that nobody can tell from tickets which log-ins are by the same device */
 void gate_welcome(struct conn *c, struct chan_buf *b);
+/* adds RETURN: how soon a device may come back when all are lost at once, so that they do not overrun us */
+void gate_put_return(const struct server *s, struct chan_buf *b);
 
 #endif

@@ -22,7 +22,7 @@ enum mvpn_msg {
 	 * TLV_BOOT_GEN, TLV_SUITES, TLV_VERSION, TLV_MAC… (claimed), TLV_SET (of the last COMMIT, on the only channel),
 	 * TLV_DELEGATION (delegated log-in, or enrolment of a key that signs). Sent again, without TLV_NAME and TLV_DELEGATION, when the host's addresses or MAC addresses change. */
 	MVPN_MSG_REGISTER = 0x01,
-	/* both ways, every MVPN_CHAN_HEARTBEAT_S; the server's carries TLV_TIME */
+	/* both ways, every MVPN_CHAN_HEARTBEAT_S; the server's carries TLV_TIME, TLV_RETURN */
 	MVPN_MSG_HEARTBEAT = 0x02,
 	/* both ways, last message before closing: TLV_REASON, TLV_TEXT */
 	MVPN_MSG_CLOSE = 0x03,
@@ -134,6 +134,7 @@ enum mvpn_tlv {
 	MVPN_TLV_KEY_LEFT = 53,	    /* u32 seconds: the one before that is good for so long still; 0: it is gone */
 	MVPN_TLV_KEY_IN = 54,	    /* u32 seconds: then the NEXT one will be in use */
 	MVPN_TLV_SET = 48,	    /* 32 bytes, the server's: a state of the protected set */
+	MVPN_TLV_RETURN = 58,	    /* u32 ms: a channel that is lost is tried again within so long at first (lib/backoff.h) */
 	MVPN_TLV_DELEGATION = 60,   /* not_after u64 | key[32] | challenge[32] | signature[64]: lib/delegation.h */
 	/* plen u8 | addr[16] | flags u8, 0 | id[16]…: behind the PREFIX of that prefix; its gateways, 2 to MVPN_GATEWAYS_MAX, in the order in
 	 * which they are to be used */

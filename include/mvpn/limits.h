@@ -20,7 +20,8 @@
 #define MVPN_CHAN_HEARTBEAT_S 20
 #define MVPN_CHAN_DEAD_S 60		  /* no byte heard for so long: the channel is dead */
 #define MVPN_CHAN_REKEY_S 3600		  /* new handshake, ±10 %, make-before-break */
-#define MVPN_CHAN_RECONNECT_MAX_S 30	  /* full jitter over 0..this */
+#define MVPN_CHAN_RECONNECT_MAX_S 30	  /* full jitter below a doubling bound of at most this */
+#define MVPN_CHAN_RETURN_PER_S 1000	  /* so many come back a second when the server has been away: a third of a core, which it may not have alone */
 #define MVPN_CHAN_OUT_MAX_B (4 << 20)	  /* bytes queued to one channel; a reader slower than that is closed */
 
 /* ---- delegation (a key on a token that signs for the one in use) ---- */

@@ -20,7 +20,8 @@ void must(bool ok, const char *what);
 
 /* a state directory in which the swarm's devices are enrolled already; policy 1 */
 void host_make(struct bench_server *s, const char *binary, struct swarm *w, const char *policy);
-void host_start(struct bench_server *s, struct swarm *w); /* until it listens */
+/* until it listens; without `gate` whoever comes goes on unproven */
+void host_start(struct bench_server *s, struct swarm *w, bool gate);
 void host_kill(struct bench_server *s); /* SIGKILL */
 void host_free(struct bench_server *s);
 

@@ -76,16 +76,17 @@ static int enrol(struct store *st, const struct identity *id, struct swarm_devic
 	return r < 0 ? r : store_prefix_add(st, row.id, &host, PREFIX_CLAIM);
 }
 
-static void write_config(const char *path, unsigned n)
+static void write_config(const struct bench_server *s, const struct swarm *w, bool gate)
 {
-	FILE *f = fopen(path, "w");
+	char path[160];
+	FILE *f;
 
+	snprintf(path, sizeof(path), "%s/server.conf", s->dir);
+	f = fopen(path, "w");
 	must(f != NULL, path);
-	/* as behind one NAT gateway: what one source may do is not what is measured */
-	fprintf(f,
-		"[server]\nlog = warning\nmax_channels = %u\n"
-		"[limits]\nhandshakes_source = 1000\nhalf_open_source = 1000\nhandshakes_unproven = 100000\n",
-		n + 1000);
+	fprintf(f, "[server]\nlog = warning\nmax_channels = %u\n", w->n + 1000);
+	if (!gate)
+		fprintf(f, "[limits]\nhandshakes_unproven = 100000\n");
 	must(fclose(f) == 0, path);
 }
 
@@ -119,8 +120,6 @@ void host_make(struct bench_server *s, const char *binary, struct swarm *w, cons
 	must(store_commit(st) == 0, path);
 	store_close(st);
 	identity_free(&id);
-	snprintf(path, sizeof(path), "%s/server.conf", s->dir);
-	write_config(path, w->n);
 }
 
 /* ---- the process ---- */
@@ -140,7 +139,7 @@ static json_t *call(struct bench_server *s, const char *verb, json_t *args)
 	return reply;
 }
 
-void host_start(struct bench_server *s, struct swarm *w)
+void host_start(struct bench_server *s, struct swarm *w, bool gate)
 {
 	char config[160];
 	const char *argv[] = {s->binary,  "run",     "--state",	 s->dir, "--config", config,
@@ -154,6 +153,7 @@ void host_start(struct bench_server *s, struct swarm *w)
 		snprintf(listens, sizeof(listens), "127.0.0.1:%u", s->port);
 	argv[9] = listens;
 	snprintf(config, sizeof(config), "%s/server.conf", s->dir);
+	write_config(s, w, gate);
 	s->pid = fork();
 	must(s->pid >= 0, "fork");
 	if (!s->pid) {

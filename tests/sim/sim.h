@@ -78,6 +78,7 @@ struct sim_device {
 	unsigned nkeys; /* so many came */
 	bool has_ticket;
 	uint8_t ticket[MVPN_TICKET_B];
+	uint32_t return_ms; /* RETURN; UINT32_MAX: not told */
 	uint8_t echo[MVPN_TLV_ECHO_B]; /* of the last WELCOME; zero: none */
 	/* the table of frames as pushed */
 	struct mvpn_ether frames[MVPN_FRAMES_MAX + 64];

@@ -274,6 +274,8 @@ static void take_welcome(struct sim_device *d)
 	d->naccepted = d->nrefused = d->naccepted_macs = d->nrefused_macs = 0;
 	if (!chan_get_bytes(&d->msg, MVPN_TLV_ECHO, d->echo, sizeof(d->echo)))
 		memset(d->echo, 0, sizeof(d->echo));
+	if (!chan_get_u32(&d->msg, MVPN_TLV_RETURN, &d->return_ms))
+		d->return_ms = UINT32_MAX;
 	d->has_ticket = chan_get_bytes(&d->msg, MVPN_TLV_TICKET, d->ticket, sizeof(d->ticket));
 	while (chan_tlv_next(&d->msg, &pos, &t)) {
 		if (t.type == MVPN_TLV_ADDR) {

@@ -64,10 +64,7 @@ void swarm_hang_up(struct swarm_device *d)
 /* as keyd/channel.c does */
 static void again(struct swarm_device *d)
 {
-	d->bound_ms = d->bound_ms ? d->bound_ms * 2 : 1000;
-	if (d->bound_ms > MVPN_CHAN_RECONNECT_MAX_S * 1000)
-		d->bound_ms = MVPN_CHAN_RECONNECT_MAX_S * 1000;
-	loop_timer_arm(d->again, 50 + randombytes_uniform(d->bound_ms));
+	loop_timer_arm(d->again, backoff_next(&d->backoff, d->return_ms));
 }
 
 static void lost(struct swarm_device *d)
@@ -330,7 +327,7 @@ static void take_prefixes(struct swarm_device *d, const struct chan_msg *m)
 		tell(d, SWARM_COMMIT, NULL);
 	} else if (d->welcomed) {
 		d->ready = true;
-		d->bound_ms = 0;
+		d->backoff = (struct backoff){0};
 		d->w->nready++;
 		tell(d, SWARM_READY, NULL);
 	}
@@ -356,7 +353,11 @@ static void take(struct swarm_device *d, const struct chan_msg *m)
 	switch (m->type) {
 	case MVPN_MSG_WELCOME:
 		d->welcomed = true;
+		chan_get_u32(m, MVPN_TLV_RETURN, &d->return_ms);
 		d->has_ticket = chan_get_bytes(m, MVPN_TLV_TICKET, d->ticket, sizeof(d->ticket));
+		break;
+	case MVPN_MSG_HEARTBEAT:
+		chan_get_u32(m, MVPN_TLV_RETURN, &d->return_ms);
 		break;
 	case MVPN_MSG_PREFIXES:
 		take_prefixes(d, m);
@@ -459,6 +460,7 @@ int swarm_init(struct swarm *w, struct loop *l, unsigned n)
 		d->index = i;
 		d->fd = -1;
 		d->boot_gen = 1;
+		d->return_ms = BACKOFF_UNTOLD;
 		r = loop_timer_new(l, on_again, d, &d->again);
 	}
 	if (r == 0)

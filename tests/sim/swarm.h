@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "backoff.h"
 #include "chan.h"
 #include "intro.h"
 #include "loop.h"
@@ -33,7 +34,8 @@ struct swarm_device {
 	uint8_t ticket[MVPN_TICKET_B];
 	uint8_t set[32]; /* SET of the last commit */
 	struct loop_timer *again;
-	unsigned bound_ms; /* of the next wait before it connects again */
+	struct backoff backoff;
+	uint32_t return_ms; /* as the server said last */
 	/* the introduction that it has asked for: one at a time */
 	struct intro_a *asked;
 	uint8_t nonce[16];

@@ -281,6 +281,20 @@ static void one_device_cannot_flood_with_its_tickets(void **state)
 	sim_net_down(&n);
 }
 
+/* so that 1000 a second come when all are lost at once */
+static void devices_are_told_how_soon_to_return(void **state)
+{
+	struct sim_net n;
+
+	sim_net_up(&n);
+	restart(&n.s, 1, 0);
+	sim_rejoin(&n.a, A_ADDR);
+	assert_int_equal(n.a.return_ms, 1);
+	sim_rejoin(&n.b, B_ADDR);
+	assert_int_equal(n.b.return_ms, 2);
+	sim_net_down(&n);
+}
+
 static void a_revoked_device_is_a_stranger(void **state)
 {
 	struct sim_net n;
@@ -328,6 +342,7 @@ int main(void)
 		cmocka_unit_test(under_a_flood_known_devices_log_in_and_are_served),
 		cmocka_unit_test(connections_that_say_nothing_make_room),
 		cmocka_unit_test(one_device_cannot_flood_with_its_tickets),
+		cmocka_unit_test(devices_are_told_how_soon_to_return),
 		cmocka_unit_test(a_revoked_device_is_a_stranger),
 		cmocka_unit_test(the_price_rises_with_the_demand),
 	};
