@@ -62,9 +62,9 @@ static void process_cells(struct table *t, const json_t *p)
 static void show_flows(const json_t *r)
 {
 	static const char *const headers[] = {
-		"SOURCE",     "DESTINATION", "PROTO",	  "PEER",     "?PROCESS",
-		"?UID",	      "?UNIT",	     "?PROGRAM",  ">PACKETS", ">BYTES",
-		"?>RECEIVED", ">BEGAN AGO",  ">LAST AGO", "VERDICT",  NULL};
+		"SOURCE",    "DESTINATION", "PROTO",	"PEER",	  "?PROCESS",	"?UID",
+		"?UNIT",     "?PROGRAM",    ">PACKETS", ">BYTES", "?>RECEIVED", ">BEGAN AGO",
+		">LAST AGO", "LEVEL",	    "VERDICT",	NULL};
 	struct table *t = table_new(headers);
 	const json_t *f, *tcp;
 	size_t i;
@@ -87,6 +87,7 @@ static void show_flows(const json_t *r)
 		table_cell(t, PLAIN, "%s", json_is_object(tcp) ? bytes_of(tcp, "bytes_in", b) : "");
 		table_cell(t, PLAIN, "%s", seconds_of(f, "first_s", b));
 		table_cell(t, PLAIN, "%s", seconds_of(f, "last_s", b));
+		table_cell(t, PLAIN, "%s", text_of(f, "level"));
 		table_cell(t, strstr(verdict, "drop") || strstr(verdict, "leak") ? BAD : PLAIN,
 			   "%s", verdict);
 	}

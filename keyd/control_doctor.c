@@ -7,9 +7,11 @@
 #include <string.h>
 
 #include "channel.h"
+#include "datagrams.h"
 #include "endpoint.h"
 #include "hsm.h"
 #include "keystore.h"
+#include "levels.h"
 #include "mvpn/ctl.h"
 #include "rp_filter.h"
 #include "sessions.h"
@@ -184,6 +186,21 @@ static bool check_sessions(struct keyd *k, json_t *list)
 		     "%u sessions, %u of them silent for 2 min or more", k->nsessions, dead);
 }
 
+/* what the policy wants of the socket level, if it does */
+static bool check_levels(struct keyd *k, json_t *list)
+{
+	if (!levels_wanted(k))
+		return false;
+	if (levels_problem(k))
+		return check(list, "socket level", FAIL,
+			     "mount cgroup2, or free the TCP port; until then it is refused, or "
+			     "sealed as "
+			     "packets where the policy says socket|network",
+			     "%s", levels_problem(k));
+	return check(list, "socket level", OK, "", "%u streams, datagrams of %u remote ends",
+		     streams_count(k), datagrams_ends(k));
+}
+
 json_t *show_doctor(struct keyd *k)
 {
 	uint64_t c[MVPN_C_MAX] = {0};
@@ -196,6 +213,7 @@ json_t *show_doctor(struct keyd *k)
 	bad |= check_interfaces(k, list);
 	bad |= check_leaks(list, c);
 	check_cgroups(k, list);
+	bad |= check_levels(k, list);
 	bad |= check_host(k, list);
 	check_udp(k, list);
 	check_sessions(k, list);

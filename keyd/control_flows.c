@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The verb `flows`: what the network shim has counted, and whose it is. That comes from the socket and transport shims, who
+ * The verb `flows`: what the network shim has counted and what keyd carries at the socket level, and whose it is. That comes from the socket and transport shims, who
  * remember; where they were not yet there, and for what an open connection has moved until now, from the kernel.
  */
 #include <netinet/in.h>
@@ -10,6 +10,8 @@
 
 #include "cgroups.h"
 #include "control.h"
+#include "datagrams.h"
+#include "levels.h"
 #include "peers.h"
 #include "sockdiag.h"
 
@@ -17,26 +19,95 @@ struct flow_list {
 	struct keyd *k;
 	struct flow_row {
 		struct mvpn_flow_key key;
+		struct mvpn_flow_key socket; /* the same, as the application's socket has it */
 		struct mvpn_flow flow;
+		bool stream; /* at the socket level */
 	} * rows;
 	size_t n, size;
 };
 
+static struct flow_row *row_new(struct flow_list *l)
+{
+	size_t size = l->n < l->size ? l->size : l->size ? l->size * 2 : 256;
+	struct flow_row *rows =
+		size == l->size ? l->rows : reallocarray(l->rows, size, sizeof(*rows));
+
+	if (!rows)
+		return NULL;
+	l->rows = rows;
+	l->size = size;
+	memset(&rows[l->n], 0, sizeof(*rows));
+	return &rows[l->n++];
+}
+
 static int flow_collect(void *arg, const struct mvpn_flow_key *key, const struct mvpn_flow *f)
 {
-	struct flow_list *l = arg;
-	struct flow_row *more;
+	struct flow_row *row = row_new(arg);
 
-	if (l->n == l->size) {
-		l->size = l->size ? l->size * 2 : 256;
-		more = reallocarray(l->rows, l->size, sizeof(*more));
-		if (!more)
-			return -1;
-		l->rows = more;
-	}
-	l->rows[l->n].key = *key;
-	l->rows[l->n++].flow = *f;
+	if (!row)
+		return -1;
+	row->key = row->socket = *key;
+	row->flow = *f;
 	return 0;
+}
+
+/* ---- the socket level ---- */
+
+static void key_put(struct mvpn_flow_key *ret, uint8_t proto, const struct mvpn_endpoint *src,
+		    const struct mvpn_endpoint *dst)
+{
+	*ret = (struct mvpn_flow_key){
+		.sport = htons(src->port), .dport = htons(dst->port), .proto = proto};
+	memcpy(ret->src, src->addr.b, 16);
+	memcpy(ret->dst, dst->addr.b, 16);
+}
+
+static void stream_collect(struct flow_list *l, const struct stream *s)
+{
+	struct sockaddr_storage own, other;
+	socklen_t own_len = sizeof(own), other_len = sizeof(other);
+	struct mvpn_endpoint keyd, app;
+	struct flow_row *row;
+
+	if (s->kind != STREAM_CONNECTION || s->app.fd < 0 ||
+	    getsockname(s->app.fd, (struct sockaddr *)&own, &own_len) < 0 ||
+	    getpeername(s->app.fd, (struct sockaddr *)&other, &other_len) < 0 ||
+	    mvpn_endpoint_from_sockaddr(&keyd, (struct sockaddr *)&own) ||
+	    mvpn_endpoint_from_sockaddr(&app, (struct sockaddr *)&other) || !(row = row_new(l)))
+		return;
+	key_put(&row->socket, IPPROTO_TCP, &app, &keyd);
+	key_put(&row->key, IPPROTO_TCP, s->opener ? &s->t.src : &s->t.dst,
+		s->opener ? &s->t.dst : &s->t.src);
+	row->flow.bytes = s->sent;
+	row->flow.first_ns = s->since_ms * 1000000;
+	row->flow.last_ns = s->used_ms * 1000000;
+	row->flow.peer = s->peer->index;
+	row->stream = true;
+}
+
+static void datagrams_collect(void *arg, const struct datagram_use *u)
+{
+	struct flow_list *l = arg;
+	struct flow_row *row = row_new(l);
+
+	if (!row)
+		return;
+	key_put(&row->socket, IPPROTO_UDP, &u->here, &u->keyd);
+	key_put(&row->key, IPPROTO_UDP, &u->here, &u->there);
+	row->flow.packets = u->packets;
+	row->flow.bytes = u->bytes;
+	row->flow.first_ns = u->since_ms * 1000000;
+	row->flow.last_ns = u->used_ms * 1000000;
+	row->stream = true;
+	lpm_lookup(l->k->prefixes, &u->there.addr, &row->flow.peer);
+}
+
+static void streams_collect(struct flow_list *l)
+{
+	for (uint32_t i = 1; i <= l->k->npeers; i++)
+		for (const struct stream *s = l->k->peers[i]->streams; s; s = s->next)
+			stream_collect(l, s);
+	datagrams_each(l->k, datagrams_collect, l);
 }
 
 static int flow_newest(const void *a, const void *b)
@@ -73,9 +144,11 @@ static struct origin origin_of(struct origins *o, const struct flow_row *row)
 		ret.tcp = true;
 		return ret;
 	}
-	if (!row->flow.cookie || !o->diag || o->asked++ >= MVPN_FLOWS_ASKED_MAX ||
-	    sockdiag_get(o->diag, &row->key, row->flow.cookie, &info) < 0)
+	if ((!row->flow.cookie && !row->stream) || !o->diag || o->asked++ >= MVPN_FLOWS_ASKED_MAX ||
+	    sockdiag_get(o->diag, &row->socket, row->flow.cookie, &info) < 0)
 		return ret;
+	if (row->stream)
+		ret.known = shim_socket_get(o->k->shim, info.cookie, &ret.s) == 0;
 	if (!ret.known) {
 		ret.s.uid = info.uid;
 		ret.s.cgroup = info.cgroup;
@@ -118,6 +191,7 @@ static json_t *show_flow(struct origins *l, const struct flow_row *row)
 	struct origin g = origin_of(l, row);
 	struct mvpn_addr dst;
 	uint64_t now = mono_ns();
+	const char *verdict = f->verdict < MVPN_C_MAX ? shim_counter_names[f->verdict] : "unknown";
 	uint8_t mac[6];
 	char type[8];
 	json_t *o;
@@ -129,8 +203,11 @@ static json_t *show_flow(struct origins *l, const struct flow_row *row)
 		      be16toh(row->key.dport), "peer", p ? json_string(peer_label(p)) : json_null(),
 		      "packets", (json_int_t)f->packets, "bytes", (json_int_t)f->bytes, "first_s",
 		      (now - f->first_ns) / 1e9, "last_s", (now - f->last_ns) / 1e9, "verdict",
-		      f->verdict < MVPN_C_MAX ? shim_counter_names[f->verdict] : "unknown", "level",
-		      "network", "process", show_process(l, &g, now));
+		      row->stream ? "stream" : verdict, "level",
+		      row->stream && p && peer_level(l->k, p) == MVPN_LEVEL_BOTH ? "socket+network"
+		      : row->stream						 ? "socket"
+										 : "network",
+		      "process", show_process(l, &g, now));
 	if (g.tcp)
 		json_object_set_new(o, "tcp",
 				    json_pack("{s:I, s:I, s:f, s:b}", "bytes_in",
@@ -154,6 +231,7 @@ json_t *show_flows(struct keyd *k)
 	size_t i;
 
 	shim_flows_each(k->shim, flow_collect, &l);
+	streams_collect(&l);
 	if (l.n)
 		qsort(l.rows, l.n, sizeof(*l.rows), flow_newest);
 	if (l.n && sockdiag_new(&o.diag))

@@ -9,10 +9,12 @@
 #include "channel.h"
 #include "conf.h"
 #include "crypto.h"
+#include "datagrams.h"
 #include "endpoint.h"
 #include "ether.h"
 #include "hsm.h"
 #include "keystore.h"
+#include "levels.h"
 #include "mvpn/ctl.h"
 #include "options.h"
 #include "nat.h"
@@ -209,6 +211,9 @@ static json_t *problems(struct keyd *k, const uint64_t *shim)
 		if (!k->ifaces[i]->ifindex || !k->ifaces[i]->up)
 			show_line(list, "interface %s is %s", k->ifaces[i]->name,
 				  k->ifaces[i]->ifindex ? "down" : "gone");
+	if (levels_wanted(k) && levels_problem(k))
+		show_line(list, "the policy wants TCP and UDP sealed at the socket, and keyd cannot: %s",
+			  levels_problem(k));
 	if (rp_filter_stops(k))
 		show_line(list,
 			  "reverse path filtering drops the IPv4 packets that come out of %s: "
@@ -235,6 +240,18 @@ static json_t *show_cgroup(struct keyd *k,
 	const char *error, *where = shim(k->shim, &error);
 
 	return json_pack("{s:s?, s:s?}", "cgroup", where, "error", where ? NULL : error);
+}
+
+/* the socket level; null: no peer is at it */
+static json_t *show_streams(struct keyd *k)
+{
+	const char *error;
+
+	if (!levels_wanted(k))
+		return json_null();
+	error = levels_problem(k);
+	return json_pack("{s:i, s:i, s:i, s:s?}", "open", (int)streams_count(k), "ends",
+			 (int)datagrams_ends(k), "port", (int)k->conf.udp_port, "error", error);
 }
 
 json_t *show_status(struct keyd *k)
@@ -272,6 +289,7 @@ json_t *show_status(struct keyd *k)
 				    : json_null());
 	json_object_set_new(body, "transport", show_cgroup(k, shim_transport));
 	json_object_set_new(body, "socket", show_cgroup(k, shim_socket));
+	json_object_set_new(body, "streams", show_streams(k));
 	json_object_set_new(body, "udp_port", json_integer(k->conf.udp_port));
 	json_object_set_new(body, "seen",
 			    endpoint_seen(k, &seen) ? endpoint_json(&seen) : json_null());
@@ -446,6 +464,7 @@ static json_t *show_session(struct keyd *k, const struct session *s)
 		      peer_layer_name(s->peer), "mode", mvpn_mode_name(s->mode), "suite",
 		      suite == MVPN_AES256_GCM ? "aes-256-gcm" : "chacha20-poly1305", "epoch",
 		      s->epoch);
+	json_object_set_new(o, "level", json_string(mvpn_level_name(peer_level(k, s->peer))));
 	json_object_set_new(o, "transmits", json_boolean(s->transmits));
 	json_object_set_new(o, "age_s", json_real(age_s(s->created_ms)));
 	json_object_set_new(o, "rekey_in_s",

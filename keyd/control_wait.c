@@ -306,6 +306,27 @@ void control_wait(struct keyd *k, struct ipc_call *call, json_t *args)
 		session_want(k, p, NULL, 0, 0);
 }
 
+/* of the device at every layer at which it has a session; *ret_peer is the first of them, that for packets if there is one */
+static int rekey_layers(struct keyd *k, const struct peer *p, struct peer **ret_peer)
+{
+	static const uint8_t layers[] = {MVPN_LAYER_NETWORK, MVPN_LAYER_SOCKET, MVPN_LAYER_LINK};
+	struct peer *first = NULL;
+
+	for (unsigned i = 0; i < sizeof(layers); i++) {
+		struct peer *at = peer_layer_by_id(k, p->id, layers[i]);
+		int r = at ? session_rekey(k, at) : -ENOENT;
+
+		if (r && r != -EALREADY && r != -ENOENT)
+			return r;
+		if (r != -ENOENT && !first)
+			first = at;
+	}
+	if (!first)
+		return -ENOENT;
+	*ret_peer = first;
+	return 0;
+}
+
 void control_rekey(struct keyd *k, struct ipc_call *call, json_t *args)
 {
 	struct peer *p = peer_arg(k, call, args);
@@ -314,8 +335,8 @@ void control_rekey(struct keyd *k, struct ipc_call *call, json_t *args)
 
 	if (!p)
 		return;
-	r = session_rekey(k, p);
-	if (r && r != -EALREADY) {
+	r = rekey_layers(k, p, &p);
+	if (r) {
 		ipc_reply_error(call, MVPN_EXIT_FAILED, r == -ENOENT   ? "no-session"
 				: r == -ENOKEY ? "key-away"
 					       : "offline",

@@ -30,6 +30,9 @@ struct end {
 	bool resting; /* stands for nobody any more, and not yet for another: an application may be connected to it still */
 	uint32_t overflow; /* datagrams that the kernel has dropped */
 	uint64_t used_ms;
+	/* since it was assigned */
+	struct mvpn_endpoint here;
+	uint64_t since_ms, packets, bytes;
 };
 
 struct datagrams {
@@ -67,7 +70,8 @@ static void assign(struct end *e, const struct mvpn_endpoint *there)
 
 	e->there = *there;
 	e->assigned = true;
-	e->used_ms = mono_ms();
+	e->used_ms = e->since_ms = mono_ms();
+	e->packets = e->bytes = 0;
 	htab_add(&d->by_there, &e->by_there, htab_hash(&d->by_there, there, sizeof(*there)));
 	d->assigned++;
 	grow(e->k);
@@ -120,6 +124,9 @@ static void from_application(struct end *e, const struct mvpn_endpoint *from, si
 	}
 	t.dst = e->there;
 	e->used_ms = mono_ms();
+	e->here = *from;
+	e->packets++;
+	e->bytes += len;
 	datagrams_send(k, &t, k->datagrams->buf, len);
 }
 
@@ -388,6 +395,22 @@ void datagrams_addresses(struct keyd *k, const struct mvpn_addr *own4, const str
 	if (k->datagrams) {
 		k->datagrams->own4 = *own4;
 		k->datagrams->own6 = *own6;
+	}
+}
+
+void datagrams_each(const struct keyd *k, void (*fn)(void *arg, const struct datagram_use *u),
+		    void *arg)
+{
+	const struct datagrams *d = k->datagrams;
+
+	for (unsigned i = 0; d && i < d->n; i++) {
+		const struct end *e = d->ends[i];
+		struct datagram_use u = {e->here,  e->there,	{.port = e->port}, e->packets,
+					 e->bytes, e->since_ms, e->used_ms};
+
+		u.keyd.addr = mvpn_addr_is_v4(&e->there.addr) ? d->own4 : d->own6;
+		if (e->assigned && e->packets)
+			fn(arg, &u);
 	}
 }
 

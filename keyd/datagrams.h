@@ -20,6 +20,12 @@ void datagrams_stop(struct keyd *k);
 void datagrams_addresses(struct keyd *k, const struct mvpn_addr *own4, const struct mvpn_addr *own6);
 /* to the application here at t->dst, from t->src; counted if it cannot be */
 void datagrams_deliver(struct keyd *k, const struct stream_tuple *t, const uint8_t *data, size_t len);
+/* what applications have sent to a remote end, by the one that did so last */
+struct datagram_use {
+	struct mvpn_endpoint here, there, keyd; /* keyd: where `here` sends to in truth */
+	uint64_t packets, bytes, since_ms, used_ms;
+};
+void datagrams_each(const struct keyd *k, void (*fn)(void *arg, const struct datagram_use *u), void *arg);
 unsigned datagrams_ends(const struct keyd *k); /* that sockets stand for */
 
 /* ---- datagrams_stream.c ---- */

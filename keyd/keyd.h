@@ -277,6 +277,8 @@ struct keyd {
 
 	struct streams *streams; /* streams.c; NULL: no peer is at the socket level */
 	struct datagrams *datagrams; /* datagrams.c, likewise */
+	char *levels_problem;	     /* levels.c; NULL: none */
+	uint64_t levels_again_ms;
 
 	/* control.c */
 	struct ping_run *pings;

@@ -3,6 +3,9 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "datagrams.h"
@@ -18,6 +21,8 @@ unsigned peer_level(struct keyd *k, const struct peer *p)
 
 	return twin && twin->level ? twin->level : MVPN_LEVEL_NETWORK;
 }
+
+#define AGAIN_MS 2000
 
 static bool at_socket(struct keyd *k, const struct peer *p)
 {
@@ -41,6 +46,28 @@ static void own_addresses(const struct keyd *k, struct mvpn_diversion *ret)
 	for (unsigned i = k->naddresses; i--;)
 		memcpy(mvpn_addr_is_v4(&k->addresses[i]) ? ret->local4 : ret->local6,
 		       k->addresses[i].b, 16);
+}
+
+static int problem(struct keyd *k, int r, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* said once; returns r */
+static int problem(struct keyd *k, int r, const char *fmt, ...)
+{
+	char *text;
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&text, fmt, ap) < 0)
+		text = NULL;
+	va_end(ap);
+	if (text && (!k->levels_problem || strcmp(text, k->levels_problem) != 0))
+		log_err("the policy wants TCP and UDP sealed at the socket: %s; it is refused, or "
+			"sealed "
+			"as packets where the policy says socket|network, and tried again",
+			text);
+	free(k->levels_problem);
+	k->levels_problem = text;
+	return r;
 }
 
 /* what becomes of connections that are not diverted */
@@ -80,30 +107,17 @@ static int start(struct keyd *k)
 	r = shim_streams_attach(k->shim);
 	if (r) {
 		shim_streams(k->shim, &error);
-		log_ratelimited(LOG_L_ERR,
-				"the policy wants streams sealed at the socket: %s; without, TCP "
-				"is refused "
-				"unless the policy says socket|network",
-				error ? error : strerror(-r));
-		return r;
+		return problem(k, r, "%s", error ? error : strerror(-r));
 	}
 	r = streams_start(k);
-	if (!r && (r = datagrams_start(k)))
-		log_ratelimited(LOG_L_ERR,
-				"no sockets for datagrams at the socket level: %s; without, TCP "
-				"and UDP are "
-				"refused unless the policy says socket|network",
-				strerror(-r));
-	else if (r)
-		log_ratelimited(LOG_L_ERR,
-				"cannot listen on TCP port %u for streams: %s; without, TCP is "
-				"refused unless "
-				"the policy says socket|network",
-				(unsigned)k->conf.udp_port, strerror(-r));
-	return r;
+	if (r)
+		return problem(k, r, "cannot listen on TCP port %u: %s", (unsigned)k->conf.udp_port,
+			       strerror(-r));
+	r = datagrams_start(k);
+	return r ? problem(k, r, "no sockets for datagrams: %s", strerror(-r)) : 0;
 }
 
-static void stop(struct keyd *k)
+void levels_stop(struct keyd *k)
 {
 	streams_stop(k);
 	datagrams_stop(k);
@@ -113,22 +127,42 @@ static void stop(struct keyd *k)
 		k->peers[i]->diverted = false;
 }
 
+bool levels_wanted(const struct keyd *k)
+{
+	for (uint32_t i = 1; k->nifaces && i <= k->npeers; i++)
+		if (k->peers[i]->level)
+			return true;
+	return false;
+}
+
+const char *levels_problem(const struct keyd *k)
+{
+	return k->levels_problem;
+}
+
+void levels_tick(struct keyd *k, uint64_t now_ms)
+{
+	if (!k->levels_problem || now_ms < k->levels_again_ms)
+		return;
+	k->levels_again_ms = now_ms + AGAIN_MS;
+	levels_apply(k);
+}
+
 void levels_apply(struct keyd *k)
 {
 	struct mvpn_diversion own = {};
 	struct mvpn_addr own4, own6;
-	unsigned n = 0;
+	bool wanted = levels_wanted(k);
 
-	for (uint32_t i = 1; i <= k->npeers; i++)
-		n += at_socket(k, k->peers[i]);
-	if (!n || !k->nifaces) {
-		stop(k);
-		return;
+	if (!wanted || start(k)) {
+		levels_stop(k);
+		if (wanted)
+			return;
 	}
-	if (start(k)) {
-		stop(k);
+	free(k->levels_problem);
+	k->levels_problem = NULL;
+	if (!wanted)
 		return;
-	}
 	own_addresses(k, &own);
 	memcpy(own4.b, own.local4, 16);
 	memcpy(own6.b, own.local6, 16);

@@ -33,6 +33,7 @@
 #include "intro_defer.h"
 #include "keyd.h"
 #include "keystore.h"
+#include "levels.h"
 #include "log.h"
 #include "mvpn/ctl.h"
 #include "options.h"
@@ -42,7 +43,6 @@
 #include "server_key.h"
 #include "rp_filter.h"
 #include "sessions.h"
-#include "streams.h"
 
 #define CONFIG_DEFAULT "/etc/mvpn/keyd.conf"
 #define TICK_MS 1000
@@ -209,6 +209,7 @@ static void tick(void *arg)
 	rotate_tick(k);
 	server_key_tick(k);
 	sessions_tick(k);
+	levels_tick(k, mono_ms());
 	sd_notify(0, "WATCHDOG=1");
 	loop_timer_arm(k->tick, TICK_MS);
 }
@@ -352,7 +353,9 @@ static void stop(struct keyd *k)
 	}
 	if (k->dp)
 		config_tell(k, false); /* from here on the shim drops */
-	streams_stop(k);
+	if (k->shim)
+		levels_stop(k);
+	free(k->levels_problem);
 	if (k->by_slot)
 		sessions_free(k);
 	/* Nothing is attached: leave nothing behind. A start that failed does not know what is: it leaves all in place. */

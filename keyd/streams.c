@@ -129,7 +129,7 @@ struct stream *stream_new(struct keyd *k, struct peer *p, bool opener, int app_f
 	s->rx = s->tx + 1;
 	s->app.fd = app_fd;
 	s->net.fd = -1;
-	s->since_ms = mono_ms();
+	s->since_ms = s->used_ms = mono_ms();
 	stream_link(s);
 	k->streams->count++;
 	loop_timer_arm(s->deadline, MVPN_STREAM_OPEN_S * 1000);
@@ -191,7 +191,12 @@ void streams_cut(struct peer *p, enum mvpn_reason why)
 
 unsigned streams_count(const struct keyd *k)
 {
-	return k->streams ? k->streams->count : 0;
+	unsigned n = 0;
+
+	for (uint32_t i = 1; k->streams && i <= k->npeers; i++)
+		for (const struct stream *s = k->peers[i]->streams; s; s = s->next)
+			n += s->state == STREAM_RUNS && s->kind == STREAM_CONNECTION;
+	return n;
 }
 
 uint16_t streams_port(const struct keyd *k)

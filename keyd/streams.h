@@ -19,7 +19,7 @@ struct session;
 int streams_start(struct keyd *k);
 void streams_stop(struct keyd *k);	     /* and every stream */
 uint16_t streams_port(const struct keyd *k); /* where diverted connections go to; 0: stopped */
-unsigned streams_count(const struct keyd *k);
+unsigned streams_count(const struct keyd *k); /* connections that are open */
 /* ---- from sessions.c and introduce.c; peers at other layers have no streams ---- */
 void streams_session_up(struct peer *p);
 void streams_session_failed(struct peer *p, enum mvpn_reason why);
@@ -64,7 +64,7 @@ struct stream {
 	uint8_t *in;		    /* sealed, and not opened yet */
 	size_t in_len;
 	uint64_t sent, received; /* the application's bytes */
-	uint64_t since_ms;
+	uint64_t since_ms, used_ms;
 };
 
 struct streams {

@@ -216,7 +216,7 @@ static int rewatch(struct stream *s)
 
 static void move(struct stream *s, int r)
 {
-	uint64_t end = s->sent + s->received + MVPN_STREAM_TURN_B;
+	uint64_t before = s->sent + s->received, end = before + MVPN_STREAM_TURN_B;
 	int out = 1, in = 1;
 
 	if (r == 0 && s->app.out)
@@ -230,6 +230,8 @@ static void move(struct stream *s, int r)
 		in = out < 0 ? 0 : receive_some(s);
 		r = out < 0 ? out : in < 0 ? in : 0;
 	}
+	if (s->sent + s->received != before)
+		s->used_ms = mono_ms();
 	if (r == 0 && finished(s)) {
 		stream_free(s);
 		return;

@@ -58,6 +58,12 @@ assert_no_plaintext wire IN-THE-CLEAR
 assert_counter_over a control datagrams_sent 50
 assert_counter_over b control datagrams_received 50
 
+spawn held a bash -c "exec 3<>/dev/udp/${ADDR4[b]}/9000; echo who >&3; exec sleep 30"
+held() { ctlj a flows | jq -e --argjson pid "$(pid_of held)" --arg dst "${ADDR4[b]}" \
+	'.flows[] | select(.level == "socket" and .proto == 17 and .dst == $dst and .dport == 9000 and .process.pid == $pid)'; }
+wait_for 3 "its flow" held
+stop held
+
 # more than fits is lost and counted, and keyd goes on
 on a "$UDP" flood "${ADDR4[b]}" 9000 3000 60000 >/dev/null
 [[ $(ask a b 4 plain 5 1000 | tail -1) == 5 ]] || fail "after a flood: $(ask a b 4 plain 5 1000)"

@@ -22,7 +22,7 @@ ask() { # FROM TO FAMILY WHAT [N]
 	[[ $3 == 4 ]] || to=${ADDR6[$2]}
 	on "$1" "$STREAM" ask "$to" 8000 "${@:4}" || true
 }
-streams() { ctlj "$1" sessions | jq '[.sessions[]|select(.layer == "socket").streams]|add // 0'; }
+streams() { ctlj "$1" status | jq '.streams.open // 0'; }
 has_streams() { # COUNT HOST…
 	local h
 	for h in "${@:2}"; do
@@ -56,6 +56,20 @@ assert_no_plaintext wire IN-THE-CLEAR
 (($(packets wire "tcp port $DATA_PORT") > 20)) || fail "no streams on the wire"
 (($(packets wire "tcp port 8000") == 0)) || fail "the application's own connection is on the wire"
 
+# keys of the session change under a stream, which goes on
+epoch() { ctlj a sessions | jq '[.sessions[] | select(.layer == "socket" and .transmits).epoch] | max'; }
+before=$(epoch)
+ask a b 4 sum 150000000 >"$TMP/long" &
+wait_for 5 "the long stream" has_streams 1 a
+for ((i = 0; i < 2; i++)); do
+	ctl a rekey b >/dev/null || fail "no rekey of streams"
+done
+has_streams 1 a || fail "the stream was over before its session's keys had changed"
+(($(epoch) >= before + 2)) || fail "epoch $(epoch) after $before"
+wait $!
+[[ $(<"$TMP/long") == exact ]] || fail "150 MB over two changes of keys: $(<"$TMP/long")"
+wait_for 5 "its end" has_streams 0 a b
+
 # a reset is one at the other end, either way; a reader that takes nothing stops the writer
 [[ $(ask a b 4 reset) == reset ]] || fail "a reset at b"
 [[ $(ask a b 4 wait) == bounded ]] || fail "no backpressure"
@@ -66,6 +80,14 @@ wait_for 5 "end of all streams" has_streams 0 a b
 [[ $(on a "$STREAM" ask "${ADDR4[b]}" 8001 who || true) =~ ^(reset|refused) ]] || fail "port 8001 answers"
 spawn held a "$STREAM" ask "${ADDR4[b]}" 8000 wait
 wait_for 5 "a stream" has_streams 1 a
+whose() { # HOST: the streams to or from port 8000, and whether the process is known
+	ctlj "$1" flows | jq -c '[.flows[] | select(.level == "socket" and .verdict == "stream") | [.src, .dst, .dport, .sport == 8000, .process.pid]]'
+}
+[[ $(whose a) == "[[\"${ADDR4[a]}\",\"${ADDR4[b]}\",8000,false,$(pid_of held)]]" ]] || fail "flows on a: $(whose a)"
+[[ $(whose b) == "[[\"${ADDR4[b]}\",\"${ADDR4[a]}\","*",true,"*"]]" ]] || fail "flows on b: $(whose b)"
+ctlj b flows | jq -e '[.flows[] | select(.verdict == "stream")][0].process.inode > 0' >/dev/null || fail "flows on b name no process"
+ctlj a doctor | jq -e '.checks[] | select(.name == "socket level") | .result == "ok"' >/dev/null || fail "doctor: $(ctlj a doctor)"
+ctlj a sessions | jq -e '.sessions[] | select(.transmits) | .level == "socket" and .streams == 1' >/dev/null || fail "sessions do not say the level, or the stream"
 policy 'level socket a -> b'
 wait_for 5 "end of the stream" has_streams 0 a b
 [[ $(ask a b 4 who) =~ ^(reset|refused) ]] || fail "without the policy: $(ask a b 4 who)"
@@ -99,6 +121,19 @@ wait_for 10 "streams again" carried
 # what is no stream of a peer's costs a close
 on c "$POKE" tcp "${ADDR4[b]}" "$DATA_PORT" 2>/dev/null || printf '%0100d' 0 | on c timeout 3 socat -t1 - "TCP:${ADDR4[b]}:$DATA_PORT" >/dev/null || true
 wait_for 3 "a stranger counted" strangers 1
+# the port is taken: doctor says so, nothing passes, and it is tried again
+policy 'allow a -> b'
+stays() { ! diverts a "${ADDR4[b]}"; }
+wait_for 5 "level network" stays
+spawn taken a socat TCP6-LISTEN:"$DATA_PORT",ipv6only=0,reuseaddr,fork -
+wait_for 5 "the port's new owner" listening a t "$DATA_PORT"
+policy $'allow a -> b\nlevel socket a -> b'
+fails() { { ctlj a doctor || true; } | jq -e '.checks[] | select(.name == "socket level") | .result == "fail" and (.detail | contains("7469"))'; }
+wait_for 5 "doctor's word" fails
+[[ $(ask a b 4 who) == refused* ]] || fail "past the socket: $(ask a b 4 who)"
+assert_counter_over a dp drop_level 0
+stop taken
+wait_for 10 "streams once the port is free" carried
 capture_start dead b
 host_stop a KILL
 ! on a timeout 2 socat - "TCP:${ADDR4[b]}:8000,connect-timeout=1" </dev/null 2>/dev/null || fail "connected without keyd"
