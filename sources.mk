@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # What is built from what, one line a room; a new source file is named here.
 
-LIB := addr aead chan chan_handshake chan_msg chan_proof config crypto delegation echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac netlink netlink_link netlink_route noise reason replay secmem secslab service spi stream token
+LIB := addr aead by chan chan_handshake chan_msg chan_proof config crypto delegation echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac netlink netlink_link netlink_route noise reason replay secmem secslab service spi stream token
 LIB += conduit backoff
 # the part of lib/ that each program links
 LIB_keyd := $(LIB)
-LIB_server := addr aead chan chan_handshake chan_msg chan_proof config crypto delegation echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac noise reason secmem service token
+LIB_server := addr aead by chan chan_handshake chan_msg chan_proof config crypto delegation echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac noise reason secmem service token
 LIB_server += conduit
 LIB_mvpnctl := addr fsutil ipc ipc_request ipc_socket log loop mac
 
-SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_deliver shim_frames shim_list shim_maps shim_pin shim_protect shim_socket shim_streams shim_transport shim_xdp
+SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_deliver shim_frames shim_list shim_maps shim_pin shim_process shim_protect shim_socket shim_streams shim_transport shim_xdp
 KEYD := main attach attach_wire channel conf conn control control_doctor control_explain control_identity control_show control_wait ether flows frametab guard identity identity_file intro_msg introduce keystore keytab offer options peers prefixes resolve rp_filter sessions watch $(SHIM)
 KEYD += cgroups control_flows sockdiag
 KEYD += path pmtu endpoint nat relayed ticket
 KEYD += streams streams_open streams_accept streams_pump levels datagrams datagrams_stream
+KEYD += processes process_table process_audit traits control_process
 KEYD += hsm hsm_helper hsm_p11 intro_defer delegate rotate vouch
 KEYD += relay_tcp gateways arrivals
 KEYD += server_key server_pins
@@ -21,12 +22,12 @@ DP := nexthop frame wire_xdp
 DP += run wire_xdp_open errqueue quote opener
 DP += dp tell worker owner relay spin tap seal open permit segment fragment mss coalesce hold icmp wire_udp ether
 SERVER := main server conf identity privileges listen channel dispatch enrol register introduce intro_table intro_record session push registry owners policy policy_parse audit store_sqlite store_device store_token store_session store_policy admin admin_token admin_device admin_policy
-SERVER += macs ether policy_ether policy_mode policy_text echo relay policy_test policy_lines policy_pairs policy_service admin_policy_diff admin_policy_check audit_feed admin_audit audit_keep policy_settings
-SERVER += depart psk delegate rotate store_rotate gate audit_check audit_verify services levels refusal
+SERVER += macs ether policy_ether policy_mode policy_text echo relay policy_test policy_lines policy_pairs policy_service policy_by admin_policy_diff admin_policy_check audit_feed admin_audit audit_keep policy_settings
+SERVER += depart psk delegate rotate store_rotate gate audit_check audit_verify services levels processes refusal
 SERVER += relay_tcp policy_protect gateways
 CTL := args help human input main mvpnctl output proc table verb_explain verb_flows verbs_device verbs_identity verbs_iface verbs_key verbs_peer verbs_policy verbs_status verbs_token verbs_audit
 SERVER += policy_index keyfile server_key admin_key
-BPF := shim wire sockops sock stream
+BPF := shim wire sockops sock stream process
 
 # tests/unit/NAME.c, cmocka programs; objects that each links besides lib/: OBJS_unit_NAME
 UNIT :=
@@ -63,7 +64,7 @@ OBJS_unit_policy_service = $(OBJS_unit_policy)
 OBJS_unit_permit = $(OBJS_unit_seal)
 OBJS_unit_server_services = $(OBJS_unit_server)
 UNIT += server server_bad server_flood server_push server_kill server_steps server_trust server_ether policy store
-OBJS_unit_policy = $(call objs,server,policy policy_parse policy_index policy_protect policy_ether policy_mode policy_lines policy_pairs policy_service policy_settings policy_test policy_text)
+OBJS_unit_policy = $(call objs,server,policy policy_parse policy_by policy_index policy_protect policy_ether policy_mode policy_lines policy_pairs policy_service policy_settings policy_test policy_text)
 OBJS_unit_store = $(call objs,server,store_sqlite store_device store_rotate store_token store_session store_policy audit audit_keep audit_verify)
 OBJS_unit_server = $(call objs,server,$(filter-out main privileges,$(SERVER))) $(call objs,tests/sim,sim_server sim_device sim_intro)
 OBJS_unit_server_bad = $(OBJS_unit_server)
@@ -86,6 +87,10 @@ OBJS_unit_server_key = $(OBJS_unit_server) $(call objs,keyd,server_pins)
 OBJS_unit_server_levels = $(OBJS_unit_server)
 OBJS_unit_server_gateways = $(OBJS_unit_server)
 OBJS_unit_server_delegate = $(OBJS_unit_server)
+UNIT += policy_by process_table server_processes
+OBJS_unit_policy_by = $(OBJS_unit_policy)
+OBJS_unit_process_table = $(call objs,keyd,process_table traits)
+OBJS_unit_server_processes = $(OBJS_unit_server)
 UNIT += server_record
 OBJS_unit_server_record = $(OBJS_unit_server)
 OBJS_unit_server_rotate = $(OBJS_unit_server)
@@ -97,7 +102,7 @@ OBJS_unit_server_depart = $(OBJS_unit_server)
 OBJS_unit_server_central = $(OBJS_unit_server)
 # keyd's control side without main(), BPF and fast path: tests/sim/pair.h
 UNIT += keyd_steps
-PAIR_KEYD = $(filter-out $(SHIM) main attach attach_wire cgroups conf arrivals control% datagram% ether flows guard hsm_% levels options resolve rp_filter sockdiag streams%,$(KEYD))
+PAIR_KEYD = $(filter-out $(SHIM) main attach attach_wire cgroups conf arrivals control% datagram% ether flows guard hsm_% levels options process% resolve rp_filter sockdiag streams% traits,$(KEYD))
 OBJS_unit_keyd_steps = $(call objs,keyd,$(PAIR_KEYD)) $(call objs,tests/sim,pair pair_path pair_server pair_intro pair_stubs)
 LDFLAGS_unit_keyd_steps = $(addprefix -Wl$(comma)--wrap=,clock_gettime epoll_wait socket connect nl_addr_list)
 # tests/bpf/NAME.c, cmocka programs that need root: linked with keyd/shim
@@ -141,9 +146,10 @@ SRCS_fuzz_inner = keyd/dp/coalesce.c lib/addr.c
 FUZZ += policy permit stream
 SRCS_fuzz_permit := keyd/dp/permit.c lib/addr.c lib/service.c
 SRCS_fuzz_stream := lib/addr.c lib/aead.c lib/crypto.c lib/intro_keys.c lib/noise.c lib/secmem.c lib/service.c lib/stream.c
-FUZZ += ether echo
+FUZZ += ether echo process
+SRCS_fuzz_process := keyd/process_table.c keyd/traits.c lib/by.c lib/chan.c lib/chan_handshake.c lib/chan_msg.c lib/chan_proof.c lib/crypto.c lib/noise.c lib/secmem.c
 FUZZ += conduit
 SRCS_fuzz_conduit := lib/crypto.c lib/conduit.c
 SRCS_fuzz_echo := lib/crypto.c lib/echo_msg.c
 SRCS_fuzz_ether := keyd/frametab.c lib/addr.c lib/lpm.c lib/mac.c
-SRCS_fuzz_policy := $(addprefix server/policy,.c _parse.c _index.c _protect.c _ether.c _lines.c _mode.c _pairs.c _service.c _settings.c _test.c _text.c) lib/addr.c lib/reason.c lib/service.c
+SRCS_fuzz_policy := $(addprefix server/policy,.c _parse.c _by.c _index.c _protect.c _ether.c _lines.c _mode.c _pairs.c _service.c _settings.c _test.c _text.c) lib/addr.c lib/by.c lib/reason.c lib/service.c

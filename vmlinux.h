@@ -214,10 +214,16 @@ struct tcp_options_received {
 	__u16 user_mss;
 } __attribute__((preserve_access_index));
 struct kernfs_node {
+	const char *name;
 	__u64 id;
 } __attribute__((preserve_access_index));
 struct cgroup {
 	struct kernfs_node *kn;
+	int level;
+	struct cgroup *ancestors[]; /* from the root, which is level 0 */
+} __attribute__((preserve_access_index));
+struct css_set {
+	struct cgroup *dfl_cgrp;
 } __attribute__((preserve_access_index));
 struct sock_cgroup_data {
 	struct cgroup *cgroup;
@@ -225,9 +231,47 @@ struct sock_cgroup_data {
 typedef struct {
 	__u32 val;
 } kuid_t;
+struct cred {
+	kuid_t uid;
+} __attribute__((preserve_access_index));
+struct super_block {
+	__u32 s_dev;
+} __attribute__((preserve_access_index));
+struct inode {
+	struct super_block *i_sb;
+	unsigned long i_ino;
+} __attribute__((preserve_access_index));
+struct qstr {
+	const unsigned char *name;
+} __attribute__((preserve_access_index));
+struct dentry {
+	struct qstr d_name;
+} __attribute__((preserve_access_index));
+struct path {
+	struct dentry *dentry;
+} __attribute__((preserve_access_index));
+struct file {
+	struct path f_path;
+	struct inode *f_inode;
+} __attribute__((preserve_access_index));
+struct mm_struct {
+	struct file *exe_file;
+} __attribute__((preserve_access_index));
+#define PF_KTHREAD 0x00200000
+struct task_struct {
+	unsigned int flags;
+	int tgid;
+	struct mm_struct *mm;
+	const struct cred *cred;
+	char comm[16];
+	struct css_set *cgroups;
+} __attribute__((preserve_access_index));
 struct sock {
 	kuid_t sk_uid;
 	struct sock_cgroup_data sk_cgrp_data;
+} __attribute__((preserve_access_index));
+struct socket {
+	struct sock *sk;
 } __attribute__((preserve_access_index));
 struct inet_sock {
 	struct sock sk;
@@ -239,5 +283,14 @@ struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	struct tcp_options_received rx_opt;
 } __attribute__((preserve_access_index));
+
+/* context of programs that walk through all tasks' files */
+struct bpf_iter_meta;
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	__u32 fd;
+	struct file *file;
+};
 
 #endif

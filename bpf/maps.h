@@ -148,6 +148,62 @@ struct {
 	__type(value, struct mvpn_sock_last);
 } sock_last SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MVPN_GUARDS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct mvpn_guard);
+} guards SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MVPN_TRAITS_MAX);
+	__type(key, __u32);
+	__type(value, __u64);
+} uids SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MVPN_TRAITS_MAX);
+	__type(key, struct mvpn_exe);
+	__type(value, __u64);
+} exes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MVPN_TRAITS_MAX * MVPN_GROUP_DEPTH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct mvpn_group_key);
+	__type(value, struct mvpn_group);
+} groups SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct mvpn_processes);
+} processes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct mvpn_process);
+} sock_process SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MVPN_REFUSED_MAX);
+	__type(key, struct mvpn_refused_key);
+	__type(value, struct mvpn_refused_state);
+} refused SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, MVPN_REFUSAL_RING_B);
+} refusals SEC(".maps");
+
 /* used by user space alone: what was done to each interface */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -57,6 +57,7 @@ static __always_inline bool is_vlan(__be16 type)
 
 struct pkt {
 	__u64 cookie;		   /* of the sending socket, 0: none, or not looked at */
+	__u32 rule;		   /* line of the policy that its process is judged by, 0: none */
 	struct mvpn_flow_key flow; /* addresses after parse_ip(), ports after parse_l4() */
 	__u32 l3;		   /* offset of the IP header */
 	__u32 l4;		   /* offset of what follows it; see `whole` */

@@ -19,6 +19,7 @@
 #include "own.h"
 #include "parse.h"
 #include "protect.h"
+#include "sender.h"
 
 #define NEXT TC_ACT_UNSPEC
 
@@ -73,6 +74,7 @@ static __always_inline enum mvpn_counter judge(struct __sk_buff *skb, bool raw, 
 					       __u32 *ret_peer)
 {
 	struct mvpn_protected prot = {};
+	enum mvpn_counter verdict;
 	bool unwanted;
 
 	switch (parse_ip(skb, raw, p)) {
@@ -105,7 +107,11 @@ static __always_inline enum mvpn_counter judge(struct __sk_buff *skb, bool raw, 
 		return MVPN_C_PASS_SERVER;
 
 	*ret_peer = prot.peer;
-	return judge_peer(prot.peer);
+	verdict = judge_peer(prot.peer);
+	if ((verdict == MVPN_C_TO_TAP || verdict == MVPN_C_TO_TAP_HELD) &&
+	    !sender_may(skb, p, prot.peer))
+		return MVPN_C_DROP_PROCESS;
+	return verdict;
 }
 
 /*
@@ -196,6 +202,8 @@ static __always_inline int hold_or_drop(struct __sk_buff *skb, bool raw, const s
 	flow_account(skb, p, peer, verdict);
 	if (verdict == MVPN_C_TO_TAP_HELD)
 		event_miss(skb, p, peer, verdict);
+	if (verdict == MVPN_C_DROP_PROCESS)
+		sender_refused(skb, p, peer);
 	if (verdict != MVPN_C_TO_TAP && verdict != MVPN_C_TO_TAP_HELD)
 		return TC_ACT_SHOT;
 	choose_lane(skb, peer);

@@ -2,9 +2,9 @@
 /*
  * The socket shim: whoever connects to a protected destination, or sends a datagram there, and finds no session makes keyd ask
  * for one before the first packet is made, let alone has found its neighbour and a way to the network shim. And it notes whose
- * socket that is.
+ * socket that is. If the policy says `by` and means other processes, the call fails at once.
  *
- * It only ever lets pass: what must not leave in clear the network shim stops, whatever happens here. It changes no address, so
+ * What must not leave in clear, or not from this process, the network shim stops, whatever happens here. It changes no address, so
  * sockets that are open when it comes or goes notice nothing, and programs that were started before it are seen like others.
  */
 #include "vmlinux.h"
@@ -13,9 +13,11 @@
 #include "account.h"
 #include "exempt.h"
 #include "level.h"
+#include "process.h"
 #include "protect.h"
 #include "sockctx.h"
 
+#define REFUSE 0 /* EPERM */
 #define PROCEED 1
 
 const volatile __u32 namespaces = MVPN_NETNS_AUTO; /* enum mvpn_namespaces */
@@ -69,42 +71,53 @@ static __always_inline void record(struct bpf_sock_addr *ctx)
 	bpf_map_update_elem(&sockets, &cookie, &v, BPF_ANY);
 }
 
-/* false: nothing protects it */
-static __always_inline bool look_up(struct bpf_sock_addr *ctx, const __u32 to[4])
+enum looked { UNPROTECTED, PROTECTED, GUARDED, REFUSED };
+
+static __always_inline enum looked look_up(struct bpf_sock_addr *ctx, const __u32 to[4])
 {
-	const struct mvpn_key *key;
 	struct mvpn_flow_key flow = {};
+	enum looked ret = PROTECTED;
+	const struct mvpn_key *key;
 	struct mvpn_protected prot;
 	__u64 now;
 
 	__builtin_memcpy(flow.dst, to, 16);
 	if (!protected_by(flow.dst, &prot) || (prot.flags & MVPN_PROT_LOCAL) ||
 	    never_owned(flow.dst, bpf_htons(is_v4(to) ? ETH_P_IP : ETH_P_IPV6)))
-		return false;
+		return UNPROTECTED;
 	record(ctx);
-	key = bpf_map_lookup_elem(&keys, &prot.peer);
-	if (prot.peer == MVPN_PEER_NONE || (key && key->state != MVPN_KEY_NONE) ||
-	    !keyd_runs(config_get()) || by_stream(ctx, prot.peer))
-		return true;
 	flow.dport = (__be16)ctx->user_port;
 	flow.proto = ctx->protocol;
-	if (is_own(ctx, &flow))
-		return true;
+	/* without keyd the indices of peers may be of its last life, and nothing passes anyway */
+	if (prot.peer == MVPN_PEER_NONE || !keyd_runs(config_get()) || is_own(ctx, &flow))
+		return PROTECTED;
+	if (bpf_map_lookup_elem(&guards, &prot.peer)) {
+		if (process_refused(ctx, &flow, prot.peer, true))
+			return REFUSED;
+		ret = GUARDED;
+	}
+	key = bpf_map_lookup_elem(&keys, &prot.peer);
+	if ((key && key->state != MVPN_KEY_NONE) || by_stream(ctx, prot.peer))
+		return ret;
 	now = bpf_ktime_get_ns();
 	if (event_due(prot.peer, now, BY_SOCKET))
 		event_send(&flow, prot.peer, MVPN_EVENT_SOCKET, now, 0, 0);
-	return true;
+	return ret;
 }
 
-/* A sender of many datagrams pays for the look-up now and then: its socket remembers where it has just sent to. */
-static __always_inline void look_up_once(struct bpf_sock_addr *ctx, const __u32 to[4])
+/*
+ * A sender of many datagrams pays for the look-up now and then: its socket remembers where it has just sent to. Not so where it
+ * depends on the process.
+ */
+static __always_inline int look_up_once(struct bpf_sock_addr *ctx, const __u32 to[4])
 {
 	struct mvpn_sock_last *last;
 	struct bpf_sock *sk = ctx->sk;
+	enum looked found;
 	__u64 now;
 
 	if (!sk)
-		return;
+		return PROCEED;
 	last = bpf_sk_storage_get(&sock_last, sk, NULL, 0);
 	now = bpf_ktime_get_coarse_ns();
 	if (last && now - last->at_ns < MVPN_SOCK_LAST_NS) {
@@ -113,16 +126,18 @@ static __always_inline void look_up_once(struct bpf_sock_addr *ctx, const __u32 
 		__builtin_memcpy(same, last->addr, 16);
 		__builtin_memcpy(dst, to, 16);
 		if (same[0] == dst[0] && same[1] == dst[1])
-			return;
+			return PROCEED;
 	}
-	if (!look_up(ctx, to))
-		return;
+	found = look_up(ctx, to);
+	if (found != PROTECTED)
+		return found == REFUSED ? REFUSE : PROCEED;
 	if (!last)
 		last = bpf_sk_storage_get(&sock_last, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!last)
-		return;
+		return PROCEED;
 	__builtin_memcpy(last->addr, to, 16);
 	last->at_ns = now;
+	return PROCEED;
 }
 
 static __always_inline void v4(struct bpf_sock_addr *ctx, __u32 to[4])
@@ -154,9 +169,7 @@ int connect4(struct bpf_sock_addr *ctx)
 	__u32 to[4];
 
 	v4(ctx, to);
-	if (ours(ctx))
-		look_up(ctx, to);
-	return PROCEED;
+	return ours(ctx) && look_up(ctx, to) == REFUSED ? REFUSE : PROCEED;
 }
 
 SEC("cgroup/connect6")
@@ -165,9 +178,7 @@ int connect6(struct bpf_sock_addr *ctx)
 	__u32 to[4];
 
 	v6(ctx, to);
-	if (ours(ctx))
-		look_up(ctx, to);
-	return PROCEED;
+	return ours(ctx) && look_up(ctx, to) == REFUSED ? REFUSE : PROCEED;
 }
 
 SEC("cgroup/sendmsg4")
@@ -176,9 +187,7 @@ int sendmsg4(struct bpf_sock_addr *ctx)
 	__u32 to[4];
 
 	v4(ctx, to);
-	if (ours(ctx))
-		look_up_once(ctx, to);
-	return PROCEED;
+	return ours(ctx) ? look_up_once(ctx, to) : PROCEED;
 }
 
 SEC("cgroup/sendmsg6")
@@ -187,9 +196,7 @@ int sendmsg6(struct bpf_sock_addr *ctx)
 	__u32 to[4];
 
 	v6(ctx, to);
-	if (ours(ctx))
-		look_up_once(ctx, to);
-	return PROCEED;
+	return ours(ctx) ? look_up_once(ctx, to) : PROCEED;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -69,6 +69,20 @@ static __always_inline void fit(struct bpf_sock_ops *ctx, __u32 peer, __u32 ip_h
 		bpf_setsockopt(ctx, SOL_TCP, TCP_MAXSEG, &mss, sizeof(mss));
 }
 
+/* `by` in the policy is about who begins: what is accepted may be answered by whoever accepts it */
+static __always_inline void answers(struct bpf_sock *sk)
+{
+	__u32 zero = 0;
+	const struct mvpn_processes *in_force = bpf_map_lookup_elem(&processes, &zero);
+	struct mvpn_process *p;
+
+	if (!in_force || !in_force->generation)
+		return;
+	p = bpf_sk_storage_get(&sock_process, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (p)
+		p->flags = MVPN_SOCKET_ACCEPTED;
+}
+
 /*
  * Established. Who has passed the socket shim is known; of accepted connections, the kernel's own and any other the socket itself tells
  * whose it is, but for the process.
@@ -81,6 +95,8 @@ static __always_inline void begun(struct bpf_sock_ops *ctx, bool accepted)
 	struct mvpn_socket v = {};
 
 	bpf_sock_ops_cb_flags_set(ctx, ctx->cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+	if (accepted && sk)
+		answers(sk);
 	if (!tcp || bpf_map_lookup_elem(&sockets, &cookie))
 		return;
 	v.since_ns = bpf_ktime_get_ns();

@@ -17,6 +17,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #include "datagram.h"
+#include "process.h"
 #include "protect.h"
 #include "sockctx.h"
 
@@ -81,6 +82,7 @@ static __always_inline bool is_keyd(struct bpf_sock_addr *ctx, const __u32 to[4]
 static __always_inline const struct mvpn_diversion *
 diversion(struct bpf_sock_addr *ctx, const struct mvpn_end *end, bool v4, bool *ret_refused)
 {
+	struct mvpn_flow_key flow = {};
 	const struct mvpn_diversion *d;
 	struct mvpn_protected prot;
 	const struct mvpn_key *key;
@@ -100,6 +102,11 @@ diversion(struct bpf_sock_addr *ctx, const struct mvpn_end *end, bool v4, bool *
 	    (ctx->protocol == IPPROTO_UDP && datagram_passes(ctx, d, v4)))
 		return NULL;
 	*ret_refused = true;
+	flow.dport = (__be16)ctx->user_port;
+	flow.proto = ctx->protocol;
+	/* the socket shim has told of it, when it comes first as it should */
+	if (process_refused(ctx, &flow, prot.peer, false))
+		return NULL;
 	socket_peer = d->socket_peer;
 	key = bpf_map_lookup_elem(&keys, &socket_peer);
 	if ((key && key->state == MVPN_KEY_DENIED) || zero(v4 ? d->local4 : d->local6))

@@ -139,6 +139,10 @@ static void show_explain(const json_t *r)
 	line("verdict", verdict_colour(verdict), "%s", verdict);
 	json_array_foreach(json_object_get(r, "why"), i, why) line(
 		i ? "" : "why", PLAIN, "%s", json_is_string(why) ? json_string_value(why) : "-");
+	if (json_is_object(json_object_get(r, "rule")))
+		line("rule", PLAIN, "policy line %llu: %s",
+		     (unsigned long long)number_of(json_object_get(r, "rule"), "line"),
+		     text_of(json_object_get(r, "rule"), "text"));
 	if (has_text(r, "prefix"))
 		line("prefix", PLAIN, "%s", text_of(r, "prefix"));
 	if (has_text(r, "peer"))
@@ -161,6 +165,10 @@ const struct verb verb_explain = {
 		      .required = true,
 		      .help = "address or name; [v6]:port; tcp, udp, sctp or icmp; for a frame "
 			      "02:00:00:00:00:0b/0x88b5"}},
+	.options = {{"--unit", 'u', KIND_TEXT, "unit", "NAME", .help = "of a process of this unit"},
+		    {"--uid", 0, KIND_TEXT, "uid", "N", .help = "of this user, by number or name"},
+		    {"--exe", 'e', KIND_TEXT, "exe", "PATH", .help = "that executes this program"},
+		    {"--cgroup", 0, KIND_TEXT, "cgroup", "PATH", .help = "in this control group"}},
 	.prepare = prepare_explain,
 	.show = show_explain,
 };

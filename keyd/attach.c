@@ -17,6 +17,7 @@
 #include "fsutil.h"
 #include "levels.h"
 #include "log.h"
+#include "processes.h"
 #include "sessions.h"
 
 #define KEPT_FILE "interfaces"
@@ -138,6 +139,7 @@ static int bring_up(struct keyd *k, struct attachment *a, char **ret_error)
 		/* `doctor` tells why they are not there */
 		shim_transport_attach(k->shim);
 		shim_socket_attach(k->shim);
+		processes_apply(k);
 		levels_apply(k);
 	}
 	loop_timer_arm(k->refresh, 0);
@@ -226,6 +228,7 @@ int attach_del(struct keyd *k, const char *name, char **ret_error)
 			shim_transport_detach(k->shim);
 			shim_socket_detach(k->shim);
 		}
+		processes_apply(k);
 		levels_apply(k);
 		attach_own_sockets(k);
 		loop_timer_arm(k->refresh, 0);

@@ -21,6 +21,7 @@
 #include "log.h"
 #include "peers.h"
 #include "prefixes.h"
+#include "processes.h"
 #include "relayed.h"
 #include "rotate.h"
 #include "server_key.h"
@@ -137,7 +138,7 @@ static void send_register(struct conn *c, bool with_name)
 	struct chan_buf b = {0};
 	unsigned n, i;
 
-	chan_begin(&b, MVPN_MSG_REGISTER, 0, 0);
+	chan_begin(&b, MVPN_MSG_REGISTER, MVPN_REG_PROCESSES, 0);
 	if (with_name && c->fresh->name[0])
 		chan_put(&b, MVPN_TLV_NAME, c->fresh->name, strlen(c->fresh->name));
 	n = attach_addresses(k, c->fd, &list);
@@ -410,6 +411,8 @@ int channel_message(struct conn *c, const struct chan_msg *m)
 	case MVPN_MSG_LEVELS:
 		levels_message(k, m);
 		return 0;
+	case MVPN_MSG_PROCESSES:
+		return processes_message(k, m);
 	case MVPN_MSG_ROTATE:
 		return rotate_message(k, m);
 	case MVPN_MSG_SERVER_KEY:

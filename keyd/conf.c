@@ -13,7 +13,7 @@
 #include "mvpn/ctl.h"
 #include "sessions.h"
 
-#define PIN_DIR "/sys/fs/bpf/mvpn/v3"
+#define PIN_DIR "/sys/fs/bpf/mvpn/v4"
 #define MAX_PREFIXES_SPARE 4096 /* entries kept for the networks that cover an overflow */
 
 static const char *const namespaces[] = {"auto", "own", "all", NULL}; /* enum mvpn_namespaces */

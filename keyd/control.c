@@ -12,6 +12,7 @@
 #include "keystore.h"
 #include "log.h"
 #include "mvpn/ctl.h"
+#include "processes.h"
 
 /* ---- verbs that change something ---- */
 
@@ -179,7 +180,9 @@ static bool arg_service(struct ipc_call *call, json_t *args, uint8_t *ret_proto,
 static void verb_explain(struct keyd *k, struct ipc_call *call, json_t *args)
 {
 	const char *text = json_string_value(json_object_get(args, "dst"));
+	struct process_asked who;
 	struct mvpn_addr dst;
+	const char *wrong = process_asked_of(args, &who);
 	uint8_t mac[6], proto;
 	uint16_t port;
 	json_t *type = json_object_get(args, "ethertype");
@@ -199,8 +202,11 @@ static void verb_explain(struct keyd *k, struct ipc_call *call, json_t *args)
 		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument",
 				"mvpnctl explain 10.0.0.5:443/tcp", "%s is not an address",
 				text ? text : "(nothing)");
+	else if (wrong)
+		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument",
+				"mvpnctl explain --unit x.service 10.0.0.5:443/tcp", "%s", wrong);
 	else if (arg_service(call, args, &proto, &port))
-		ipc_reply_ok(call, show_explain(k, &dst, proto, port));
+		ipc_reply_ok(call, show_explain(k, &dst, proto, port, &who));
 }
 
 static const struct {

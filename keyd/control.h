@@ -38,7 +38,10 @@ json_t *show_addr16(const uint8_t b[16]);
 json_t *show_leaks(struct keyd *k);
 json_t *show_doctor(struct keyd *k);
 /* of a packet with that protocol and destination port; 0: not said */
-json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst, uint8_t proto, uint16_t port);
+struct process_asked;
+/* who: of which process */
+json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst, uint8_t proto, uint16_t port,
+		     const struct process_asked *who);
 json_t *show_explain_frame(struct keyd *k, const uint8_t mac[6], uint16_t type);
 json_t *show_metrics(struct keyd *k);
 json_t *show_identity(struct keyd *k);

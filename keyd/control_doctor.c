@@ -13,6 +13,7 @@
 #include "keystore.h"
 #include "levels.h"
 #include "mvpn/ctl.h"
+#include "processes.h"
 #include "rp_filter.h"
 #include "sessions.h"
 
@@ -107,6 +108,42 @@ static void check_cgroup(struct keyd *k, json_t *list, const char *name, const c
 		check(list, name, WARN, hint, "not attached: %s", error ? error : "out of memory");
 }
 
+/* the lines with `by`: are sockets looked at, and is there what they name? */
+static void check_processes(struct keyd *k, json_t *list)
+{
+	const struct processes *x = k->processes;
+	const char *error, *where = shim_process(k->shim, &error);
+	unsigned lines = x->table ? x->table->n : 0, missing = 0;
+	const struct trait *one = NULL;
+
+	if (!lines && !x->unknown)
+		return;
+	for (unsigned i = 0; i < MVPN_TRAITS_MAX; i++)
+		if (x->traits.list[i].used && !x->traits.list[i].found) {
+			one = &x->traits.list[i];
+			missing++;
+		}
+	if (x->unknown || x->failed)
+		check(list, "processes", FAIL, "see the log; they are told again when the server is reached",
+		      "which processes may send is not known: none may");
+	else if (!where && k->nifaces)
+		check(list, "processes", FAIL, "a cgroup2 file system and Linux 6.1 with BTF",
+		      "the policy tells processes apart, and this host cannot: %s; none may",
+		      error ? error : "out of memory");
+	else if (!shim_socket(k->shim, &error) && k->nifaces)
+		check(list, "processes", WARN, "see \"socket shim\"",
+		      "what may not be sent is dropped as packets: no call fails");
+	else if (x->cut || missing)
+		check(list, "processes", WARN,
+		      "the policy names it: nobody can be it before it is there",
+		      missing ? "%u users or programs are not on this host: %s %s"
+			      : "%u lines are beyond what one device can tell apart",
+		      missing ? missing : x->cut, one ? mvpn_by_name(one->kind) : "",
+		      one ? one->value : "");
+	else
+		check(list, "processes", OK, "", "%u lines of the policy tell them apart", lines);
+}
+
 static void check_cgroups(struct keyd *k, json_t *list)
 {
 	const char *error, *where = shim_transport(k->shim, &error);
@@ -116,6 +153,7 @@ static void check_cgroups(struct keyd *k, json_t *list)
 	where = shim_socket(k->shim, &error);
 	check_cgroup(k, list, "socket shim", where, error,
 		     "sessions are made all the same, from the first packet on");
+	check_processes(k, list);
 }
 
 static bool check_leaks(json_t *list, const uint64_t *c)

@@ -12,6 +12,7 @@
 #include "nat.h"
 #include "options.h"
 #include "peers.h"
+#include "processes.h"
 #include "sessions.h"
 
 /* 224.0.0.0/4, 255.255.255.255, ff00::/8: no device owns them, whatever is protected */
@@ -156,10 +157,12 @@ static void explain_gateways(const json_t *list, json_t *why)
 	}
 }
 
-json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst, uint8_t proto, uint16_t port)
+json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst, uint8_t proto, uint16_t port,
+		     const struct process_asked *who)
 {
 	const struct service of = {proto, port};
 	json_t *why = json_array(), *session = json_null(), *peer = json_null();
+	json_t *rule = json_null();
 	json_t *gateways = gateways_explain(k, dst);
 	const char *verdict = "clear", *level = NULL;
 	char text[MVPN_ADDRSTRLEN];
@@ -192,10 +195,12 @@ json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst, uint8_t proto,
 			  peer_label(p));
 		explain_gateways(gateways, why);
 		level = mvpn_level_name(peer_level(k, p));
-		verdict = explain_level(k, p, &of, why, &session);
+		verdict = processes_explain(k, p, proto, port, who, why, &rule)
+				  ? explain_level(k, p, &of, why, &session)
+				  : "dropped";
 	}
-	return json_pack("{s:s, s:o, s:o, s:o, s:s?, s:o*}", "verdict", verdict, "why", why, "peer", peer,
-			 "session", session, "level", level,
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:s?, s:o*}", "verdict", verdict, "why", why, "peer", peer,
+			 "session", session, "rule", rule, "level", level,
 			 "gateways", gateways);
 }
 

@@ -13,6 +13,7 @@
 #include "datagrams.h"
 #include "levels.h"
 #include "peers.h"
+#include "processes.h"
 #include "sockdiag.h"
 
 struct flow_list {
@@ -208,6 +209,7 @@ static json_t *show_flow(struct origins *l, const struct flow_row *row)
 		      : row->stream						 ? "socket"
 										 : "network",
 		      "process", show_process(l, &g, now));
+	json_object_set_new(o, "rule", processes_rule(l->k, f->rule));
 	if (g.tcp)
 		json_object_set_new(o, "tcp",
 				    json_pack("{s:I, s:I, s:f, s:b}", "bytes_in",

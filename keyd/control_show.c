@@ -43,6 +43,7 @@ const char *const keyd_counter_names[KC_MAX] = {
 	"rotated",	 "pin_vouched",	 "bad_vouch", "stale_vouch",
 	"gateway_failed", "gateway_changed",
 	"server_key_pinned", "server_key_refused", "server_key_old",
+	"process_refused", "process_unreported",
 };
 
 static double age_s(uint64_t at_ms)

@@ -42,6 +42,7 @@ struct nat_probe;
 struct hsm;
 struct intro_deferred;
 struct path;
+struct processes;
 struct ping_run;
 struct rotate;
 struct server_key;
@@ -109,6 +110,8 @@ struct peer {
 	struct stream *streams;	  /* streams.c, of layer SOCKET */
 	uint8_t level, next_level; /* levels.c, of layer NETWORK: enum mvpn_level, 0: as packets */
 	bool diverted;		   /* the shim knows */
+	struct mvpn_guard *guard;  /* processes.c: which of ours may send there; NULL: all */
+	bool guarded;		   /* the shim has it */
 	struct intro_run *intro;  /* ours, under way */
 	struct mvpn_endpoint endpoint;
 	struct path *path; /* path.c; NULL without a session */
@@ -186,6 +189,8 @@ enum keyd_counter {
 	KC_SERVER_KEY_PINNED,	/* changes of the server's key, or of one to come, that were taken */
 	KC_SERVER_KEY_REFUSED,	/* ... and that were not */
 	KC_SERVER_KEY_OLD,	/* channels by the key that the server had before */
+	KC_PROCESS_REFUSED,    /* attempts that lines with `by` refused */
+	KC_PROCESS_UNREPORTED, /* of them, of more kinds at a time than go to the server */
 	KC_MAX,
 };
 extern const char *const keyd_counter_names[KC_MAX];
@@ -257,6 +262,7 @@ struct keyd {
 	struct loop_timer *save_protected;
 
 	struct ether *ether; /* ether.c */
+	struct processes *processes; /* processes.c */
 	struct own_endpoint *own; /* endpoint.c */
 	struct relay_tcp *relay_tcp; /* relay_tcp.c */
 	uint64_t keep_ms; /* nat.c: peers are to be kept from then on */

@@ -38,6 +38,7 @@
 #include "mvpn/ctl.h"
 #include "options.h"
 #include "peers.h"
+#include "processes.h"
 #include "relay_tcp.h"
 #include "rotate.h"
 #include "server_key.h"
@@ -58,7 +59,7 @@ static const char usage[] =
 	"  --state DIR     identity and what must outlive keyd (default /var/lib/mvpn)\n"
 	"  --config F      configuration (default " CONFIG_DEFAULT ", and keyd.conf.d/*.conf)\n"
 	"  --socket PATH   control socket for mvpnctl (default " MVPN_KEYD_SOCKET ")\n"
-	"  --pin DIR       where BPF maps and links are pinned (default /sys/fs/bpf/mvpn/v3)\n"
+	"  --pin DIR       where BPF maps and links are pinned (default /sys/fs/bpf/mvpn/v4)\n"
 	"  --latency       workers look longer for packets before they sleep: less delay, more CPU "
 	"time\n"
 	"  --check-config  read the configuration, say what is wrong, exit\n"
@@ -202,7 +203,8 @@ static void tick(void *arg)
 {
 	struct keyd *k = arg;
 
-	config_tell(k, true);
+	processes_tick(k);
+	config_tell(k, !k->processes->failed);
 	rp_filter_mend(k);
 	kt_reclaim(k->kt);
 	channel_tick(k);
@@ -308,6 +310,8 @@ static int start(struct keyd *k)
 	if (!r)
 		r = ether_init(k);
 	if (!r)
+		r = processes_init(k);
+	if (!r)
 		options_load(k);
 	if (!r)
 		r = endpoint_init(k);
@@ -370,6 +374,7 @@ static void stop(struct keyd *k)
 	intro_deferred_drop(k, NULL);
 	hsm_free(k);
 	ether_free(k);
+	processes_free(k);
 	peers_free(k);
 	dp_free(k->dp);
 	kt_free(k->kt);

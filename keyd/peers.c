@@ -407,8 +407,10 @@ void peers_free(struct keyd *k)
 		peers_save(k);
 	loop_timer_free(k->save_protected);
 	gateways_free(k);
-	for (i = 1; i <= k->npeers; i++)
+	for (i = 1; i <= k->npeers; i++) {
+		free(k->peers[i]->guard);
 		free(k->peers[i]);
+	}
 	free(k->peers);
 	htab_free(&k->peers_by_id);
 	lpm_free(k->unsaved);

@@ -133,6 +133,15 @@ static int event_in(void *arg, void *data, size_t size)
 	return 0;
 }
 
+static int refusal_in(void *arg, void *data, size_t size)
+{
+	struct shim *s = arg;
+
+	if (size >= sizeof(struct mvpn_refusal) && s->on_refusal)
+		s->on_refusal(s->on_refusal_arg, data);
+	return 0;
+}
+
 /*
  * What the last keyd left must not be acted upon: until this one has breathed, protected traffic is dropped. Its tap's
  * index could even belong to another interface by now.
@@ -220,6 +229,11 @@ int shim_open_with(struct shim **ret, const char *pin_dir, const struct shim_opt
 			      strerror(errno));
 		goto fail;
 	}
+	r = ring_buffer__add(s->ring, bpf_map__fd(s->bpf->maps.refusals), refusal_in, s);
+	if (r < 0) {
+		shim_fail(ret_error, r, "cannot map the BPF ring of refusals: %s", strerror(-r));
+		goto fail;
+	}
 	*ret = s;
 	return 0;
 fail:
@@ -254,6 +268,8 @@ void shim_close(struct shim *s)
 	free(s->cgroup_asked);
 	shim_streams_detach(s);
 	free(s->streams_error);
+	shim_process_detach(s);
+	free(s->process_error);
 	ring_buffer__free(s->ring);
 	shim_bpf__destroy(s->bpf);
 	free(s->lengths);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The network shim from user space: load, pin, adopt and attach the BPF programs, and write their maps. Everything is
- * pinned below the pin directory (/sys/fs/bpf/mvpn/v3), so that it outlives keyd:
+ * pinned below the pin directory (/sys/fs/bpf/mvpn/v4), so that it outlives keyd:
  *
  *   protected prefix_lengths keys config exempt own_sockets flows event_rate events spis counters ifaces     maps
- *   frames frame_tap ports sock_last sockets levels own_streams
+ *   frames frame_tap ports sock_last sockets levels own_streams guards uids exes groups processes sock_process refused
+ *   refusals
  *   transport sock_{connect,sendmsg}{4,6}  links on the root of the cgroup tree
  *   if/IFACE/{egress,ingress,leak}    TCX links, or programs where clsact filters are used (kernel < 6.6)
  *   if/IFACE/{xdp,xsks}               XDP link and XSKMAP when the AF_XDP wire is in use
@@ -124,6 +125,23 @@ const char *shim_socket(const struct shim *s, const char **ret_error);
 int shim_cgroup_root(char where[static CGROUP_PATH_MAX]); /* of cgroup2; -ENOENT */
 /* before they are attached: on another cgroup (NULL: the root), and whose sockets the socket shim looks at */
 int shim_cgroup_choose(struct shim *s, const char *dir, enum mvpn_namespaces which);
+/*
+ * Whose each socket is (bpf/process.bpf.c), for lines of the policy with `by`; it goes with the process. Without it no socket has
+ * a trait, and what such a line asks for nobody meets.
+ */
+int shim_process_attach(struct shim *s);
+void shim_process_detach(struct shim *s);
+const char *shim_process(const struct shim *s, const char **ret_error);
+int shim_process_walk(struct shim *s); /* looks at all sockets that there are */
+struct shim_traits;
+int shim_traits_add(struct shim *s, const struct shim_traits *t);
+int shim_traits_only(struct shim *s, const struct shim_traits *t); /* takes out all others */
+int shim_processes(struct shim *s, const struct mvpn_processes *p);
+int shim_guard_set(struct shim *s, uint32_t peer, const struct mvpn_guard *g);
+int shim_guard_clear(struct shim *s, uint32_t peer);
+int shim_guards_clear_all(struct shim *s);
+/* what is told of refusals, while shim_events() runs; NULL: it is thrown away */
+void shim_on_refusal(struct shim *s, void (*fn)(void *arg, const struct mvpn_refusal *e), void *arg);
 /*
  * The socket level (bpf/stream.bpf.c), likewise, but it goes with the process: then connections go as packets, and the network
  * shim drops them.

@@ -29,7 +29,7 @@ static int unset(int fd, const void *key)
  */
 int shim_clear_but(int fd, const void *keep, unsigned nkeep, size_t size)
 {
-	char a[64], b[64]; /* keys are at most 40 bytes */
+	char a[128], b[128]; /* no key is longer */
 	char *cur = a, *next = b, *t;
 	bool kept;
 	int r;
@@ -247,6 +247,12 @@ int shim_flows_each(struct shim *s,
 int shim_socket_get(struct shim *s, uint64_t cookie, struct mvpn_socket *ret)
 {
 	return bpf_map_lookup_elem(FD(s, sockets), &cookie, ret) < 0 ? -errno : 0;
+}
+
+void shim_on_refusal(struct shim *s, void (*fn)(void *arg, const struct mvpn_refusal *e), void *arg)
+{
+	s->on_refusal = fn;
+	s->on_refusal_arg = arg;
 }
 
 int shim_events_fd(struct shim *s)

@@ -30,6 +30,8 @@ struct shim {
 	struct ring_buffer *ring;
 	void (*on_event)(void *arg, const struct mvpn_event *e); /* while shim_events() runs */
 	void *on_event_arg;
+	void (*on_refusal)(void *arg, const struct mvpn_refusal *e);
+	void *on_refusal_arg;
 	struct shim_wire *wires;
 	struct mvpn_lengths *lengths; /* as in the map prefix_lengths */
 	size_t nprotected, ngone;     /* prefixes; taken out since the lengths were last made anew */
@@ -39,6 +41,9 @@ struct shim {
 	char cgroup[CGROUP_PATH_MAX];
 	bool transport, socket;		       /* attached, at `cgroup` */
 	char *transport_error, *socket_error; /* why not, once it was tried */
+	/* shim_process.c */
+	struct shim_process *process; /* NULL: not attached */
+	char *process_error;
 	/* shim_streams.c */
 	struct shim_streams *streams; /* NULL: not attached */
 	char *streams_error;
@@ -75,7 +80,7 @@ int shim_iface_get(struct shim *s, const char *iface, struct mvpn_iface *ret); /
 int shim_iface_set(struct shim *s, const char *iface, const struct mvpn_iface *v);
 void shim_iface_clear(struct shim *s, const char *iface);
 
-/* every key out of a map but the nkeep ones at `keep`, each of `size` bytes, at most 64 */
+/* every key out of a map but the nkeep ones at `keep`, each of `size` bytes, at most 128 */
 int shim_clear_but(int fd, const void *keep, unsigned nkeep, size_t size);
 
 /* ---- programs on the cgroup tree (shim_cgroup.c) ---- */

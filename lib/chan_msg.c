@@ -69,6 +69,13 @@ static const struct {
 	[MVPN_TLV_GATEWAYS] = {MVPN_TLV_GATEWAYS_HEAD_B + 2 * MVPN_ID_LEN,
 			       MVPN_TLV_GATEWAYS_HEAD_B + MVPN_GATEWAYS_MAX * MVPN_ID_LEN},
 	[MVPN_TLV_TICKET] = {MVPN_TICKET_B, MVPN_TICKET_B},
+	[MVPN_TLV_PROCESS_REFUSED] = {sizeof(struct mvpn_process_refused) + 3,
+				      sizeof(struct mvpn_process_refused) +
+					      MVPN_PROCESS_REFUSED_TEXT_B},
+	[MVPN_TLV_PROCESS_LINE] = {4, 4 + 1024},
+	[MVPN_TLV_PROCESS_SERVICE] = {5, 5},
+	[MVPN_TLV_PROCESS_BY] = {2, 1 + MVPN_BY_MAX_B},
+	[MVPN_TLV_PROCESS_PEER] = {MVPN_ID_LEN, MVPN_ID_LEN},
 	[MVPN_TLV_LEVEL] = {MVPN_ID_LEN + 1, MVPN_ID_LEN + 1},
 };
 

@@ -86,6 +86,8 @@ static const struct {
 				   "other device's, or behind it"},
 	[MVPN_R_SELECTORS] = {"selectors", "the policy changed what the two devices may exchange; the "
 					   "session is made anew"},
+	[MVPN_R_PROCESS] = {"process", "the policy lets only certain processes send there (`by`), and "
+				       "the keyd of one of the two is too old to tell: update it"},
 	[MVPN_R_SERVER_KEY] = {"server-key", "the server has given up the key that is pinned: `mvpnctl server key show` there says its key, "
 					     "`mvpnctl pin KEY` pins it here; or enrol with a new token"},
 };

@@ -15,6 +15,7 @@
 #include "levels.h"
 #include "log.h"
 #include "macs.h"
+#include "processes.h"
 #include "push.h"
 #include "session.h"
 
@@ -366,6 +367,7 @@ void admin_device_rename(struct server *s, struct ipc_call *call, json_t *args)
 	push_revision(s);
 	ether_changed(s);
 	levels_changed(s);
+	processes_changed(s);
 	introduce_recheck(s);
 	session_cut_forbidden(s);
 	ipc_reply_ok(call,

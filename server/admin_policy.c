@@ -10,6 +10,7 @@
 #include "introduce.h"
 #include "levels.h"
 #include "log.h"
+#include "processes.h"
 #include "push.h"
 #include "services.h"
 #include "session.h"
@@ -106,6 +107,7 @@ static int put_in_force(struct server *s, struct policy *p, uint64_t rev)
 	push_revision(s);
 	ether_changed(s);
 	levels_changed(s);
+	processes_tell(s);
 	introduce_recheck(s);
 	push_flush(s); /* the sessions' rows may take a while */
 	return session_cut_forbidden(s);

@@ -8,6 +8,7 @@
 #include "introduce.h"
 #include "levels.h"
 #include "log.h"
+#include "processes.h"
 #include "push.h"
 #include "session.h"
 
@@ -19,6 +20,7 @@ void depart_forget(struct server *s, struct device *d)
 	registry_remove(s->reg, d);
 	ether_changed(s);
 	levels_changed(s);
+	processes_changed(s);
 }
 
 /* A suspended or revoked one stays on record: it shall not come back as somebody new with the same token. */

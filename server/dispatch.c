@@ -5,6 +5,7 @@
 #include "echo.h"
 #include "introduce.h"
 #include "log.h"
+#include "processes.h"
 #include "relay.h"
 #include "rotate.h"
 #include "server_key.h"
@@ -36,6 +37,8 @@ static int device_message(struct conn *c, const struct chan_msg *m)
 		return introduce_reject(c, m);
 	case MVPN_MSG_RELAY:
 		return relay_message(c, m);
+	case MVPN_MSG_PROCESSES:
+		return processes_message(c, m);
 	case MVPN_MSG_UDP:
 		return echo_udp(c, m);
 	case MVPN_MSG_ROTATE:

@@ -13,6 +13,7 @@
 #include "ether.h"
 #include "levels.h"
 #include "log.h"
+#include "processes.h"
 #include "psk.h"
 #include "push.h"
 #include "refusal.h"
@@ -289,6 +290,7 @@ static int enrol_remember(struct enrolment *e, struct device **ret)
 		registry_set_policy(s->reg, s->policy);
 	ether_changed(s);
 	levels_changed(s);
+	processes_changed(s);
 	*ret = d;
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include "intro_table.h"
 #include "introduce.h"
 #include "log.h"
+#include "processes.h"
 #include "secmem.h"
 #include "services.h"
 
@@ -76,6 +77,8 @@ static enum mvpn_reason decide(struct conn *c, const struct request *q, struct d
 	sb = registry_subject(b);
 	if (!policy_allows_layer(s->policy, q->req.layer, &sa, &sb))
 		return MVPN_R_DENIED;
+	if (q->req.layer != MVPN_LAYER_LINK && processes_beyond(s, c->dev, b))
+		return MVPN_R_PROCESS;
 	if (q->req.mode != pair_mode(s, c->dev, b))
 		return MVPN_R_MODE;
 	switch (b->row.state) {

@@ -18,8 +18,12 @@ void policy_free(struct policy *p)
 		free(p->groups[i].members);
 		free(p->groups[i].flat);
 	}
-	for (unsigned i = 0; i < p->nrules; i++)
+	for (unsigned i = 0; i < p->nrules; i++) {
 		free(p->rules[i].services);
+		free(p->rules[i].by);
+	}
+	for (unsigned i = 0; i < p->ntests; i++)
+		free(p->tests[i].by);
 	free(p->groups);
 	free(p->rules);
 	free(p->by_name);

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "addr.h"
+#include "by.h"
 #include "mvpn/limits.h"
 #include "service.h"
 
@@ -48,6 +49,10 @@ struct policy_rule {
 	 * everything makes the others' services void. */
 	struct mvpn_service *services;
 	unsigned nservices;
+	/* Which processes of src, by kind; none: all. Of the same kind one is enough, different kinds must all be met. Such a line
+	 * has `only`. */
+	struct mvpn_by_value *by;
+	unsigned nby;
 };
 /* The first rule that lets src open a session to dst, or NULL: refused. */
 const struct policy_rule *policy_allows(const struct policy *p, const struct policy_subject *src,
@@ -56,6 +61,22 @@ const struct policy_rule *policy_allows(const struct policy *p, const struct pol
 const struct policy_rule *policy_allows_flow(const struct policy *p, const struct policy_subject *src,
 					     const struct policy_subject *dst, uint8_t proto,
 					     uint16_t port);
+/* ---- processes (policy_by.c) ---- */
+/* The same for a process that is what `who` says and nothing else. */
+const struct policy_rule *policy_allows_process(const struct policy *p,
+						const struct policy_subject *src,
+						const struct policy_subject *dst, uint8_t proto,
+						uint16_t port, const struct mvpn_by_value *who,
+						unsigned nwho);
+bool policy_has_by(const struct policy *p);
+/* is there a line about processes of src that go to dst? */
+bool policy_by_pair(const struct policy *p, const struct policy_subject *src,
+		    const struct policy_subject *dst);
+const struct policy_rule *policy_rules(const struct policy *p, unsigned *ret_count);
+/* does the line let src begin with dst, in this direction? */
+bool policy_rule_begins(const struct policy *p, const struct policy_rule *r,
+			const struct policy_subject *src, const struct policy_subject *dst);
+
 bool policy_limited(const struct policy *p); /* is any rule for certain services only? */
 /* what a session between the two is for */
 struct policy_services {
@@ -108,6 +129,8 @@ struct policy_test {
 	const char *src, *dst;
 	uint8_t proto; /* 0: any */
 	uint16_t port; /* 0: any */
+	struct mvpn_by_value *by; /* what the process is; none: any one */
+	unsigned nby;
 };
 const struct policy_test *policy_tests(const struct policy *p, unsigned *ret_count);
 /* "test deny a -> b tcp 22", for people */

@@ -31,6 +31,7 @@ struct policy {
 	unsigned nlimited; /* of them, to services */
 	struct policy_key *by_name, *by_member; /* policy_index.c: of nrules, of nby_member */
 	uint32_t nby_member;
+	unsigned nby;	   /* and to processes */
 	struct policy_protect *protects;
 	unsigned nprotects;
 	struct policy_ether *ethers;
@@ -51,6 +52,9 @@ struct policy {
 /* one more rule counts for the pair */
 void policy_services_add(struct policy_services *to, const struct policy_rule *r, bool at_src,
 			 bool at_dst);
+/* policy_by.c: " by uid 5, 6 exe /bin/x" at ret + n, as snprintf; is it met by a process that is this? */
+int policy_by_str(const struct mvpn_by_value *by, unsigned nby, char *ret, size_t size);
+bool policy_by_met(const struct policy_rule *r, const struct mvpn_by_value *who, unsigned nwho);
 /* ---- policy_index.c ---- */
 int policy_index(struct policy *p); /* once groups are sorted and expanded: -ENOMEM */
 #define POLICY_WALK_NAMES 64 /* that mean either of two devices; with more all lines are gone through */

@@ -3,12 +3,12 @@
  * Reader of the policy language. One statement a line; `#` starts a comment:
  *
  *   group NAME = NAME [, NAME]…
- *   allow [only] NAME -> NAME [proto …]                   NAME may be *; policy_service.c
+ *   allow [only] NAME -> NAME [proto …] [by …]            NAME may be *; policy_service.c, policy_by.c
  *   protect PREFIX [via NAME [, NAME]…]                  policy_protect.c
  *   ethernet [only] NAME -> NAME type TYPE [, TYPE]…      policy_ether.c
  *   mode end-to-end|central60|central63 NAME -> NAME      policy_mode.c
  *   level LEVEL NAME -> NAME                              policy_mode.c
- *   test allow|deny NAME -> NAME [PROTO [PORT]]           policy_test.c
+ *   test allow|deny NAME -> NAME [PROTO [PORT]] [by …]    policy_test.c
  *   dscp, multicast, rekey, max-offline                   policy_settings.c
  */
 #include <errno.h>
@@ -68,21 +68,28 @@ static int read_allow(struct reader *r)
 {
 	struct policy *p = r->p;
 	struct policy_rule rule = {.line = r->line};
+	struct by_words by = {0};
 	struct word src, dst;
 	int e = read_pair(r, &rule.only, &src, &dst);
 
 	if (e == 0)
 		e = read_services(r, &rule);
 	if (e == 0)
+		e = read_by(r, &by);
+	if (e == 0)
 		e = expect_end(r);
 	if (e == 0 && p->nrules == POLICY_RULES_MAX)
 		e = fail_at(r, src.start, "more than %d allow lines: use groups", POLICY_RULES_MAX);
 	if (e == 0)
 		e = grow(&p->rules, p->nrules, sizeof(*p->rules));
+	if (e == 0)
+		e = by_cut(&by, &rule.by, &rule.nby);
 	if (e < 0) {
 		free(rule.services);
 		return e;
 	}
+	rule.only |= rule.nby > 0;
+	p->nby += rule.nby > 0;
 	services_fit(&rule);
 	p->nlimited += rule.nservices > 0;
 	rule.src = cut(&src);

@@ -152,6 +152,8 @@ void policy_rule_str(const struct policy_rule *r, char *ret, size_t size)
 		}
 		n += snprintf(ret + n, size - (size_t)n, "%s", text);
 	}
+	if (n > 0 && (size_t)n < size)
+		policy_by_str(r->by, r->nby, ret + n, size - (size_t)n);
 }
 
 /* ---- questions ---- */
@@ -210,28 +212,39 @@ void policy_services_of(const struct policy *p, const struct policy_subject *src
 		ret->nsrc = ret->ndst = 0;
 }
 
-const struct policy_rule *policy_allows_flow(const struct policy *p,
-					     const struct policy_subject *src,
-					     const struct policy_subject *dst, uint8_t proto,
-					     uint16_t port)
+const struct policy_rule *policy_allows_process(const struct policy *p,
+						const struct policy_subject *src,
+						const struct policy_subject *dst, uint8_t proto,
+						uint16_t port, const struct mvpn_by_value *who,
+						unsigned nwho)
 {
 	const struct policy_rule *first = policy_allows(p, src, dst), *r;
 	struct policy_walk w;
 
-	if (!first || !proto)
+	if (!first || (!proto && !nwho))
 		return first;
 	/* every line about the two counts: it is one session that they have */
 	policy_walk(&w, p, src, dst);
 	while ((r = policy_walk_next(&w))) {
 		unsigned at = where(p, r, src, dst);
 
-		if (at && !r->nservices)
+		if (!at || !policy_by_met(r, who, nwho) || (r->nby && !(at & AT_DST)))
+			continue;
+		if (!r->nservices || (!proto && at & AT_DST))
 			return r;
 		if (at & AT_DST && (port ? mvpn_services_have(r->services, r->nservices, proto, port)
 					 : mvpn_services_have_proto(r->services, r->nservices, proto)))
 			return r;
 	}
 	return NULL;
+}
+
+const struct policy_rule *policy_allows_flow(const struct policy *p,
+					     const struct policy_subject *src,
+					     const struct policy_subject *dst, uint8_t proto,
+					     uint16_t port)
+{
+	return policy_allows_process(p, src, dst, proto, port, NULL, 0);
 }
 
 bool policy_services_cover(const struct policy_services *x, const struct policy_services *y)

@@ -19,9 +19,11 @@ static int read_service(struct reader *r, struct policy_test *t)
 {
 	int e;
 
+	if (at_line_end(r) || by_is_next(r))
+		return 0;
 	next_is(r, "proto");
 	e = read_proto(r, &t->proto);
-	if (e < 0 || at_line_end(r) || !mvpn_proto_has_ports(t->proto))
+	if (e < 0 || at_line_end(r) || by_is_next(r) || !mvpn_proto_has_ports(t->proto))
 		return e;
 	next_is(r, "port");
 	return read_port(r, &t->port);
@@ -32,6 +34,7 @@ int read_test(struct reader *r)
 	struct policy *p = r->p;
 	struct policy_test t = {.line = r->line};
 	struct word want = {0}, src, dst;
+	struct by_words by = {0};
 	bool only = false;
 	int e = read_word(r, "\"allow\" or \"deny\"", false, &want);
 
@@ -45,14 +48,18 @@ int read_test(struct reader *r)
 	if (e == 0 && (*src.start == '*' || *dst.start == '*'))
 		e = fail_at(r, *src.start == '*' ? src.start : dst.start,
 			    "a test names devices or groups, not *");
-	if (e == 0 && !at_line_end(r))
+	if (e == 0)
 		e = read_service(r, &t);
+	if (e == 0)
+		e = read_by(r, &by);
 	if (e == 0)
 		e = expect_end(r);
 	if (e == 0 && p->ntests == POLICY_TESTS_MAX)
 		e = fail_at(r, want.start, "more than %d tests: use groups", POLICY_TESTS_MAX);
 	if (e == 0)
 		e = grow(&p->tests, p->ntests, sizeof(*p->tests));
+	if (e == 0)
+		e = by_cut(&by, &t.by, &t.nby);
 	if (e < 0)
 		return e;
 	t.allow = word_is(&want, "allow");
@@ -66,11 +73,14 @@ int read_test(struct reader *r)
 void policy_test_str(const struct policy_test *t, char *ret, size_t size)
 {
 	char proto[8], port[8] = "";
+	int n;
 
 	if (t->port)
 		snprintf(port, sizeof(port), " %u", t->port);
-	snprintf(ret, size, "test %s %s -> %s%s%s%s", t->allow ? "allow" : "deny", t->src, t->dst,
+	n = snprintf(ret, size, "test %s %s -> %s%s%s%s", t->allow ? "allow" : "deny", t->src, t->dst,
 		 t->proto ? " " : "", t->proto ? mvpn_proto_name(t->proto, proto) : "", port);
+	if (n > 0 && (size_t)n < size)
+		policy_by_str(t->by, t->nby, ret + n, size - (size_t)n);
 }
 
 /* ---- whether they hold ---- */
@@ -124,7 +134,7 @@ static bool holds(const struct policy *p, const struct policy_test *t, const str
 		for (unsigned k = 0; k < dst->n; k++) {
 			struct policy_subject b = subject(by, dst->names[k]);
 			const struct policy_rule *r =
-				policy_allows_flow(p, &a, &b, t->proto, t->port);
+				policy_allows_process(p, &a, &b, t->proto, t->port, t->by, t->nby);
 
 			/* nobody talks to itself: of a group with itself that is not asked */
 			if (t->allow == !!r || (!strcmp(a.name, b.name) && src->n > 1))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The words of a policy's text, read in place, and where they were when something is wrong with them. For the readers of
- * statements only (policy_parse.c, policy_protect.c, policy_ether.c, policy_service.c, policy_settings.c,
+ * statements only (policy_parse.c, policy_by.c, policy_protect.c, policy_ether.c, policy_service.c, policy_settings.c,
  * policy_test.c).
  */
 #ifndef SERVER_POLICY_TEXT_H
@@ -59,6 +59,17 @@ int read_services(struct reader *r, struct policy_rule *rule);
 void services_fit(struct policy_rule *rule);
 int read_proto(struct reader *r, uint8_t *ret);
 int read_port(struct reader *r, uint16_t *ret);
+/* policy_by.c: "by …" or nothing, into words that are cut later */
+struct by_words {
+	unsigned n;
+	struct {
+		unsigned kind;
+		struct word w;
+	} list[MVPN_BY_LINE_MAX];
+};
+bool by_is_next(struct reader *r); /* does not take it */
+int read_by(struct reader *r, struct by_words *ret);
+int by_cut(const struct by_words *from, struct mvpn_by_value **ret, unsigned *ret_n);
 /* policy_test.c: what follows "test" */
 int read_test(struct reader *r);
 /* policy_mode.c: what follows "mode", "level" */

@@ -16,6 +16,7 @@
 #include "levels.h"
 #include "log.h"
 #include "macs.h"
+#include "processes.h"
 #include "psk.h"
 #include "push.h"
 #include "refusal.h"
@@ -38,6 +39,7 @@ struct registration {
 	unsigned nmacs;
 	uint16_t udp_port;
 	bool knows_set;
+	bool tells_processes;
 	uint8_t set[PUSH_SET_B];
 };
 
@@ -73,6 +75,7 @@ static int parse(const struct conn *c, const struct chan_msg *m, struct registra
 	size_t pos = 0;
 
 	memset(reg, 0, sizeof(*reg));
+	reg->tells_processes = m->flags & MVPN_REG_PROCESSES;
 	reg->udp_port = MVPN_DATA_PORT;
 	chan_get_u16(m, MVPN_TLV_UDP_PORT, &reg->udp_port);
 	chan_get_u64(m, MVPN_TLV_BOOT_GEN, &told);
@@ -341,6 +344,7 @@ void register_welcome(struct conn *c)
 	send_welcome(c, &v, &mv);
 	rotate_tell(c);
 	session_tell_owed(c);
+	processes_subscribe(c);
 	push_subscribe(c);
 	ether_subscribe(c);
 	levels_subscribe(c);
@@ -430,6 +434,7 @@ int register_message(struct conn *c, const struct chan_msg *m)
 	c->nmacs = reg.nmacs;
 	c->dev->udp_port = reg.udp_port;
 	c->knows_set = reg.knows_set;
+	c->tells_processes = reg.tells_processes;
 	memcpy(c->set, reg.set, sizeof(c->set));
 	register_welcome(c);
 	return 0;

@@ -25,6 +25,7 @@
 #include "levels.h"
 #include "listen.h"
 #include "log.h"
+#include "processes.h"
 #include "push.h"
 #include "refusal.h"
 #include "relay.h"
@@ -376,6 +377,8 @@ int server_new(const struct server_settings *conf, struct loop *l, struct server
 	if (r == 0)
 		r = levels_new(s);
 	if (r == 0)
+		r = processes_new(s);
+	if (r == 0)
 		r = depart_new(s);
 	if (r == 0)
 		r = intros_new(s);
@@ -441,6 +444,7 @@ void server_free(struct server *s)
 	push_free(s->push);
 	loop_timer_free(s->ether);
 	loop_timer_free(s->levels);
+	loop_timer_free(s->processes);
 	loop_timer_free(s->reaper);
 	loop_timer_free(s->chores);
 	loop_timer_free(s->depart);

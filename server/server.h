@@ -74,6 +74,9 @@
 	X(deltas)      /* changes of the protected set, each sent to every channel */        \
 	X(frames_told) /* tables of frames sent, each to one channel */                       \
 	X(frames_cut)  /* of them, with more than MVPN_FRAMES_MAX entries */                  \
+	X(processes_told)    /* tables of `by` lines sent, each to one channel */             \
+	X(processes_refused) /* kinds of refusals that devices reported */                   \
+	X(processes_unheard) /* such messages that came too fast */                          \
 	X(echoes)      /* questions of devices where they are seen, answered */              \
 	X(relayed)	/* sealed packets passed on between two devices */                        \
 	X(relay_limited) /* of them, dropped: over relay_mbit, or the receiver is off-line */     \
@@ -127,6 +130,7 @@ struct server {
 	struct push *push;
 	struct loop_timer *ether; /* ether.c: tables of frames are to be made anew */
 	struct loop_timer *levels; /* levels.c, likewise */
+	struct loop_timer *processes; /* and processes.c */
 	struct admin *admin;
 	struct audit_checks *checks;
 	struct refusals *refusals;

@@ -6,6 +6,7 @@
 #include "crypto.h"
 #include "introduce.h"
 #include "log.h"
+#include "processes.h"
 #include "relay.h"
 #include "services.h"
 #include "session.h"
@@ -116,7 +117,9 @@ static enum mvpn_reason unlike(struct server *s, const struct store_session *row
 
 	if (row->mode != policy_mode_of(s->policy, &a, &b))
 		return MVPN_R_MODE;
-	if (row->layer != MVPN_LAYER_LINK && row->services != services_name(s, da, db))
+	/* or one of the two cannot tell the processes apart that the policy now does: then it gets no other one */
+	if (row->layer != MVPN_LAYER_LINK &&
+	    (row->services != services_name(s, da, db) || processes_beyond(s, da, db)))
 		return MVPN_R_SELECTORS;
 	return MVPN_R_NONE;
 }

@@ -18,7 +18,7 @@
 #define MVPN_PROTO_VER 1
 
 enum mvpn_msg {
-	/* C→S. First message after the handshake: TLV_NAME (enrolment only), TLV_ADDR… (claimed), TLV_UDP_PORT,
+	/* C→S. First message after the handshake, flags MVPN_REG_PROCESSES: TLV_NAME (enrolment only), TLV_ADDR… (claimed), TLV_UDP_PORT,
 	 * TLV_BOOT_GEN, TLV_SUITES, TLV_VERSION, TLV_MAC… (claimed), TLV_SET (of the last COMMIT, on the only channel),
 	 * TLV_DELEGATION (delegated log-in, or enrolment of a key that signs). Sent again, without TLV_NAME and TLV_DELEGATION, when the host's addresses or MAC addresses change. */
 	MVPN_MSG_REGISTER = 0x01,
@@ -54,6 +54,12 @@ enum mvpn_msg {
 	 * TLV_KEY_LEFT, TLV_KEY_IN; flags MVPN_KEY_*. C→S, if it is asked for: pinned: TLV_S_PUB */
 	MVPN_MSG_SERVER_KEY = 0x0d,
 
+	/* S→C. Which processes of this device may send what to whom, for each device to which a line with `by` leads: lines, each
+	 * TLV_PROCESS_LINE and then its TLV_PROCESS_SERVICE… (none: everything), TLV_PROCESS_BY… (none: all processes) and
+	 * TLV_PROCESS_PEER…; flags MVPN_PFX_*. Always the whole, as with ETHER; before the first PREFIXES.
+	 * C→S: what was refused: TLV_PROCESS_REFUSED…, at most MVPN_PROCESS_REPORT_MAX, and one message a second. */
+	MVPN_MSG_PROCESSES = 0x1d,
+
 	/* introduction (PROTOCOL §3) */
 	MVPN_MSG_REQUEST = 0x10,    /* C→S: TLV_REQ, TLV_NOISE1; TLV_DEVICE: which one is meant, if several own the destination */
 	MVPN_MSG_OFFER = 0x11,	    /* S→C: TLV_SESSION, TLV_SEQ, TLV_REQ, TLV_DEVICE (A), TLV_S_PUB (A's), TLV_DELEGATION (of that, if it has one), TLV_PSK,
@@ -83,6 +89,7 @@ enum mvpn_msg {
 
 /* NEXT: it is not in use yet, else it is the key. ASK: say when it is pinned */
 enum mvpn_key_flags { MVPN_KEY_NEXT = 1, MVPN_KEY_ASK = 2 };
+enum mvpn_register_flags { MVPN_REG_PROCESSES = 1 }; /* this end knows PROCESSES */
 enum mvpn_udp_flags { MVPN_UDP_BLOCKED = 1 };
 enum mvpn_relay_flags { MVPN_RELAY_OPEN = 1 };
 enum mvpn_prefixes_flags { MVPN_PFX_RESET = 1, MVPN_PFX_COMMIT = 2 };
@@ -140,6 +147,11 @@ enum mvpn_tlv {
 	 * which they are to be used */
 	MVPN_TLV_GATEWAYS = 61,
 	MVPN_TLV_TICKET = 64,	    /* MVPN_TICKET_B: known devices pass first when the server is under load (lib/chan.h) */
+	MVPN_TLV_PROCESS_REFUSED = 65, /* struct mvpn_process_refused | three texts, each with its NUL: name, program, unit */
+	MVPN_TLV_PROCESS_LINE = 68,    /* line u32 of the policy | its text, for people */
+	MVPN_TLV_PROCESS_SERVICE = 69, /* proto u8 | first port u16 | last port u16 (lib/service.h) */
+	MVPN_TLV_PROCESS_BY = 70,      /* kind u8, enum mvpn_by | value (lib/by.h) */
+	MVPN_TLV_PROCESS_PEER = 71,    /* id[16] */
 	MVPN_TLV_LEVEL = 72,	    /* id[16] | level u8, enum mvpn_level */
 };
 
@@ -200,6 +212,7 @@ enum mvpn_reason {
 	MVPN_R_STREAM_REFUSED = 32, /* no application takes the connection there */
 	MVPN_R_STREAM_ADDRESS = 33, /* from no address of the one device, or to none that the other one owns */
 	MVPN_R_SELECTORS = 34,	    /* the policy lets the two exchange something else than the session is for */
+	MVPN_R_PROCESS = 35,	    /* the policy tells processes apart, and one of the two cannot */
 	MVPN_R_SERVER_KEY = 37,	    /* the server has given up the key that is pinned */
 	MVPN_R_MAX,
 };
@@ -259,6 +272,16 @@ struct mvpn_ether {
 	uint8_t owner[16]; /* zero: nobody */
 } __attribute__((packed));
 
+/* alike: the same but for pid and count */
+struct mvpn_process_refused {
+	uint8_t dst[16], peer[MVPN_ID_LEN];
+	uint16_t port_be;
+	uint8_t proto, why; /* enum mvpn_refused of mvpn/maps.h */
+	uint32_t line_be, pid_be, uid_be; /* pid 0: not known, as uid then */
+	uint32_t count_be;
+} __attribute__((packed));
+#define MVPN_PROCESS_REFUSED_TEXT_B (16 + 256 + 124)
+
 #define MVPN_TLV_ECHO_B 36
 #define MVPN_TLV_DELEGATION_B 136
 #define MVPN_DELEGATION_TEXT_B 113 /* what the key on the token signs */
@@ -267,6 +290,7 @@ struct mvpn_ether {
 #define MVPN_TLV_VOUCH_B (MVPN_ID_LEN + 32)
 
 _Static_assert(sizeof(struct mvpn_ether) == 26, "ETHER is 26 bytes");
+_Static_assert(sizeof(struct mvpn_process_refused) == 52, "PROCESS_REFUSED is 52 bytes before its texts");
 _Static_assert(sizeof(struct mvpn_req) == 100, "REQ is 100 bytes before its candidates");
 _Static_assert(sizeof(struct mvpn_candidate) == 20, "candidate is 20 bytes");
 

@@ -71,6 +71,10 @@
 #define MVPN_GEN_SKIP_MAX 64		/* generations that a receiver searches forward after a long loss ... */
 #define MVPN_GEN_SKIP_MS 100		/* ... at most so often, since it costs key derivations */
 #define MVPN_SELECTORS_MAX 64		/* prefixes a side of one session */
+#define MVPN_BY_LINE_MAX 16		/* values behind `by` in one line of the policy */
+#define MVPN_BY_MAX_B 255		/* one of them */
+#define MVPN_PROCESS_REPORT_MAX 32	/* kinds of refusals that a device reports at a time */
+#define MVPN_PROCESS_TABLE_B (1 << 20)	/* all lines with `by` that one device is told */
 
 /* ---- several gateways to one prefix ---- */
 #define MVPN_GATEWAYS_MAX 4		/* of one prefix */
@@ -163,6 +167,14 @@
 #define MVPN_SOCKETS_MAX 16384		/* sockets whose process is remembered (LRU) */
 #define MVPN_FLOWS_ASKED_MAX 4096	/* flows of one `mvpnctl flows`, the newest, of whose sockets the kernel is asked: 20 ms */
 #define MVPN_CGROUPS_MAX 65536		/* control groups whose names are looked for */
+#define MVPN_TRAITS_MAX 64		/* that `by` asks of processes, one device: bits of a word */
+#define MVPN_GUARD_LINES 64		/* times services of lines about one peer with `by` */
+#define MVPN_GUARDS_MAX MVPN_PEERS_MAX
+#define MVPN_GROUP_NAME_B 124		/* of a unit or control group that `by` names, its NUL with it; systemd takes 255 */
+#define MVPN_GROUP_DEPTH 12		/* levels of control groups that are looked at, from the root */
+#define MVPN_REFUSED_MAX 1024		/* kinds of refusals whose last telling is remembered (LRU) */
+#define MVPN_REFUSED_GAP_NS 1000000000ULL /* between two events about refusals that are alike */
+#define MVPN_REFUSAL_RING_B (64 << 10)
 #define MVPN_EVENT_RING_B (256 << 10)	/* BPF ring buffer of events */
 #define MVPN_EVENT_GAP_NS 50000000ULL	/* at most one miss event a peer each 50 ms */
 #define MVPN_SOCK_LAST_NS 1000000000ULL	/* a datagram socket's destination is looked up again after so long, if it stays the same */

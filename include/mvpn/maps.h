@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Structs shared by the BPF programs and user space: the values of the pinned, BTF-typed maps under
- * /sys/fs/bpf/mvpn/v3/. They hold references and counters, never key bytes. Host byte order unless the type says __be.
+ * /sys/fs/bpf/mvpn/v4/. They hold references and counters, never key bytes. Host byte order unless the type says __be.
  * An address is always 16 bytes, IPv4 as ::ffff:a.b.c.d (RFC 4291 §2.5.5.2), so one table serves both families.
  * A change of any layout here is a new pin directory version.
  */
@@ -13,6 +13,7 @@
 #else
 #include <linux/types.h>
 #endif
+#include "mvpn/by.h"
 #include "mvpn/limits.h"
 
 /* protected: BPF_MAP_TYPE_HASH; the longest prefix of the destination (egress) or source (ingress guard) counts */
@@ -108,6 +109,56 @@ enum mvpn_config_flags {
 	MVPN_CONFIG_MULTICAST_DROP = 1, /* the policy lets no multicast or broadcast pass */
 };
 
+/*
+ * ---- who may send ----
+ * What `by` in the policy asks of a process is a trait: its unit is this, its uid is that. This device numbers them: bit n of 64.
+ *
+ *   guards     BPF_MAP_TYPE_HASH, u32 peer index -> which processes may send what there; no entry: all may everything
+ *   uids, exes, groups   BPF_MAP_TYPE_HASH -> which traits a uid, a program and a control group have
+ *   processes  BPF_MAP_TYPE_ARRAY of one: which numbering of traits is in force
+ *   sock_process  BPF_MAP_TYPE_SK_STORAGE: whose socket it is
+ */
+struct mvpn_guard_line {
+	__u64 traits[MVPN_BY_KINDS]; /* one at least of each kind; 0: of that kind nothing is asked */
+	__u32 line;		     /* of the policy's text */
+	__u16 lo, hi;		     /* destination port, host order; 0 and 65535 where the protocol has none */
+	__u8 proto;		     /* 0: all; IPPROTO_ICMP: both families' */
+	__u8 flags;		     /* enum mvpn_guard_flags */
+	__u8 zero[6];
+};
+enum mvpn_guard_flags { MVPN_GUARD_NOBODY = 1 }; /* what it asks cannot be told here: nobody has it */
+struct mvpn_guard {
+	__u32 n, zero;
+	struct mvpn_guard_line lines[MVPN_GUARD_LINES];
+};
+struct mvpn_exe {
+	__u64 inode;
+	__u32 dev; /* as the kernel numbers file systems: major << 20 | minor */
+	__u32 zero;
+};
+struct mvpn_group_key {
+	__u32 under;		      /* node of the group that it is in, 0: the root; MVPN_GROUP_UNIT: in slices alone */
+	char name[MVPN_GROUP_NAME_B]; /* of its directory, to the end filled with zeroes */
+};
+#define MVPN_GROUP_UNIT 0xffffffff
+struct mvpn_group {
+	__u64 traits;
+	__u32 node;
+	__u32 zero;
+};
+struct mvpn_processes {
+	__u64 generation; /* rises with each change of the numbering: CLOCK_MONOTONIC; 0: no line says `by` */
+	__u64 oldest;	  /* what sockets know since an earlier one is void */
+};
+struct mvpn_process {
+	__u64 traits;
+	__u64 generation; /* when it was looked at */
+	__u64 cgroup, inode;
+	__u32 dev, uid, pid;
+	__u16 flags; /* enum mvpn_socket_flags */
+	__u16 unit;  /* level of the first of its groups that is no slice, from the root; or of the last, 0: the root */
+};
+
 /* exempt: BPF_MAP_TYPE_HASH -> u32; end points of authentication servers (TCP), at either end of a packet */
 struct mvpn_exempt {
 	__u8 addr[16];
@@ -138,6 +189,8 @@ struct mvpn_flow {
 	__u32 peer;
 	__u32 verdict; /* enum mvpn_counter of the last packet */
 	__u64 cookie;  /* of the socket that sent the last packet of one; 0: none of this host */
+	__u32 rule;    /* line of the policy that lets its process send, or does not; 0: no line says `by` */
+	__u32 zero;
 };
 
 /* events: BPF_MAP_TYPE_RINGBUF */
@@ -150,6 +203,31 @@ struct mvpn_event {
 	__u32 len;
 };
 #define MVPN_EVENT_SOCKET 0x10000
+
+/* refusals: BPF_MAP_TYPE_RINGBUF; what `by` has refused */
+enum mvpn_refused {
+	MVPN_REFUSED_CALL = 1,	/* connect() or sendmsg() failed with EPERM */
+	MVPN_REFUSED_PACKET,	/* of a socket that its process had already */
+	MVPN_REFUSED_NO_SOCKET, /* forwarded, or by a packet socket, or the kernel's own */
+};
+struct mvpn_refusal {
+	__u64 at_ns;
+	__u64 count; /* alike since the last one that was told, this one with them */
+	struct mvpn_flow_key flow;
+	__u64 cgroup, inode; /* with dev, of the program; 0: not known, as what follows */
+	__u32 peer, line, why, pid, uid, dev;
+	char comm[16], exe[64], unit[MVPN_GROUP_NAME_B]; /* exe: the file's name without its path */
+	__u32 zero;
+};
+/* refused: BPF_MAP_TYPE_LRU_HASH; when it was told last, and how often it happened since */
+struct mvpn_refused_key {
+	__u32 peer, pid;
+	__be16 port;
+	__u8 proto, why;
+};
+struct mvpn_refused_state {
+	__u64 told_ns, count;
+};
 
 /* whose sockets the socket shim looks at: those of keyd's network namespace; all; or all if keyd's is the first one, the host's */
 enum mvpn_namespaces { MVPN_NETNS_AUTO, MVPN_NETNS_OWN, MVPN_NETNS_ALL };
@@ -253,6 +331,8 @@ enum mvpn_counter {
 	MVPN_C_WIRE_UNKNOWN_SPI,    /* XDP: our port, SPI unknown: passed to the UDP socket, which counts it as bad */
 	MVPN_C_WIRE_PASS,	    /* XDP: anything else */
 	MVPN_C_DROP_MULTICAST,	    /* either way: multicast or broadcast, which the policy does not let pass */
+	MVPN_C_DROP_PROCESS,	    /* egress: the policy lets other processes alone send it */
+	MVPN_C_REFUSE_PROCESS,	    /* socket shim: connect() or sendmsg() that failed for the same reason */
 	MVPN_C_MAX,
 };
 
@@ -261,7 +341,8 @@ enum mvpn_counter {
 		"pass_unprotected", "pass_never", "pass_own", "pass_server", "to_tap",             \
 		"to_tap_held", "drop_denied", "drop_no_owner", "drop_keyd_down",                   \
 		"drop_malformed", "ingress_clear", "leak", "event_lost", "wire_redirect",          \
-		"wire_unknown_spi", "wire_pass", "drop_multicast"                                                    \
+		"wire_unknown_spi", "wire_pass", "drop_multicast", "drop_process",                 \
+		"refuse_process"                                                           \
 	}
 
 _Static_assert(sizeof(struct mvpn_lpm_key) == 20, "LPM key has no padding");
@@ -271,9 +352,16 @@ _Static_assert(sizeof(struct mvpn_key) == 16, "map value");
 _Static_assert(sizeof(struct mvpn_config) == 16, "map value");
 _Static_assert(sizeof(struct mvpn_diversion) == 40, "map value");
 _Static_assert(sizeof(struct mvpn_end) == 20, "map key has no padding");
+_Static_assert(sizeof(struct mvpn_guard_line) == 48, "map value");
+_Static_assert(sizeof(struct mvpn_exe) == 16, "map key has no padding");
+_Static_assert(sizeof(struct mvpn_group_key) == 128, "map key has no padding");
+_Static_assert(sizeof(struct mvpn_group) == 16, "map value");
+_Static_assert(sizeof(struct mvpn_process) == 48, "socket storage");
+_Static_assert(sizeof(struct mvpn_refusal) == 304, "ring record");
+_Static_assert(sizeof(struct mvpn_refused_key) == 12, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_exempt) == 20, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_flow_key) == 40, "map key has no padding");
-_Static_assert(sizeof(struct mvpn_flow) == 48, "map value");
+_Static_assert(sizeof(struct mvpn_flow) == 56, "map value");
 _Static_assert(sizeof(struct mvpn_event) == 64, "ring record");
 _Static_assert(sizeof(struct mvpn_socket) == 72, "map value");
 _Static_assert(sizeof(struct mvpn_sock_last) == 24, "socket storage");

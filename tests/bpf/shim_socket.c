@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../keyd/traits.h"
 #include "shimtest.h"
 
 static char cgroup[CGROUP_PATH_MAX + 32], root[CGROUP_PATH_MAX];
@@ -67,8 +68,11 @@ static void need(struct shim *s)
 		print_message("skipped: no cgroup2 file system is mounted\n");
 		skip();
 	}
-	if (shim_socket_attach(s) < 0)
-		print_error("%s\n", shim_socket(s, &error) ? "" : error);
+	if (shim_socket_attach(s) < 0) {
+		shim_socket(s, &error);
+		fail_msg("%s", error ? error : "no memory");
+	}
+	st_alive(s); /* loading may have taken a while */
 	assert_string_equal(shim_socket(s, &error), cgroup);
 }
 
@@ -389,13 +393,140 @@ static void test_namespaces(void **state)
 	shim_socket_detach(s);
 }
 
+/* ---- which processes may ---- */
+static struct mvpn_refusal refusal;
+static unsigned refusals;
+
+static void on_refusal(void *arg, const struct mvpn_refusal *e)
+{
+	refusal = *e;
+	refusals++;
+}
+
+static void guard(struct shim *s, uint64_t unit, uint64_t uid)
+{
+	struct mvpn_guard g = {.n = 2};
+
+	g.lines[0] = (struct mvpn_guard_line){
+		.traits[MVPN_BY_UNIT] = unit, .traits[MVPN_BY_UID] = uid, .line = 7, .lo = 5000,
+		.hi = 6000, .proto = IPPROTO_UDP};
+	g.lines[1] = (struct mvpn_guard_line){.line = 8, .lo = 9, .hi = 9, .proto = IPPROTO_UDP};
+	assert_int_equal(shim_guard_set(s, 1, &g), 0);
+}
+
+/* numbers what this process is: bit 0 its unit, bit 1 its uid, bit 2 somebody else's */
+static void number(struct shim *s, const char *unit)
+{
+	static struct shim_traits t;
+	const struct mvpn_processes now = {.generation = 5, .oldest = 5};
+
+	memset(&t, 0, sizeof(t));
+	t.nuids = 2;
+	t.uids[0] = getuid();
+	t.uids[1] = getuid() + 1;
+	t.uid_traits[0] = 2;
+	t.uid_traits[1] = 4;
+	t.ngroups = 1;
+	t.groups[0].under = MVPN_GROUP_UNIT;
+	snprintf(t.groups[0].name, sizeof(t.groups[0].name), "%s", unit);
+	t.group_traits[0].traits = 1;
+	assert_int_equal(shim_traits_only(s, &t), 0);
+	assert_int_equal(shim_processes(s, &now), 0);
+}
+
+static int try(int fd, uint16_t port)
+{
+	socklen_t len;
+	struct sockaddr_in6 a = to("10.1.0.1", port, &len);
+
+	return connect(fd, (struct sockaddr *)&a, len) < 0 ? -errno : 0;
+}
+
+/* the network shim's verdict of what the socket sends, by the counters */
+static bool passes(struct shim *s, int fd, uint16_t port)
+{
+	uint64_t tap = st_counter(s, MVPN_C_TO_TAP), dropped = st_counter(s, MVPN_C_DROP_PROCESS);
+	socklen_t len;
+	struct sockaddr_in6 a = to("10.1.0.1", port, &len);
+
+	sendto(fd, "x", 1, 0, (struct sockaddr *)&a, len);
+	tap = st_counter(s, MVPN_C_TO_TAP) - tap;
+	dropped = st_counter(s, MVPN_C_DROP_PROCESS) - dropped;
+	assert_int_equal(tap + dropped, 1);
+	return tap;
+}
+
+static void test_process(void **state)
+{
+	struct shim *s = st_shim();
+	const char *name = strrchr(cgroup, '/') + 1;
+	struct shim_iface i;
+	int fd, before;
+	const char *error;
+
+	need(s);
+	st_run("ip neigh replace 10.1.0.1 lladdr 02:00:00:00:00:01 dev v0");
+	before = make("10.1.0.1", SOCK_DGRAM); /* older than the lines */
+	shim_on_refusal(s, on_refusal, NULL);
+	/* the name of the group is not a unit's, but here only that it is the first on the way counts */
+	number(s, name);
+	if (shim_process_attach(s) < 0) {
+		shim_process(s, &error);
+		fail_msg("%s", error ? error : "no memory");
+	}
+	assert_int_equal(shim_process_walk(s), 0);
+	guard(s, 1, 2);
+	fd = make("10.1.0.1", SOCK_DGRAM);
+	assert_int_equal(try(fd, 5432), 0);
+	assert_int_equal(try(fd, 9), 0);
+	guard(s, 1, 4); /* the unit alone does not do */
+	assert_int_equal(try(fd, 5432), -EPERM);
+	assert_int_equal(try(fd, 6001), 0); /* no line is about it */
+	assert_int_equal(try(fd, 9), 0);
+	assert_int_equal(st_counter(s, MVPN_C_REFUSE_PROCESS), 1);
+	shim_events(s, on_event, &(struct seen){});
+	assert_int_equal(refusals, 1);
+	assert_int_equal(refusal.line, 7);
+	assert_int_equal(refusal.pid, getpid());
+	assert_int_equal(refusal.why, MVPN_REFUSED_CALL);
+	assert_int_equal(refusal.flow.dport, htons(5432));
+	assert_string_equal(refusal.unit, name);
+	assert_string_equal(refusal.exe, "shim_socket");
+	assert_int_equal(try(fd, 5432), -EPERM); /* not told again at once */
+	shim_events(s, on_event, &(struct seen){});
+	assert_int_equal(refusals, 1);
+	close(fd);
+
+	/* packets: of a socket that was there before, of one made since, and what is known since another numbering */
+	i = st_attach(s, "v0");
+	shim_socket_detach(s);
+	guard(s, 1, 2);
+	fd = make("10.1.0.1", SOCK_DGRAM);
+	assert_true(passes(s, fd, 5432));
+	assert_true(passes(s, before, 5432));
+	guard(s, 0, 4);
+	assert_false(passes(s, fd, 5432));
+	assert_true(passes(s, fd, 9));
+	guard(s, 0, 2);
+	assert_int_equal(shim_processes(s, &(struct mvpn_processes){6, 6}), 0);
+	assert_false(passes(s, before, 5432));
+	assert_int_equal(shim_process_walk(s), 0);
+	assert_true(passes(s, before, 5432));
+	close(fd);
+	close(before);
+	st_detach(s, i.name);
+	shim_process_detach(s);
+	assert_int_equal(shim_guards_clear_all(s), 0);
+	shim_on_refusal(s, NULL, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_connect),	   cmocka_unit_test(test_sendmsg),
 		cmocka_unit_test(test_owner),	   cmocka_unit_test(test_rate),
 		cmocka_unit_test(test_none),	   cmocka_unit_test(test_life),
-		cmocka_unit_test(test_namespaces),
+		cmocka_unit_test(test_namespaces), cmocka_unit_test(test_process),
 	};
 
 	if (st_setup(NULL) < 0)

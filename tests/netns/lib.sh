@@ -123,7 +123,7 @@ teardown() {
 		[[ ! -e /run/netns/$P-$h ]] || ip netns del "$P-$h"
 	done
 	[[ ! -d $PIN ]] || find "$PIN" -depth -delete 2>/dev/null
-	rmdir /sys/fs/cgroup/{,unified/}"$P"-* 2>/dev/null # of the cases that need one
+	find /sys/fs/cgroup/{,unified/}"$P"-* -depth -type d -exec rmdir {} + 2>/dev/null # of the cases that need some
 	if [[ ${MVPN_KEEP:-} == 1 ]]; then
 		echo "# kept: $TMP" >&2
 	else

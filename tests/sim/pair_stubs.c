@@ -8,6 +8,7 @@
 #include "../../keyd/keystore.h"
 #include "../../keyd/levels.h"
 #include "../../keyd/options.h"
+#include "../../keyd/processes.h"
 #include "../../keyd/resolve.h"
 #include "../../keyd/rotate.h"
 #include "../../keyd/streams.h"
@@ -110,6 +111,11 @@ void ether_welcome(struct keyd *k, const struct chan_msg *m)
 }
 
 int ether_message(struct keyd *k, const struct chan_msg *m)
+{
+	return 0;
+}
+
+int processes_message(struct keyd *k, const struct chan_msg *m)
 {
 	return 0;
 }

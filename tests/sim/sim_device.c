@@ -320,7 +320,8 @@ static int next(struct sim_device *d, uint8_t want, uint64_t end_ms)
 				take_welcome(d);
 			if (m.type == want ||
 			    (m.type != MVPN_MSG_PREFIXES && m.type != MVPN_MSG_ETHER &&
-			     m.type != MVPN_MSG_LEVELS && m.type != MVPN_MSG_SERVER_KEY && m.type != MVPN_MSG_WELCOME &&
+			     m.type != MVPN_MSG_LEVELS && m.type != MVPN_MSG_SERVER_KEY &&
+			     m.type != MVPN_MSG_PROCESSES && m.type != MVPN_MSG_WELCOME &&
 			     m.type != MVPN_MSG_HEARTBEAT))
 				return 1;
 		}
@@ -403,7 +404,7 @@ void sim_register(struct sim_device *d, const char *name, const char *const *add
 {
 	struct chan_buf b = {0};
 
-	chan_begin(&b, MVPN_MSG_REGISTER, 0, 0);
+	chan_begin(&b, MVPN_MSG_REGISTER, d->tells_processes ? MVPN_REG_PROCESSES : 0, 0);
 	if (name)
 		chan_put(&b, MVPN_TLV_NAME, name, strlen(name));
 	for (unsigned i = 0; i < n; i++) {

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash
+# "Only this unit, that user, this program may": connect() and sendto() of others fail with EPERM, static programs, containers and what ran
+# before too, and what does not pass these calls is stopped as a packet. It is on record who it was. What may goes on undisturbed.
+# wires: udp
+# waits
+# shellcheck source=tests/netns/lib.sh
+source "$(dirname "$0")/../lib.sh"
+
+need socat cc python3 setpriv
+net_up
+cgroup=$(status_of a .socket.cgroup)
+[[ -d $cgroup ]] || skip "no socket shim: $(status_of a .socket.error)"
+cc -static -D_GNU_SOURCE -o "$TMP/dial" "$ROOT/tests/netns/dial.c" || skip "no static C library"
+cp "$TMP/dial" "$TMP/psql"
+chmod 711 "$TMP"
+slice=$P-all.slice good=$P-all.slice/$P-good.service bad=$P-all.slice/$P-bad.service
+# systemd's own units are in slices; this one somebody has made within what is theirs
+fake=$P-user.scope/$P-good.service
+mkdir -p "$cgroup/$good/child" "$cgroup/$bad" "$cgroup/$fake"
+
+as() { # CGROUP COMMAND…
+	local group=$1
+	shift
+	# shellcheck disable=SC2016
+	on a bash -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$cgroup/$group" "$@"
+}
+says() { # WANTED WHAT COMMAND…
+	local want=$1 what=$2 got
+	shift 2
+	got=$("$@" || true)
+	[[ $got == "$want" ]] || fail "$what: $got instead of $want"
+}
+counts() { (($(wc -l <"$TMP/log/$1.log") > $2)); }
+talk() { # NAME CGROUP: a line and its echo each 50 ms
+	spawn "$1" a bash -c "echo \$\$ >'$cgroup/$2/cgroup.procs'; exec 3<>/dev/tcp/${ADDR4[b]}/5432
+		for ((i = 0; ; i++)); do echo \$i >&3; read -r x <&3 && echo \$x; sleep 0.05; done"
+	wait_for 5 "the first lines of $1" counts "$1" 2
+}
+for port in 5432 5433 5434 5435; do
+	spawn "listen-$port" b socat "TCP6-LISTEN:$port,ipv6only=0,fork,reuseaddr" PIPE
+	wait_for 5 "listener $port" listening b t "$port"
+done
+spawn datagrams b socat -u UDP6-RECV:5432,ipv6only=0 "OPEN:$TMP/datagrams,creat"
+wait_for 5 "datagrams" listening b u 5432
+heard() { (($(grep -ao dialled "$TMP/datagrams" | wc -l) == $1)); }
+
+# open before the policy tells processes apart
+talk good-talk "$good"
+talk bad-talk "$bad"
+printf '%s\n' "allow a -> b proto tcp port 5432 proto udp port 5432 by unit $P-good.service" \
+	"allow a -> b proto tcp port 5433 by uid nobody exe $TMP/psql" \
+	"allow a -> b proto tcp port 5434 by cgroup /$bad" \
+	"allow a -> b proto tcp port 5435 proto icmp" \
+	"test allow a -> b tcp 5432 by unit $P-good.service" \
+	"test deny a -> b tcp 5432 by unit $P-bad.service uid 0" \
+	"test allow a -> b tcp 5435 by uid 0" >"$TMP/by"
+policy "$(cat "$TMP/by")"
+for h in a b; do
+	wait_for 5 "new policy on $h" same_rev $h
+done
+ctlj a doctor | jq -e '.checks[]|select(.name == "processes").result == "ok"' >/dev/null || fail "doctor: $(ctlj a doctor)"
+
+# the same socket goes on, or is stopped: neither calls connect() again
+n=$(wc -l <"$TMP/log/good-talk.log")
+wait_for 5 "an open connection that may go on" counts good-talk $((n + 10))
+n=$(wc -l <"$TMP/log/bad-talk.log")
+wait_for 5 "lines of the unit that may" counts good-talk $(($(wc -l <"$TMP/log/good-talk.log") + 10))
+(($(wc -l <"$TMP/log/bad-talk.log") <= n + 1)) || fail "an open connection that may not go on does"
+assert_counter_over a shim drop_process 0
+
+sent=0
+for address in "${ADDR4[b]}" "${ADDR6[b]}"; do
+	for proto in tcp udp; do
+		says ok "$proto of the unit" as "$good" "$TMP/dial" $proto "$address" 5432
+		says ok "$proto of a group in the unit" as "$good/child" "$TMP/dial" $proto "$address" 5432
+		says EPERM "$proto of another unit" as "$bad" "$TMP/dial" $proto "$address" 5432
+		says EPERM "$proto of a unit of that name within a scope" as "$fake" "$TMP/dial" $proto "$address" 5432
+	done
+	sent=$((sent + 2))
+	says ok "user and program" as "$bad" setpriv --reuid nobody --clear-groups "$TMP/psql" tcp "$address" 5433
+	says EPERM "the user with another program" as "$bad" setpriv --reuid nobody --clear-groups "$TMP/dial" tcp "$address" 5433
+	says EPERM "the program by another user" as "$bad" "$TMP/psql" tcp "$address" 5433
+	says ok "the control group" as "$bad" "$TMP/dial" tcp "$address" 5434
+	says EPERM "another control group" as "$good" "$TMP/dial" tcp "$address" 5434
+	says ok "everybody" as "$fake" "$TMP/dial" tcp "$address" 5435
+done
+wait_for 5 "$sent datagrams" heard $sent
+ping4 a b -c 1 || fail "no ping"
+assert_counter_over a shim refuse_process 11
+
+# neither connect() nor sendmsg() of UDP
+n=$(counter a shim drop_process)
+says ok "a raw socket" as "$bad" "$TMP/dial" raw "${ADDR4[b]}" 5432
+on a python3 - "$ROOT/tests/netns" "${ADDR4[a]}" "${ADDR4[b]}" <<-'PY'
+	import sys, socket
+	sys.path.insert(0, sys.argv[1])
+	from emit import header
+	import ipaddress, struct
+	src, dst = (ipaddress.ip_address(a) for a in sys.argv[2:4])
+	s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
+	s.bind(("eth0", 0x0800))
+	try:
+	    s.sendto(header(src, dst, 17, struct.pack("!HHHH", 5432, 5432, 15, 0) + b"dialled"), ("eth0", 0x0800, 0, 0, b"\xff" * 6))
+	except OSError:
+	    pass  # a program on the interface has dropped it
+PY
+stopped() { (($(counter a shim drop_process) >= $1)); }
+wait_for 5 "two packets that were stopped" stopped $((n + 2))
+says ok "a raw socket of the unit" as "$good" "$TMP/dial" raw "${ADDR4[b]}" 5432
+wait_for 5 "its datagram" heard $((sent + 1))
+
+# which line it is
+of_flow() { ctlj a flows | jq -e --argjson line "$2" "[.flows[] | select(.dport == $1 and .proto == 6 and .rule.line == \$line) | .rule.text | startswith(\"allow\")] | any"; }
+of_flow 5432 1 >/dev/null || fail "flows: $(ctlj a flows)"
+of_flow 5434 3 >/dev/null || fail "flows: $(ctlj a flows)"
+explained() { # VERDICT LINE OPTION… DST
+	local verdict=$1 line=$2
+	shift 2
+	ctlj a explain "$@" | jq -e ".verdict == \"$verdict\" and .rule.line == $line" >/dev/null || fail "explain $*: $(ctlj a explain "$@")"
+}
+explained sealed 1 --unit "$P-good.service" "${ADDR4[b]}:5432/tcp"
+explained dropped 1 --unit "$P-bad.service" --uid 0 "${ADDR4[b]}:5432/tcp"
+explained sealed 2 --uid nobody --exe "$TMP/psql" "${ADDR4[b]}:5433/tcp"
+explained dropped 2 --uid 65534 --exe "$TMP/dial" "${ADDR4[b]}:5433/tcp"
+explained sealed 4 --uid 0 "${ADDR4[b]}:5435/tcp"
+ctl a explain --unit "$P-bad.service" "${ADDR4[b]}:5432/tcp" | grep -q "such a process may not, by policy line 1: allow" || fail "explain does not name the line"
+
+# who it was
+record() { srvj audit --limit 200 | jq -e "[.events[] | select(.event == \"process-refused\") | .detail | select($1)] | length > 0"; }
+line=1
+wait_for 5 "record of the call" record ".refused == \"call\" and .device == \"a\" and .peer == \"b\" and .process == \"dial\" and
+	.unit == \"$P-bad.service\" and .uid == 0 and .pid > 0 and .line == $line and .port == 5432 and .proto == \"tcp\" and (.exe | endswith(\"dial\"))"
+grep -q "refused: dial (pid [0-9]*, uid 0, .*dial, unit $P-bad.service) to ${ADDR4[b]}, tcp port 5432 of b; policy line 1: allow" "$TMP/log/keyd-a.log" ||
+	fail "the log does not say who it was: $(grep refused "$TMP/log/keyd-a.log")"
+assert_counter_over a control process_refused 11
+
+# the next life of keyd, without the server, and looking into containers: here a namespace behind a
+stop mvpn-server
+host_stop a KILL
+printf '[shim]\nnamespaces = all\ncgroup = %s\n' "$cgroup/$slice" >>"$TMP/a/keyd.conf"
+router_add d
+ip -n "$P-a" link add pod type veth peer name eth0 netns "$P-d"
+addresses a pod 10.78.0.1/24
+addresses d eth0 10.78.0.2/24
+ip -n "$P-d" route add default via 10.78.0.1
+on a sysctl -qw net.ipv4.ip_forward=1
+host_start a
+says EPERM "another unit after a restart" as "$bad" "$TMP/dial" udp "${ADDR4[b]}" 5432
+says EPERM "a container" nsenter --net="/run/netns/$P-d" bash -c "echo \$\$ >'$cgroup/$bad/cgroup.procs'; exec '$TMP/dial' tcp ${ADDR4[b]} 5432"
+says ok "everybody in a container" nsenter --net="/run/netns/$P-d" bash -c "echo \$\$ >'$cgroup/$bad/cgroup.procs'; exec '$TMP/dial' udp ${ADDR4[b]} 9"
+# what keyd cannot read it does not guess
+host_stop a
+printf 'nonsense' >"$TMP/a/state/processes"
+host_start a
+says EPERM "everybody, the kept lines being damaged" as "$good" "$TMP/dial" tcp "${ADDR4[b]}" 5435
+(ctlj a doctor || true) | jq -e '.checks[]|select(.name == "processes").result == "fail"' >/dev/null || fail "doctor: $(ctlj a doctor)"
+server_start
+host_stop a # it would wait before it tries again
+host_start a
+allowed() { [[ $(as "$good" "$TMP/dial" udp "${ADDR4[b]}" 5432) == ok ]]; }
+wait_for 10 "the lines from the server" allowed
+says EPERM "another unit then" as "$bad" "$TMP/dial" udp "${ADDR4[b]}" 5432
+
+# nobody is told apart any more
+policy 'allow a -> b'
+wait_for 5 "new policy on a" same_rev a
+says ok "everybody" as "$bad" "$TMP/dial" udp "${ADDR4[b]}" 5432
+assert_no_leak a b
