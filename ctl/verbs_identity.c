@@ -160,6 +160,8 @@ const struct verb verb_rotate = {
 		"any\n"
 		"moment, it goes on by itself.",
 	.example = "rotate",
+	.options = {{"--token", 0, KIND_FLAG, "token",
+		     .help = "to a key on the PKCS#11 token of keyd.conf, which signs for the one in use"}},
 	.timeout_ms = slow,
 	.show = show_rotate,
 };

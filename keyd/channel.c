@@ -286,10 +286,11 @@ static int welcome(struct conn *c, const struct chan_msg *m)
 	memcpy(id->name, name, len);
 	if (enrolled && become(c))
 		return 0; /* dead */
+	if (!c->welcomed) /* first: it may be what signs for c->key */
+		rotate_channel_new(k, c->next_key);
 	if (c->key)
 		delegate_taken(c);
 	if (!c->welcomed) {
-		rotate_channel_new(k, c->next_key);
 		server_key_reached(k, chan_who(c->chan)->server_pk);
 	}
 	take_psk(k, m);
@@ -455,7 +456,7 @@ static int conn_login(struct keyd *k, bool next_key, struct conn **ret)
 
 	if (k->id->delegates ? !delegate_valid(k) && hsm_problem(k) : hsm_problem(k) != NULL)
 		return -ENOKEY;
-	if (k->id->delegates && delegate_due(k) && !hsm_problem(k)) {
+	if ((next_key && k->id->next_signs) || (k->id->delegates && delegate_due(k) && !hsm_problem(k))) {
 		r = delegate_key_new(&key);
 		if (r)
 			return r;

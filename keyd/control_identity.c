@@ -154,7 +154,8 @@ void control_rotate_done(struct keyd *k, struct ipc_call *call, const char *erro
 
 void control_rotate(struct keyd *k, struct ipc_call *call, json_t *args)
 {
-	int r = in_use(k, call) ? rotate_begin(k, call) : 0;
+	bool token = json_is_true(json_object_get(args, "token"));
+	int r = in_use(k, call) ? rotate_begin(k, call, token) : 0;
 
 	switch (r) {
 	case 0:
@@ -163,6 +164,11 @@ void control_rotate(struct keyd *k, struct ipc_call *call, json_t *args)
 		ipc_reply_error(call, MVPN_EXIT_FAILED, "on-token",
 				"make another key on the token, then enrol anew with a token of the server",
 				"the private key is on a PKCS#11 token, which keyd does not change");
+		break;
+	case -ENOKEY:
+		ipc_reply_error(call, MVPN_EXIT_FAILED, "no-token",
+				"pkcs11 and pin_file in [identity] of keyd.conf, then restart keyd",
+				"keyd.conf names no PKCS#11 token");
 		break;
 	case -ENOTCONN:
 		ipc_reply_error(call, MVPN_EXIT_UNHEALTHY, "offline", "mvpnctl status",

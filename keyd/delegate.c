@@ -62,6 +62,12 @@ static const struct identity *who(const struct conn *c)
 	return c->fresh ? c->fresh : c->k->id;
 }
 
+/* which signs */
+static const uint8_t *token_key(const struct conn *c)
+{
+	return c->next_key && c->k->id->next_signs ? c->k->id->next_pk : who(c)->token_pk;
+}
+
 static int build(const struct conn *c, struct delegation *ret, struct delegation_of *of)
 {
 	struct keyd *k = c->k;
@@ -69,7 +75,7 @@ static int build(const struct conn *c, struct delegation *ret, struct delegation
 	uint64_t life_ms = k->conf.delegation_s * 1000;
 
 	memset(ret, 0, sizeof(*ret));
-	memcpy(ret->key, who(c)->token_pk, sizeof(ret->key));
+	memcpy(ret->key, token_key(c), sizeof(ret->key));
 	ret->not_after = (uint64_t)time(NULL) + k->conf.delegation_s;
 	key->until_ms = mono_ms() + life_ms;
 	key->due_ms = mono_ms() + life_ms / 2;

@@ -58,6 +58,12 @@ struct hsm {
 
 /* ---- problems ---- */
 
+/* this device's key is there, or will be */
+static bool ours(const struct keyd *k)
+{
+	return k->id && (identity_on_token(k->id) || k->id->next_signs);
+}
+
 __attribute__((format(printf, 2, 3))) static void set_problem(struct hsm *h, const char *fmt, ...)
 {
 	char *text = NULL;
@@ -69,7 +75,7 @@ __attribute__((format(printf, 2, 3))) static void set_problem(struct hsm *h, con
 	va_end(ap);
 	if (h->problem && text && !strcmp(h->problem, text))
 		; /* said before */
-	else if (h->k->id)
+	else if (h->k->id && identity_on_token(h->k->id))
 		log_err("the key on the token cannot be used: %s; sessions that there are go on, "
 			"new ones are not made",
 			text ? text : "out of memory");
@@ -79,13 +85,21 @@ __attribute__((format(printf, 2, 3))) static void set_problem(struct hsm *h, con
 	h->problem = text;
 }
 
+const char *hsm_state(const struct keyd *k)
+{
+	return !k->hsm		 ? "keyd.conf names no token"
+	       : k->hsm->ready	 ? NULL
+	       : k->hsm->problem ? k->hsm->problem
+				 : "the token is being opened";
+}
+
 const char *hsm_problem(const struct keyd *k)
 {
+	if (k->id && !identity_on_token(k->id))
+		return NULL;
 	if (k->hsm)
-		return k->hsm->ready ? NULL
-		       : k->hsm->problem ? k->hsm->problem
-					 : "the token is being opened";
-	return k->id && identity_on_token(k->id)
+		return hsm_state(k);
+	return k->id
 		       ? "this device's key is on a token, and keyd.conf names none: pkcs11 in "
 			 "[identity]"
 		       : NULL;
@@ -157,7 +171,9 @@ static int ask(struct hsm *h, enum hsm_op op, const uint8_t *data)
 	struct hsm_request q = {
 		.op = op,
 		.seq = ++h->seq,
-		.use = !id ? (enum hsm_use)h->k->conf.token_key : id->delegates ? HSM_SIGNS : HSM_COMPUTES,
+		.use = !id	      ? (enum hsm_use)h->k->conf.token_key
+		       : id->on_token ? HSM_COMPUTES
+				      : HSM_SIGNS,
 	};
 	char *pin_file = keystore_pin_path(h->k);
 
@@ -236,9 +252,13 @@ static void next(struct hsm *h)
 static void opened(struct hsm *h, const uint8_t pk[32], bool signs)
 {
 	struct keyd *k = h->k;
+	const uint8_t *key = !k->id			? NULL
+			     : identity_on_token(k->id) ? identity_key(k->id)
+			     : k->id->next_signs	? k->id->next_pk
+							: NULL; /* being found, or made */
 	char text[MVPN_FINGERPRINT_LEN];
 
-	if (k->id && sodium_memcmp(identity_key(k->id), pk, 32)) {
+	if (key && sodium_memcmp(key, pk, 32)) {
 		mvpn_fingerprint(text, pk);
 		set_problem(h,
 			    "the token holds another key (%s) than this device enrolled with: put "
@@ -263,13 +283,13 @@ static void refused(struct hsm *h, const struct hsm_reply *a)
 {
 	const char *text = *a->text ? a->text : strerror(-a->r);
 
-	h->waits = a->r == -EACCES || (a->r == -ENOENT && !h->k->id);
+	h->waits = a->r == -EACCES || (a->r == -ENOENT && !ours(h->k));
 	if (a->r == -EACCES)
 		set_problem(h, "%s; mend it, then `mvpnctl reload`", text);
-	else if (a->r == -ENOENT && h->k->id)
+	else if (a->r == -ENOENT && ours(h->k))
 		set_problem(h, "%s: this is not the token that this device enrolled with", text);
 	else if (a->r == -ENOENT)
-		set_problem(h, "%s yet: `mvpnctl enroll` makes it", text);
+		set_problem(h, "%s yet: `mvpnctl %s` makes it", text, h->k->id ? "rotate --token" : "enroll");
 	else
 		set_problem(h, "%s", text);
 	down(h);
@@ -410,16 +430,25 @@ void hsm_retry(struct keyd *k)
 
 int hsm_start(struct keyd *k)
 {
+	if (!k->conf.pkcs11)
+		return 0;
+	if (k->id && !identity_on_token(k->id) && !k->id->next_signs) {
+		log_warn("keyd.conf names a PKCS#11 token, but this device's key is in a file: "
+			 "`mvpnctl rotate --token` moves it there");
+		return 0;
+	}
+	return hsm_open(k);
+}
+
+int hsm_open(struct keyd *k)
+{
 	struct hsm *h;
 	int r;
 
+	if (k->hsm)
+		return 0;
 	if (!k->conf.pkcs11)
-		return 0;
-	if (k->id && !identity_on_token(k->id)) {
-		log_warn("keyd.conf names a PKCS#11 token, but this device's key is in a file: it "
-			 "goes to the token when the device is enrolled anew");
-		return 0;
-	}
+		return -ENOKEY;
 	h = calloc(1, sizeof(*h));
 	if (!h)
 		return -ENOMEM;

@@ -27,7 +27,7 @@ struct plain {
 /* of a device that is about to change its key; its head is as the plain one, with another magic */
 struct rotating {
 	struct plain head;
-	uint8_t next[32];  /* secret */
+	uint8_t next[32];  /* secret; public, if it is on a token */
 	uint8_t check[16]; /* of all before */
 } __attribute__((packed));
 
@@ -52,7 +52,7 @@ _Static_assert(sizeof(struct head) == 36, "what stands before a sealed one");
 _Static_assert(sizeof(struct sealed) <= IDENTITY_FILE_MAX_B, "every form fits");
 
 static const char PLAIN[8] = "MVPNID1", TOKEN[8] = "MVPNIDT", DELEGATES[8] = "MVPNIDD",
-		  SEALED[8] = "MVPNID2", ROTATING[8] = "MVPNID3";
+		  SEALED[8] = "MVPNID2", ROTATING[8] = "MVPNID3", MOVING[8] = "MVPNID4";
 #define KDF_ARGON2ID 1
 /* bounds of what a file may ask of us before it is authenticated */
 #define PASSES_MAX 16
@@ -147,7 +147,7 @@ static int plain_decode(const struct plain *f, const char magic[8], struct ident
 	uint8_t check[16];
 
 	file_check(f, offsetof(struct plain, check), check);
-	id->has_next = false;
+	id->has_next = id->next_signs = false;
 	id->on_token = !memcmp(f->magic, TOKEN, sizeof(TOKEN));
 	id->delegates = !memcmp(f->magic, DELEGATES, sizeof(DELEGATES));
 	if (memcmp(f->magic, magic, sizeof(f->magic)) || memcmp(f->check, check, sizeof(check)) ||
@@ -166,17 +166,23 @@ static int plain_decode(const struct plain *f, const char magic[8], struct ident
 
 static int rotating_decode(const struct rotating *f, struct identity *id)
 {
+	bool moving = !memcmp(f, MOVING, sizeof(MOVING));
 	uint8_t check[16];
 	int r;
 
 	file_check(f, offsetof(struct rotating, check), check);
 	if (memcmp(f->check, check, sizeof(check)))
 		return -EBADMSG;
-	r = plain_decode(&f->head, ROTATING, id);
+	r = plain_decode(&f->head, moving ? MOVING : ROTATING, id);
 	if (r)
 		return r;
-	memcpy(id->next_sk, f->next, 32);
 	id->has_next = true;
+	id->next_signs = moving;
+	if (moving) {
+		memcpy(id->next_pk, f->next, 32);
+		return 0;
+	}
+	memcpy(id->next_sk, f->next, 32);
 	return mvpn_x25519_public(id->next_pk, id->next_sk);
 }
 
@@ -245,7 +251,8 @@ static void plain_encode(const struct identity *id, struct plain *f)
 {
 	sodium_memzero(f, sizeof(*f));
 	memcpy(f->magic,
-	       id->has_next    ? ROTATING
+	       id->next_signs  ? MOVING
+	       : id->has_next  ? ROTATING
 	       : id->delegates ? DELEGATES
 	       : id->on_token  ? TOKEN
 			       : PLAIN,
@@ -267,7 +274,7 @@ static size_t open_encode(const struct identity *id, struct rotating *f)
 	plain_encode(id, &f->head);
 	if (!id->has_next)
 		return sizeof(f->head);
-	memcpy(f->next, id->next_sk, 32);
+	memcpy(f->next, id->next_signs ? id->next_pk : id->next_sk, 32);
 	file_check(f, offsetof(struct rotating, check), f->check);
 	return sizeof(*f);
 }

@@ -76,6 +76,7 @@ struct identity {
 	uint32_t psk_epoch;
 	bool has_next; /* rotate.c: the key that shall be, the server may know it already */
 	uint8_t next_sk[32], next_pk[32];
+	bool next_signs; /* it is on the token: next_pk is Ed25519, and next_sk empty */
 	uint8_t server_pk[32]; /* that it was enrolled with; now: server_key_to() */
 	uint8_t net_id[MVPN_NET_ID_LEN];
 	uint8_t device_id[MVPN_ID_LEN];

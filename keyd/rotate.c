@@ -8,6 +8,7 @@
 
 #include "channel.h"
 #include "crypto.h"
+#include "hsm.h"
 #include "identity.h"
 #include "keystore.h"
 #include "log.h"
@@ -131,33 +132,70 @@ static void call_gone(void *arg)
 	((struct keyd *)arg)->rotate->call = NULL;
 }
 
-int rotate_begin(struct keyd *k, struct ipc_call *call)
+/* token_pk NULL: a new one, in the identity */
+static int begin(struct keyd *k, const uint8_t *token_pk)
+{
+	struct identity *to = identity_new();
+	int e;
+
+	if (!to)
+		return -ENOMEM;
+	*to = *k->id;
+	to->has_next = true;
+	to->next_signs = token_pk != NULL;
+	if (token_pk)
+		memcpy(to->next_pk, token_pk, sizeof(to->next_pk));
+	else
+		mvpn_keypair(to->next_sk, to->next_pk);
+	e = change(k, to);
+	identity_free(to);
+	if (e)
+		return e;
+	k->rotate->tried = false;
+	if (k->state == KEYD_ONLINE) /* else it is told as soon as it is */
+		tell(k);
+	return 0;
+}
+
+/* the token has found its key, or made it */
+static void token_made(struct keyd *k, const uint8_t pk[32], bool signs)
+{
+	int e;
+
+	if (!pk || !signs) {
+		done(k, pk ? "the token's key does not sign" : hsm_state(k));
+		return;
+	}
+	if (!k->id || k->id->has_next)
+		return;
+	e = begin(k, pk);
+	if (e)
+		done(k, strerror(-e));
+}
+
+static int begin_on_token(struct keyd *k)
+{
+	int e = hsm_open(k);
+
+	return e ? e : hsm_make(k, token_made);
+}
+
+int rotate_begin(struct keyd *k, struct ipc_call *call, bool token)
 {
 	struct rotate *r = k->rotate;
-	struct identity *to;
-	int e;
+	int e = 0;
 
 	if (identity_on_token(k->id))
 		return -EOPNOTSUPP;
-	if (r->call)
+	if (r->call || (k->id->has_next && k->id->next_signs != token))
 		return -EALREADY;
 	if (k->state != KEYD_ONLINE)
 		return -ENOTCONN;
 	memcpy(r->old_pk, k->id->pk, sizeof(r->old_pk));
-	if (!k->id->has_next) {
-		to = identity_new();
-		if (!to)
-			return -ENOMEM;
-		*to = *k->id;
-		to->has_next = true;
-		mvpn_keypair(to->next_sk, to->next_pk);
-		e = change(k, to);
-		identity_free(to);
-		if (e)
-			return e;
-		r->tried = false;
-		tell(k);
-	}
+	if (!k->id->has_next)
+		e = token ? begin_on_token(k) : begin(k, NULL);
+	if (e)
+		return e;
 	r->call = call;
 	ipc_call_on_gone(call, call_gone, k);
 	r->call_until_ms = mono_ms() + CALL_MS;
@@ -174,7 +212,7 @@ static void refused(struct keyd *k, enum mvpn_reason why)
 	r->step = ROTATE_IDLE;
 	if (to && !r->tried) {
 		*to = *k->id;
-		to->has_next = false;
+		to->has_next = to->next_signs = false;
 		sodium_memzero(to->next_sk, sizeof(to->next_sk));
 		sodium_memzero(to->next_pk, sizeof(to->next_pk));
 		if (change(k, to))
@@ -209,14 +247,20 @@ int rotate_message(struct keyd *k, const struct chan_msg *m)
 
 /* ---- log-in ---- */
 
+/* the token that it is on, if it is on one, is there */
+static bool has_next(const struct keyd *k)
+{
+	return k->id->has_next && !(k->id->next_signs && hsm_state(k));
+}
+
 bool rotate_connect_with_next(const struct keyd *k)
 {
-	return k->id->has_next && !k->rotate->present;
+	return has_next(k) && !k->rotate->present;
 }
 
 bool rotate_renew_with_next(const struct keyd *k)
 {
-	return k->id->has_next && k->rotate->step == ROTATE_ACCEPTED;
+	return has_next(k) && k->rotate->step == ROTATE_ACCEPTED;
 }
 
 void rotate_login_tried(struct keyd *k, bool next)
@@ -258,11 +302,14 @@ static void take_next(struct keyd *k)
 	rotate_keep_before(k, mono_ms() + MVPN_ROTATE_S * 1000ULL);
 	if (to) {
 		*to = *k->id;
+		to->delegates = to->next_signs;
+		if (to->delegates) /* what it signs for comes from delegate_taken() */
+			memcpy(to->token_pk, to->next_pk, sizeof(to->token_pk));
 		memcpy(to->sk, to->next_sk, sizeof(to->sk));
 		memcpy(to->pk, to->next_pk, sizeof(to->pk));
 		sodium_memzero(to->next_sk, sizeof(to->next_sk));
 		sodium_memzero(to->next_pk, sizeof(to->next_pk));
-		to->has_next = false;
+		to->has_next = to->next_signs = false;
 		e = keystore_save(k, to);
 		*k->id = *to;
 	}
@@ -315,7 +362,7 @@ void rotate_tick(struct keyd *k)
 	r->retry_ms = now + RETRY_MS;
 	if (now >= r->accepted_ms + RENEW_MS)
 		tell(k);
-	else
+	else if (has_next(k))
 		channel_renew(k);
 }
 

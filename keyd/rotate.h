@@ -15,9 +15,10 @@
 int rotate_init(struct keyd *k);
 void rotate_free(struct keyd *k);
 
-/* The call is answered when it is over (control_rotate_done). -EOPNOTSUPP the key is on a token, -EROFS in a credential, -ENOTCONN,
- * -EALREADY, or why the next one cannot be kept */
-int rotate_begin(struct keyd *k, struct ipc_call *call);
+/* token: the next one is on the token, which signs for what is then used. The call is answered when it is over (control_rotate_done).
+ * -EOPNOTSUPP the key is on a token, -EROFS in a credential, -ENOTCONN, -EALREADY, -ENOKEY no token is configured, or why the next
+ * one cannot be kept */
+int rotate_begin(struct keyd *k, struct ipc_call *call, bool token);
 
 /* ---- what channel.c asks and tells ---- */
 bool rotate_connect_with_next(const struct keyd *k); /* there is no channel */

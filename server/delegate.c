@@ -18,7 +18,7 @@ struct device *delegate_find(const struct server *s, const struct chan_who *who)
 	if (!who->delegated)
 		return d;
 	named = registry_by_id(s->reg, who->device_id);
-	return named && named->row.delegated && (!d || d == named) ? named : NULL;
+	return named && (named->row.delegated || rotate_next(named)) && (!d || d == named) ? named : NULL;
 }
 
 const uint8_t *delegate_identity(const struct store_device *row)

@@ -333,7 +333,7 @@ static enum mvpn_reason log_in(struct conn *c, const struct chan_msg *m, struct 
 	if (!d)
 		return MVPN_R_REVOKED; /* removed since the handshake */
 	if (who->delegated) {
-		reason = delegate_check(c, m, d->row.id, d->row.delegation.key, &dg);
+		reason = delegate_check(c, m, d->row.id, d->row.delegated ? d->row.delegation.key : d->row.pk_next, &dg);
 		if (reason != MVPN_R_NONE) {
 			count(c->s, login_refused);
 			note_refusal(c, d, reason);
@@ -343,7 +343,7 @@ static enum mvpn_reason log_in(struct conn *c, const struct chan_msg *m, struct 
 			count(c->s, too_many_messages);
 			return MVPN_R_LIMIT;
 		}
-		if (delegate_take(c, d, &dg) < 0)
+		if ((d->row.delegated ? delegate_take(c, d, &dg) : rotate_to_token(c, d, &dg)) < 0)
 			return MVPN_R_INTERNAL;
 	}
 	if (psk_used(c, d) < 0 || rotate_login(c, d) < 0)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "crypto.h"
+#include "delegate.h"
 #include "dispatch.h"
 #include "introduce.h"
 #include "log.h"
@@ -20,6 +21,11 @@ struct device *rotate_find(const struct server *s, const uint8_t pk[MVPN_KEY_LEN
 		return d;
 	d = registry_by_next(s->reg, pk);
 	return d && d->row.next_until > wall_now() ? d : NULL;
+}
+
+bool rotate_next(const struct device *d)
+{
+	return d->row.next_until > wall_now();
 }
 
 bool rotate_may_enrol(struct server *s, const uint8_t pk[MVPN_KEY_LEN])
@@ -70,6 +76,16 @@ static int tell_peer(void *arg, const struct store_vouch *v)
 	return 0;
 }
 
+/* it is on record: key is what peers pin from now on */
+static void rotated(struct server *s, struct device *d, const uint8_t key[MVPN_KEY_LEN])
+{
+	count(s, rotated);
+	log_info("device %s has a new key", d->row.name);
+	introduce_device_gone(s, d, MVPN_R_STALE_BOOT); /* those under way are bound to the old one */
+	if (store_vouch_of(s->store, d->row.id, key, tell_peer, s) < 0)
+		count(s, store_errors);
+}
+
 int rotate_login(struct conn *c, struct device *d)
 {
 	struct server *s = c->s;
@@ -81,11 +97,39 @@ int rotate_login(struct conn *c, struct device *d)
 	if (r < 0)
 		return r;
 	registry_rotate(s->reg, d);
-	count(s, rotated);
-	log_info("device %s has a new key", d->row.name);
-	introduce_device_gone(s, d, MVPN_R_STALE_BOOT); /* those under way are bound to the old one */
-	if (store_vouch_of(s->store, d->row.id, tell_peer, s) < 0)
-		count(s, store_errors);
+	rotated(s, d, d->row.pk);
+	return 0;
+}
+
+struct move {
+	const struct device *d;
+	struct store_device row; /* with the key in use, and the token's word for it */
+};
+
+static int move_transaction(struct server *s, void *arg)
+{
+	const struct move *m = arg;
+	int r = done_transaction(s, (void *)m->d);
+
+	return r < 0 ? r : store_device_set_key(s->store, &m->row);
+}
+
+int rotate_to_token(struct conn *c, struct device *d, const struct delegation *dg)
+{
+	struct move m = {.d = d, .row = d->row};
+	struct server *s = c->s;
+	int r;
+
+	memcpy(m.row.pk, chan_who(c->ch)->client_pk, sizeof(m.row.pk));
+	m.row.delegated = true;
+	m.row.delegation = *dg;
+	r = server_transact(s, true, move_transaction, &m);
+	if (r < 0)
+		return r;
+	registry_rotate(s->reg, d);
+	registry_set_key(s->reg, d, &m.row);
+	count(s, delegated);
+	rotated(s, d, dg->key);
 	return 0;
 }
 
@@ -164,6 +208,10 @@ int rotate_message(struct conn *c, const struct chan_msg *m)
 	}
 	if (d->row.delegated) { /* its token vouches for the key that it has, and nobody for the next */
 		answer(c, m->reqid, p.pk, MVPN_R_DELEGATION);
+		return 0;
+	}
+	if (delegate_by_identity(s->reg, p.pk)) { /* the token of another device */
+		answer(c, m->reqid, p.pk, MVPN_R_REPLACED);
 		return 0;
 	}
 	if (!acceptable(s, d, p.pk, first))

@@ -87,8 +87,8 @@ struct store_vouch {
 };
 typedef int store_vouch_fn(void *arg, const struct store_vouch *v);
 int store_vouch_add(struct store *st, const struct store_vouch *v);
-/* of the key that the device has now, for every peer */
-int store_vouch_of(struct store *st, const uint8_t device[16], store_vouch_fn *fn, void *arg);
+/* of that key of the device, for every peer */
+int store_vouch_of(struct store *st, const uint8_t device[16], const uint8_t pk[32], store_vouch_fn *fn, void *arg);
 /* for that peer, of keys that are or were in force, in the order in which they came to be */
 int store_vouch_for(struct store *st, const uint8_t peer[16], store_vouch_fn *fn, void *arg);
 int store_vouch_heard(struct store *st, const uint8_t device[16], const uint8_t peer[16],

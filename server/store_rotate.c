@@ -117,14 +117,11 @@ int store_vouch_heard(struct store *st, const uint8_t device[16], const uint8_t 
 	return store_run(st, q);
 }
 
-static int each(struct store *st, sqlite3_stmt *q, const uint8_t id[16], store_vouch_fn *fn,
-		void *arg)
+/* q has its arguments */
+static int each(struct store *st, sqlite3_stmt *q, store_vouch_fn *fn, void *arg)
 {
 	int r;
 
-	if (!q)
-		return store_errno(st);
-	bind_blob(q, 1, id, 16);
 	while ((r = store_step(st, q)) == 1) {
 		struct store_vouch v;
 		bool ok = column_blob(q, 0, v.device, 16) && column_blob(q, 1, v.peer, 16) &&
@@ -139,20 +136,26 @@ static int each(struct store *st, sqlite3_stmt *q, const uint8_t id[16], store_v
 	return r;
 }
 
-int store_vouch_of(struct store *st, const uint8_t device[16], store_vouch_fn *fn, void *arg)
+int store_vouch_of(struct store *st, const uint8_t device[16], const uint8_t pk[32], store_vouch_fn *fn, void *arg)
 {
-	return each(st,
-		    store_prepare(st, "SELECT device_id, peer_id, vouches.s_pub, mac FROM vouches"
-				      " JOIN devices ON id = device_id WHERE device_id = ?"
-				      " AND vouches.s_pub = devices.s_pub"),
-		    device, fn, arg);
+	sqlite3_stmt *q = store_prepare(st, "SELECT device_id, peer_id, s_pub, mac FROM vouches"
+					    " WHERE device_id = ? AND s_pub = ?");
+
+	if (!q)
+		return store_errno(st);
+	bind_blob(q, 1, device, 16);
+	bind_blob(q, 2, pk, 32);
+	return each(st, q, fn, arg);
 }
 
 int store_vouch_for(struct store *st, const uint8_t peer[16], store_vouch_fn *fn, void *arg)
 {
-	return each(st,
-		    store_prepare(st, "SELECT device_id, peer_id, vouches.s_pub, mac FROM vouches"
-				      " JOIN devices ON id = device_id WHERE peer_id = ?"
-				      " AND vouches.s_pub IS NOT devices.s_pub_next ORDER BY seq"),
-		    peer, fn, arg);
+	sqlite3_stmt *q = store_prepare(st, "SELECT device_id, peer_id, vouches.s_pub, mac FROM vouches"
+					    " JOIN devices ON id = device_id WHERE peer_id = ?"
+					    " AND vouches.s_pub IS NOT devices.s_pub_next ORDER BY seq");
+
+	if (!q)
+		return store_errno(st);
+	bind_blob(q, 1, peer, 16);
+	return each(st, q, fn, arg);
 }

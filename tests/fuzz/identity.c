@@ -29,9 +29,9 @@ static void check(const uint8_t *data, size_t size)
 /* the same with the checksums made right: past the door that random bytes do not open */
 static void check_inside(const uint8_t *data, size_t size)
 {
-	static const char *const magics[] = {"MVPNID1", "MVPNIDT", "MVPNIDD", "MVPNID3"};
+	static const char *const magics[] = {"MVPNID1", "MVPNIDT", "MVPNIDD", "MVPNID3", "MVPNID4"};
 	uint8_t in[516] = {0};
-	unsigned form = size % 4;
+	unsigned form = size % 5;
 
 	memcpy(in, magics[form], 8);
 	if (size > 468 - 8 - 16)
@@ -40,7 +40,7 @@ static void check_inside(const uint8_t *data, size_t size)
 	mvpn_blake2b(in + 452, 16, NULL, 0, &(struct mvpn_part){in, 452}, 1);
 	memcpy(in + 468, in + 8, 32); /* the next key */
 	mvpn_blake2b(in + 500, 16, NULL, 0, &(struct mvpn_part){in, 500}, 1);
-	check(in, form == 3 ? 516 : 468);
+	check(in, form >= 3 ? 516 : 468);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

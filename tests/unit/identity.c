@@ -140,7 +140,16 @@ static void test_next_key(void **state)
 	assert_memory_equal(back->next_pk, id->next_pk, 32);
 	assert_string_equal(back->name, "alpha");
 	identity_free(back);
-	id->has_next = false;
+	/* one that is on a token: the file has its public half only */
+	id->next_signs = true;
+	assert_int_equal(identity_save(file(), id, NULL), 0);
+	assert_int_equal(load(&back), 0);
+	assert_true(back->has_next && back->next_signs && !back->delegates);
+	assert_memory_equal(back->sk, id->sk, 32);
+	assert_memory_equal(back->next_pk, id->next_pk, 32);
+	assert_memory_equal(back->next_sk, nothing, 32);
+	identity_free(back);
+	id->has_next = id->next_signs = false;
 	assert_int_equal(identity_save(file(), id, NULL), 0);
 	assert_int_equal(load(&back), 0);
 	assert_false(back->has_next);

@@ -2,6 +2,7 @@
 /* A device's key is changed: which keys are good when, over crashes of the server too, and what its peers are told. */
 #include "../sim/sim.h"
 
+#include <sodium.h>
 #include <string.h>
 
 #include "crypto.h"
@@ -309,6 +310,84 @@ static void not_while_it_waits_for_approval(void **state)
 	sim_net_down(&n);
 }
 
+/* the next key is on a token and signs for the one in use: no other way in for it than its word, and then no way back */
+static void to_a_token(void **state)
+{
+	const char *address = A_ADDR;
+	struct key first, next, stranger;
+	struct sim_net n;
+	json_t *o;
+	char fp[MVPN_FINGERPRINT_LEN];
+
+	sim_net_up(&n);
+	first = key_of(&n.a);
+	crypto_sign_keypair(n.a.token_pk, n.a.token_sk);
+	memcpy(next.pk, n.a.token_pk, 32);
+	announce(&n.a, &next, &n.b, 7);
+	/* who has no next key is not logged in by a word, and who has one not by another token's */
+	crypto_sign_keypair(n.c.token_pk, n.c.token_sk);
+	memcpy(n.c.id, n.b.id, 16);
+	memcpy(n.c.psk, n.b.psk, 32);
+	memcpy(n.c.net_id, n.b.net_id, 8);
+	memcpy(n.c.server_pk, n.b.server_pk, 32);
+	n.c.named = true;
+	assert_true(sim_login(&n.c)); /* b has none: as an unknown one */
+	sim_expect_eof(&n.c);
+	memcpy(n.c.id, n.a.id, 16);
+	memcpy(n.c.psk, n.a.psk, 32);
+	assert_true(sim_login(&n.c));
+	sim_delegate(&n.c, 600);
+	sim_register(&n.c, NULL, NULL, 0);
+	sim_expect_close(&n.c, MVPN_R_DELEGATION);
+	crash(&n);
+	sim_rejoin(&n.b, B_ADDR);
+
+	sim_new_key(&n.a);
+	n.a.named = true;
+	assert_true(sim_login(&n.a));
+	sim_delegate(&n.a, 600);
+	sim_register(&n.a, NULL, &address, 1);
+	sim_expect(&n.a, MVPN_MSG_WELCOME);
+	expect_pin(&n.b, &n.a, &next, 7);
+	o = sim_ok(&n.s, "device-show", "{s:s}", "device", "a");
+	mvpn_fingerprint(fp, n.a.token_pk);
+	assert_string_equal(json_string_value(json_object_get(o, "fingerprint")), fp);
+	json_decref(o);
+	assert_int_equal(events(&n.s, "device-rotate"), 1);
+
+	/* as with any delegated one: the key in use logs in, another one with a word, and the next is not announced */
+	n.a.named = false;
+	crash(&n);
+	sim_rejoin(&n.a, A_ADDR);
+	stranger = key_new();
+	send_part(&n.a, &stranger, NULL, 0, MVPN_PFX_RESET | MVPN_PFX_COMMIT);
+	assert_int_equal(answer(&n.a, &stranger), MVPN_R_DELEGATION);
+	/* b hears of it until it says so */
+	sim_rejoin(&n.b, B_ADDR);
+	expect_pin(&n.b, &n.a, &next, 7);
+	no_login(&n.a, &first);
+	sim_net_down(&n);
+}
+
+/* the same key on two devices is one too many */
+static void a_token_of_another_device(void **state)
+{
+	struct sim_net n;
+	struct key next;
+	char token[MVPN_TOKEN_MAX];
+
+	sim_net_up(&n);
+	sim_token(&n.s, NULL, NULL, token);
+	assert_true(sim_enrol_start(&n.c, token));
+	sim_delegate(&n.c, 600);
+	sim_register(&n.c, "c", NULL, 0);
+	sim_expect(&n.c, MVPN_MSG_WELCOME);
+	memcpy(next.pk, n.c.token_pk, 32);
+	send_part(&n.a, &next, NULL, 0, MVPN_PFX_RESET | MVPN_PFX_COMMIT);
+	assert_int_equal(answer(&n.a, &next), MVPN_R_REPLACED);
+	sim_net_down(&n);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -317,6 +396,8 @@ int main(void)
 		cmocka_unit_test(sessions_go_on),
 		cmocka_unit_test(revoked_by_every_key),
 		cmocka_unit_test(refused),
+		cmocka_unit_test(to_a_token),
+		cmocka_unit_test(a_token_of_another_device),
 		cmocka_unit_test(not_while_it_waits_for_approval),
 	};
 

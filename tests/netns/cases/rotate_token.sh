@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash
+# The key of a, which is in a file, moves to a PKCS#11 token (SoftHSM's) that signs: a stays who it is, its session goes on, and b's
+# alarm does not go off. keyd is killed in the middle, and the token is away: a has the key that it had until it has the other one.
+# waits
+# shellcheck source=tests/netns/lib.sh
+source "$(dirname "$0")/../lib.sh"
+
+MODULE=/usr/lib/softhsm/libsofthsm2.so
+[[ -e $MODULE ]] || skip "$MODULE is missing (make deps)"
+setup
+mkdir -p "$TMP/tokens" "$TMP/a"
+printf 'directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n' "$TMP/tokens" >"$TMP/softhsm.conf"
+export SOFTHSM2_CONF=$TMP/softhsm.conf
+softhsm2-util --init-token --free --label mvpn --pin 1234 --so-pin 5678 >/dev/null
+(umask 077 && echo 1234 >"$TMP/pin")
+online() { ctl a wait --timeout 20 >/dev/null || fail "a is not online: $(ctlj a status)"; }
+magic() { head -c 7 "$TMP/a/state/identity"; }
+kept() { [[ $(magic) == MVPNID4 ]]; }
+moved() { ctlj a identity show | jq -e '.private_key == "token" and .token_key == "sign" and .next_key == null'; }
+told() { [[ $(counter b control pin_vouched) == 1 ]]; }
+
+net_up
+serve b
+ping4 a b -c 1
+id=$(status_of a .device.id) file_key=$(status_of a .device.fingerprint)
+! ctl a rotate --token >"$TMP/log/move.log" 2>&1 || fail "there is a token that keyd.conf does not name"
+grep -q 'keyd.conf names no PKCS#11 token' "$TMP/log/move.log" || fail "rotate --token: $(cat "$TMP/log/move.log")"
+cat >"$TMP/a/keyd.conf" <<-CONF
+	[identity]
+	pkcs11 = pkcs11:token=mvpn;object=device?module-path=$MODULE
+	pin_file = $TMP/pin
+CONF
+host_stop a
+mv "$TMP/tokens" "$TMP/pocket"
+mkdir "$TMP/tokens"
+host_start a
+online
+! ctl a rotate --token >"$TMP/log/move.log" 2>&1 || fail "there is no such token"
+grep -q 'is it plugged in' "$TMP/log/move.log" || fail "rotate --token: $(cat "$TMP/log/move.log")"
+[[ $(magic) == MVPNID1 ]] || fail "the identity has changed without a token"
+rmdir "$TMP/tokens"
+mv "$TMP/pocket" "$TMP/tokens"
+
+# killed when the token has its key and the server has not heard of it; then the token is away
+kill -STOP "$(pid_of mvpn-server)"
+ctl a rotate --token >/dev/null 2>&1 &
+wait_for 20 "next key on the disk" kept
+host_stop a KILL
+stop mvpn-server KILL
+server_start
+mv "$TMP/tokens" "$TMP/pocket"
+mkdir "$TMP/tokens"
+host_start a
+online
+[[ $(status_of a .device.fingerprint) == "$file_key" ]] || fail "a has another key without the token"
+attach a
+ctl b wait --timeout 20 >/dev/null || fail "b is not online"
+for h in a b; do
+	wait_for 10 "addresses on $h" protects "$h" 4
+done
+ping4 a b -c 1
+sessions=$(ctlj a sessions | jq -c '[.sessions[].id]')
+spawn load a "$PINGPONG" send "${ADDR4[b]}" 7000 200 4 500
+rmdir "$TMP/tokens"
+mv "$TMP/pocket" "$TMP/tokens"
+wait_for 30 "end of the move" moved
+[[ $(magic) == MVPNIDD && $(status_of a .device.id) == "$id" ]] || fail "identity $(magic), id $(status_of a .device.id)"
+[[ $(status_of a .device.fingerprint) != "$file_key" && $(status_of a .device.fingerprint) == $(srvj device show a | jq -r .fingerprint) ]] ||
+	fail "the key: $(status_of a .device)"
+wait_for 5 "word of the new key on b" told
+wait_for 20 "end of the load" gone "$(pid_of load)"
+read -r _ sent _ received _ duplicate _ <"$TMP/log/load.log" || fail "no figures: $(cat "$TMP/log/load.log")"
+((sent > 500 && sent == received && duplicate == 0)) || fail "of $sent datagrams $received arrived, $duplicate twice"
+[[ $(ctlj a sessions | jq -c '[.sessions[].id]') == "$sessions" ]] || fail "the session was lost"
+
+drop_sessions
+ping4 a b -c 1
+ctlj b status | jq -e '.counters.control | .pin_changed == 0 and .bad_vouch == 0' >/dev/null || fail "the alarm on b: $(tail -n 3 "$TMP/log/keyd-b.log")"
+! ctl a rotate --token >"$TMP/log/move.log" 2>&1 || fail "it is there already"
+grep -q 'is on a PKCS#11 token' "$TMP/log/move.log" || fail "rotate: $(cat "$TMP/log/move.log")"
+host_stop a
+host_start a
+online
+srvj audit --limit 1000 | jq -e '[.events[] | select(.event == "device-rotate")] | length == 1' >/dev/null || fail "the audit trail: $(srvj audit)"
