@@ -79,6 +79,9 @@ by_hairpin() {
 	ctlj e rekey f && ctlj e sessions |
 		jq -e --arg at "${ADDR4[cg]}:20001" '.sessions[] | select(.peer == "f" and .transmits and .path == "direct" and .endpoint == $at)'
 }
+path_to() { # FROM TO PATH
+	[[ $(ctlj "$1" sessions | jq -r --arg b "$2" '[.sessions[] | select(.peer == $b and .transmits)][0].path') == "$3" ]]
+}
 pairs() { # FROM TO PATH [ADDRESS] a line: all at once
 	local pids=() line pid
 	while read -r line; do
@@ -114,7 +117,7 @@ ip -n "$P-i" route add 192.168.0.0/16 via "${ADDR4[server]}" # as any default ro
 for h in i j; do
 	on $h nft -f - <<-RULES
 		table ip filter {
-			chain in { type filter hook input priority 0; iifname "eth0" ct state { new, invalid } drop; }
+			chain in { type filter hook input priority 0; iifname "eth0" meta l4proto udp ct state { new, invalid } drop; }
 		}
 	RULES
 done
@@ -155,6 +158,17 @@ PAIRS
 [[ $(status_of i .behind_nat) == false && $(status_of g .behind_nat) == true ]] || fail "i or g does not know how it is seen"
 hairpin
 wait_for 10 "a direct way by hairpin" by_hairpin
+
+# UDP from i to j is lost, what goes the other way arrives: who has something to send goes by the relay, and comes back
+on sw nft -f - <<-RULES
+	add table bridge blocked
+	add chain bridge blocked way { type filter hook forward priority 0; }
+	add rule bridge blocked way iifname i oifname j meta l4proto udp drop
+RULES
+i_to_j() { ping4 i j -c 1 -W 1 && path_to i j "$1"; }
+wait_for 15 "a way round" i_to_j relayed
+on sw nft delete table bridge blocked
+wait_for 25 "the direct way back" i_to_j direct
 
 over() { ((${EPOCHREALTIME/./} - idle > (MAPPED_S + 2) * 1000000)); }
 wait_for $((MAPPED_S + 2)) "the time that mappings live" over
