@@ -139,6 +139,28 @@ char *services_text(const json_t *services, const char *a, const char *a_name, c
 	return text_close(f, &text);
 }
 
+char *classes_text(const json_t *classes, const char *a, const char *a_name, const char *b,
+		   const char *b_name)
+{
+	char *text = NULL;
+	const json_t *c;
+	size_t i, len;
+	FILE *f = text_open(&text, &len);
+
+	json_array_foreach(classes, i, c)
+	{
+		char *of = services_text(c, a, a_name, b, b_name);
+		bool none = !json_array_size(json_object_get(c, a)) &&
+			    !json_array_size(json_object_get(c, b));
+
+		fprintf(f, "%s%s", i ? "; " : "", text_of(c, "class"));
+		if (!none)
+			fprintf(f, ": %s%s", of, flag_of(c, "rest") ? " and the rest" : "");
+		free(of);
+	}
+	return text_close(f, &text);
+}
+
 const char *seconds_of(const json_t *o, const char *member, char buf[static HUMAN_B])
 {
 	return json_is_number(json_object_get(o, member)) ? human_seconds(buf, number_of(o, member))

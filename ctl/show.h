@@ -47,6 +47,9 @@ char *joined(const json_t *array);
  */
 char *services_text(const json_t *services, const char *a, const char *a_name, const char *b,
 		    const char *b_name);
+/* DSCPs and limits (`classes` of a reply), with the same members: "dscp ef: tcp 22 at db; limit 20mbit"; "" for none. The caller frees. */
+char *classes_text(const json_t *classes, const char *a, const char *a_name, const char *b,
+		   const char *b_name);
 const char *seconds_of(const json_t *o, const char *member, char buf[static HUMAN_B]);
 const char *bytes_of(const json_t *o, const char *member, char buf[static HUMAN_B]);
 const char *time_of(const json_t *o, const char *member, char buf[static HUMAN_B]);

@@ -62,15 +62,33 @@ const struct verb verb_peers = {
 static void rejected(const json_t *s, char *ret, size_t size)
 {
 	unsigned long long auth = number_of(s, "rx_auth_fail"), replay = number_of(s, "rx_replay"),
-			   inner = number_of(s, "rx_bad_inner"), refused = number_of(s, "rx_refused");
-	size_t len = 0;
+			   inner = number_of(s, "rx_bad_inner"), refused = number_of(s, "rx_refused"), over = 0;
+	size_t len = 0, i;
+	const json_t *c;
 
 	*ret = 0;
 	if (auth | replay | inner)
 		len = (size_t)snprintf(ret, size, "%llu forged, %llu replayed, %llu not its own",
 				       auth, replay, inner);
 	if (refused && len < size)
-		snprintf(ret + len, size - len, "%s%llu not permitted", len ? ", " : "", refused);
+		len += (size_t)snprintf(ret + len, size - len, "%s%llu not permitted",
+					len ? ", " : "", refused);
+	json_array_foreach(json_object_get(s, "classes"), i, c) over += number_of(c, "rx_dropped");
+	if (over && len < size)
+		snprintf(ret + len, size - len, "%s%llu over a limit", len ? ", " : "", over);
+}
+
+/* what would have been sent and was not, because as much waited already as may */
+static void over_limit(const json_t *s, char *ret, size_t size)
+{
+	unsigned long long n = 0;
+	const json_t *c;
+	size_t i;
+
+	json_array_foreach(json_object_get(s, "classes"), i, c) n += number_of(c, "tx_dropped");
+	*ret = 0;
+	if (n)
+		snprintf(ret, size, "%llu dropped", n);
 }
 
 static void show_sessions(const json_t *r)
@@ -79,7 +97,7 @@ static void show_sessions(const json_t *r)
 		"PEER",	  "SESSION",  "STATE",	   "ROLE",	"SUITE",  ">EPOCH",
 		"AGE",	  "REKEY IN", "ENDPOINT",  "PATH",	">MTU",	  ">LANES",
 		"TX SPI", "RX SPI",   ">SENT",	   ">RECEIVED", "?REJECTED", "?KEYS",  "?FOR",
-		NULL};
+		"?CLASSES", "?OVER LIMIT", NULL};
 	struct table *t = table_new(headers);
 	const json_t *s;
 	size_t i;
@@ -87,7 +105,7 @@ static void show_sessions(const json_t *r)
 	json_array_foreach(json_object_get(r, "sessions"), i, s)
 	{
 		const char *state = text_of(s, "state");
-		char b[HUMAN_B], bad[160], *services;
+		char b[HUMAN_B], bad[160], *services, *classes;
 
 		table_cell(t, STRONG, "%s", text_of(s, "peer"));
 		table_cell(t, FAINT, "%s", id_of(s, "id", b));
@@ -113,6 +131,12 @@ static void show_sessions(const json_t *r)
 					 "peer");
 		table_cell(t, PLAIN, "%s", services);
 		free(services);
+		classes = classes_text(json_object_get(s, "classes"), "local", "here", "remote",
+				       "peer");
+		table_cell(t, PLAIN, "%s", classes);
+		free(classes);
+		over_limit(s, bad, sizeof(bad));
+		table_cell(t, WARN, "%s", bad);
 	}
 	table_print(t, "no sessions: they are made by the first packet to a peer");
 }

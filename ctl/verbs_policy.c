@@ -105,20 +105,21 @@ const struct verb verb_policy_check = {
 
 /* ---- server policy diff ---- */
 
-/* who may begin a session, in words that need no column's name, and what for */
+/* who may begin a session, in words that need no column's name, what for, and with which DSCPs and limits */
 static void access_cell(struct table *t, const json_t *pair, const char *member,
-			const char *services_member)
+			const char *services_member, const char *classes_member)
 {
-	const char *who = text_of(pair, member);
-	char *services = services_text(json_object_get(pair, services_member), "a", text_of(pair, "a"),
-				       "b", text_of(pair, "b"));
+	const char *who = text_of(pair, member), *a = text_of(pair, "a"), *b = text_of(pair, "b");
+	char *services = services_text(json_object_get(pair, services_member), "a", a, "b", b);
+	char *classes = classes_text(json_object_get(pair, classes_member), "a", a, "b", b);
 
-	table_cell(t, PLAIN, "%s%s%s",
+	table_cell(t, PLAIN, "%s%s%s%s%s",
 		   !strcmp(who, "a")   ? "only ->"
 		   : !strcmp(who, "b") ? "only <-"
 				       : who,
-		   *services ? ", " : "", services);
+		   *services ? ", " : "", services, *classes ? ", " : "", classes);
 	free(services);
+	free(classes);
 }
 
 static void show_pairs(const json_t *r)
@@ -132,8 +133,8 @@ static void show_pairs(const json_t *r)
 	{
 		table_cell(t, STRONG, "%s", text_of(p, "a"));
 		table_cell(t, STRONG, "%s", text_of(p, "b"));
-		access_cell(t, p, "before", "before_services");
-		access_cell(t, p, "after", "after_services");
+		access_cell(t, p, "before", "before_services", "before_classes");
+		access_cell(t, p, "after", "after_services", "after_classes");
 	}
 	putchar('\n');
 	table_print(t, "no pair of devices gains or loses");
@@ -285,7 +286,7 @@ static void show_test(const json_t *r)
 	const json_t *rule = json_object_get(r, "rule");
 	bool allowed = flag_of(r, "allowed");
 	const json_t *e;
-	char b[HUMAN_B], *services;
+	char b[HUMAN_B], *services, *classes;
 	size_t i;
 
 	line("verdict", allowed ? GOOD : BAD, "%s", allowed ? "allowed" : "refused");
@@ -302,6 +303,11 @@ static void show_test(const json_t *r)
 	if (*services && strcmp(services, "- at both"))
 		line("only for", PLAIN, "%s", services);
 	free(services);
+	classes = classes_text(json_object_get(r, "classes"), "src", text_of(r, "src"), "dst",
+			       text_of(r, "dst"));
+	if (*classes)
+		line("classes", PLAIN, "%s", classes);
+	free(classes);
 	if (*server_knows(r, b))
 		line("keys", BAD, "%s", b);
 	json_array_foreach(json_object_get(r, "ethernet"), i, e)

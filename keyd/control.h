@@ -47,6 +47,10 @@ json_t *show_metrics(struct keyd *k);
 json_t *show_identity(struct keyd *k);
 json_t *show_device(struct keyd *k);
 json_t *show_hex(const void *data, size_t len);
+/* control_classes.c */
+struct session;
+json_t *show_classes(const struct session *s);
+void show_class_of(const struct session *s, uint8_t proto, uint16_t port, json_t *why);
 /* one more sentence of a list: problems, reasons */
 void show_line(json_t *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -38,7 +38,7 @@ static const char *explain_group(struct keyd *k, const struct mvpn_addr *dst, js
 	return drop ? "dropped" : "clear";
 }
 
-/* a packet's, 0: not said */
+/* a packet's, 0: not said; of a frame the port is its EtherType */
 struct service {
 	uint8_t proto;
 	uint16_t port;
@@ -88,7 +88,10 @@ static const char *explain_peer(struct keyd *k, struct peer *p, const struct ser
 		if (s->mode != MVPN_MODE_E2E)
 			show_line(why, "its keys are %s: the server knows them, too",
 				  mvpn_mode_name(s->mode));
-		return explain_services(s, of, peer_label(p), why) ? "sealed" : "dropped";
+		if (!explain_services(s, of, peer_label(p), why))
+			return "dropped";
+		show_class_of(s, of->proto, of->port, why);
+		return "sealed";
 	}
 	if (p->denied_until_ms) {
 		show_line(why, "refused: %s", mvpn_reason_text(p->error));
@@ -209,7 +212,7 @@ json_t *show_explain_frame(struct keyd *k, const uint8_t mac[6], uint16_t type)
 	json_t *why = json_array(), *session = json_null(), *peer = json_null();
 	const struct ether_entry *e = ether_find(k, mac, type);
 	char text[MVPN_MACSTRLEN];
-	const struct service any = {0, 0};
+	const struct service frame = {0, type};
 	const char *verdict = "clear";
 
 	mvpn_mac_str(mac, text);
@@ -234,7 +237,7 @@ json_t *show_explain_frame(struct keyd *k, const uint8_t mac[6], uint16_t type)
 			verdict = "dropped";
 			show_line(why, "the policy lets such frames come from there, not go there");
 		} else {
-			verdict = explain_peer(k, e->peer, &any, why, &session);
+			verdict = explain_peer(k, e->peer, &frame, why, &session);
 		}
 	}
 	return json_pack("{s:s, s:o, s:o, s:o}", "verdict", verdict, "why", why, "peer", peer,

@@ -499,6 +499,7 @@ static json_t *show_session(struct keyd *k, const struct session *s)
 				       services_json(s->services, s->nserv_local), "remote",
 				       services_json(s->services + s->nserv_local, s->nserv_remote))
 			   : json_null());
+	json_object_set_new(o, "classes", show_classes(s));
 	return o;
 }
 

@@ -119,12 +119,11 @@ static struct mvpn_endpoint endpoint_choose(const struct intro_msg *im,
 	return e;
 }
 
-/* what a session for frames names: no prefix, so no packet passes by it, whatever the server says */
-static const struct intro_selectors no_selectors;
-
 int intro_install(struct keyd *k, struct peer *p, const struct intro_msg *im,
 		  const struct intro_keys *keys, uint32_t spi, bool initiator)
 {
+	/* a session for frames names no prefix, so no packet passes by it, whatever the server says */
+	const struct intro_selectors frames = {.classes = im->sel.classes};
 	struct session_spec spec = {
 		.id = im->session,
 		.seq = im->seq,
@@ -132,7 +131,7 @@ int intro_install(struct keyd *k, struct peer *p, const struct intro_msg *im,
 		.rx_spi = spi,
 		.ttl_s = im->ttl_s,
 		.keys = keys,
-		.selectors = p->layer == MVPN_LAYER_LINK ? &no_selectors : &im->sel,
+		.selectors = p->layer == MVPN_LAYER_LINK ? &frames : &im->sel,
 		.endpoint = endpoint_choose(im, keys),
 		.mode = im->mode,
 		.nat = p->layer != MVPN_LAYER_SOCKET &&

@@ -91,6 +91,7 @@ static void session_free(struct retired *r)
 
 	secslab_put(b->slab, b->s.tx);
 	free(b->s.services);
+	free(b->s.classes);
 	free(b);
 }
 
@@ -458,6 +459,32 @@ void kt_session_limit(struct kt_session *s, struct mvpn_service *services, unsig
 	s->nserv_local = nlocal;
 	s->nserv_remote = nremote;
 	s->limited = true;
+}
+
+struct kt_classes *kt_classes_new(const struct mvpn_classes *c, unsigned local)
+{
+	struct kt_classes *k = calloc(1, sizeof(*k));
+	uint64_t now = mono_ns();
+
+	if (!k)
+		return NULL;
+	k->is = *c;
+	k->local = local;
+	for (unsigned i = 0; i < c->n; i++) {
+		struct kt_class *of = &k->of[i];
+
+		of->dscp = c->list[i].dscp;
+		of->rate_kbit = c->list[i].rate_kbit;
+		of->burst_b = c->list[i].burst_b;
+		/* a rekey is no reason for another burst; what the peer sends may have been on its way */
+		atomic_store(&of->tx.empty_ns, now);
+	}
+	return k;
+}
+
+void kt_session_classes(struct kt_session *s, struct kt_classes *c)
+{
+	s->classes = c;
 }
 
 void kt_session_arm_rx(struct keytab *kt, struct kt_session *s)

@@ -18,6 +18,7 @@
 
 #include "addr.h"
 #include "aead.h"
+#include "class.h"
 #include "frametab.h"
 #include "intro.h"
 #include "lpm.h"
@@ -84,6 +85,22 @@ static inline void kt_add(_Atomic uint64_t *to, uint64_t n)
 			      memory_order_relaxed);
 }
 
+/* Tokens of a limit, kept as the time at which there were none; both workers of a packet's way take from it. [worker] */
+struct kt_bucket {
+	_Atomic uint64_t empty_ns;
+	_Atomic uint64_t dropped; /* packets */
+};
+struct kt_class {
+	uint8_t dscp; /* as in struct mvpn_class */
+	uint32_t rate_kbit, burst_b; /* 0: no limit */
+	struct kt_bucket tx, rx;
+};
+struct kt_classes {
+	struct mvpn_classes is;
+	unsigned local; /* which end is this one: 0 A, 1 B */
+	struct kt_class of[MVPN_CLASSES_MAX];
+};
+
 /* One epoch with one peer. */
 struct kt_session {
 	uint8_t id[MVPN_ID_LEN];
@@ -101,6 +118,7 @@ struct kt_session {
 	struct mvpn_prefix *remote; /* inner sources we accept */
 	struct mvpn_service *services; /* nserv_local that the peer may use here, then nserv_remote there */
 	unsigned nserv_local, nserv_remote;
+	struct kt_classes *classes; /* NULL: packets are all alike. kt_session_classes() */
 	struct kt_tx_lane *tx; /* ntx of them, in locked memory (secslab.h) with rx */
 	struct kt_rx_lane *rx; /* nrx */
 	/* [worker] index of the worker that opens a lane's packets; changed by the owner alone, or from KT_NOBODY */
@@ -147,6 +165,9 @@ int kt_session_new(struct keytab *kt, struct kt_session **ret, const uint8_t id[
 /* Before it is armed: only these services pass, nlocal here and then nremote there. Takes the array, for free(), over. */
 void kt_session_limit(struct kt_session *s, struct mvpn_service *services, unsigned nlocal,
 		      unsigned nremote);
+/* Before it is armed: its packets' classes, or NULL: takes them over. `local`: is this device A (0) or B (1)? */
+struct kt_classes *kt_classes_new(const struct mvpn_classes *c, unsigned local); /* NULL without memory */
+void kt_session_classes(struct kt_session *s, struct kt_classes *c);
 void kt_session_arm_rx(struct keytab *kt, struct kt_session *s);
 void kt_session_arm_tx(struct keytab *kt, struct kt_session *s); /* replaces the peer's transmitting session */
 void kt_session_disarm_tx(struct keytab *kt, struct kt_session *s); /* if it is the one that transmits */

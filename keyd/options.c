@@ -98,12 +98,12 @@ int options_kept(const char *state_dir, uint32_t *ret)
 
 void options_load(struct keyd *k)
 {
-	uint32_t options = 0;
+	uint32_t options = MVPN_OPT_DSCP_CLEAR;
 	int r = options_kept(k->state_dir, &options);
 
 	if (r && r != -ENOENT)
 		log_err("%s/" KEPT_FILE " cannot be used (%s): until the server is reached DSCP is "
-			"copied and multicast passes",
+			"cleared and multicast passes",
 			k->state_dir, strerror(-r));
 	apply(k, options);
 }

@@ -436,11 +436,14 @@ int session_install(struct keyd *k, struct peer *p, const struct session_spec *s
 {
 	const struct intro_selectors *sel = spec->selectors;
 	struct mvpn_service *services = sel->limited ? services_copy(sel, spec->initiator) : NULL;
+	struct kt_classes *classes =
+		sel->classes.n ? kt_classes_new(&sel->classes, !spec->initiator) : NULL;
 	struct session *s = calloc(1, sizeof(*s));
 	int r = -ENOMEM;
 
-	if (!s || (sel->limited && !services)) {
+	if (!s || (sel->limited && !services) || (sel->classes.n && !classes)) {
 		free(services);
+		free(classes);
 		free(s);
 		return r;
 	}
@@ -455,9 +458,14 @@ int session_install(struct keyd *k, struct peer *p, const struct session_spec *s
 		streams_free(s->streams);
 		loop_timer_free(s->timer);
 		free(services);
+		free(classes);
 		free(s);
 		return r;
 	}
+	if (s->kt)
+		kt_session_classes(s->kt, classes);
+	else
+		free(classes);
 	if (services)
 		limit(s, sel, spec->initiator, services);
 	memcpy(s->id, spec->id, MVPN_ID_LEN);

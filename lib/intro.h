@@ -11,6 +11,7 @@
 
 #include "addr.h"
 #include "aead.h"
+#include "class.h"
 #include "mvpn/auth.h"
 #include "mvpn/limits.h"
 #include "service.h"
@@ -26,6 +27,7 @@ struct intro_selectors {
 	bool limited; /* to the services at A and at B; else every packet between the prefixes is meant */
 	unsigned nserv_a, nserv_b;
 	struct mvpn_service serv_a[MVPN_SERVICES_MAX], serv_b[MVPN_SERVICES_MAX];
+	struct mvpn_classes classes; /* n 0: none */
 };
 int intro_selectors_decode(struct intro_selectors *ret, const uint8_t *data, size_t len); /* -EINVAL */
 /* returns bytes written, -ENOBUFS */

@@ -139,19 +139,27 @@ static const uint8_t *get_services(struct mvpn_service *ret, unsigned n, const u
 	return mvpn_services_valid(ret, n) ? p : NULL;
 }
 
-/* what follows the prefixes: nothing, or the services, one at least */
+/* what follows the prefixes: nothing, or the services, and the classes if there are any; without services there are */
 static int get_limits(struct intro_selectors *ret, const uint8_t *p, size_t len)
 {
+	const uint8_t *end = p + len;
+
 	if (!len)
 		return 0;
-	if (len < 2 || p[0] > MVPN_SERVICES_MAX || p[1] > MVPN_SERVICES_MAX || p[0] + p[1] == 0 ||
-	    len != 2 + SERVICE_B * (size_t)(p[0] + p[1]))
+	if (len < 2 || p[0] > MVPN_SERVICES_MAX || p[1] > MVPN_SERVICES_MAX ||
+	    len < 2 + SERVICE_B * (size_t)(p[0] + p[1]))
 		return -EINVAL;
-	ret->limited = true;
 	ret->nserv_a = p[0];
 	ret->nserv_b = p[1];
+	ret->limited = ret->nserv_a + ret->nserv_b;
 	p = get_services(ret->serv_a, ret->nserv_a, p + 2);
-	return p && get_services(ret->serv_b, ret->nserv_b, p) ? 0 : -EINVAL;
+	if (p)
+		p = get_services(ret->serv_b, ret->nserv_b, p);
+	if (!p)
+		return -EINVAL;
+	if (p == end)
+		return ret->limited ? 0 : -EINVAL;
+	return mvpn_classes_decode(&ret->classes, p, (size_t)(end - p));
 }
 
 int intro_selectors_decode(struct intro_selectors *ret, const uint8_t *data, size_t len)
@@ -205,16 +213,23 @@ int intro_selectors_encode(const struct intro_selectors *s, uint8_t *ret, size_t
 		return -EINVAL;
 	len = 2 + PREFIX_B * (s->na + s->nb);
 	if (s->limited)
-		len += 2 + SERVICE_B * (s->nserv_a + s->nserv_b);
+		len += SERVICE_B * (s->nserv_a + s->nserv_b);
+	if (s->limited || s->classes.n)
+		len += 2;
+	if (s->classes.n)
+		len += mvpn_classes_size(&s->classes);
 	if (len > size)
 		return -ENOBUFS;
 	ret[0] = s->na;
 	ret[1] = s->nb;
 	p = put_prefixes(put_prefixes(ret + 2, s->a, s->na), s->b, s->nb);
-	if (s->limited) {
-		*p++ = (uint8_t)s->nserv_a;
-		*p++ = (uint8_t)s->nserv_b;
-		put_services(put_services(p, s->serv_a, s->nserv_a), s->serv_b, s->nserv_b);
+	if (s->limited || s->classes.n) {
+		*p++ = s->limited ? (uint8_t)s->nserv_a : 0;
+		*p++ = s->limited ? (uint8_t)s->nserv_b : 0;
 	}
+	if (s->limited)
+		p = put_services(put_services(p, s->serv_a, s->nserv_a), s->serv_b, s->nserv_b);
+	if (s->classes.n)
+		mvpn_classes_encode(&s->classes, p);
 	return len;
 }

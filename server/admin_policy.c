@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "admin.h"
+#include "class_json.h"
 #include "ether.h"
 #include "introduce.h"
 #include "levels.h"
@@ -324,6 +325,7 @@ void admin_policy_test(struct server *s, struct ipc_call *call, json_t *args)
 		json_object_set_new(o, "exit", json_integer(MVPN_EXIT_DENIED));
 	}
 	json_object_set_new(o, "services", services_json(&services, "src", "dst"));
+	json_object_set_new(o, "classes", mvpn_classes_json(&services.classes, 0, "src", "dst"));
 	json_object_set_new(o, "ethernet", ethers_json(s, &sa, &sb));
 	ipc_reply_ok(call, o);
 }

@@ -44,12 +44,32 @@ static void warn_modes(struct warn *w, const struct policy *p)
 	}
 }
 
+/* DSCPs and limits are of packets; there keyd has a connection of its own */
+static void warn_levels(struct warn *w, const struct policy *p)
+{
+	const struct policy_pairing *l;
+	unsigned n;
+	char text[300];
+
+	l = policy_levels(p, &n);
+	for (unsigned i = 0; policy_classed(p) && i < n && json_array_size(w->list) < WARNINGS_MAX; i++) {
+		if (l[i].value == MVPN_LEVEL_NETWORK)
+			continue;
+		snprintf(text, sizeof(text),
+			 "line %u: no dscp and no limit of a line holds for what is sealed at the socket between "
+			 "%s and %s",
+			 l[i].line, l[i].src, l[i].dst);
+		json_array_append_new(w->list, json_string(text));
+	}
+}
+
 json_t *policy_warnings(struct server *s, const struct policy *p)
 {
 	struct warn w = {s, json_array()};
 
 	policy_each_name(p, warn_name, &w);
 	warn_modes(&w, p);
+	warn_levels(&w, p);
 	return w.list;
 }
 
@@ -123,6 +143,7 @@ static struct policy *parse_text(struct ipc_call *call, const char *text, size_t
 
 struct overflow {
 	const char *a, *b; /* names of devices; NULL: there is none */
+	bool classes;	   /* it is of these, not of services */
 };
 
 static void note_overflow(void *arg, const struct policy_pairs *p)
@@ -131,8 +152,9 @@ static void note_overflow(void *arg, const struct policy_pairs *p)
 
 	const char *a = p->a[0]->name, *b = p->b[p->a == p->b]->name;
 
-	if (p->after->services.overflow)
-		*found = strcmp(a, b) < 0 ? (struct overflow){a, b} : (struct overflow){b, a};
+	if (p->after->services.overflow || p->after->services.classes_overflow)
+		*found = (struct overflow){strcmp(a, b) < 0 ? a : b, strcmp(a, b) < 0 ? b : a,
+					   !p->after->services.overflow};
 }
 
 /* What is not known here, of devices yet to come or too many of them, is refused by the session and counted. false after an error
@@ -146,10 +168,17 @@ static bool services_fit_all(struct server *s, struct ipc_call *call, const stru
 	services_diff(s, NULL, p, note_overflow, &found);
 	if (!found.a)
 		return true;
-	ipc_reply_error(call, exit, "bad-policy",
-			"join neighbouring ports, name a protocol without ports, or use fewer lines",
-			"between %s and %s the lines name more than %d ranges of ports",
-			found.a, found.b, MVPN_SERVICES_MAX);
+	if (found.classes)
+		ipc_reply_error(call, exit, "bad-policy",
+				"give several services in one line, or the same DSCP to more of them",
+				"between %s and %s the lines have more than %d limits and different DSCPs, "
+				"or %d ranges of ports for them",
+				found.a, found.b, MVPN_CLASSES_MAX, MVPN_SERVICES_MAX);
+	else
+		ipc_reply_error(call, exit, "bad-policy",
+				"join neighbouring ports, name a protocol without ports, or use fewer lines",
+				"between %s and %s the lines name more than %d ranges of ports",
+				found.a, found.b, MVPN_SERVICES_MAX);
 	return false;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "admin.h"
+#include "class_json.h"
 #include "policy_lines.h"
 #include "services.h"
 #include "session.h"
@@ -64,6 +65,7 @@ struct pair {
 	const char *a, *b;
 	unsigned before, after;			  /* enum policy_begins */
 	json_t *before_services, *after_services; /* at a and b, or NULL */
+	json_t *before_classes, *after_classes;
 };
 
 struct pair_list {
@@ -92,6 +94,13 @@ static json_t *limits_json(const struct policy_access *x, bool swap)
 		       : services_json(&x->services, swap ? "b" : "a", swap ? "a" : "b");
 }
 
+/* NULL: there are none */
+static json_t *classes_json(const struct policy_access *x, bool swap)
+{
+	return x->services.classes.n ? mvpn_classes_json(&x->services.classes, swap, "a", "b")
+				     : NULL;
+}
+
 static void add_pairs(void *arg, const struct policy_pairs *p)
 {
 	const struct policy_access *before = p->before, *after = p->after;
@@ -104,14 +113,16 @@ static void add_pairs(void *arg, const struct policy_pairs *p)
 	for (unsigned i = 0; i < p->na && l->n < SHOWN_MAX; i++)
 		for (unsigned k = p->a == p->b ? i + 1 : 0; k < p->nb && l->n < SHOWN_MAX; k++) {
 			struct pair pair = {p->a[i]->name, p->b[k]->name, before->begins,
-					    after->begins, NULL, NULL};
+					    after->begins, NULL, NULL, NULL, NULL};
 			bool swap = strcmp(pair.a, pair.b) > 0;
 
 			if (swap)
 				pair = (struct pair){pair.b, pair.a, swapped(before->begins),
-						     swapped(after->begins), NULL, NULL};
+						     swapped(after->begins), NULL, NULL, NULL, NULL};
 			pair.before_services = limits_json(before, swap);
 			pair.after_services = limits_json(after, swap);
+			pair.before_classes = classes_json(before, swap);
+			pair.after_classes = classes_json(after, swap);
 			l->shown[l->n++] = pair;
 		}
 }
@@ -139,11 +150,14 @@ static json_t *pairs_json(const struct pair_list *l)
 
 	for (unsigned i = 0; i < l->n; i++)
 		json_array_append_new(
-			list, json_pack("{s:s, s:s, s:s, s:s, s:O*, s:O*}", "a", l->shown[i].a, "b",
-					l->shown[i].b, "before", words[l->shown[i].before & 3],
-					"after", words[l->shown[i].after & 3], "before_services",
+			list, json_pack("{s:s, s:s, s:s, s:s, s:O*, s:O*, s:O*, s:O*}", "a",
+					l->shown[i].a, "b", l->shown[i].b, "before",
+					words[l->shown[i].before & 3], "after",
+					words[l->shown[i].after & 3], "before_services",
 					l->shown[i].before_services, "after_services",
-					l->shown[i].after_services));
+					l->shown[i].after_services, "before_classes",
+					l->shown[i].before_classes, "after_classes",
+					l->shown[i].after_classes));
 	return list;
 }
 
@@ -152,6 +166,8 @@ static void pairs_free(struct pair_list *l)
 	for (unsigned i = 0; l && i < l->n; i++) {
 		json_decref(l->shown[i].before_services);
 		json_decref(l->shown[i].after_services);
+		json_decref(l->shown[i].before_classes);
+		json_decref(l->shown[i].after_classes);
 	}
 	free(l);
 }

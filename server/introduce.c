@@ -134,10 +134,8 @@ static int make_selectors(struct server *s, struct intro *i, const uint8_t dst[1
 		if (mvpn_prefix_contains(&i->b->owned[k], &a) &&
 		    (!hit || i->b->owned[k].len > hit->len))
 			hit = &i->b->owned[k];
-	sel.na = sel.nb = 0;
-	sel.limited = false;
+	i->services = services_select(s, i->a, i->b, i->layer, &sel);
 	if (i->layer != MVPN_LAYER_LINK) {
-		i->services = services_select(s, i->a, i->b, &sel);
 		sel.na = side(s, i->a, NULL, sel.a);
 		sel.nb = side(s, i->b, hit, sel.b);
 	}
@@ -335,8 +333,7 @@ void introduce_recheck(struct server *s)
 		if (!policy_allows_layer(s->policy, i->layer, &a, &b))
 			intro_abandon(s, i, MVPN_R_DENIED);
 		else if (i->mode != pair_mode(s, i->a, i->b) ||
-			 (i->layer != MVPN_LAYER_LINK &&
-			  i->services != services_name(s, i->a, i->b)))
+			 i->services != services_name(s, i->a, i->b, i->layer))
 			intro_abandon(s, i, MVPN_R_STALE_BOOT); /* and then as the policy says */
 	}
 }

@@ -12,6 +12,7 @@
 
 #include "addr.h"
 #include "by.h"
+#include "class.h"
 #include "mvpn/limits.h"
 #include "service.h"
 
@@ -53,6 +54,7 @@ struct policy_rule {
 	 * has `only`. */
 	struct mvpn_by_value *by;
 	unsigned nby;
+	struct mvpn_class class; /* of what it is about, unless an earlier line is about that too */
 };
 /* The first rule that lets src open a session to dst, or NULL: refused. */
 const struct policy_rule *policy_allows(const struct policy *p, const struct policy_subject *src,
@@ -77,16 +79,22 @@ const struct policy_rule *policy_rules(const struct policy *p, unsigned *ret_cou
 bool policy_rule_begins(const struct policy *p, const struct policy_rule *r,
 			const struct policy_subject *src, const struct policy_subject *dst);
 
-bool policy_limited(const struct policy *p); /* is any rule for certain services only? */
+bool policy_limited(const struct policy *p); /* is any rule for certain services only, or with a class? */
+bool policy_classed(const struct policy *p); /* has any rule a class? */
 /* what a session between the two is for */
 struct policy_services {
 	bool all;      /* everything, both ways; else the services at src and at dst */
 	bool overflow; /* there were more than fit: the others are left out */
+	bool classes_overflow; /* likewise, of classes: the others' packets are the rest's */
 	unsigned nsrc, ndst;
 	struct mvpn_service src[MVPN_SERVICES_MAX], dst[MVPN_SERVICES_MAX];
+	struct mvpn_classes classes; /* A is src */
 };
 void policy_services_of(const struct policy *p, const struct policy_subject *src,
 			const struct policy_subject *dst, struct policy_services *ret);
+/* the classes of frames between the two, all of end A; -ENOSPC: some are left out */
+int policy_frame_classes(const struct policy *p, const struct policy_subject *a,
+			  const struct policy_subject *b, struct mvpn_classes *ret);
 /* does x let all pass that y does? */
 bool policy_services_cover(const struct policy_services *x, const struct policy_services *y);
 /* "allow only a -> b proto tcp port 22", for people; what does not fit is left out for an ellipsis */
@@ -114,6 +122,7 @@ struct policy_ether {
 	const char *src, *dst;
 	unsigned ntypes; /* 0: every type that can be protected */
 	uint16_t types[POLICY_ETHERTYPES_MAX];
+	struct mvpn_class class; /* as policy_rule.class */
 };
 const struct policy_ether *policy_ethers(const struct policy *p, unsigned *ret_count);
 /* enum mvpn_frame_flags, as `a` sees it: MVPN_FRAME_TX a may send to b, MVPN_FRAME_RX b to a; 0: not about the two */

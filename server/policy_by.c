@@ -4,7 +4,7 @@
  *
  *   allow [only] NAME -> NAME [proto …]… by KIND VALUE [, VALUE]… [KIND VALUE [, VALUE]…]…
  *
- * KIND is unit, cgroup, uid or exe (lib/by.h). They are of the left one, which alone may begin, with or without "only": a
+ * "dscp" and "limit" may follow (policy_class.c). KIND is unit, cgroup, uid or exe (lib/by.h). They are of the left one, which alone may begin, with or without "only": a
  * process must be one of the values of each kind that the line has. Several lines: any of them.
  */
 #include <errno.h>
@@ -85,7 +85,7 @@ int read_by(struct reader *r, struct by_words *ret)
 		return 0;
 	do
 		e = read_kind(r, &seen, ret);
-	while (e == 0 && !at_line_end(r));
+	while (e == 0 && !at_line_end(r) && !class_is_next(r));
 	return e;
 }
 

@@ -2,7 +2,8 @@
 /*
  * Frames in the policy:
  *
- *   ethernet [only] NAME -> NAME type TYPE [, TYPE]…      TYPE is 0x and one to four hex digits, or * alone
+ *   ethernet [only] NAME -> NAME type TYPE [, TYPE]… [dscp …] [limit …]   TYPE is 0x and one to four hex digits, or * alone;
+ *                                                                        policy_class.c
  */
 #include <errno.h>
 #include <stdio.h>
@@ -116,6 +117,8 @@ int read_ethernet(struct reader *r)
 	if (e == 0)
 		e = read_types(r, &rule);
 	if (e == 0)
+		e = read_class(r, true, &rule.class);
+	if (e == 0)
 		e = expect_end(r);
 	if (e == 0 && p->nethers == POLICY_ETHERS_MAX)
 		e = fail_at(r, src.start, "more than %d ethernet lines: use groups",
@@ -165,9 +168,12 @@ bool policy_allows_layer(const struct policy *p, unsigned layer, const struct po
 
 void policy_ether_str(const struct policy_ether *e, char *ret, size_t size)
 {
+	char class[MVPN_CLASSSTRLEN];
 	int n = snprintf(ret, size, "ethernet %s%s -> %s type %s", e->only ? "only " : "", e->src,
 			 e->dst, e->ntypes ? "" : "*");
 
 	for (unsigned i = 0; i < e->ntypes && n >= 0 && (size_t)n < size; i++)
 		n += snprintf(ret + n, size - (size_t)n, "%s0x%04x", i ? ", " : "", e->types[i]);
+	if (n >= 0 && (size_t)n < size && !mvpn_class_is_plain(&e->class))
+		snprintf(ret + n, size - (size_t)n, " %s", mvpn_class_str(&e->class, class));
 }

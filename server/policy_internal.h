@@ -28,7 +28,8 @@ struct policy {
 	unsigned ngroups;
 	struct policy_rule *rules;
 	unsigned nrules;
-	unsigned nlimited; /* of them, to services */
+	unsigned nlimited; /* of them, to services, or with a class */
+	unsigned nclassed; /* with a class */
 	struct policy_key *by_name, *by_member; /* policy_index.c: of nrules, of nby_member */
 	uint32_t nby_member;
 	unsigned nby;	   /* and to processes */
@@ -49,7 +50,9 @@ struct policy {
 	uint32_t rekey_s, max_offline_s; /* 0: not set */
 };
 
-/* one more rule counts for the pair */
+/* one more rule counts for the pair, unless ->all; between begin and end */
+void policy_services_begin(struct policy_services *ret);
+void policy_services_end(struct policy_services *ret);
 void policy_services_add(struct policy_services *to, const struct policy_rule *r, bool at_src,
 			 bool at_dst);
 /* policy_by.c: " by uid 5, 6 exe /bin/x" at ret + n, as snprintf; is it met by a process that is this? */

@@ -104,8 +104,7 @@ static void access_of(const struct side *s, const struct kind *a, const struct k
 	const unsigned both = POLICY_A_BEGINS | POLICY_B_BEGINS;
 
 	ret->begins = POLICY_NONE;
-	ret->services.all = ret->services.overflow = false;
-	ret->services.nsrc = ret->services.ndst = 0;
+	policy_services_begin(&ret->services);
 	for (unsigned i = 0; s->p && i < s->p->nrules; i++) {
 		const struct bit_rule *r = &s->rules[i];
 		unsigned may = POLICY_NONE;
@@ -121,14 +120,14 @@ static void access_of(const struct side *s, const struct kind *a, const struct k
 		if (ret->begins == both && ret->services.all)
 			break;
 	}
-	if (ret->services.all)
-		ret->services.nsrc = ret->services.ndst = 0;
+	policy_services_end(&ret->services);
 }
 
 static bool same(const struct policy_access *x, const struct policy_access *y)
 {
 	return x->begins == y->begins && policy_services_cover(&x->services, &y->services) &&
-	       policy_services_cover(&y->services, &x->services);
+	       policy_services_cover(&y->services, &x->services) &&
+	       mvpn_classes_eq(&x->services.classes, &y->services.classes);
 }
 
 static int row_cmp(const void *a, const void *b)

@@ -3,9 +3,9 @@
  * Reader of the policy language. One statement a line; `#` starts a comment:
  *
  *   group NAME = NAME [, NAME]…
- *   allow [only] NAME -> NAME [proto …] [by …]            NAME may be *; policy_service.c, policy_by.c
+ *   allow [only] NAME -> NAME [proto …] [by …] [dscp …] [limit …]     NAME may be *; policy_service.c, policy_by.c, policy_class.c
  *   protect PREFIX [via NAME [, NAME]…]                  policy_protect.c
- *   ethernet [only] NAME -> NAME type TYPE [, TYPE]…      policy_ether.c
+ *   ethernet [only] NAME -> NAME type TYPE [, TYPE]… [dscp …] [limit …]   policy_ether.c, policy_class.c
  *   mode end-to-end|central60|central63 NAME -> NAME      policy_mode.c
  *   level LEVEL NAME -> NAME                              policy_mode.c
  *   test allow|deny NAME -> NAME [PROTO [PORT]] [by …]    policy_test.c
@@ -77,6 +77,8 @@ static int read_allow(struct reader *r)
 	if (e == 0)
 		e = read_by(r, &by);
 	if (e == 0)
+		e = read_class(r, false, &rule.class);
+	if (e == 0)
 		e = expect_end(r);
 	if (e == 0 && p->nrules == POLICY_RULES_MAX)
 		e = fail_at(r, src.start, "more than %d allow lines: use groups", POLICY_RULES_MAX);
@@ -91,7 +93,8 @@ static int read_allow(struct reader *r)
 	rule.only |= rule.nby > 0;
 	p->nby += rule.nby > 0;
 	services_fit(&rule);
-	p->nlimited += rule.nservices > 0;
+	p->nlimited += rule.nservices > 0 || !mvpn_class_is_plain(&rule.class);
+	p->nclassed += !mvpn_class_is_plain(&rule.class);
 	rule.src = cut(&src);
 	rule.dst = cut(&dst);
 	p->rules[p->nrules++] = rule;

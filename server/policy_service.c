@@ -132,6 +132,8 @@ void services_fit(struct policy_rule *rule)
 void policy_rule_str(const struct policy_rule *r, char *ret, size_t size)
 {
 	int n = snprintf(ret, size, "allow %s%s -> %s", r->only ? "only " : "", r->src, r->dst);
+	char class[MVPN_CLASSSTRLEN];
+	size_t tail = strlen(mvpn_class_str(&r->class, class));
 
 	for (unsigned i = 0; i < r->nservices && n > 0 && (size_t)n < size; i++) {
 		const struct mvpn_service *s = &r->services[i];
@@ -146,14 +148,16 @@ void policy_rule_str(const struct policy_rule *r, char *ret, size_t size)
 				       mvpn_proto_name(s->proto, name), s->lo);
 		if (ports && s->hi != s->lo)
 			add += snprintf(text + add, sizeof(text) - (size_t)add, "-%u", s->hi);
-		if ((size_t)(n + add) + sizeof(" …") > size) {
-			snprintf(ret + n, size - (size_t)n, " …");
-			return;
+		if ((size_t)(n + add) + sizeof(" …") + tail > size) {
+			n += snprintf(ret + n, size - (size_t)n, " …");
+			break;
 		}
 		n += snprintf(ret + n, size - (size_t)n, "%s", text);
 	}
 	if (n > 0 && (size_t)n < size)
-		policy_by_str(r->by, r->nby, ret + n, size - (size_t)n);
+		n += policy_by_str(r->by, r->nby, ret + n, size - (size_t)n);
+	if (n > 0 && (size_t)n < size)
+		snprintf(ret + n, size - (size_t)n, "%s%s", tail ? " " : "", class);
 }
 
 /* ---- questions ---- */
@@ -161,6 +165,11 @@ void policy_rule_str(const struct policy_rule *r, char *ret, size_t size)
 bool policy_limited(const struct policy *p)
 {
 	return p->nlimited;
+}
+
+bool policy_classed(const struct policy *p)
+{
+	return p->nclassed;
 }
 
 enum { AT_DST = 1, AT_SRC = 2 }; /* where the line's services are, as src and dst see it; 0: it is not about the two */
@@ -180,6 +189,9 @@ void policy_services_add(struct policy_services *to, const struct policy_rule *r
 {
 	if (!at_src && !at_dst)
 		return;
+	if (mvpn_classes_add(&to->classes, &r->class, r->services, r->nservices,
+			     (at_src ? 1U : 0U) | (at_dst ? 2U : 0U)) < 0)
+		to->classes_overflow = true;
 	if (!r->nservices) {
 		to->all = true;
 		return;
@@ -194,22 +206,34 @@ void policy_services_add(struct policy_services *to, const struct policy_rule *r
 	}
 }
 
+void policy_services_begin(struct policy_services *ret)
+{
+	ret->nsrc = ret->ndst = 0;
+	ret->all = ret->overflow = ret->classes_overflow = false;
+	mvpn_classes_init(&ret->classes);
+}
+
+void policy_services_end(struct policy_services *ret)
+{
+	if (ret->all)
+		ret->nsrc = ret->ndst = 0;
+	ret->classes_overflow &= ret->classes.n > 0;
+}
+
 void policy_services_of(const struct policy *p, const struct policy_subject *src,
 			const struct policy_subject *dst, struct policy_services *ret)
 {
 	const struct policy_rule *r;
 	struct policy_walk w;
 
-	ret->nsrc = ret->ndst = 0;
-	ret->all = ret->overflow = false;
+	policy_services_begin(ret);
 	policy_walk(&w, p, src, dst);
 	while (!ret->all && (r = policy_walk_next(&w))) {
 		unsigned at = where(p, r, src, dst);
 
 		policy_services_add(ret, r, at & AT_SRC, at & AT_DST);
 	}
-	if (ret->all)
-		ret->nsrc = ret->ndst = 0;
+	policy_services_end(ret);
 }
 
 const struct policy_rule *policy_allows_process(const struct policy *p,

@@ -2,7 +2,7 @@
 /*
  * What holds for the whole network, each at most once:
  *
- *   dscp copy|clear
+ *   dscp clear|copy        what holds where no `allow` line sets another
  *   multicast pass|drop
  *   rekey TIME             10m to 24h; without it what server.conf says
  *   max-offline TIME       1m to 24h
@@ -19,13 +19,13 @@ static const struct {
 	const char *name;
 	/* choices: the one that holds without a line first */
 	const char *values[2];
-	uint32_t option; /* of the second */
+	uint32_t option; /* of the second; DSCP_CLEAR: of the first */
 	/* or a time */
 	size_t seconds; /* offset in struct policy */
 	uint32_t min, max;
 	const char *range;
 } settings[POLICY_SETTINGS] = {
-	[POLICY_SET_DSCP] = {"dscp", {"copy", "clear"}, MVPN_OPT_DSCP_CLEAR},
+	[POLICY_SET_DSCP] = {"dscp", {"clear", "copy"}, MVPN_OPT_DSCP_CLEAR},
 	[POLICY_SET_MULTICAST] = {"multicast", {"pass", "drop"}, MVPN_OPT_MULTICAST_DROP},
 	[POLICY_SET_REKEY] = {.name = "rekey",
 			      .seconds = offsetof(struct policy, rekey_s),
@@ -109,7 +109,7 @@ int read_setting(struct reader *r, int which, const struct word *key)
 
 uint32_t policy_options(const struct policy *p)
 {
-	return p ? p->options : 0;
+	return (p ? p->options : 0) ^ MVPN_OPT_DSCP_CLEAR;
 }
 
 uint32_t policy_rekey_s(const struct policy *p, uint64_t otherwise)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The words of a policy's text, read in place, and where they were when something is wrong with them. For the readers of
- * statements only (policy_parse.c, policy_by.c, policy_protect.c, policy_ether.c, policy_service.c, policy_settings.c,
- * policy_test.c).
+ * statements only (policy_parse.c, policy_by.c, policy_class.c, policy_protect.c, policy_ether.c, policy_service.c,
+ * policy_settings.c, policy_test.c).
  */
 #ifndef SERVER_POLICY_TEXT_H
 #define SERVER_POLICY_TEXT_H
@@ -70,6 +70,9 @@ struct by_words {
 bool by_is_next(struct reader *r); /* does not take it */
 int read_by(struct reader *r, struct by_words *ret);
 int by_cut(const struct by_words *from, struct mvpn_by_value **ret, unsigned *ret_n);
+/* policy_class.c: "[dscp …] [limit …]" */
+bool class_is_next(struct reader *r); /* does not take it */
+int read_class(struct reader *r, bool frames, struct mvpn_class *ret);
 /* policy_test.c: what follows "test" */
 int read_test(struct reader *r);
 /* policy_mode.c: what follows "mode", "level" */

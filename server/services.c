@@ -11,19 +11,26 @@
 
 /* what the policy says of the two, and no prefixes; true: there is more than fits */
 static bool fill(const struct server *s, const struct device *a, const struct device *b,
-		 struct intro_selectors *ret)
+		 unsigned layer, struct intro_selectors *ret)
 {
 	struct policy_subject sa = registry_subject(a), sb = registry_subject(b);
 	struct policy_services sv;
 
-	policy_services_of(s->policy, &sa, &sb, &sv);
 	ret->na = ret->nb = 0;
+	if (layer == MVPN_LAYER_LINK) {
+		ret->limited = false;
+		return policy_frame_classes(s->policy, &sa, &sb, &ret->classes) < 0;
+	}
+	policy_services_of(s->policy, &sa, &sb, &sv);
 	ret->limited = !sv.all;
 	ret->nserv_a = sv.nsrc;
 	ret->nserv_b = sv.ndst;
 	memcpy(ret->serv_a, sv.src, sv.nsrc * sizeof(*sv.src));
 	memcpy(ret->serv_b, sv.dst, sv.ndst * sizeof(*sv.dst));
-	return sv.overflow;
+	ret->classes.n = sv.classes.n;
+	if (sv.classes.n)
+		ret->classes = sv.classes;
+	return sv.overflow || sv.classes_overflow;
 }
 
 static uint64_t name_of(const struct intro_selectors *sel)
@@ -32,7 +39,7 @@ static uint64_t name_of(const struct intro_selectors *sel)
 	uint64_t name;
 	int len;
 
-	if (!sel->limited)
+	if (!sel->limited && !sel->classes.n)
 		return 0;
 	len = intro_selectors_encode(sel, bytes, sizeof(bytes));
 	if (len < 0) /* nothing is allowed: such a session is cut, not renewed */
@@ -42,23 +49,24 @@ static uint64_t name_of(const struct intro_selectors *sel)
 	return name | 1;
 }
 
-uint64_t services_name(const struct server *s, const struct device *a, const struct device *b)
+uint64_t services_name(const struct server *s, const struct device *a, const struct device *b,
+		       unsigned layer)
 {
 	struct intro_selectors sel;
 
-	fill(s, a, b, &sel);
+	fill(s, a, b, layer, &sel);
 	return name_of(&sel);
 }
 
 uint64_t services_select(struct server *s, const struct device *a, const struct device *b,
-			 struct intro_selectors *sel)
+			 unsigned layer, struct intro_selectors *sel)
 {
-	if (fill(s, a, b, sel)) {
+	if (fill(s, a, b, layer, sel)) {
 		count(s, services_cut);
 		log_ratelimited(LOG_L_WARN,
-				"the policy names more than %d ranges of ports between %s and %s: the rest "
-				"is refused; join them",
-				MVPN_SERVICES_MAX, a->row.name, b->row.name);
+				"the policy names more than %d ranges of ports, or more than %d different DSCPs "
+				"and limits, between %s and %s: the rest is refused, or has none; join them",
+				MVPN_SERVICES_MAX, MVPN_CLASSES_MAX, a->row.name, b->row.name);
 	}
 	return name_of(sel);
 }

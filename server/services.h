@@ -11,14 +11,16 @@
 
 struct device;
 
-/* Begins sel: the services, no prefixes. Returns what names them: 0 for everything. More than fit is counted and said. */
+/* Begins sel: services and classes of a session of that layer, no prefixes. Returns what names them: 0 for everything in no class. More
+ * than fit is counted and said. */
 uint64_t services_select(struct server *s, const struct device *a, const struct device *b,
-			 struct intro_selectors *sel);
+			 unsigned layer, struct intro_selectors *sel);
 /* policy_pairs_diff() of the devices that are active */
 int services_diff(struct server *s, const struct policy *old, const struct policy *new,
 		  void (*fn)(void *arg, const struct policy_pairs *pairs), void *arg);
 /* the name alone, by which a session that is for something else than the policy says now is known */
-uint64_t services_name(const struct server *s, const struct device *a, const struct device *b);
+uint64_t services_name(const struct server *s, const struct device *a, const struct device *b,
+		       unsigned layer);
 /* null for everything, or {"src": ["tcp 22"], "dst": []} with the members' names given */
 json_t *services_json(const struct policy_services *sv, const char *src, const char *dst);
 

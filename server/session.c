@@ -117,9 +117,10 @@ static enum mvpn_reason unlike(struct server *s, const struct store_session *row
 
 	if (row->mode != policy_mode_of(s->policy, &a, &b))
 		return MVPN_R_MODE;
+	if (row->services != services_name(s, da, db, row->layer))
+		return MVPN_R_SELECTORS;
 	/* or one of the two cannot tell the processes apart that the policy now does: then it gets no other one */
-	if (row->layer != MVPN_LAYER_LINK &&
-	    (row->services != services_name(s, da, db) || processes_beyond(s, da, db)))
+	if (row->layer != MVPN_LAYER_LINK && processes_beyond(s, da, db))
 		return MVPN_R_SELECTORS;
 	return MVPN_R_NONE;
 }

@@ -157,7 +157,7 @@ enum mvpn_tlv {
 
 /* bits that a receiver does not know are ignored; without the TLV: 0 */
 enum mvpn_options {
-	MVPN_OPT_DSCP_CLEAR = 1,     /* the outer DSCP is 0, not the inner packet's */
+	MVPN_OPT_DSCP_CLEAR = 1,     /* the outer DSCP is 0, not the inner packet's, where no class says something else */
 	MVPN_OPT_MULTICAST_DROP = 2, /* multicast and broadcast IP do not pass attached interfaces, but what links need */
 };
 
@@ -165,9 +165,12 @@ enum mvpn_options {
  * Selectors: count_a u8 | count_b u8 | (plen u8 | addr[16])×count_a | …×count_b: the inner prefixes that A (the
  * initiator) and B (the responder) own. If the policy lets the two exchange certain services only, there follow
  * count_a u8 | count_b u8 | (proto u8 | first port u16 | last port u16)×count_a | …×count_b: those that A offers to B, and B to A
- * (lib/service.h), one at least. Both ends get the same bytes; they are bound into the session keys.
+ * (lib/service.h), one at least. If it sets a DSCP or a limit, the counts are there (0 and 0: everything may be exchanged), and the
+ * classes follow (lib/class.h). Both ends get the same bytes; they are bound into the session keys.
  */
-#define MVPN_SELECTORS_MAX_B (2 + 2 * 17 * MVPN_SELECTORS_MAX + 2 + 2 * 5 * MVPN_SERVICES_MAX)
+#define MVPN_SELECTORS_MAX_B                                                                       \
+	(2 + 2 * 17 * MVPN_SELECTORS_MAX + 2 + 2 * 5 * MVPN_SERVICES_MAX + 4 +                     \
+	 9 * MVPN_CLASSES_MAX + 2 * 6 * MVPN_SERVICES_MAX)
 
 enum mvpn_device_state {
 	MVPN_DEV_PENDING = 1, /* enrolled, awaits approval: a channel but no authority */

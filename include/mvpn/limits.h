@@ -89,6 +89,21 @@
 #define MVPN_GATEWAY_BACK_MAX_MS 80000	/* ... and at most so long each time that it fails again ... */
 #define MVPN_GATEWAY_CALM_MS 600000	/* ... within so long */
 #define MVPN_SERVICES_MAX 64		/* ranges of ports a side of one session */
+#define MVPN_CLASSES_MAX 16		/* different DSCPs and limits in one session */
+#define MVPN_LIMIT_MIN_KBIT 64		/* of a `limit`: below that one packet takes a fifth of a second ... */
+#define MVPN_LIMIT_MAX_KBIT 1000000000	/* ... and nothing goes faster */
+#define MVPN_LIMIT_BURST_MS 20		/* its burst if the policy gives none: a few turns of the scheduler ... */
+#define MVPN_LIMIT_BURST_MIN_B (32 << 10) /* ... and twenty packets at least */
+#define MVPN_LIMIT_BURST_MAX_B (64 << 20)
+#define MVPN_LIMIT_QUEUE_MS 100		/* what is beyond the limit waits so long: as routers are dimensioned, so that TCP fills it ... */
+#define MVPN_LIMIT_QUEUE_MIN_B (32 << 10) /* ... twenty packets at least ... */
+#define MVPN_LIMIT_QUEUE_B (8 << 20)	/* ... and no more than this: memory of one worker for all, touched only when needed */
+#define MVPN_LIMIT_QUEUE_PACKETS 4096	/* of one worker; super-packets count once */
+#define MVPN_LIMIT_QUEUES 256		/* classes of peers that one worker keeps waiting at once */
+/* the receiver of a limited class allows for so much more at once, so long a time of being held back on the way, and 1/16 of the rate */
+#define MVPN_LIMIT_SLACK_B (256 << 10)
+#define MVPN_LIMIT_SLACK_MS 250
+#define MVPN_LIMIT_SLACK_PART 16
 #define MVPN_WORKERS_MAX MVPN_LANES_MAX
 #define MVPN_CPUS_A_WORKER 2		/* workers = 0: one worker for so many CPUs ... */
 #define MVPN_WORKERS_AUTO_MAX 4		/* ... but no more: each lane costs 6 KB a session */

@@ -28,6 +28,7 @@ static void worker_free(struct worker *w)
 	for (unsigned i = 0; i < MVPN_WORKERS_MAX; i++)
 		relay_free(w->in[i]);
 	hold_free(w->hold);
+	shaper_free(w->shaper);
 	coalesce_free(&w->coalescer);
 	if (w->packet)
 		free(w->packet - TAP_HEADROOM);
@@ -76,6 +77,8 @@ static int worker_new(struct dp *dp, struct worker **ret)
 	if (!w->packet || !w->scratch)
 		goto fail;
 	r = hold_new(&w->hold);
+	if (r == 0)
+		r = shaper_new(&w->shaper);
 	if (r < 0)
 		goto fail;
 	r = tap_open(&w->tap, dp->tap_name, first, first ? &dp->tap_ifindex : NULL);

@@ -124,6 +124,8 @@ enum dp_counter {
 	DP_C_DROP_BAD_SRC,  /* out: inner source is not ours by the session's selectors */
 	DP_C_DROP_LEVEL,    /* out: TCP, which the policy has sealed at the socket; answered likewise */
 	DP_C_DROP_SERVICE,  /* out: not among the session's services; answered with ICMP prohibited */
+	DP_C_DROP_LIMIT,    /* out: over the class's limit, and as much waits as may */
+	DP_C_SHAPED,	    /* out: had to wait for the class's limit */
 	DP_C_DROP_TOO_BIG,  /* out: answered with ICMP too-big, unless it is an Ethernet frame */
 	DP_C_DROP_MALFORMED_TAP,
 	DP_C_DROP_WIRE_FULL, /* out: no room in the ring or socket */
@@ -141,6 +143,7 @@ enum dp_counter {
 	DP_C_RX_BAD_INNER,  /* authentic, but inner source or destination is outside the selectors, or not IP */
 	DP_C_RX_LEVEL,	    /* authentic, but TCP, which the policy has sealed at the socket: the peer should have refused it */
 	DP_C_RX_SERVICE,    /* authentic, but not among the session's services: the peer should have refused it */
+	DP_C_RX_LIMIT,	    /* authentic, but clearly over the class's limit: the peer should not have sent it */
 	DP_C_RX_ECN_CE,	    /* in: marked on the way, the mark was handed to the inner packet (RFC 6040) */
 	DP_C_RX_ECN_DROP,   /* in: marked on the way, inner packet not capable of ECN: dropped */
 	DP_C_RX_ECN_ODD,    /* in: inner and outer ECN that no peer sends together */

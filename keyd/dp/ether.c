@@ -37,16 +37,20 @@ void ether_out(struct worker *w, size_t len, const struct kt_peer *held_for)
 		return;
 	}
 	p = as_packet(&e, w->packet, len);
-	seal_frame(w, peer, &p);
+	seal_frame(w, peer, &p, e.type);
 }
 
-bool ether_in(struct worker *w, const struct kt_session *s, const uint8_t *data, size_t len)
+bool ether_in(struct worker *w, const struct kt_session *s, const uint8_t *data, size_t len,
+	      uint16_t *ret_type)
 {
 	const struct frametab *t = kt_frames(w->kt);
 	struct frame_right right;
 	struct ether e;
 
-	return t && ether_parse(&e, data, len) == 0 && frametab_is_local(t, e.dst) &&
-	       frametab_find(t, e.src, e.type, &right) && right.peer == s->peer &&
-	       (right.flags & MVPN_FRAME_RX);
+	if (!t || ether_parse(&e, data, len) < 0 || !frametab_is_local(t, e.dst) ||
+	    !frametab_find(t, e.src, e.type, &right) || right.peer != s->peer ||
+	    !(right.flags & MVPN_FRAME_RX))
+		return false;
+	*ret_type = e.type;
+	return true;
 }

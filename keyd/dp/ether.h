@@ -51,6 +51,7 @@ static inline int ether_parse(struct ether *e, const uint8_t *data, size_t len)
 /* a frame of len bytes at w->packet. `peer`: it was held for that one, else NULL */
 void ether_out(struct worker *w, size_t len, const struct kt_peer *peer);
 /* may the peer of this session send us that frame? */
-bool ether_in(struct worker *w, const struct kt_session *s, const uint8_t *data, size_t len);
+bool ether_in(struct worker *w, const struct kt_session *s, const uint8_t *data, size_t len,
+	      uint16_t *ret_type);
 
 #endif

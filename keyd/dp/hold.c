@@ -3,12 +3,10 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
+#include "chunks.h"
 #include "mvpn/limits.h"
 
-#define CHUNK_B 2048
-#define CHUNKS (MVPN_HOLD_B / CHUNK_B)
 #define NONE UINT32_MAX
 
 struct held {
@@ -17,17 +15,16 @@ struct held {
 	uint64_t flow;
 	struct virtio_net_hdr vh;
 	uint32_t peer, len;
-	uint32_t chunk;	     /* first of its chain */
+	uint32_t chunk;	     /* chunks_put() */
 	uint32_t next, prev; /* in the order of arrival, thus of expiry */
 };
 
 struct hold {
 	struct held held[MVPN_HOLD_PACKETS];
-	uint32_t chunk_next[CHUNKS];
-	uint8_t *memory; /* pages appear when first used */
+	struct chunks chunks;
 	uint64_t seq;
-	uint32_t first, last, free_held, free_chunk;
-	unsigned count, chunks_free;
+	uint32_t first, last, free_held;
+	unsigned count;
 };
 
 int hold_new(struct hold **ret)
@@ -36,19 +33,12 @@ int hold_new(struct hold **ret)
 
 	if (!h)
 		return -ENOMEM;
-	h->memory = mmap(NULL, (size_t)CHUNKS * CHUNK_B, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (h->memory == MAP_FAILED) {
+	if (chunks_init(&h->chunks, MVPN_HOLD_B) < 0) {
 		free(h);
 		return -ENOMEM;
 	}
-	/* plaintext: not for core dumps */
-	madvise(h->memory, (size_t)CHUNKS * CHUNK_B, MADV_DONTDUMP);
-	for (uint32_t i = 0; i < CHUNKS; i++)
-		h->chunk_next[i] = i + 1 < CHUNKS ? i + 1 : NONE;
 	for (uint32_t i = 0; i < MVPN_HOLD_PACKETS; i++)
 		h->held[i].next = i + 1 < MVPN_HOLD_PACKETS ? i + 1 : NONE;
-	h->chunks_free = CHUNKS;
 	h->first = h->last = NONE;
 	*ret = h;
 	return 0;
@@ -58,7 +48,7 @@ void hold_free(struct hold *h)
 {
 	if (!h)
 		return;
-	munmap(h->memory, (size_t)CHUNKS * CHUNK_B);
+	chunks_end(&h->chunks);
 	free(h);
 }
 
@@ -89,38 +79,11 @@ static bool flow_full(const struct hold *h, uint64_t flow, uint32_t len)
 	return packets >= MVPN_HOLD_FLOW_PACKETS || bytes > MVPN_HOLD_FLOW_B;
 }
 
-static uint32_t chunks_take(struct hold *h, const uint8_t *data, uint32_t len)
-{
-	uint32_t first = h->free_chunk, c = first;
-
-	for (;;) {
-		uint32_t n = len < CHUNK_B ? len : CHUNK_B;
-
-		memcpy(h->memory + (size_t)c * CHUNK_B, data, n);
-		h->chunks_free--;
-		data += n;
-		len -= n;
-		if (!len)
-			break;
-		c = h->chunk_next[c];
-	}
-	h->free_chunk = h->chunk_next[c];
-	h->chunk_next[c] = NONE;
-	return first;
-}
-
-static void held_drop(struct hold *h, uint32_t i)
+/* its bytes have gone */
+static void held_end(struct hold *h, uint32_t i)
 {
 	struct held *e = &h->held[i];
-	uint32_t c = e->chunk;
 
-	h->chunks_free++;
-	while (h->chunk_next[c] != NONE) {
-		c = h->chunk_next[c];
-		h->chunks_free++;
-	}
-	h->chunk_next[c] = h->free_chunk;
-	h->free_chunk = e->chunk;
 	if (e->prev == NONE)
 		h->first = e->next;
 	else
@@ -138,11 +101,11 @@ int hold_put(struct hold *h, uint32_t peer, const struct packet *p, const struct
 	     uint64_t now_ns)
 {
 	uint64_t flow = flow_of(p);
-	uint32_t i = h->free_held;
+	uint32_t i = h->free_held, chunk;
 	struct held *e;
 
-	if (i == NONE || (p->len + CHUNK_B - 1) / CHUNK_B > h->chunks_free ||
-	    flow_full(h, flow, p->len))
+	if (i == NONE || flow_full(h, flow, p->len) ||
+	    chunks_put(&h->chunks, p->data, p->len, &chunk) < 0)
 		return -ENOBUFS;
 	e = &h->held[i];
 	h->free_held = e->next;
@@ -152,7 +115,7 @@ int hold_put(struct hold *h, uint32_t peer, const struct packet *p, const struct
 	e->vh = *vh;
 	e->peer = peer;
 	e->len = p->len;
-	e->chunk = chunks_take(h, p->data, p->len);
+	e->chunk = chunk;
 	e->next = NONE;
 	e->prev = h->last;
 	if (h->last == NONE)
@@ -171,17 +134,15 @@ uint32_t hold_take(struct hold *h, uint32_t peer, uint64_t *cursor, uint8_t *dat
 		*cursor = h->seq;
 	for (uint32_t i = h->first; i != NONE; i = h->held[i].next) {
 		struct held *e = &h->held[i];
-		uint32_t len = e->len, done = 0;
+		uint32_t len = e->len;
 
 		if (e->peer != peer)
 			continue;
 		if (e->seq > *cursor)
 			return 0;
-		for (uint32_t c = e->chunk; done < len; c = h->chunk_next[c], done += CHUNK_B)
-			memcpy(data + done, h->memory + (size_t)c * CHUNK_B,
-			       len - done < CHUNK_B ? len - done : CHUNK_B);
+		chunks_take(&h->chunks, e->chunk, data, len);
 		*ret = e->vh;
-		held_drop(h, i);
+		held_end(h, i);
 		return len;
 	}
 	return 0;
@@ -191,8 +152,10 @@ unsigned hold_expire(struct hold *h, uint64_t now_ns)
 {
 	unsigned n = 0;
 
-	for (; h->first != NONE && h->held[h->first].expires_ns <= now_ns; n++)
-		held_drop(h, h->first);
+	for (; h->first != NONE && h->held[h->first].expires_ns <= now_ns; n++) {
+		chunks_drop(&h->chunks, h->held[h->first].chunk);
+		held_end(h, h->first);
+	}
 	return n;
 }
 

@@ -6,7 +6,7 @@
 #include <endian.h>
 #include <sodium.h>
 
-#include "ecn.h"
+#include "class.h"
 #include "ether.h"
 #include "mss.h"
 #include "permit.h"
@@ -209,6 +209,15 @@ static bool leave_ecn(struct worker *w, struct packet *p, uint8_t outer)
 	return true;
 }
 
+/* clearly over its class's limit? Then it is counted */
+static bool over_limit(struct worker *w, struct kt_class *c, size_t len)
+{
+	if (!c || !c->rate_kbit || class_received(c, len, w->now))
+		return false;
+	count(w, DP_C_RX_LIMIT, 1);
+	return true;
+}
+
 static void open_tunnel(struct worker *w, struct kt_session *s, uint8_t *data, size_t len,
 			bool partial, uint8_t outer_tos)
 {
@@ -230,6 +239,10 @@ static void open_tunnel(struct worker *w, struct kt_session *s, uint8_t *data, s
 		kt_add(&w->run.lane->refused, 1);
 		return;
 	}
+	if (s->classes && over_limit(w, class_packet(s, &p, false), len)) {
+		coalesce_cancel(&w->coalescer);
+		return;
+	}
 	if (!leave_ecn(w, &p, outer_tos)) {
 		coalesce_cancel(&w->coalescer);
 		return;
@@ -246,7 +259,8 @@ static void open_frame(struct worker *w, struct kt_session *s, const uint8_t *da
 		       unsigned flags)
 {
 	static const struct virtio_net_hdr plain;
-	bool ok = !flags && ether_in(w, s, data, len);
+	uint16_t type = 0;
+	bool ok = !flags && ether_in(w, s, data, len, &type);
 
 	if (ok)
 		memcpy(w->packet, data, len);
@@ -256,6 +270,8 @@ static void open_frame(struct worker *w, struct kt_session *s, const uint8_t *da
 		kt_add(&w->run.lane->bad_inner, 1);
 		return;
 	}
+	if (s->classes && over_limit(w, class_frame(s, type), len))
+		return;
 	w->run.packets++;
 	w->run.bytes += len;
 	if (w->frame_tap.fd < 0 || tap_write(&w->frame_tap, &plain, w->packet, len) < 0)

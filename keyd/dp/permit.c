@@ -158,6 +158,24 @@ static bool icmp(const struct kt_session *s, const struct ends *e, const struct 
 	return have_proto(&e->from, IPPROTO_ICMP) && icmp_is_answer(p->v4, type);
 }
 
+bool permit_flow(const struct packet *whole, struct permit_flow *ret)
+{
+	struct packet p = *whole;
+	unsigned at;
+	bool ok = fragment_behind(&p, &at);
+
+	*ret = (struct permit_flow){p.proto == IPPROTO_ICMPV6 ? IPPROTO_ICMP : p.proto, 0, 0};
+	if (!ok || at)
+		return false;
+	if (!mvpn_proto_has_ports(p.proto))
+		return true;
+	if (p.l4 + 4u > p.len)
+		return false;
+	ret->sport = get16(p.data + p.l4);
+	ret->dport = get16(p.data + p.l4 + 2);
+	return true;
+}
+
 /* behind another extension header (RFC 8200 §4.1) could be TCP */
 static bool hides(const struct packet *p)
 {

@@ -16,6 +16,13 @@
 #include "packet.h"
 
 enum permitted { PERMITTED, NOT_A_SERVICE, NOT_AT_THIS_LEVEL };
+/* what names a packet's flow, for who judges by that alone */
+struct permit_flow {
+	uint8_t proto; /* ICMP stands for that of either family */
+	uint16_t sport, dport; /* 0 if the protocol has none */
+};
+/* false: a later fragment, or cut before its ports, so that only the protocol is known */
+bool permit_flow(const struct packet *p, struct permit_flow *ret);
 
 /* out: we send it */
 enum permitted permit_packet(const struct kt_session *s, const struct packet *p, bool out);

@@ -5,7 +5,7 @@
  */
 #include <endian.h>
 
-#include "ecn.h"
+#include "class.h"
 #include "ether.h"
 #include "mvpn/auth.h"
 #include "mss.h"
@@ -116,15 +116,22 @@ static void note_sent(struct worker *w, const struct kt_session *s, const struct
 	n->next = l->counter;
 }
 
+/* bytes of a packet or frame of this class, or NULL, have been sealed */
+static void sent(struct worker *w, struct kt_class *c, uint64_t bytes)
+{
+	if (c && c->rate_kbit)
+		class_sent(c, bytes, w->now);
+}
+
 static void send_segments(struct worker *w, struct kt_session *s, const struct kt_endpoint *ep,
-			  struct segmenter *seg)
+			  struct segmenter *seg, struct kt_class *class)
 {
 	uint32_t most = seg->p.len < seal_inner_max(ep) ? seg->p.len : seal_inner_max(ep);
 	struct wire *wire = worker_wire(w, ep, most + MVPN_OVERHEAD);
 	struct kt_tx_lane *l = &s->tx[w->index];
 	uint64_t packets = 0, bytes = 0;
-	uint8_t tos =
-		packet_tos(&seg->p) & (kt_options(w->kt) & MVPN_OPT_DSCP_CLEAR ? ECN_MASK : 0xff);
+	uint8_t tos = class_tos(class, packet_tos(&seg->p),
+				!(kt_options(w->kt) & MVPN_OPT_DSCP_CLEAR));
 	struct segment g;
 
 	if (!lane_ready(w, s, l, ep->mtu))
@@ -143,6 +150,7 @@ static void send_segments(struct worker *w, struct kt_session *s, const struct k
 		bytes += g.len;
 	}
 	note_sent(w, s, l);
+	sent(w, class, bytes);
 	count(w, DP_C_TX_PACKETS, packets);
 	count(w, DP_C_TX_BYTES, bytes);
 	kt_add(&l->packets, packets);
@@ -151,7 +159,7 @@ static void send_segments(struct worker *w, struct kt_session *s, const struct k
 
 /* one payload as it is. false: the lane is used up, or there is no room */
 static bool send_one(struct worker *w, struct kt_session *s, const struct kt_endpoint *ep,
-		     enum mvpn_type type, const uint8_t *data, size_t len)
+		     enum mvpn_type type, uint8_t tos, const uint8_t *data, size_t len)
 {
 	struct wire *wire = worker_wire(w, ep, len + MVPN_OVERHEAD);
 	struct kt_tx_lane *l = &s->tx[w->index];
@@ -159,7 +167,7 @@ static bool send_one(struct worker *w, struct kt_session *s, const struct kt_end
 
 	if (!lane_ready(w, s, l, ep->mtu))
 		return false;
-	room = wire->ops->reserve(wire, ep, len + MVPN_OVERHEAD, 0);
+	room = wire->ops->reserve(wire, ep, len + MVPN_OVERHEAD, tos);
 	if (!room) {
 		count(w, DP_C_DROP_WIRE_FULL, 1);
 		return false;
@@ -199,9 +207,28 @@ static struct kt_session *ready(struct worker *w, struct kt_peer *peer, const st
 	return NULL;
 }
 
+/* false: it waits for its class's tokens now, or more wait than may */
+static bool within_limit(struct worker *w, const struct kt_session *s, struct kt_class *c,
+			 const struct packet *p, const struct virtio_net_hdr *h)
+{
+	unsigned class = (unsigned)(c - s->classes->of);
+
+	if (!c->rate_kbit || w->waited ||
+	    (class_open_ns(c) <= w->now && !shaper_waits(w->shaper, s->peer, class)))
+		return true;
+	if (shaper_put(w->shaper, s->peer, class, class_queue_max(c), p, h) == 0) {
+		count(w, DP_C_SHAPED, 1);
+		return false;
+	}
+	count(w, DP_C_DROP_LIMIT, 1);
+	atomic_fetch_add_explicit(&c->tx.dropped, 1, memory_order_relaxed);
+	return false;
+}
+
 static void seal_packet(struct worker *w, struct kt_peer *peer, const struct packet *p,
 			const struct virtio_net_hdr *h)
 {
+	struct kt_class *class = NULL;
 	struct kt_endpoint *ep;
 	struct kt_session *s;
 	struct segmenter seg;
@@ -226,11 +253,15 @@ static void seal_packet(struct worker *w, struct kt_peer *peer, const struct pac
 		worker_icmp(w, p, ICMP_E_PROHIBITED, 0);
 		return;
 	}
+	if (s->classes)
+		class = class_packet(s, p, true);
+	if (class && !within_limit(w, s, class, p, h))
+		return;
 	if (packet_is_syn(p))
 		mss_clamp(p, h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM, seal_inner_max(ep));
 	switch (segment_start(&seg, p, h, seal_inner_max(ep), &w->ip6_id)) {
 	case 0:
-		send_segments(w, s, ep, &seg);
+		send_segments(w, s, ep, &seg, class);
 		return;
 	case -EMSGSIZE:
 		count(w, DP_C_DROP_TOO_BIG, 1);
@@ -258,9 +289,10 @@ void seal_super(struct worker *w, const struct virtio_net_hdr *h, size_t len)
 }
 
 /* nobody can be told that a frame does not fit or is refused: counted, and that is all */
-void seal_frame(struct worker *w, struct kt_peer *peer, const struct packet *p)
+void seal_frame(struct worker *w, struct kt_peer *peer, const struct packet *p, uint16_t type)
 {
 	static const struct virtio_net_hdr held = {.flags = ETHER_HELD};
+	struct kt_class *class = NULL;
 	struct kt_endpoint *ep;
 	struct kt_session *s;
 
@@ -275,8 +307,13 @@ void seal_frame(struct worker *w, struct kt_peer *peer, const struct packet *p)
 		count(w, DP_C_DROP_TOO_BIG, 1);
 		return;
 	}
-	if (!send_one(w, s, ep, MVPN_FRAME, p->data, p->len))
+	if (s->classes)
+		class = class_frame(s, type);
+	if (class && !within_limit(w, s, class, p, &held))
 		return;
+	if (!send_one(w, s, ep, MVPN_FRAME, class_tos(class, 0, false), p->data, p->len))
+		return;
+	sent(w, class, p->len);
 	count(w, DP_C_TX_FRAMES, 1);
 	count(w, DP_C_TX_PACKETS, 1);
 	count(w, DP_C_TX_BYTES, p->len);
@@ -284,33 +321,78 @@ void seal_frame(struct worker *w, struct kt_peer *peer, const struct packet *p)
 	kt_add(&s->tx[w->index].bytes, p->len);
 }
 
-/* ---- held packets ---- */
+/* ---- held packets, and those that have waited ---- */
+
+/* one at w->packet that was kept for the peer. false: it is for nobody any more */
+static bool seal_kept(struct worker *w, struct kt_peer *peer, uint32_t len,
+		      const struct virtio_net_hdr *h)
+{
+	struct kt_peer *to;
+	struct packet p;
+
+	if (h->flags & ETHER_HELD) {
+		ether_out(w, len, peer);
+		return true;
+	}
+	/* the prefix may have gone to another since */
+	to = packet_parse(&p, w->packet, len) < 0 ? NULL : kt_lookup_dst(w->kt, &p.dst);
+	if (!to) {
+		count(w, DP_C_DROP_NO_PEER, 1);
+		return false;
+	}
+	seal_packet(w, to, &p, h);
+	return true;
+}
+
 void seal_flush_held(struct worker *w, uint32_t index)
 {
-	struct kt_peer *peer = kt_lookup_peer(w->kt, index), *to;
+	struct kt_peer *peer = kt_lookup_peer(w->kt, index);
 	struct virtio_net_hdr h;
 	uint64_t cursor = 0;
-	struct packet p;
 	uint32_t len;
 
 	/* one that still cannot go is held again, behind the cursor */
-	while (peer && (len = hold_take(w->hold, index, &cursor, w->packet, &h))) {
-		if (h.flags & ETHER_HELD) {
-			count(w, DP_C_HELD_SENT, 1);
-			ether_out(w, len, peer);
+	while (peer && (len = hold_take(w->hold, index, &cursor, w->packet, &h)))
+		count(w, DP_C_HELD_SENT, seal_kept(w, peer, len, &h));
+}
+
+/* when the first packet of the queue may go; now: its session has no such limit any more */
+static uint64_t shaped_open_ns(struct worker *w, const struct shape_queue *q)
+{
+	const struct kt_peer *peer = kt_lookup_peer(w->kt, q->peer);
+	const struct kt_session *s =
+		peer ? atomic_load_explicit(&peer->tx, memory_order_acquire) : NULL;
+
+	return s && s->classes && q->class < s->classes->is.n && s->classes->of[q->class].rate_kbit
+		       ? class_open_ns(&s->classes->of[q->class])
+		       : w->now;
+}
+
+bool seal_shaped(struct worker *w)
+{
+	struct virtio_net_hdr h;
+	struct shape_queue *q;
+	bool any = false;
+
+	for (unsigned i = 0; (q = shaper_queue(w->shaper, i));) {
+		struct kt_peer *peer = kt_lookup_peer(w->kt, q->peer);
+		uint32_t len;
+
+		q->ready_ns = shaped_open_ns(w, q);
+		if (q->ready_ns > w->now) {
+			i++;
 			continue;
 		}
-		if (packet_parse(&p, w->packet, len) < 0)
-			continue;
-		/* the prefix may have gone to another since */
-		to = kt_lookup_dst(w->kt, &p.dst);
-		if (!to) {
+		len = shaper_take(w->shaper, i, w->packet, &h);
+		any = true;
+		w->waited = true;
+		if (peer)
+			seal_kept(w, peer, len, &h);
+		else
 			count(w, DP_C_DROP_NO_PEER, 1);
-			continue;
-		}
-		count(w, DP_C_HELD_SENT, 1);
-		seal_packet(w, to, &p, &h);
+		w->waited = false;
 	}
+	return any;
 }
 
 void seal_drop_held(struct worker *w, uint32_t index, bool prohibited)
@@ -342,5 +424,5 @@ bool seal_ctrl(struct worker *w, struct kt_session *s, const struct kt_endpoint 
 	}
 	memcpy(w->scratch, &c, sizeof(c));
 	memset(w->scratch + sizeof(c), 0, pad);
-	return send_one(w, s, ep, MVPN_CTRL, w->scratch, len);
+	return send_one(w, s, ep, MVPN_CTRL, 0, w->scratch, len);
 }

@@ -237,6 +237,7 @@ static bool turn(struct worker *w)
 	work |= commands(w);
 	work |= transmit(w);
 	work |= transmit_frames(w);
+	work |= seal_shaped(w);
 	if (work)
 		flush_wires(w);
 	expired = hold_expire(w->hold, w->now);
@@ -247,10 +248,13 @@ static bool turn(struct worker *w)
 }
 
 /* ---- sleeping ---- */
-static struct timespec *hold_timeout(struct worker *w, struct timespec *ts)
+/* until something that is held is too old, or something that waits may go */
+static struct timespec *kept_timeout(struct worker *w, struct timespec *ts)
 {
-	uint64_t at = hold_next_expiry(w->hold), now;
+	uint64_t at = hold_next_expiry(w->hold), next = shaper_next_ns(w->shaper), now;
 
+	if (next < at)
+		at = next;
 	if (at == UINT64_MAX)
 		return NULL;
 	now = mono_ns();
@@ -282,7 +286,7 @@ static void sleep_until_work(struct worker *w)
 		fds[n++].events = POLLIN;
 	}
 	kt_worker_offline(w->kt, w->index);
-	if (ppoll(fds, n, hold_timeout(w, &ts), NULL) > 0 && fds[0].revents) {
+	if (ppoll(fds, n, kept_timeout(w, &ts), NULL) > 0 && fds[0].revents) {
 		ssize_t got = read(w->wake_fd, &drained, sizeof(drained));
 
 		(void)got;

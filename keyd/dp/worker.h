@@ -18,6 +18,7 @@
 #include "relay.h"
 #include "ring.h"
 #include "segment.h"
+#include "shape.h"
 #include "spin.h"
 #include "tap.h"
 #include "wire.h"
@@ -75,6 +76,8 @@ struct worker {
 	struct spin spin;
 	struct coalescer coalescer;
 	struct hold *hold;
+	struct shaper *shaper;
+	bool waited; /* what is being sealed has waited in the shaper: it goes */
 	struct rx_run run;
 	unsigned relayed_by;  /* who handed over the packet that is being opened; index: nobody */
 	unsigned relays_late; /* turns for which what was handed over has waited */
@@ -124,7 +127,8 @@ unsigned seal_inner_max(const struct kt_endpoint *ep); /* the largest inner pack
 /* one packet from the tap, at w->packet */
 void seal_super(struct worker *w, const struct virtio_net_hdr *h, size_t len);
 /* p as ether.c makes it */
-void seal_frame(struct worker *w, struct kt_peer *peer, const struct packet *p);
+void seal_frame(struct worker *w, struct kt_peer *peer, const struct packet *p, uint16_t type);
+bool seal_shaped(struct worker *w); /* what has waited for a limit's tokens; true: some went */
 void seal_flush_held(struct worker *w, uint32_t peer);
 void seal_drop_held(struct worker *w, uint32_t peer, bool prohibited);
 /* control packet on a session to ep; false: not sent */

@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 
+#include "../../keyd/dp/class.h"
 #include "../../keyd/dp/permit.h"
 
 #define MAX 8
@@ -34,7 +35,28 @@ static bool judge(const struct mvpn_service *local, unsigned nlocal, const struc
 
 	memcpy(list, local, nlocal * sizeof(*list));
 	memcpy(list + nlocal, remote, nremote * sizeof(*list));
-	return permit_packet(&s, p, out);
+	return permit_packet(&s, p, out) == PERMITTED;
+}
+
+/* the services are two lines of the policy: both ends find the same class, and one of those that there are */
+static void classify(const struct mvpn_service *local, unsigned nlocal,
+		     const struct mvpn_service *remote, unsigned nremote, const struct packet *p)
+{
+	static const struct mvpn_class here = {1, 0, 0}, there = {2, 0, 0}, rest = {3, 0, 0};
+	struct kt_classes of[2] = {{.local = 0}, {.local = 1}};
+	struct kt_session ends[2] = {{.classes = &of[0]}, {.classes = &of[1]}};
+	struct kt_class *out, *in;
+
+	mvpn_classes_init(&of[0].is);
+	if ((nlocal && mvpn_classes_add(&of[0].is, &here, local, nlocal, 1) < 0) ||
+	    (nremote && mvpn_classes_add(&of[0].is, &there, remote, nremote, 2) < 0) ||
+	    mvpn_classes_add(&of[0].is, &rest, NULL, 0, 3) < 0)
+		abort();
+	of[1].is = of[0].is;
+	out = class_packet(&ends[0], p, true);
+	in = class_packet(&ends[1], p, false);
+	if (out - of[0].of != in - of[1].of || out - of[0].of >= of[0].is.n)
+		abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -59,6 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			abort();
 		if (judge(a, 0, b, 0, &p, true))
 			abort();
+		classify(a, na, b, nb, &p);
 		if (!passes && na && judge(a, na - 1, b, nb, &p, true))
 			abort();
 	}

@@ -12,14 +12,30 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* what is told can be read again */
+static void check_classes(const struct mvpn_classes *c)
+{
+	uint8_t bytes[MVPN_CLASSES_MAX_B];
+	struct mvpn_classes back;
+
+	if (!c->n)
+		return;
+	mvpn_classes_encode(c, bytes);
+	if (mvpn_classes_decode(&back, bytes, mvpn_classes_size(c)) < 0 || !mvpn_classes_eq(c, &back))
+		abort();
+}
+
 /* no rule names a type that must pass, and both ends are told the same */
 static void ask_frames(const struct policy *p, const struct policy_subject *a,
 		       const struct policy_subject *b)
 {
 	const struct policy_ether *e;
+	struct mvpn_classes classes;
 	char text[64];
 	unsigned n;
 
+	if (policy_frame_classes(p, a, b, &classes) == 0)
+		check_classes(&classes);
 	e = policy_ethers(p, &n);
 	for (unsigned i = 0; i < n; i++) {
 		unsigned ab = policy_ether_flags(p, &e[i], a, b),
@@ -101,6 +117,9 @@ static void ask_services(const struct policy *p, const struct policy_subject *a,
 	policy_services_of(p, b, a, &ba);
 	if (ab.all != ba.all || !mvpn_services_eq(ab.src, ab.nsrc, ba.dst, ba.ndst) ||
 	    !mvpn_services_valid(ab.dst, ab.ndst) || !mvpn_services_valid(ab.src, ab.nsrc))
+		abort();
+	check_classes(&ab.classes);
+	if (ab.classes.n != ba.classes.n || ab.classes.rest != ba.classes.rest)
 		abort();
 	for (unsigned i = 0; i < sizeof(protos); i++) {
 		const struct policy_rule *r = policy_allows_flow(p, a, b, protos[i], 0);

@@ -268,6 +268,7 @@ static void services_both_ways(void **state)
 	assert_memory_equal(bytes, golden, sizeof(golden));
 	/* the most that there can be */
 	memset(&s, 0, sizeof(s));
+	mvpn_classes_init(&s.classes);
 	s.limited = true;
 	s.na = s.nb = MVPN_SELECTORS_MAX;
 	for (unsigned i = 0; i < MVPN_SERVICES_MAX; i++) {
@@ -275,6 +276,8 @@ static void services_both_ways(void **state)
 
 		mvpn_services_add(s.serv_a, &s.nserv_a, MVPN_SERVICES_MAX, one);
 		mvpn_services_add(s.serv_b, &s.nserv_b, MVPN_SERVICES_MAX, one);
+		mvpn_classes_add(&s.classes, &(struct mvpn_class){i % MVPN_CLASSES_MAX, 0, 0}, &one, 1,
+				 3);
 	}
 	len = intro_selectors_encode(&s, bytes, sizeof(bytes));
 	assert_int_equal(len, MVPN_SELECTORS_MAX_B);
@@ -284,6 +287,30 @@ static void services_both_ways(void **state)
 	assert_memory_equal(again, bytes, (size_t)len);
 	s.nserv_a = s.nserv_b = 0;
 	assert_int_equal(intro_selectors_encode(&s, bytes, sizeof(bytes)), -EINVAL);
+}
+
+static void classes_both_ways(void **state)
+{
+	/* everything; tcp 22 at B goes by EF, the rest at 64 kbit/s, 32 KiB at once */
+	static const uint8_t golden[] = {0, 0, 0, 0, 2, 1, 0, 1, 46,   0, 0, 0,	 0, 0,	0, 0, 0,
+					 0x81, 0, 0, 0, 64, 0, 0, 0x80, 0, 6, 0, 22, 0, 22, 0};
+	static const uint8_t with_services[] = {0, 0, 1, 0, 6, 0, 22, 0, 22, 1, 0, 0, 0,
+						8, 0, 0, 0, 0, 0, 0, 0, 0};
+	uint8_t bytes[sizeof(golden)];
+	static struct intro_selectors s;
+
+	assert_int_equal(intro_selectors_decode(&s, golden, sizeof(golden)), 0);
+	assert_false(s.limited);
+	assert_int_equal(s.classes.list[mvpn_classes_find(&s.classes, 1, 6, 22)].dscp, 46);
+	assert_int_equal(s.classes.list[s.classes.rest].rate_kbit, 64);
+	assert_int_equal(intro_selectors_encode(&s, bytes, sizeof(bytes) - 1), -ENOBUFS);
+	assert_int_equal(intro_selectors_encode(&s, bytes, sizeof(bytes)), sizeof(golden));
+	assert_memory_equal(bytes, golden, sizeof(golden));
+	for (size_t len = 3; len < sizeof(golden); len++)
+		assert_int_equal(intro_selectors_decode(&s, golden, len), -EINVAL);
+	assert_int_equal(intro_selectors_decode(&s, with_services, sizeof(with_services)), 0);
+	assert_true(s.limited);
+	assert_int_equal(s.classes.n, 1);
 }
 
 static void services_refused(void **state)
@@ -321,6 +348,7 @@ int main(void)
 		cmocka_unit_test(selectors_both_ways),
 		cmocka_unit_test(selectors_refused),
 		cmocka_unit_test(services_both_ways),
+		cmocka_unit_test(classes_both_ways),
 		cmocka_unit_test(services_refused),
 	};
 

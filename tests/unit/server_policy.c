@@ -41,16 +41,16 @@ static void policy_sets_options(void **state)
 	struct sim_net n;
 
 	sim_net_up(&n);
-	assert_int_equal(n.a.options, 0);
+	assert_int_equal(n.a.options, MVPN_OPT_DSCP_CLEAR);
 	sim_policy(&n.s, "allow a -> b\nmulticast drop\n");
 	sim_wait_rev(&n.a, 2);
-	assert_int_equal(n.a.options, MVPN_OPT_MULTICAST_DROP);
+	assert_int_equal(n.a.options, MVPN_OPT_DSCP_CLEAR | MVPN_OPT_MULTICAST_DROP);
 	sim_join(&n.c, "c", C_ADDR);
 	sim_wait_rev(&n.c, 2);
-	assert_int_equal(n.c.options, MVPN_OPT_MULTICAST_DROP);
-	sim_policy(&n.s, "allow a -> b\ndscp clear\n");
+	assert_int_equal(n.c.options, MVPN_OPT_DSCP_CLEAR | MVPN_OPT_MULTICAST_DROP);
+	sim_policy(&n.s, "allow a -> b\ndscp copy\n");
 	sim_wait_rev(&n.c, 3);
-	assert_int_equal(n.c.options, MVPN_OPT_DSCP_CLEAR);
+	assert_int_equal(n.c.options, 0);
 	sim_net_down(&n);
 }
 

@@ -51,6 +51,22 @@ static void both_reset(struct sim_net *n)
 	sim_expect(&n->b, MVPN_MSG_PEER_RESET);
 }
 
+static char *dump(json_t *o, const char *member)
+{
+	char *text = json_dumps(json_object_get(o, member), JSON_COMPACT | JSON_ENCODE_ANY);
+
+	json_decref(o);
+	return text;
+}
+
+static void expect_member(json_t *o, const char *member, const char *want)
+{
+	char *text = dump(o, member);
+
+	assert_string_equal(text, want);
+	free(text);
+}
+
 #define DB "allow only a -> b proto tcp port 5432\n"
 
 static void a_change_makes_the_session_anew(void **state)
@@ -85,6 +101,79 @@ static void a_change_makes_the_session_anew(void **state)
 	sim_net_down(&n);
 }
 
+/* the class of what goes to tcp 5432 at B, as both ends are told */
+static void introduced_with(struct sim_net *n, const char *class)
+{
+	struct intro_selectors b, a;
+	struct intro_keys keys;
+	struct sim_request q;
+	uint8_t session[16];
+	char text[MVPN_CLASSSTRLEN] = "";
+	int i;
+
+	sim_request(&n->a, B_ADDR, &q);
+	sim_expect(&n->b, MVPN_MSG_OFFER);
+	selectors(&n->b, &b);
+	sim_accept(&n->b, session, &keys);
+	sim_expect(&n->a, MVPN_MSG_ANSWER);
+	selectors(&n->a, &a);
+	assert_int_equal(sim_finish(&n->a, &q, &keys), 0);
+	assert_memory_equal(&a, &b, sizeof(a));
+	i = a.classes.n ? mvpn_classes_find(&a.classes, 1, 6, 5432) : MVPN_CLASS_PLAIN;
+	if (i == MVPN_CLASS_NONE)
+		i = a.classes.rest;
+	if (i != MVPN_CLASS_PLAIN)
+		mvpn_class_str(&a.classes.list[i], text);
+	assert_string_equal(text, class);
+}
+
+static void another_class_makes_the_session_anew(void **state)
+{
+	struct sim_net n;
+	json_t *o;
+
+	sim_net_up(&n);
+	introduced_with(&n, "");
+	sim_policy(&n.s, "allow a -> b dscp ef\n");
+	both_reset(&n);
+	introduced_with(&n, "dscp ef");
+	sim_policy(&n.s, "allow a -> b dscp 46 # the same\n");
+	sim_expect_nothing(&n.a, 300);
+	sim_policy(&n.s, "allow a -> b proto tcp port 5432 dscp ef limit 2mbit\nallow a -> b\n");
+	both_reset(&n);
+	introduced_with(&n, "dscp ef limit 2mbit");
+	o = sim_ok(&n.s, "policy-test", "{s:s, s:s}", "src", "a", "dst", "b");
+	expect_member(o, "classes",
+		      "[{\"class\":\"dscp ef limit 2mbit\",\"dscp\":\"ef\",\"limit_kbit\":2000,\"burst_b\":32768,"
+		      "\"src\":[\"tcp 5432\"],\"dst\":[\"tcp 5432\"],\"rest\":false}]");
+	o = sim_ok(&n.s, "policy-diff", "{s:s}", "text", "allow a -> b");
+	expect_member(o, "pairs",
+		      "[{\"a\":\"a\",\"b\":\"b\",\"before\":\"both\",\"after\":\"both\",\"before_classes\":[{"
+		      "\"class\":\"dscp ef limit 2mbit\",\"dscp\":\"ef\",\"limit_kbit\":2000,\"burst_b\":32768,"
+		      "\"a\":[\"tcp 5432\"],\"b\":[\"tcp 5432\"],\"rest\":false}]}]");
+	sim_net_down(&n);
+}
+
+/* a pair has so many; and no more than that is said of a pair that is not known yet */
+static void classes_of_a_pair_are_bounded(void **state)
+{
+	char text[8000], *at = text;
+	struct sim_net n;
+	json_t *o;
+
+	sim_net_up(&n);
+	for (unsigned i = 0; i <= MVPN_CLASSES_MAX; i++)
+		at += sprintf(at, "allow a -> x proto tcp port %u dscp %u\n", 1 + 2 * i, i);
+	sim_policy(&n.s, text); /* no x yet */
+	at += sprintf(at, "group x = b\n");
+	o = sim_call(&n.s, "policy-check", "{s:s}", "text", text);
+	expect_member(json_incref(json_object_get(o, "error")), "message",
+		      "\"between a and b the lines have more than 16 limits and different DSCPs, or 64 ranges of "
+		      "ports for them\"");
+	json_decref(o);
+	sim_net_down(&n);
+}
+
 /* B has heard of the services that held when A asked */
 static void a_change_under_way(void **state)
 {
@@ -100,22 +189,6 @@ static void a_change_under_way(void **state)
 	intro_a_free(q.a);
 	introduced_for(&n, "nothing", "tcp 5432");
 	sim_net_down(&n);
-}
-
-static char *dump(json_t *o, const char *member)
-{
-	char *text = json_dumps(json_object_get(o, member), JSON_COMPACT | JSON_ENCODE_ANY);
-
-	json_decref(o);
-	return text;
-}
-
-static void expect_member(json_t *o, const char *member, const char *want)
-{
-	char *text = dump(o, member);
-
-	assert_string_equal(text, want);
-	free(text);
 }
 
 static void people_are_told(void **state)
@@ -173,6 +246,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_change_makes_the_session_anew),
+		cmocka_unit_test(another_class_makes_the_session_anew),
+		cmocka_unit_test(classes_of_a_pair_are_bounded),
 		cmocka_unit_test(a_change_under_way),
 		cmocka_unit_test(people_are_told),
 		cmocka_unit_test(ranges_of_a_pair_are_bounded),

@@ -109,6 +109,7 @@ static inline struct worker *worker_make(struct side *me, int tap_fd, unsigned i
 	w->packet = (uint8_t *)malloc(TAP_HEADROOM + TAP_PACKET_MAX) + TAP_HEADROOM;
 	w->scratch = (uint8_t *)malloc(TAP_HEADROOM + WIRE_PAYLOAD_MAX) + TAP_HEADROOM;
 	assert_int_equal(hold_new(&w->hold), 0);
+	assert_int_equal(shaper_new(&w->shaper), 0);
 	assert_int_equal(coalesce_init(&w->coalescer, true, worker_tap_write, w), 0);
 	return w;
 }
@@ -147,6 +148,7 @@ static inline void worker_unmake(struct worker *w)
 	free(w->packet - TAP_HEADROOM);
 	free(w->scratch - TAP_HEADROOM);
 	hold_free(w->hold);
+	shaper_free(w->shaper);
 	coalesce_free(&w->coalescer);
 	free(w);
 }

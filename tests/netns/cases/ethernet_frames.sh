@@ -43,7 +43,7 @@ in_clear() { tcpdump -ner "$TMP/$1.pcap" "ether proto $2 and not ether broadcast
 
 net_up
 declare -A MAC=([a]=$(mac_of a) [b]=$(mac_of b))
-rule $'allow a -> b\nethernet a -> b type 0x88b5'
+rule $'allow a -> b\nethernet a -> b type 0x88b5 dscp cs6 limit 4mbit'
 for h in a b; do
 	listen "$h" $TYPE
 	listen "$h" $OTHER
@@ -75,6 +75,14 @@ ctlj a flows | jq -e --arg m "${MAC[b]}" '.flows[] | select(.dst == $m and .ethe
 ctlj a sessions | jq -e '.sessions[] | select(.layer == "link" and .tx_packets >= 6 and .local == [] and .remote == [])' >/dev/null ||
 	fail "sessions: $(ctlj a sessions)"
 ping4 a b -c 2 -i 0.05 || fail "packets suffer"
+# the line's DSCP, both ways, and its limit
+tos=$(tcpdump -vnr "$TMP/wire.pcap" "udp port $DATA_PORT and udp[8] == 0x44" 2>/dev/null | grep -o 'tos 0x[0-9a-f]*' | sort -u)
+[[ $tos == 'tos 0xc0' ]] || fail "outer TOS of frames: $tos"
+ctl a explain "${MAC[b]}/$TYPE" | grep -q '"dscp cs6 limit 4mbit"' || fail "explain does not name the class"
+[[ $(counter a dp drop_limit) == 0 ]] || fail "a few frames are over the limit"
+send a b $TYPE 400 1400 "$SECRET-flood"
+assert_counter_over a dp drop_limit 0
+assert_counter_over a dp shaped 20
 
 # more than the path takes: counted, and not on the wire
 before=$(counter a dp drop_too_big)

@@ -17,7 +17,7 @@ for h in a b; do
 	ctl $h enroll --token-file "$TMP/token" --name $h >/dev/null || fail "enrolment of $h over IPv6"
 	attach $h
 done
-policy 'allow a -> b'
+policy 'allow a -> b dscp ef'
 for h in a b; do
 	wait_for 10 "both addresses on $h" protects $h 2
 	wait_for 10 "new policy on $h" same_rev $h
@@ -44,7 +44,7 @@ ip -n "$P-b" addr add 10.9.2.1/32 dev lo
 ip -n "$P-a" route add 10.9.2.0/24 via inet6 "${ADDR6[b]}" src 10.9.1.1
 ip -n "$P-b" route add 10.9.1.0/24 via inet6 "${ADDR6[a]}" src 10.9.2.1
 ADDR4[a]=10.9.1.1 ADDR4[b]=10.9.2.1
-policy 'allow a -> b
+policy 'allow a -> b dscp ef
 protect 10.9.1.0/24 via a
 protect 10.9.2.0/24 via b'
 for h in a b; do
@@ -74,6 +74,9 @@ assert_no_plaintext wire4 "${CANARY:0:12}"
 capture_stop wire
 assert_no_plaintext wire "${CANARY:0:12}"
 (($(packets wire "ip6 and udp port $DATA_PORT") > 50)) || fail "nothing sealed over IPv6"
+# the line's DSCP, and ECN's bits beside it; 0 on what is keyd's own
+tos=$(tcpdump -vnr "$TMP/wire.pcap" "ip6 and udp port $DATA_PORT and ip6[48] == 0x41" 2>/dev/null | grep -o 'class 0x[0-9a-f]*' | sort -u | tr '\n' ' ')
+[[ $tos == 'class 0xb8 class 0xba ' ]] || fail "outer traffic classes: $tos"
 # one flow label for all that a sends to b, whatever is inside
 labels=$(tcpdump -vnr "$TMP/wire.pcap" "src ${ADDR6[a]} and udp dst port $DATA_PORT" 2>/dev/null | grep -o 'flowlabel 0x[0-9a-f]*' | sort | uniq -c)
 [[ $(wc -l <<<"$labels") == 1 ]] || fail "outer flow labels: $labels"
