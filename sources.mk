@@ -108,6 +108,9 @@ OBJS_unit_server_gate = $(OBJS_unit_server)
 OBJS_unit_server_audit = $(OBJS_unit_server)
 OBJS_unit_server_depart = $(OBJS_unit_server)
 OBJS_unit_server_central = $(OBJS_unit_server)
+UNIT += level_datagrams
+OBJS_unit_level_datagrams = $(call objs,keyd,datagrams sockdiag)
+LDFLAGS_unit_level_datagrams = -Wl,--wrap=clock_gettime
 # keyd's control side without main(), BPF and fast path: tests/sim/pair.h
 UNIT += keyd_steps
 PAIR_KEYD = $(filter-out $(SHIM) main attach attach_wire cgroups conf arrivals control% datagram% ether flows guard hsm_% levels options process% resolve rp_filter sockdiag streams% traits,$(KEYD))

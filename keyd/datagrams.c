@@ -173,7 +173,15 @@ static void ready(void *arg, uint32_t events)
 	}
 }
 
-/* with that source: a program that has bound another address of this host's would know no other */
+static bool is_here(const struct keyd *k, const struct mvpn_addr *a)
+{
+	for (unsigned i = 0; i < k->naddresses; i++)
+		if (mvpn_addr_eq(&k->addresses[i], a))
+			return true;
+	return false;
+}
+
+/* With the source that stands in for remote ends here; a host behind this gateway sees the address that the kernel reaches it from. */
 static bool send_from(const struct end *e, const struct mvpn_endpoint *to, const uint8_t *data,
 		      size_t len)
 {
@@ -191,7 +199,9 @@ static bool send_from(const struct end *e, const struct mvpn_endpoint *to, const
 			   .msg_iovlen = 1,
 			   .msg_control = &control};
 
-	if (d->v6) {
+	if (!is_here(e->k, &to->addr)) {
+		m.msg_control = NULL;
+	} else if (d->v6) {
 		struct in6_pktinfo info = {};
 
 		memcpy(&info.ipi6_addr, (v4 ? d->own4 : d->own6).b, 16);

@@ -39,6 +39,18 @@ for family in 4 6; do
 	[[ $(on a "$STREAM" ask "${addr[d]}" 8000 sum 5000000) == exact ]] || fail "5 MB to d"
 	[[ $(on a "$STREAM" ask "${addr[d]}" 8000 send 5000000) == exact ]] || fail "5 MB from d"
 done
+# datagrams as well, each answer from where it was sent to
+spawn udp d "$ROOT/tests/netns/datagram.py" serve 9000
+wait_for 5 listener grep -q ready "$TMP/log/udp.log"
+for family in 4 6; do
+	declare -n addr=ADDR$family
+	for how in plain connected; do
+		got=$(on a "$ROOT/tests/netns/datagram.py" ask "${addr[d]}" 9000 $how 5 1400 || true)
+		gateway=10.9.0.1
+		[[ $family == 4 ]] || gateway=fd09::1
+		[[ $got =~ ^"$gateway "[0-9]+" 9000 ${addr[d]} 9000".*$'\n'5$ ]] || fail "IPv$family datagrams, $how, to d: $got"
+	done
+done
 on a curl -sS -m 20 -o "$TMP/got" "http://${ADDR4[d]}/page"
 cmp "$TMP/web/page" "$TMP/got" || fail "the page is another one"
 capture_stop wire

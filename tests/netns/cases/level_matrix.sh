@@ -50,8 +50,11 @@ exchange() { # FROM TO FAMILY: both protocols byte for byte, and an echo
 	with "UDP-OF-$1-TO-$2" copy "$1" "$2" udp "$3" 20000
 	"ping$3" "$1" "$2" -c 1 -s 64 -p 49434d502d5345435245542d4543484f # ICMP-SECRET-ECHO
 }
-refused() { # FROM TO: TCP that the level does not let pass as packets
+refused() { # FROM TO: what the level does not let pass as packets
 	! on "$1" timeout 3 socat -u OPEN:/etc/hostname "TCP4:${ADDR4[$2]}:9,connect-timeout=2" 2>"$TMP/refused" || fail "TCP $1 -> $2 was let pass"
+	dropped=$(counter b dp drop_level)
+	printf %s "UDP-OF-$1-TO-$2-$SECRET" | on "$1" socat -u - "UDP4-SENDTO:${ADDR4[$2]}:9"
+	wait_for 3 "datagram out of the gateway refused" rises b "$dropped" 1
 }
 # sees PCAP TEXT yes|no
 sees() {
@@ -63,7 +66,7 @@ sees() {
 }
 raw_tcp() { on a "$POKE" segment "${ADDR4[a]}" "${ADDR4[b]}" 4321 2; }
 raw_arrives() { (($(packets tap-b "tcp dst port 4321") == 2)); }
-raw_refused() { (($(counter a dp drop_level) >= $1 + 2)); }
+rises() { (($(counter "$1" dp drop_level) >= $2 + $3)); } # HOST FROM BY
 
 # none: to c, which is nobody's; the control for every capture below
 LEVEL=none
@@ -76,7 +79,7 @@ done
 
 for LEVEL in network socket 'socket|network' socket+network; do
 	level "$LEVEL"
-	# TCP as streams, as packets, to be read at the tunnel's device; streams over TCP on the wire
+	# TCP and UDP as streams, as packets, to be read at the tunnel's device; streams over TCP on the wire
 	streams=yes packets=yes clear=no above=no
 	[[ $LEVEL != network ]] || streams=no clear=yes
 	[[ $LEVEL == network || $LEVEL == 'socket|network' ]] || packets=no
@@ -95,12 +98,12 @@ for LEVEL in network socket 'socket|network' socket+network; do
 	raw_tcp
 	if [[ $packets == yes ]]; then
 		with TCP-OF-d-TO-a copy d a tcp 4 100000 # out of it: never passed a socket of b's
+		with UDP-OF-d-TO-a copy d a udp 4 20000
 		wait_for 3 "raw segments at b" raw_arrives
 	else
+		wait_for 3 "raw segments refused" rises a "$dropped" 2
 		refused d a
-		wait_for 3 "raw segments refused" raw_refused "$dropped"
 	fi
-	with UDP-OF-d-TO-a copy d a udp 4 20000
 
 	stop lan
 	stop tap-a
@@ -115,14 +118,15 @@ for LEVEL in network socket 'socket|network' socket+network; do
 	[[ $above == no ]] && ((n > 0)) && fail "level $LEVEL: TCP on the wire"
 	(($(packets wire "not udp port $DATA_PORT and not tcp port $DATA_PORT and not tcp port $CHAN_PORT and (host ${ADDR4[b]} or host ${ADDR6[b]}) \
 		and not arp and not icmp6") == 0)) || fail "level $LEVEL: something else on the wire"
-	# the tunnel's device: datagrams and echoes in clear; TCP unless it was sealed above
+	# the tunnel's device: echoes in clear; TCP and UDP unless it was sealed above
 	for h in a b; do
-		sees "tap-$h" UDP-OF-a-TO-b yes
 		sees "tap-$h" ICMP-SECRET-ECHO yes
 		for pair in a-TO-b b-TO-a a-TO-d; do
 			sees "tap-$h" "TCP-OF-$pair" "$clear"
+			sees "tap-$h" "UDP-OF-$pair" "$clear"
 		done
 	done
+	sees tap-a UDP-OF-d-TO-a "$packets"
 	# behind the gateway everything is as the application behind it has it
 	for text in TCP-OF-a-TO-d UDP-OF-a-TO-d ICMP-SECRET-ECHO UDP-OF-d-TO-a; do
 		sees lan $text yes

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The sockets that stand for remote ends: whose each is, for how long, and what becomes of it then. The shim's maps are arrays here. */
+#include "test.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../../keyd/datagrams.h"
+#include "loop.h"
+
+#define ENDS 8
+#define TICKS_MS 10500
+#define IDLE_MS (MVPN_DATAGRAM_IDLE_S * 1000 + TICKS_MS)
+
+/* ---- the shim, and the stream ---- */
+
+static uint16_t stock[MVPN_DATAGRAM_ENDS_MAX];
+static unsigned nstock;
+static struct {
+	uint16_t port;
+	struct mvpn_endpoint there;
+} given[ENDS];
+static struct {
+	struct stream_tuple t;
+	uint8_t data[64];
+	size_t len;
+	unsigned n;
+} sent;
+
+int shim_stream_own(struct shim *s, int fd)
+{
+	return 0;
+}
+
+int shim_datagram_ready(struct shim *s, uint16_t port)
+{
+	stock[nstock++] = port;
+	return 0;
+}
+
+int shim_datagram_take(struct shim *s, uint16_t *ret_port)
+{
+	if (!nstock)
+		return -ENOENT;
+	*ret_port = stock[--nstock];
+	return 0;
+}
+
+int shim_datagram_end(struct shim *s, uint16_t port, struct mvpn_endpoint *ret)
+{
+	for (unsigned i = 0; i < ENDS; i++)
+		if (given[i].port == port) {
+			*ret = given[i].there;
+			return 0;
+		}
+	return -ENOENT;
+}
+
+int shim_datagram_port(struct shim *s, const struct mvpn_endpoint *there, uint16_t *ret_port)
+{
+	for (unsigned i = 0; i < ENDS; i++)
+		if (given[i].port && !memcmp(&given[i].there, there, sizeof(*there))) {
+			*ret_port = given[i].port;
+			return 0;
+		}
+	return -ENOENT;
+}
+
+int shim_datagram_assign(struct shim *s, uint16_t port, const struct mvpn_endpoint *there)
+{
+	for (unsigned i = 0; i < ENDS; i++)
+		if (!given[i].port) {
+			given[i].port = port;
+			given[i].there = *there;
+			return 0;
+		}
+	return -E2BIG;
+}
+
+void shim_datagram_release(struct shim *s, uint16_t port, const struct mvpn_endpoint *there)
+{
+	for (unsigned i = 0; i < ENDS; i++)
+		if (given[i].port == port)
+			given[i].port = 0;
+}
+
+uint64_t shim_datagram_refused(struct shim *s)
+{
+	return 0;
+}
+
+void datagrams_send(struct keyd *k, const struct stream_tuple *t, const uint8_t *data, size_t len)
+{
+	sent.t = *t;
+	sent.len = len;
+	sent.n++;
+	assert_in_range(len, 0, sizeof(sent.data));
+	memcpy(sent.data, data, len);
+}
+
+void datagrams_tick(struct keyd *k, uint64_t now_ms)
+{
+}
+
+/* ---- time ---- */
+
+static uint64_t ahead_ms;
+
+int __real_clock_gettime(clockid_t c, struct timespec *t);
+int __wrap_clock_gettime(clockid_t c, struct timespec *t);
+int __wrap_clock_gettime(clockid_t c, struct timespec *t)
+{
+	int r = __real_clock_gettime(c, t);
+
+	t->tv_sec += (time_t)(ahead_ms / 1000);
+	return r;
+}
+
+static void over(void *arg)
+{
+	loop_quit(arg);
+}
+
+/* what is ready or due is done */
+static void turn(struct keyd *k)
+{
+	struct loop_timer *t;
+
+	assert_int_equal(loop_timer_new(k->loop, over, k->loop, &t), 0);
+	loop_timer_arm(t, 20);
+	assert_int_equal(loop_run(k->loop), 0);
+	loop_timer_free(t);
+}
+
+static void pass(struct keyd *k, uint64_t ms)
+{
+	for (uint64_t until = ahead_ms + ms; ahead_ms < until;) {
+		ahead_ms += 10000;
+		turn(k);
+	}
+}
+
+/* ---- keyd, an application, and remote ends ---- */
+
+static struct keyd k;
+static struct mvpn_endpoint there;
+
+static int setup(void **state)
+{
+	struct mvpn_prefix own;
+	static struct mvpn_addr address;
+
+	memset(&k, 0, sizeof(k));
+	memset(given, 0, sizeof(given));
+	memset(&sent, 0, sizeof(sent));
+	nstock = 0;
+	assert_int_equal(loop_new(&k.loop), 0);
+	assert_int_equal(lpm_new(&k.prefixes), 0);
+	assert_int_equal(mvpn_prefix_parse(&own, "127.0.0.1"), 0);
+	assert_int_equal(lpm_set(k.prefixes, &own, KEYD_SELF), 0);
+	address = own.addr;
+	k.addresses = &address;
+	k.naddresses = 1;
+	assert_int_equal(datagrams_start(&k), 0);
+	datagrams_addresses(&k, &address, &address);
+	assert_int_equal(nstock, MVPN_DATAGRAM_READY);
+	assert_int_equal(mvpn_endpoint_parse(&there, "192.0.2.5:53", 0), 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	datagrams_stop(&k);
+	lpm_free(k.prefixes);
+	loop_free(k.loop);
+	return 0;
+}
+
+static int application(const char *own, struct mvpn_endpoint *ret)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = inet_addr(own)};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+	socklen_t len = sizeof(a);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+	assert_int_equal(mvpn_endpoint_from_sockaddr(ret, (struct sockaddr *)&a), 0);
+	return fd;
+}
+
+static struct sockaddr_in at(uint16_t port)
+{
+	return (struct sockaddr_in){.sin_family = AF_INET,
+				    .sin_port = htons(port),
+				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+}
+
+static void say(int fd, uint16_t port, const char *what)
+{
+	struct sockaddr_in to = at(port);
+
+	assert_int_equal(sendto(fd, what, strlen(what), 0, (struct sockaddr *)&to, sizeof(to)),
+			 strlen(what));
+	turn(&k);
+}
+
+/* as bpf/datagram.h does */
+static uint16_t take(void)
+{
+	uint16_t port = 0;
+
+	assert_int_equal(shim_datagram_take(NULL, &port), 0);
+	assert_int_equal(shim_datagram_assign(NULL, port, &there), 0);
+	return port;
+}
+
+static void applications_and_ends(void **state)
+{
+	struct mvpn_endpoint app;
+	int fd = application("127.0.0.1", &app);
+	uint16_t port = take();
+	struct stream_tuple t;
+	struct sockaddr_in from;
+	socklen_t len = sizeof(from);
+	char got[8];
+
+	say(fd, port, "ask");
+	assert_int_equal(sent.n, 1);
+	assert_memory_equal(sent.data, "ask", 3);
+	assert_memory_equal(&sent.t.src, &app, sizeof(app));
+	assert_memory_equal(&sent.t.dst, &there, sizeof(there));
+	assert_int_equal(datagrams_ends(&k), 1);
+	assert_int_equal(nstock, MVPN_DATAGRAM_READY); /* another one is ready in its place */
+
+	t = (struct stream_tuple){.src = there, .dst = app};
+	datagrams_deliver(&k, &t, (const uint8_t *)"answer", 6);
+	assert_int_equal(recvfrom(fd, got, sizeof(got), 0, (struct sockaddr *)&from, &len), 6);
+	assert_int_equal(ntohs(from.sin_port), port);
+	/* one that nobody here has spoken with gets a socket too, and keeps it */
+	t.src.port = 54;
+	datagrams_deliver(&k, &t, (const uint8_t *)"", 0);
+	assert_int_equal(recvfrom(fd, got, sizeof(got), 0, (struct sockaddr *)&from, &len), 0);
+	assert_int_not_equal(ntohs(from.sin_port), port);
+	say(fd, ntohs(from.sin_port), "back");
+	assert_memory_equal(&sent.t.dst, &t.src, sizeof(t.src));
+	assert_int_equal(datagrams_ends(&k), 2);
+	close(fd);
+}
+
+static void what_is_not_ours_is_refused(void **state)
+{
+	struct mvpn_endpoint app;
+	int fd = application("127.0.0.2", &app);
+	uint16_t port = take();
+
+	say(fd, port, "from another address");
+	say(fd, stock[0], "to nobody");
+	assert_int_equal(sent.n, 0);
+	assert_int_equal(k.counters[KC_DATAGRAM_REFUSED], 2);
+	/* no socket is left */
+	nstock = 0;
+	there.port = 99;
+	datagrams_deliver(&k, &(struct stream_tuple){.src = there, .dst = app}, (const uint8_t *)"x",
+			  1);
+	assert_int_equal(k.counters[KC_DATAGRAM_NO_SOCKET], 1);
+	close(fd);
+}
+
+static bool in_stock(uint16_t port)
+{
+	for (unsigned i = 0; i < nstock; i++)
+		if (stock[i] == port)
+			return true;
+	return false;
+}
+
+static void idle_ends_go(void **state)
+{
+	struct mvpn_endpoint app;
+	int fd = application("127.0.0.1", &app);
+	uint16_t port = take(), now;
+
+	pass(&k, TICKS_MS); /* it is seen though nothing was sent */
+	assert_int_equal(datagrams_ends(&k), 1);
+	pass(&k, IDLE_MS / 2);
+	say(fd, port, "still");
+	pass(&k, IDLE_MS / 2);
+	assert_int_equal(datagrams_ends(&k), 1);
+	pass(&k, IDLE_MS / 2);
+	assert_int_equal(datagrams_ends(&k), 0);
+	assert_int_equal(shim_datagram_port(NULL, &there, &now), -ENOENT);
+	/* it stands for nobody for as long again, so that no late datagram goes to another end */
+	assert_false(in_stock(port));
+	sent.n = 0;
+	say(fd, port, "late");
+	assert_int_equal(sent.n, 0);
+	pass(&k, IDLE_MS);
+	assert_true(in_stock(port));
+	close(fd);
+}
+
+static void who_is_connected_goes_on(void **state)
+{
+	struct mvpn_endpoint app;
+	int fd = application("127.0.0.1", &app);
+	uint16_t port = take();
+	struct sockaddr_in to = at(port);
+
+	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+	pass(&k, 3 * IDLE_MS);
+	assert_int_equal(datagrams_ends(&k), 1);
+	assert_int_equal(send(fd, "more", 4, 0), 4);
+	turn(&k);
+	assert_int_equal(sent.n, 1);
+	assert_memory_equal(&sent.t.dst, &there, sizeof(there));
+	close(fd);
+	pass(&k, 2 * IDLE_MS);
+	assert_int_equal(datagrams_ends(&k), 0);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(applications_and_ends),
+		T(what_is_not_ours_is_refused),
+		T(idle_ends_go),
+		T(who_is_connected_goes_on),
+	};
+
+	return MVPN_RUN(tests);
+}
