@@ -190,6 +190,8 @@ fuzz-run: fuzz
 
 # ---- install: keyd is called mvpn-keyd, because Debian has another keyd ----
 UNITS := mvpn-server.service mvpn-keyd.service mvpn-guard.service
+# of several networks on one host: mvpn-keyd@NAME.service
+TEMPLATES := mvpn-keyd@.service mvpn-guard@.service
 MAN := $(wildcard docs/*.8 docs/*.5 docs/*.1)
 docdir ?= $(prefix)/share/doc/mvpn
 D := $(DESTDIR)
@@ -199,13 +201,15 @@ install: all
 	install -m 755 $(BUILD)/mvpn-server $(BUILD)/mvpnctl $(D)$(sbindir)
 	for u in $(UNITS); do sed 's,/usr/sbin/,$(sbindir)/,g' dist/systemd/$$u >$(D)$(unitdir)/$$u && \
 		chmod 644 $(D)$(unitdir)/$$u || exit 1; done
+	for u in keyd guard; do sed -f dist/systemd/template.sed $(D)$(unitdir)/mvpn-$$u.service >$(D)$(unitdir)/mvpn-$$u@.service && \
+		chmod 644 $(D)$(unitdir)/mvpn-$$u@.service || exit 1; done
 	for c in keyd server; do install -m 644 dist/$$c.conf $(D)$(docdir)/examples; \
 		[ -e $(D)$(sysconfdir)/mvpn/$$c.conf ] || install -m 644 dist/$$c.conf $(D)$(sysconfdir)/mvpn; done
 	install -m 644 README.md LICENSE $(wildcard docs/*.md) $(D)$(docdir)
 	for m in $(MAN); do s=$(D)$(mandir)/man$${m##*.}; install -d $$s && install -m 644 $$m $$s || exit 1; done
 # configuration and state stay
 uninstall:
-	rm -f $(addprefix $(D)$(sbindir)/,mvpn-keyd mvpn-server mvpnctl) $(addprefix $(D)$(unitdir)/,$(UNITS))
+	rm -f $(addprefix $(D)$(sbindir)/,mvpn-keyd mvpn-server mvpnctl) $(addprefix $(D)$(unitdir)/,$(UNITS) $(TEMPLATES))
 	for m in $(MAN); do rm -f $(D)$(mandir)/man$${m##*.}/$$(basename $$m); done
 	rm -rf $(D)$(docdir)
 

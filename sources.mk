@@ -10,7 +10,7 @@ LIB_server := addr aead by chan chan_handshake chan_msg chan_proof config crypto
 LIB_server += conduit class class_json
 LIB_mvpnctl := addr fsutil ipc ipc_request ipc_socket log loop mac
 
-SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_deliver shim_frames shim_list shim_maps shim_pin shim_process shim_protect shim_socket shim_streams shim_transport shim_xdp
+SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_deliver shim_frames shim_list shim_maps shim_networks shim_pin shim_process shim_protect shim_socket shim_streams shim_transport shim_xdp
 KEYD := main attach attach_wire channel conf conn control control_doctor control_explain control_identity control_show control_wait ether flows frametab guard identity identity_file intro_msg introduce keystore keytab offer options peers prefixes resolve rp_filter sessions watch $(SHIM)
 KEYD += cgroups control_flows sockdiag
 KEYD += path pmtu endpoint nat relayed ticket
@@ -118,7 +118,7 @@ OBJS_unit_keyd_steps = $(call objs,keyd,$(PAIR_KEYD)) $(call objs,tests/sim,pair
 LDFLAGS_unit_keyd_steps = $(addprefix -Wl$(comma)--wrap=,clock_gettime epoll_wait socket connect nl_addr_list)
 # tests/bpf/NAME.c, cmocka programs that need root: linked with keyd/shim
 BPFTEST :=
-SHIM_TESTS := arrive attach egress exempt frames guard ifaces maps multicast prefixes shim_socket traffic wire
+SHIM_TESTS := arrive attach egress exempt frames guard ifaces maps multicast networks prefixes shim_socket traffic wire
 BPFTEST += $(SHIM_TESTS)
 $(foreach t,$(SHIM_TESTS),$(eval OBJS_bpf_$(t) = $$(call objs,keyd,$$(SHIM)) $$(O)/tests/bpf/shimtest.o))
 BPFTEST += many_peers

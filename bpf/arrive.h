@@ -16,20 +16,29 @@ static __always_inline const struct mvpn_frame_tap *frame_tap_get(void)
 	return bpf_map_lookup_elem(&frame_tap, &zero);
 }
 
+static __always_inline __u32 host_mark(void)
+{
+	__u32 zero = 0, *mark = bpf_map_lookup_elem(&host, &zero);
+
+	return mark ? *mark : 0;
+}
+
 /*
  * On an attached interface: is this from the fast path? No wire carries a mark: drivers give new packets none, and the kernel
- * takes it off what crosses from another network namespace. The stack and programs after us must not see it either.
+ * takes it off what crosses from another network namespace. The stack and others' programs after us must not see it either, but
+ * another network's guard, which comes next, must: it finds the mark in the control block.
  */
 static __always_inline bool was_opened(struct __sk_buff *skb)
 {
-	const struct mvpn_frame_tap *tap;
+	__u32 mark;
 
-	if (!skb->mark)
+	if (!skb->mark && !skb->cb[1])
 		return false;
-	tap = frame_tap_get();
-	if (!tap || skb->mark != tap->mark)
+	mark = host_mark();
+	if (!mark || (skb->mark != mark && skb->cb[1] != mark))
 		return false;
 	skb->mark = 0;
+	skb->cb[1] = mark;
 	return true;
 }
 
@@ -49,7 +58,6 @@ static __always_inline const struct mvpn_arrival *arrival_of(const struct pkt *p
 /* On the tap. Nobody to ask for an interface, or no room for a link header: it arrives on the tap itself. */
 static __always_inline int deliver_ip(struct __sk_buff *skb)
 {
-	const struct mvpn_frame_tap *tap = frame_tap_get();
 	const struct mvpn_arrival *to;
 	struct {
 		__u8 dst[6], src[6];
@@ -57,7 +65,7 @@ static __always_inline int deliver_ip(struct __sk_buff *skb)
 	} eth = {};
 	struct pkt p = {};
 
-	if (parse_ip(skb, true, &p) != PARSED || !tap)
+	if (parse_ip(skb, true, &p) != PARSED)
 		return TC_ACT_UNSPEC;
 	to = arrival_of(&p);
 	if (!to)
@@ -71,7 +79,7 @@ static __always_inline int deliver_ip(struct __sk_buff *skb)
 			return TC_ACT_SHOT;
 	}
 	if (to->attached)
-		skb->mark = tap->mark;
+		skb->mark = host_mark();
 	return bpf_redirect(to->ifindex, BPF_F_INGRESS);
 }
 

@@ -97,7 +97,7 @@ static __always_inline int deliver_frame(struct __sk_buff *skb)
 		count(MVPN_C_DROP_NO_OWNER, 1);
 		return TC_ACT_SHOT;
 	}
-	skb->mark = tap->mark;
+	skb->mark = host_mark();
 	return bpf_redirect(*ifindex, BPF_F_INGRESS);
 }
 

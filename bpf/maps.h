@@ -71,6 +71,51 @@ struct {
 } own_sockets SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} network SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, MVPN_CLAIMS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct mvpn_claim_key);
+	__type(value, __u32);
+} claims SEC(".maps");
+
+/* by user space alone: whose a prefix is that several networks have; LPM tries before Linux 6.13 overwrite what is there */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MVPN_CLAIMS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct mvpn_claim_key);
+	__type(value, __u32);
+} claimants SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MVPN_NETWORKS_MAX * MVPN_IFACES_MAX);
+	__type(key, struct mvpn_attached_key);
+	__type(value, __u32);
+} attached SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MVPN_NETWORKS_MAX);
+	__type(key, __be16);
+	__type(value, __u32);
+} data_ports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} host SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
 	__type(key, __u32);

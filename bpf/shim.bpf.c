@@ -15,6 +15,7 @@
 #include "ether.h"
 #include "exempt.h"
 #include "maps.h"
+#include "networks.h"
 #include "mvpn/wire.h"
 #include "own.h"
 #include "parse.h"
@@ -91,6 +92,8 @@ static __always_inline enum mvpn_counter judge(struct __sk_buff *skb, bool raw, 
 			return MVPN_C_PASS_UNPROTECTED;
 		if (prot.flags & MVPN_PROT_LOCAL)
 			return is_forwarded(skb) ? MVPN_C_DROP_NO_OWNER : MVPN_C_PASS_UNPROTECTED;
+		if (anothers(skb->ifindex, p->flow.dst))
+			return MVPN_C_PASS_UNPROTECTED;
 		if (never_owned(p->flow.dst, p->type))
 			return MVPN_C_PASS_NEVER;
 	}
@@ -247,8 +250,11 @@ static __always_inline bool to_data_port(const struct pkt *p)
 {
 	const struct mvpn_config *c = config_get();
 
-	return c && c->udp_port && p->ports && p->flow.proto == IPPROTO_UDP &&
-	       p->flow.dport == bpf_htons(c->udp_port);
+	if (!p->ports || p->flow.proto != IPPROTO_UDP)
+		return false;
+	/* our own, or that of another network on this host */
+	return (c && c->udp_port && p->flow.dport == bpf_htons(c->udp_port)) ||
+	       bpf_map_lookup_elem(&data_ports, &p->flow.dport);
 }
 
 static __always_inline int ingress_any(struct __sk_buff *skb, bool raw)
@@ -270,7 +276,8 @@ static __always_inline int ingress_any(struct __sk_buff *skb, bool raw)
 		return TC_ACT_SHOT;
 	}
 	if (r == PARSED) {
-		if (!protected_by(p.flow.src, &prot) || never_owned(p.flow.src, p.type))
+		if (!protected_by(p.flow.src, &prot) || never_owned(p.flow.src, p.type) ||
+		    anothers(skb->ifindex, p.flow.src))
 			return NEXT;
 		/* no member sends such a one: it is not attached, or not the sender */
 		unwanted = multicast_drops() && to_group(skb, raw, &p);

@@ -13,6 +13,7 @@
 #include "account.h"
 #include "exempt.h"
 #include "level.h"
+#include "networks.h"
 #include "process.h"
 #include "protect.h"
 #include "sockctx.h"
@@ -82,7 +83,7 @@ static __always_inline enum looked look_up(struct bpf_sock_addr *ctx, const __u3
 	__u64 now;
 
 	__builtin_memcpy(flow.dst, to, 16);
-	if (!protected_by(flow.dst, &prot) || (prot.flags & MVPN_PROT_LOCAL) ||
+	if (!protected_by(flow.dst, &prot) || (prot.flags & MVPN_PROT_LOCAL) || anothers(0, flow.dst) ||
 	    never_owned(flow.dst, bpf_htons(is_v4(to) ? ETH_P_IP : ETH_P_IPV6)))
 		return UNPROTECTED;
 	record(ctx);

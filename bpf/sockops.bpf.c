@@ -13,6 +13,7 @@
 #include "vmlinux.h"
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include "networks.h"
 #include "protect.h"
 #include "sockctx.h"
 
@@ -135,7 +136,7 @@ int transport(struct bpf_sock_ops *ctx)
 	if ((op != BPF_SOCK_OPS_TCP_CONNECT_CB && op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB &&
 	     op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB) ||
 	    bpf_get_netns_cookie(ctx) != netns_cookie || !destination(ctx, to, &ip_hlen) ||
-	    !protected_by(to, &prot) || (prot.flags & MVPN_PROT_LOCAL))
+	    !protected_by(to, &prot) || (prot.flags & MVPN_PROT_LOCAL) || anothers(0, to))
 		return 1;
 	if (op == BPF_SOCK_OPS_TCP_CONNECT_CB)
 		fit(ctx, prot.peer, ip_hlen);

@@ -17,6 +17,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #include "datagram.h"
+#include "networks.h"
 #include "process.h"
 #include "protect.h"
 #include "sockctx.h"
@@ -92,7 +93,7 @@ diversion(struct bpf_sock_addr *ctx, const struct mvpn_end *end, bool v4, bool *
 	if (bpf_get_netns_cookie(ctx) != netns_cookie)
 		return NULL;
 	sk = ctx->sk;
-	if (!protected_by(end->addr, &prot) || (prot.flags & MVPN_PROT_LOCAL)) {
+	if (!protected_by(end->addr, &prot) || (prot.flags & MVPN_PROT_LOCAL) || anothers(0, end->addr)) {
 		*ret_refused = ctx->protocol == IPPROTO_UDP && datagram_forged(end) && sk &&
 			       !bpf_sk_storage_get(&own_streams, sk, NULL, 0);
 		return NULL;

@@ -15,6 +15,7 @@
 /* options that every verb takes, at any place */
 static const struct param common[] = {
 	{"--socket", 's', KIND_TEXT, .value = "PATH"},
+	{"--network", 'N', KIND_TEXT, .value = "NAME"},
 	{"--output", 'o', KIND_TEXT, .value = "table|json|json-line"},
 	{"--help", 'h', KIND_FLAG, .value = NULL},
 	{"--version", 'V', KIND_FLAG, .value = NULL},
@@ -168,6 +169,14 @@ static int set_common(struct parser *s, const struct param *p, const char *value
 		if (!*value)
 			return usage_error(s->command->verb, "--socket needs a path");
 		s->command->socket = value;
+		return 0;
+	case 'N':
+		if (!mvpn_network_valid(value))
+			return usage_error(s->command->verb, "--network %s: 1 to %u of a-z and 0-9",
+					   value, MVPN_NETWORK_MAX);
+		snprintf(s->command->network_socket, sizeof(s->command->network_socket),
+			 MVPN_NETWORK_SOCKET, value);
+		s->command->socket = s->command->network_socket;
 		return 0;
 	case 'o':
 		if (!set_output(value))

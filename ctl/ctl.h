@@ -80,6 +80,7 @@ enum output { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_JSON_LINE };
 struct command {
 	const struct verb *verb; /* NULL: help or version was asked for and printed */
 	const char *socket;	 /* NULL: the default */
+	char network_socket[64]; /* that of --network */
 	json_t *args;		 /* owned */
 };
 /* 0, or the exit code after usage_error(); sets ctl_output */

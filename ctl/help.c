@@ -60,7 +60,7 @@ static void print_group(const char *title, const char *noun, bool server)
 
 void help_all(void)
 {
-	puts("usage: mvpnctl [--socket PATH] [-o table|json|json-line] VERB ...\n"
+	puts("usage: mvpnctl [--socket PATH | --network NAME] [-o table|json|json-line] VERB ...\n"
 	     "       mvpnctl server [--socket PATH] VERB ...\n"
 	     "       mvpnctl help VERB | --help | --version");
 	print_group("VERB, of this host (keyd at $MVPN_SOCKET or " MVPN_KEYD_SOCKET "):", "",

@@ -13,7 +13,8 @@
 #include "mvpn/ctl.h"
 #include "sessions.h"
 
-#define PIN_DIR "/sys/fs/bpf/mvpn/v4"
+#define PIN_ROOT "/sys/fs/bpf/mvpn"
+#define PIN_VERSION "v4"
 #define MAX_PREFIXES_SPARE 4096 /* entries kept for the networks that cover an overflow */
 
 static const char *const namespaces[] = {"auto", "own", "all", NULL}; /* enum mvpn_namespaces */
@@ -30,6 +31,7 @@ static const char *const token_keys[] = {"auto", "sign", "ecdh", NULL};
 static const struct config_key keys[] = {
 	{"keyd", "socket", CONFIG_STRING, AT(socket), 0, 0, NULL},
 	{"keyd", "pin_dir", CONFIG_STRING, AT(pin_dir), 0, 0, NULL},
+	{"keyd", "share_dir", CONFIG_STRING, AT(share_dir), 0, 0, NULL},
 	{"keyd", "log_level", CONFIG_ENUM, AT(log_level), 0, 0, log_settings},
 	{"keyd", "central_keys", CONFIG_BOOL, AT(central_keys), 0, 0, NULL},
 	{"identity", "passphrase_file", CONFIG_STRING, AT(passphrase_file), 0, 0, NULL},
@@ -56,12 +58,27 @@ static const struct config_key keys[] = {
 };
 #define NKEYS (sizeof(keys) / sizeof(keys[0]))
 
-void conf_defaults(struct settings *s)
+/* malloc'ed, NULL: no memory */
+static char *format(const char *fmt, const char *name)
+{
+	char *text;
+
+	return asprintf(&text, fmt, name) < 0 ? NULL : text;
+}
+
+void conf_defaults(struct settings *s, const char *network)
 {
 	memset(s, 0, sizeof(*s));
-	s->socket = strdup(MVPN_KEYD_SOCKET);
-	s->pin_dir = strdup(PIN_DIR);
-	s->tap = strdup("mvpn0");
+	if (network) {
+		s->socket = format(MVPN_NETWORK_SOCKET, network);
+		s->pin_dir = format(PIN_ROOT "/" PIN_VERSION "-%s", network);
+		s->share_dir = strdup(PIN_ROOT "/host");
+		s->tap = format("mvpn-%s", network);
+	} else {
+		s->socket = strdup(MVPN_KEYD_SOCKET);
+		s->pin_dir = strdup(PIN_ROOT "/" PIN_VERSION);
+		s->tap = strdup("mvpn0");
+	}
 	s->udp_port = MVPN_DATA_PORT;
 	s->spin_us = MVPN_SPIN_US;
 	s->delegation_s = MVPN_DELEGATION_S;
@@ -97,10 +114,11 @@ int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
 	struct settings fresh;
 	int r;
 
-	conf_defaults(&fresh);
+	conf_defaults(&fresh, k->network);
 	r = conf_load(&fresh, k->config_path ? k->config_path : k->config_default, false,
 		      ret_error);
-	if (!r && (fresh.udp_port != k->conf.udp_port || strcmp(fresh.tap, k->conf.tap) ||
+	if (!r && (strcmp(text(fresh.share_dir), text(k->conf.share_dir)) ||
+		   fresh.udp_port != k->conf.udp_port || strcmp(fresh.tap, k->conf.tap) ||
 		   fresh.spin_us != k->conf.spin_us || fresh.latency != k->conf.latency ||
 		   fresh.workers != k->conf.workers || fresh.busy_poll != k->conf.busy_poll ||
 		   fresh.cipher != k->conf.cipher || fresh.token_key != k->conf.token_key ||
@@ -110,7 +128,7 @@ int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
 		   strcmp(text(fresh.pin_file), text(k->conf.pin_file)))) {
 		r = -EBUSY;
 		if (asprintf(ret_error,
-			     "tap, udp_port, spin_us, latency, workers, busy_poll, cipher, "
+			     "share_dir, tap, udp_port, spin_us, latency, workers, busy_poll, cipher, "
 			     "cgroup, namespaces, pkcs11, token_key and pin_file change only with a "
 			     "restart of keyd") < 0)
 			*ret_error = NULL;

@@ -5,7 +5,7 @@
 
 #include "keyd.h"
 
-void conf_defaults(struct settings *s);
+void conf_defaults(struct settings *s, const char *network); /* NULL: the only one */
 /* -errno with a message; a missing file is fine unless `must` */
 int conf_load(struct settings *s, const char *path, bool must, char **ret_error);
 void conf_free(struct settings *s);

@@ -185,6 +185,11 @@ json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst, uint8_t proto,
 				  "there: then it is dropped, see the log");
 	} else if (owner == KEYD_SELF) {
 		show_line(why, "%s belongs to this device", mvpn_addr_str(dst, text));
+	} else if (shim_is_anothers(k->shim, dst)) {
+		show_line(why,
+			  "%s is in a narrower prefix of another network on this host: where its keyd is "
+			  "attached this one leaves it alone",
+			  mvpn_addr_str(dst, text));
 	} else if (!k->nifaces) {
 		show_line(why,
 			  "%s is protected, but no interface is attached: it would leave in CLEAR",

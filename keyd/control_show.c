@@ -204,6 +204,11 @@ static json_t *problems(struct keyd *k, const uint64_t *shim)
 			  k->server_error ? k->server_error : "connecting to the server");
 	if (server_key_problem(k))
 		show_line(list, "%s", server_key_problem(k));
+	if (shim_conflicts(k->shim))
+		show_line(list,
+			  "%llu protected prefixes are another network's on this host, too, which came "
+			  "first and has them",
+			  (unsigned long long)shim_conflicts(k->shim));
 	if (!k->nifaces)
 		show_line(
 			list,

@@ -63,13 +63,13 @@ static int guard_iface(void *arg, const char *name, enum wire_want want, unsigne
 	return 0;
 }
 
-int guard_run(const char *state_dir, const char *pin_dir)
+int guard_run(const char *state_dir, const char *pin_dir, const char *share_dir)
 {
 	struct mvpn_config down = {0};
 	uint32_t options;
 	struct guard g = {0};
 	char *error = NULL;
-	int q, r = shim_open(&g.shim, pin_dir, &error);
+	int q, r = shim_open_shared(&g.shim, pin_dir, share_dir, &error);
 
 	if (r) {
 		log_err("guard: %s", error ? error : strerror(-r));

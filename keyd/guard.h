@@ -5,6 +5,6 @@
 #define MVPN_GUARD_H
 
 /* exit code of the process */
-int guard_run(const char *state_dir, const char *pin_dir);
+int guard_run(const char *state_dir, const char *pin_dir, const char *share_dir);
 
 #endif

@@ -51,6 +51,7 @@ struct waiter;
 /* keyd.conf; see docs/keyd.conf.5 */
 struct settings {
 	char *socket, *pin_dir, *tap;
+	char *share_dir; /* NULL: this is the host's only network */
 	char *passphrase_file, *pkcs11, *pin_file; /* NULL: none */
 	int token_key; /* enum hsm_use: which kind enrolment makes */
 	uint64_t delegation_s; /* how long such a key vouches for the one in use */
@@ -199,6 +200,7 @@ extern const char *const keyd_counter_names[KC_MAX];
 struct keyd {
 	struct loop *loop;
 	struct settings conf;
+	const char *network; /* of several on this host; NULL: --network was not given */
 	const char *state_dir, *config_path;
 	char config_default[64];
 	bool latency_asked; /* --latency */

@@ -49,17 +49,20 @@
 #define TICK_MS 1000
 
 struct options {
-	const char *state, *config, *socket, *pin;
+	const char *state, *config, *socket, *pin, *network;
 	bool check, guard, latency;
 };
 
 static const char usage[] =
-	"usage: keyd --state DIR [--config F] [--socket PATH] [--pin DIR] [--latency] "
+	"usage: keyd [--network NAME] [--state DIR] [--config F] [--socket PATH] [--pin DIR] [--latency] "
 	"[--check-config | --guard]\n"
 	"  --state DIR     identity and what must outlive keyd (default /var/lib/mvpn)\n"
 	"  --config F      configuration (default " CONFIG_DEFAULT ", and keyd.conf.d/*.conf)\n"
 	"  --socket PATH   control socket for mvpnctl (default " MVPN_KEYD_SOCKET ")\n"
 	"  --pin DIR       where BPF maps and links are pinned (default /sys/fs/bpf/mvpn/v4)\n"
+	"  --network NAME  of several networks on this host: state, configuration, socket, pins and tap\n"
+	"                  are by default /var/lib/mvpn-NAME, /etc/mvpn/NAME.conf, /run/mvpn-NAME/keyd.sock,\n"
+	"                  /sys/fs/bpf/mvpn/v4-NAME and mvpn-NAME\n"
 	"  --latency       workers look longer for packets before they sleep: less delay, more CPU "
 	"time\n"
 	"  --check-config  read the configuration, say what is wrong, exit\n"
@@ -71,6 +74,7 @@ static int parse(int argc, char **argv, struct options *o)
 	static const struct option longs[] = {
 		{"state", required_argument, NULL, 's'},  {"config", required_argument, NULL, 'c'},
 		{"socket", required_argument, NULL, 'S'}, {"pin", required_argument, NULL, 'p'},
+		{"network", required_argument, NULL, 'n'},
 		{"latency", no_argument, NULL, 'l'},	  {"check-config", no_argument, NULL, 'C'},
 		{"guard", no_argument, NULL, 'g'},	  {"version", no_argument, NULL, 'V'},
 		{"help", no_argument, NULL, 'h'},	  {NULL, 0, NULL, 0},
@@ -90,6 +94,9 @@ static int parse(int argc, char **argv, struct options *o)
 			break;
 		case 'p':
 			o->pin = optarg;
+			break;
+		case 'n':
+			o->network = optarg;
 			break;
 		case 'l':
 			o->latency = true;
@@ -113,6 +120,11 @@ static int parse(int argc, char **argv, struct options *o)
 	}
 	if (optind < argc) {
 		fprintf(stderr, "keyd: unexpected argument %s\n%s", argv[optind], usage);
+		return -EINVAL;
+	}
+	if (o->network && !mvpn_network_valid(o->network)) {
+		fprintf(stderr, "keyd: --network %s: 1 to %u of a-z and 0-9\n", o->network,
+			MVPN_NETWORK_MAX);
 		return -EINVAL;
 	}
 	return 0;
@@ -258,7 +270,7 @@ static int start_data_path(struct keyd *k)
 		.latency = k->conf.latency || k->latency_asked,
 	};
 	char *error = NULL;
-	int r = shim_open(&k->shim, k->conf.pin_dir, &error);
+	int r = shim_open_shared(&k->shim, k->conf.pin_dir, k->conf.share_dir, &error);
 
 	if (r) {
 		log_err("%s", error ? error : strerror(-r));
@@ -268,6 +280,10 @@ static int start_data_path(struct keyd *k)
 	r = shim_cgroup_choose(k->shim, k->conf.cgroup, k->conf.namespaces);
 	if (r)
 		return fail("configuration", NULL, r);
+	r = shim_data_port(k->shim, (uint16_t)k->conf.udp_port);
+	if (r)
+		return fail("cannot tell the other networks on this host our UDP port",
+			    k->conf.share_dir, r);
 	/* programs of an earlier life may be attached: they drop until the new tables are whole */
 	config_tell(k, false);
 	shim_keys_clear_all(k->shim);
@@ -399,13 +415,20 @@ static void on_signal(void *arg, int signo)
 
 static int prepare(struct keyd *k, const struct options *o)
 {
+	static char state[64];
 	char *error = NULL;
 	int r;
 
-	conf_defaults(&k->conf);
+	k->network = o->network;
+	conf_defaults(&k->conf, o->network);
 	k->config_path = o->config;
-	strcpy(k->config_default, CONFIG_DEFAULT);
-	r = conf_load(&k->conf, o->config ? o->config : CONFIG_DEFAULT, o->config != NULL, &error);
+	snprintf(k->config_default, sizeof(k->config_default), "/etc/mvpn/%s.conf",
+		 o->network ? o->network : "keyd");
+	snprintf(state, sizeof(state), "/var/lib/mvpn%s%s", o->network ? "-" : "",
+		 o->network ? o->network : "");
+	k->state_dir = o->state ? o->state : state;
+	r = conf_load(&k->conf, o->config ? o->config : k->config_default, o->config != NULL,
+		      &error);
 	if (r) {
 		fprintf(stderr, "keyd: %s\n", error ? error : strerror(-r));
 		free(error);
@@ -420,7 +443,6 @@ static int prepare(struct keyd *k, const struct options *o)
 		free(k->conf.pin_dir);
 		k->conf.pin_dir = strdup(o->pin);
 	}
-	k->state_dir = o->state;
 	log_init("keyd", log_setting_level((unsigned)k->conf.log_level));
 	return 0;
 }
@@ -428,7 +450,7 @@ static int prepare(struct keyd *k, const struct options *o)
 int main(int argc, char **argv)
 {
 	static const int signals[] = {SIGHUP, 0};
-	struct options o = {.state = "/var/lib/mvpn"};
+	struct options o = {0};
 	struct keyd k = {0};
 	int r, code = MVPN_EXIT_FAILED;
 
@@ -452,17 +474,17 @@ int main(int argc, char **argv)
 	}
 	if (suites_choose(&k))
 		goto out_conf;
-	r = dir_make(o.state, 0700);
+	r = dir_make(k.state_dir, 0700);
 	if (!r)
-		r = state_lock(o.state);
+		r = state_lock(k.state_dir);
 	if (r < 0) {
 		fail(r == -EBUSY ? "another keyd runs with the state directory"
 				 : "cannot use the state directory",
-		     o.state, r);
+		     k.state_dir, r);
 		goto out_conf;
 	}
 	if (o.guard) {
-		code = guard_run(o.state, k.conf.pin_dir);
+		code = guard_run(k.state_dir, k.conf.pin_dir, k.conf.share_dir);
 		goto out_conf;
 	}
 	r = loop_new(&k.loop);

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdio.h>
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -194,6 +193,16 @@ static int load(struct shim *s, const struct shim_opts *o, char **ret_error)
 	return 0;
 }
 
+/* FNV-1a: no two networks of a host have one pin directory, and it stays the same for life; never 0 */
+static uint32_t network_of(const char *pin_dir)
+{
+	uint32_t h = 2166136261;
+
+	for (; *pin_dir; pin_dir++)
+		h = (h ^ (uint8_t)*pin_dir) * 16777619;
+	return h ? h : 1;
+}
+
 int shim_open_with(struct shim **ret, const char *pin_dir, const struct shim_opts *o,
 		   char **ret_error)
 {
@@ -205,9 +214,15 @@ int shim_open_with(struct shim **ret, const char *pin_dir, const struct shim_opt
 		return -ENOMEM;
 	}
 	s->deliver_link = s->arrive_link = -1;
-	s->mark = randombytes_random() | 1; /* never 0, which is no mark */
+	s->network = network_of(pin_dir);
 	s->no_tcx = o->no_tcx || getenv("MVPN_NO_TCX");
+	if (o->share_dir && !(s->share_dir = strdup(o->share_dir))) {
+		r = -ENOMEM;
+		goto fail;
+	}
 	r = dirs_make(pin_dir, ret_error);
+	if (r == 0 && s->share_dir)
+		r = dir_make(s->share_dir, 0700);
 	if (r < 0)
 		goto fail;
 	r = load(s, o, ret_error);
@@ -219,6 +234,8 @@ int shim_open_with(struct shim **ret, const char *pin_dir, const struct shim_opt
 		goto fail;
 	}
 	r = config_reset(s);
+	if (r == 0)
+		r = shim_networks_init(s);
 	if (r < 0) {
 		shim_fail(ret_error, r, "cannot write the BPF map config: %s", strerror(-r));
 		goto fail;
@@ -248,6 +265,14 @@ int shim_open(struct shim **ret, const char *pin_dir, char **ret_error)
 	return shim_open_with(ret, pin_dir, &o, ret_error);
 }
 
+int shim_open_shared(struct shim **ret, const char *pin_dir, const char *share_dir,
+		     char **ret_error)
+{
+	const struct shim_opts o = {.share_dir = share_dir};
+
+	return shim_open_with(ret, pin_dir, &o, ret_error);
+}
+
 void shim_close(struct shim *s)
 {
 	struct shim_wire *w;
@@ -273,6 +298,7 @@ void shim_close(struct shim *s)
 	ring_buffer__free(s->ring);
 	shim_bpf__destroy(s->bpf);
 	free(s->lengths);
+	free(s->share_dir);
 	free(s->pin_dir);
 	free(s);
 }
@@ -323,6 +349,7 @@ int shim_purge(struct shim *s)
 
 	if (r < 0)
 		return r;
+	shim_networks_leave(s);
 	r = remove_tree(s->pin_dir);
 	/* /sys/fs/bpf/mvpn, unless another version or instance is in it */
 	if (r == 0 && strncmp(s->pin_dir, BPFFS "/", strlen(BPFFS) + 1) == 0 &&

@@ -5,7 +5,8 @@
  *
  *   protected prefix_lengths keys config exempt own_sockets flows event_rate events spis counters ifaces     maps
  *   frames frame_tap ports sock_last sockets levels own_streams guards uids exes groups processes sock_process refused
- *   refusals
+ *   refusals arrivals network
+ *   claims claimants attached data_ports host: these, exempt and own_sockets below the directory that networks share, if there is one
  *   transport sock_{connect,sendmsg}{4,6}  links on the root of the cgroup tree
  *   if/IFACE/{egress,ingress,leak}    TCX links, or programs where clsact filters are used (kernel < 6.6)
  *   if/IFACE/{xdp,xsks}               XDP link and XSKMAP when the AF_XDP wire is in use
@@ -26,6 +27,14 @@ struct shim;
 
 /* `pin_dir` is made (bpffs is mounted on /sys/fs/bpf if it is not, when pin_dir is below it). */
 int shim_open(struct shim **ret, const char *pin_dir, char **ret_error);
+/*
+ * The same on a host with several networks, each a keyd with a pin directory of its own: they share some maps below `share_dir`, so that of
+ * nested prefixes the narrowest counts and none seals what another has sealed. With NULL it is the only one.
+ */
+int shim_open_shared(struct shim **ret, const char *pin_dir, const char *share_dir, char **ret_error);
+uint64_t shim_conflicts(const struct shim *s); /* prefixes that are another network's, too, which came first */
+int shim_data_port(struct shim *s, uint16_t port);
+bool shim_is_anothers(struct shim *s, const struct mvpn_addr *a); /* in a narrower prefix of a network that is attached somewhere */
 void shim_close(struct shim *s); /* pins stay */
 int shim_config(struct shim *s, const struct mvpn_config *c);
 int shim_get_config(struct shim *s, struct mvpn_config *ret);

@@ -306,6 +306,11 @@ out:
 	free(dir);
 	if (r < 0)
 		return r;
+	r = shim_attached_add(s, d.ifindex);
+	if (r < 0)
+		return shim_fail(ret_error, r,
+				 "cannot tell the other networks on this host that %s is attached: %s",
+				 iface, strerror(-r));
 	out.ifindex = d.ifindex;
 	snprintf(out.name, sizeof(out.name), "%s", iface);
 	if (ret)
@@ -331,6 +336,8 @@ int shim_detach(struct shim *s, const char *iface, char **ret_error)
 				 "%s is not attached; `mvpnctl status` lists what is", iface);
 	}
 	shim_log_reset();
+	if (shim_iface_get(s, iface, &mark) == 0)
+		shim_attached_del(s, mark.ifindex);
 	shim_detach_xdp(s, iface);
 	shim_undefer(s, iface);
 	for (int i = SHIM_PROGS - 1; i >= 0; i--)

@@ -31,7 +31,7 @@ static int deliver_attach(struct shim *s, int prog, unsigned ifindex, int *ret_l
 
 int shim_frame_tap(struct shim *s, unsigned ifindex, char **ret_error)
 {
-	struct mvpn_frame_tap t = {.mark = s->mark};
+	struct mvpn_frame_tap t = {0};
 	__u32 zero = 0;
 	int fd = bpf_map__fd(s->bpf->maps.frame_tap), r = shim_map_set(fd, &zero, &t, BPF_ANY);
 

@@ -27,17 +27,18 @@ static int unset(int fd, const void *key)
  * Every key out but the `nkeep` ones at `keep`, each of `size` bytes. The next key is asked for before its predecessor
  * goes, else the walk starts again.
  */
-int shim_clear_but(int fd, const void *keep, unsigned nkeep, size_t size)
+int shim_clear_own(int fd, const void *keep, unsigned nkeep, size_t size, const uint32_t *value)
 {
 	char a[128], b[128]; /* no key is longer */
 	char *cur = a, *next = b, *t;
+	uint32_t now;
 	bool kept;
 	int r;
 
 	r = bpf_map_get_next_key(fd, NULL, cur);
 	while (r == 0) {
 		r = bpf_map_get_next_key(fd, cur, next);
-		kept = false;
+		kept = value && bpf_map_lookup_elem(fd, cur, &now) == 0 && now != *value;
 		for (unsigned i = 0; i < nkeep && !kept; i++)
 			kept = memcmp(cur, (const char *)keep + i * size, size) == 0;
 		if (!kept && bpf_map_delete_elem(fd, cur) < 0 && errno != ENOENT)
@@ -47,6 +48,11 @@ int shim_clear_but(int fd, const void *keep, unsigned nkeep, size_t size)
 		next = t;
 	}
 	return 0;
+}
+
+int shim_clear_but(int fd, const void *keep, unsigned nkeep, size_t size)
+{
+	return shim_clear_own(fd, keep, nkeep, size, NULL);
 }
 
 static int clear(int fd)
@@ -106,12 +112,12 @@ int shim_exempt_add(struct shim *s, const struct mvpn_endpoint *tcp)
 {
 	struct mvpn_exempt e = exempt_key(tcp);
 
-	return set(FD(s, exempt), &e, &(__u32){1});
+	return set(FD(s, exempt), &e, &s->network);
 }
 
 int shim_exempt_clear(struct shim *s)
 {
-	return clear(FD(s, exempt));
+	return shim_clear_own(FD(s, exempt), NULL, 0, 0, &s->network);
 }
 
 int shim_exempt_set(struct shim *s, const struct mvpn_endpoint *tcp, unsigned n)
@@ -125,24 +131,24 @@ int shim_exempt_set(struct shim *s, const struct mvpn_endpoint *tcp, unsigned n)
 		keep[i] = exempt_key(&tcp[i]);
 	/* what is left of the old set may fill the map: then room is made first, and those that stay, stay */
 	for (unsigned i = 0; i < n; i++) {
-		r = set(FD(s, exempt), &keep[i], &(__u32){1});
+		r = set(FD(s, exempt), &keep[i], &s->network);
 		if (r == -ENOSPC &&
-		    (r = shim_clear_but(FD(s, exempt), keep, n, sizeof(keep[0]))) == 0)
-			r = set(FD(s, exempt), &keep[i], &(__u32){1});
+		    (r = shim_clear_own(FD(s, exempt), keep, n, sizeof(keep[0]), &s->network)) == 0)
+			r = set(FD(s, exempt), &keep[i], &s->network);
 		if (r < 0)
 			return r;
 	}
-	return shim_clear_but(FD(s, exempt), keep, n, sizeof(keep[0]));
+	return shim_clear_own(FD(s, exempt), keep, n, sizeof(keep[0]), &s->network);
 }
 
 int shim_own_socket_add(struct shim *s, uint64_t cookie)
 {
-	return set(FD(s, own_sockets), &cookie, &(__u32){1});
+	return set(FD(s, own_sockets), &cookie, &s->network);
 }
 
 int shim_own_sockets_clear(struct shim *s)
 {
-	return clear(FD(s, own_sockets));
+	return shim_clear_own(FD(s, own_sockets), NULL, 0, 0, &s->network);
 }
 
 int shim_own_sockets_set(struct shim *s, const uint64_t *cookies, unsigned n)
@@ -153,12 +159,12 @@ int shim_own_sockets_set(struct shim *s, const uint64_t *cookies, unsigned n)
 		return -ENOSPC;
 	for (unsigned i = 0; i < n; i++) {
 		r = shim_own_socket_add(s, cookies[i]);
-		if (r == -ENOSPC && (r = shim_clear_but(fd, cookies, n, sizeof(*cookies))) == 0)
+		if (r == -ENOSPC && (r = shim_clear_own(fd, cookies, n, sizeof(*cookies), &s->network)) == 0)
 			r = shim_own_socket_add(s, cookies[i]);
 		if (r < 0)
 			return r;
 	}
-	return shim_clear_but(fd, cookies, n, sizeof(*cookies));
+	return shim_clear_own(fd, cookies, n, sizeof(*cookies), &s->network);
 }
 
 int shim_spi_set(struct shim *s, uint32_t spi)

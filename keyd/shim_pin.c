@@ -61,7 +61,11 @@ char *shim_pin(const struct shim *s, const char *name)
 {
 	char *path;
 
-	return asprintf(&path, "%s/%s", s->pin_dir, name) < 0 ? NULL : path;
+	return asprintf(&path, "%s/%s",
+			s->share_dir && shim_is_shared(name) ? s->share_dir : s->pin_dir,
+			name) < 0
+		       ? NULL
+		       : path;
 }
 
 char *shim_pin_if(const struct shim *s, const char *iface, const char *name)

@@ -10,6 +10,7 @@
 #include "shim.skel.h"
 
 struct shim_opts {
+	const char *share_dir; /* shim_networks.c; NULL: no other network on this host is to be known */
 	bool no_tcx; /* clsact filters even where the kernel has TCX; the environment variable MVPN_NO_TCX does the same */
 	unsigned protected_max, keys_max; /* 0: MVPN_PREFIXES_MAX, MVPN_PEERS_MAX */
 };
@@ -47,8 +48,11 @@ struct shim {
 	/* shim_streams.c */
 	struct shim_streams *streams; /* NULL: not attached */
 	char *streams_error;
+	/* shim_networks.c */
+	char *share_dir;    /* NULL: alone */
+	uint32_t network;   /* what entries of shared maps have as their value */
+	uint64_t conflicts; /* prefixes that another network had claimed before */
 	/* shim_deliver.c */
-	uint32_t mark;			  /* of what the fast path has opened */
 	int deliver_link, arrive_link; /* TCX links on the frame tap and the tap, -1 none */
 };
 
@@ -80,8 +84,20 @@ int shim_iface_get(struct shim *s, const char *iface, struct mvpn_iface *ret); /
 int shim_iface_set(struct shim *s, const char *iface, const struct mvpn_iface *v);
 void shim_iface_clear(struct shim *s, const char *iface);
 
-/* every key out of a map but the nkeep ones at `keep`, each of `size` bytes, at most 128 */
+/* every key out of a map but the nkeep ones at `keep`, each of `size` bytes, at most 128; with `value` only those that have it */
 int shim_clear_but(int fd, const void *keep, unsigned nkeep, size_t size);
+int shim_clear_own(int fd, const void *keep, unsigned nkeep, size_t size, const uint32_t *value);
+
+/* ---- several networks on one host (shim_networks.c) ---- */
+bool shim_is_shared(const char *map);
+int shim_networks_init(struct shim *s);
+/* after it is protected, and before it is not any more */
+int shim_claim(struct shim *s, const struct mvpn_prefix *p, uint32_t flags);
+void shim_unclaim(struct shim *s, const struct mvpn_prefix *p);
+/* after the programs are on the interface, and before they are not any more */
+int shim_attached_add(struct shim *s, unsigned ifindex);
+void shim_attached_del(struct shim *s, unsigned ifindex);
+void shim_networks_leave(struct shim *s); /* nothing of ours is left in shared maps; if they are empty they go */
 
 /* ---- programs on the cgroup tree (shim_cgroup.c) ---- */
 int shim_cgroup_find(struct shim *s, char **ret_error); /* sets s->cgroup */

@@ -118,27 +118,28 @@ int shim_protect(struct shim *s, const struct mvpn_prefix *p, uint32_t peer, uin
 {
 	struct mvpn_lpm_key k = lpm_key(p);
 	struct mvpn_protected v = {.peer = peer, .flags = flags};
-
 	int r;
 
 	/* an index beyond event_rate would never be announced to keyd */
 	if (!mvpn_prefix_valid(p) || peer >= MVPN_PEERS_MAX)
 		return -EINVAL;
 	if (shim_map_set(FD(s, protected), &k, &v, BPF_EXIST) == 0)
-		return 0;
+		return shim_claim(s, p, flags); /* another network may have given it up since */
 	/* first the length, so that the prefix is in force once it is there */
 	r = length_set(s, s->lengths, p);
 	if (!r)
 		r = shim_map_set(FD(s, protected), &k, &v, BPF_ANY);
-	if (!r)
-		s->nprotected++;
-	return r;
+	if (r)
+		return r;
+	s->nprotected++;
+	return shim_claim(s, p, flags);
 }
 
 int shim_unprotect(struct shim *s, const struct mvpn_prefix *p)
 {
 	struct mvpn_lpm_key k = lpm_key(p);
 
+	shim_unclaim(s, p);
 	if (bpf_map_delete_elem(FD(s, protected), &k) < 0)
 		return -errno;
 	s->nprotected--;

@@ -12,8 +12,19 @@
 #ifndef MVPN_CTL_H
 #define MVPN_CTL_H
 
+#include <stdbool.h>
+#include <string.h>
+
 #define MVPN_CTL_SCHEMA 1
 #define MVPN_KEYD_SOCKET "/run/mvpn/keyd.sock"
+#define MVPN_NETWORK_SOCKET "/run/mvpn-%s/keyd.sock" /* of a keyd with --network */
+#define MVPN_NETWORK_MAX 9 /* bytes of that name, of a-z and 0-9: it is a part of interfaces' names */
+static inline bool mvpn_network_valid(const char *name)
+{
+	size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789");
+
+	return len && len <= MVPN_NETWORK_MAX && !name[len];
+}
 #define MVPN_SERVER_SOCKET "/run/mvpn/server.sock"
 
 enum mvpn_exit {

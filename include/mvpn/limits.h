@@ -176,6 +176,8 @@
 /* ---- keyd and BPF ---- */
 #define MVPN_PEERS_MAX 131072		/* peer indices; 100 000 devices and room for churn */
 #define MVPN_PREFIXES_MAX 1048576	/* protected prefixes in the BPF map */
+#define MVPN_CLAIMS_MAX 262144		/* protected prefixes of several networks on one host together */
+#define MVPN_NETWORKS_MAX 16		/* of those */
 #define MVPN_EXEMPT_MAX 64		/* server end points exempt from protection */
 #define MVPN_OWN_SOCKETS_MAX 64		/* keyd's own sockets, by cookie */
 #define MVPN_FLOWS_MAX 16384		/* flows remembered for `mvpnctl flows` (LRU) */

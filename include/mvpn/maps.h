@@ -276,7 +276,7 @@ struct mvpn_frame {
 /* frame_tap: BPF_MAP_TYPE_ARRAY of one */
 struct mvpn_frame_tap {
 	__u32 ifindex; /* where frames are handed to the fast path; 0: nowhere */
-	__u32 mark;    /* skb->mark of what the fast path has opened, until the guard takes it off; random */
+	__u32 zero;
 };
 
 /* arrivals: BPF_MAP_TYPE_HASH of addresses of this host, all zero for every other one -> where what was opened arrives */
@@ -288,6 +288,26 @@ struct mvpn_arrival {
 	__u8 mac[6];
 	__u8 ethernet; /* 0: a device without link header */
 	__u8 attached; /* the guard is there */
+};
+
+/*
+ * Several networks on one host, each with a keyd, a shim and pins of its own. What they must know of one another is in maps that
+ * all of them have pinned in one place; an entry says whose it is. A claim is never there without the prefix being in `protected` of its
+ * network, nor `attached` without its programs being on the interface: what one leaves to another, that one protects.
+ *
+ *   network     BPF_MAP_TYPE_ARRAY of one, not shared: which one this is; 0: it is alone, and nothing below is looked at
+ *   claims      BPF_MAP_TYPE_LPM_TRIE -> u32 network: of several with a prefix around an address the narrowest has it
+ *   attached    BPF_MAP_TYPE_HASH -> u32 1: a network's programs are on an interface, and its claims hold there
+ *   data_ports  BPF_MAP_TYPE_HASH u16 (network order) -> u32 network: UDP ports of sealed packets
+ *   host        BPF_MAP_TYPE_ARRAY of one: u32, the mark of what was opened; random, 0: not made yet
+ *   own_sockets and exempt, too
+ */
+struct mvpn_claim_key {
+	__u32 prefixlen; /* 0..128; an IPv4 /24 is 120 */
+	__u8 addr[16];
+};
+struct mvpn_attached_key {
+	__u32 ifindex, network; /* 0 as the interface: attached anywhere, for sockets, which have none */
 };
 
 /* ports: BPF_MAP_TYPE_HASH -> u32 ifindex of the attached interface that has this MAC address */
@@ -346,6 +366,8 @@ enum mvpn_counter {
 	}
 
 _Static_assert(sizeof(struct mvpn_lpm_key) == 20, "LPM key has no padding");
+_Static_assert(sizeof(struct mvpn_claim_key) == 20, "LPM key has no padding");
+_Static_assert(sizeof(struct mvpn_attached_key) == 8, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_lengths) == 24, "map value");
 _Static_assert(sizeof(struct mvpn_protected) == 8, "map value");
 _Static_assert(sizeof(struct mvpn_key) == 16, "map value");

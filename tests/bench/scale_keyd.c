@@ -94,7 +94,7 @@ void scale_keyd_make(void)
 
 	snprintf(pins, sizeof(pins), "/sys/fs/bpf/mvpn-scale-%d-keyd", getpid());
 	scale_must(mkdtemp(dir) && !unshare(CLONE_NEWNET), "needs root");
-	conf_defaults(&k.conf);
+	conf_defaults(&k.conf, NULL);
 	k.state_dir = dir;
 	k.max_offline_s = MVPN_MAX_OFFLINE_S;
 	log_init("scale", LOG_L_ERR);

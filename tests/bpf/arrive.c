@@ -65,7 +65,7 @@ static void test_interface(void **state)
 	assert_int_equal(shim_arrivals_set(s, list, 2), 0);
 	/* with a link header of that interface, and otherwise as it was */
 	assert_int_equal(arrive("10.1.0.1", "10.5.0.1", &mark, &after), REDIRECT);
-	assert_int_equal(mark, s->mark);
+	assert_int_equal(mark, st_mark());
 	pkt_simple(&whole, "10.1.0.1", "10.5.0.1");
 	assert_int_equal(after.len, whole.len);
 	assert_memory_equal(after.b, mac, 6);
@@ -113,10 +113,10 @@ static void test_guard(void **state)
 	st_need_root();
 	pkt_simple(&p, "10.1.0.1", "10.5.0.1");
 	st_expect(s, INGRESS(s), &p, SHOT, MVPN_C_INGRESS_CLEAR);
-	mark = s->mark;
+	mark = st_mark();
 	assert_int_equal(run(INGRESS(s), &p, &mark, &after), NEXT);
 	assert_int_equal(mark, 0);
-	mark = s->mark + 1;
+	mark = st_mark() + 1;
 	assert_int_equal(run(INGRESS(s), &p, &mark, &after), SHOT);
 }
 

@@ -198,9 +198,9 @@ static void test_guard(void **state)
 	st_expect(s, INGRESS(s), &p, NEXT, NO_COUNTER);
 	p.b[11] ^= 1;
 	/* what was opened here has the mark, and loses it */
-	assert_int_equal(guard_run(&p, s->mark, &mark), NEXT);
+	assert_int_equal(guard_run(&p, st_mark(), &mark), NEXT);
 	assert_int_equal(mark, 0);
-	assert_int_equal(guard_run(&p, s->mark + 1, &mark), SHOT);
+	assert_int_equal(guard_run(&p, st_mark() + 1, &mark), SHOT);
 	/* no mark is none when there is no tap */
 	assert_int_equal(shim_frame_tap(s, 0, NULL), 0);
 	assert_int_equal(guard_run(&p, 0, &mark), SHOT);

@@ -35,7 +35,7 @@ static int setup(void **state)
 	snprintf(state_dir, sizeof(state_dir), "%s/mvpn-many-XXXXXX", getenv("TMPDIR") ?: "/tmp");
 	if (!mkdtemp(state_dir) || mvpn_crypto_init() || aead_init() || unshare(CLONE_NEWNET))
 		return -1;
-	conf_defaults(&k.conf);
+	conf_defaults(&k.conf, NULL);
 	k.state_dir = state_dir;
 	k.max_offline_s = MVPN_MAX_OFFLINE_S;
 	r = loop_new(&k.loop) ?: nl_new(&k.nl) ?: shim_open(&k.shim, st_pin_dir(), &error);

@@ -319,6 +319,15 @@ void st_alive(struct shim *s)
 	assert_int_equal(shim_config(s, &c), 0);
 }
 
+uint32_t st_mark(void)
+{
+	uint32_t zero = 0, mark = 0;
+
+	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(st_shim()->bpf->maps.host), &zero, &mark),
+			 0);
+	return mark;
+}
+
 uint64_t st_counter(struct shim *s, enum mvpn_counter c)
 {
 	uint64_t all[MVPN_C_MAX];

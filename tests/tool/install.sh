@@ -13,7 +13,7 @@ fail() {
 }
 
 make -s install DESTDIR="$D" BUILD="$BUILD" >/dev/null
-for f in usr/sbin/{mvpn-keyd,mvpn-server,mvpnctl} lib/systemd/system/mvpn-{keyd,server,guard}.service etc/mvpn/{keyd,server}.conf; do
+for f in usr/sbin/{mvpn-keyd,mvpn-server,mvpnctl} lib/systemd/system/mvpn-{keyd,keyd@,server,guard,guard@}.service etc/mvpn/{keyd,server}.conf; do
 	[[ -s $D/$f ]] || fail "$f is not installed"
 done
 [[ ! -e $D/usr/sbin/keyd ]] || fail "keyd is Debian's name for another program"

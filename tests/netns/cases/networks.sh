@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash
+# Two networks on one host, each with an authentication server, a keyd and a policy of its own. The second one's prefixes lie within
+# the first one's: the narrower counts. Neither seals what the other has sealed, and what befalls one leaves the other alone: its server
+# dies, its keyd dies, it is detached, it cuts a device off. At no time does anything leave in clear.
+# wires: udp
+# waits
+# shellcheck source=tests/netns/lib.sh
+source "$(dirname "$0")/../lib.sh"
+
+topo_up server a b c
+for h in a b c; do
+	mkdir -p "$TMP/$h"
+	printf '[keyd]\nshare_dir = %s\n' "$PIN/host-$h" >"$TMP/$h/keyd.conf"
+done
+members_up
+behind b c
+for h in b c; do
+	on $h sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0
+done
+
+# the second network: a and c; its daemons are a2 and c2
+srv2j() { "$BUILD/mvpnctl" --socket "$TMP/server2/server.sock" -o json-line server "$@"; }
+server2_start() {
+	spawn mvpn-server2 server "$BUILD/mvpn-server" run --state "$TMP/server2/state" --socket "$TMP/server2/server.sock" \
+		--config "$TMP/server2/server.conf" --listen "[::]:7500"
+	wait_for 10 "answer of the second server" srv2j status
+}
+second_start() { # HOST
+	spawn "keyd-${1}2" "$1" "$BUILD/keyd" --state "$TMP/${1}2/state" --socket "$TMP/${1}2/keyd.sock" --pin "$PIN/${1}2" \
+		--config "$TMP/${1}2/keyd.conf"
+	wait_for 10 "answer of the second keyd on $1" ctl "${1}2" status
+}
+policy2() {
+	printf '%s\n' "$1" >"$TMP/policy2"
+	srv2j policy apply "$TMP/policy2" >"$TMP/log/policy2.log" || fail "policy apply: $(cat "$TMP/log/policy2.log")"
+}
+mkdir -p "$TMP/server2"
+touch "$TMP/server2/server.conf"
+"$BUILD/mvpn-server" init --state "$TMP/server2/state" --name second >"$TMP/log/init2.log"
+server2_start
+for h in a c; do
+	mkdir -p "$TMP/${h}2"
+	printf '[keyd]\nshare_dir = %s\n[data]\ntap = mvpn-two\nudp_port = 7490\n' "$PIN/host-$h" >"$TMP/${h}2/keyd.conf"
+	second_start $h
+	srv2j token create --address "${ADDR4[$h]}" --address "${ADDR6[$h]}" --server "${ADDR4[server]}:7500" | jq -er .token >"$TMP/token2"
+	ctl ${h}2 enroll --token-file "$TMP/token2" --name $h >"$TMP/log/enrol-${h}2.log"
+	ctl ${h}2 attach eth0 --wire udp >"$TMP/log/attach-${h}2.log"
+done
+# b is the first one's gateway to all that is around, c the second one's to a part of it; c itself is in the first one's prefix, too
+policy 'allow a -> b
+protect 10.77.0.0/28 via b
+protect 10.9.0.0/16 via b'
+policy2 'allow a -> c
+protect 10.9.0.192/26 via c'
+for h in a b; do
+	wait_for 10 "the prefixes on $h" protects $h 6
+done
+for h in a c; do
+	wait_for 10 "the prefixes on $h in the second network" protects ${h}2 5
+done
+
+sent() { { ctlj "$1" sessions || true; } 2>/dev/null | jq '[.sessions[]?.tx_packets] | add // 0'; } # DAEMON
+sealed_by() { # DAEMON COMMAND…: that one and no other has sealed it
+	local other=a2 before mine
+	[[ $1 != a2 ]] || other=a
+	mine=$(sent "$1") before=$(sent $other)
+	"${@:2}" || fail "${*:2} does not come through"
+	(($(sent "$1") > mine)) || fail "${*:2}: not sealed by $1"
+	(($(sent $other) - before < 3)) || fail "${*:2}: sealed by $other, too: $(sent $other), $before before"
+}
+capture_start wire a
+for family in 4 6; do
+	sealed_by a "ping$family" a b -c 5 -i 0.05
+	sealed_by a2 "ping$family" a c -c 5 -i 0.05
+	sealed_by a copy a b tcp $family 300000
+	sealed_by a2 copy a c tcp $family 300000
+	copy c a tcp $family 300000
+done
+sealed_by a2 ping4 a d -c 5 -i 0.05
+ctlj a explain "${ADDR4[d]}" | jq -e '.verdict == "clear" and (.why | any(contains("another network")))' >/dev/null || fail "explain: $(ctlj a explain "${ADDR4[d]}")"
+[[ $(ctlj a2 explain "${ADDR4[d]}" | jq -r .verdict) == sealed ]] || fail "explain of the second: $(ctlj a2 explain "${ADDR4[d]}")"
+
+# the second server dies, and a device is cut off by the first
+stop mvpn-server2 KILL
+sealed_by a2 ping4 a c -c 3 -i 0.05
+sealed_by a ping4 a b -c 3 -i 0.05
+server2_start
+# the second keyd dies: its addresses are still its own, and dropped
+stop keyd-a2 KILL
+! on a ping -4 -n -q -c 2 -i 0.1 -W 1 "${ADDR4[c]}" >/dev/null || fail "c is reached without the second keyd"
+! on a ping -4 -n -q -c 2 -i 0.1 -W 1 "${ADDR4[d]}" >/dev/null || fail "d is reached without the second keyd"
+sealed_by a ping4 a b -c 3 -i 0.05
+second_start a
+wait_for 10 "the second keyd online" ctl a2 wait --timeout 1
+wait_for 10 "c again" ping4 a c -c 1
+# it is detached: the wider prefix holds again
+ctl a2 detach eth0 --force >/dev/null
+on a ip neigh flush all
+sealed_by a ping4 a d -c 3 -i 0.05
+ctl a2 attach eth0 --wire udp >"$TMP/log/attach-a2.log"
+wait_for 10 "c again" ping4 a c -c 1
+srv device revoke b >/dev/null
+! on a ping -4 -n -q -c 1 -W 1 "${ADDR4[b]}" >/dev/null || fail "b answers after its revocation"
+before=$(sent a2)
+ping4 a c -c 3 -i 0.05 || fail "a revocation in the first network was felt in the second"
+(($(sent a2) > before)) || fail "not sealed by a2"
+capture_stop wire
+assert_no_plaintext wire "${CANARY:0:12}"
+n=$(packets wire "net 10.9.0.0/16 or (icmp and not host ${ADDR4[server]})")
+((n == 0)) || fail "$n packets in clear: $(tcpdump -nr "$TMP/wire.pcap" "net 10.9.0.0/16 or icmp" 2>/dev/null | head -5)"
+assert_no_leak a b a2 c2
+
+# the last one that is detached leaves nothing
+for h in a a2; do
+	ctl $h detach eth0 --force >/dev/null
+	host_stop $h
+done
+[[ ! -e $PIN/host-a && ! -e $PIN/a && ! -e $PIN/a2 ]] || fail "pins are left: $(find "$PIN" -maxdepth 2)"
