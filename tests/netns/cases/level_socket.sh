@@ -87,7 +87,7 @@ whose() { # HOST: the streams to or from port 8000, and whether the process is k
 [[ $(whose b) == "[[\"${ADDR4[b]}\",\"${ADDR4[a]}\","*",true,"*"]]" ]] || fail "flows on b: $(whose b)"
 ctlj b flows | jq -e '[.flows[] | select(.verdict == "stream")][0].process.inode > 0' >/dev/null || fail "flows on b name no process"
 ctlj a doctor | jq -e '.checks[] | select(.name == "socket level") | .result == "ok"' >/dev/null || fail "doctor: $(ctlj a doctor)"
-ctlj a sessions | jq -e '.sessions[] | select(.transmits) | .level == "socket" and .streams == 1' >/dev/null || fail "sessions do not say the level, or the stream"
+ctlj a sessions | jq -e 'any(.sessions[]; .transmits and .level == "socket" and .streams == 1)' >/dev/null || fail "sessions do not say the level, or the stream"
 policy 'level socket a -> b'
 wait_for 5 "end of the stream" has_streams 0 a b
 [[ $(ask a b 4 who) =~ ^(reset|refused) ]] || fail "without the policy: $(ask a b 4 who)"
