@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * When a lost channel is tried again: after a random wait below a bound ("full jitter"), so that devices that were lost together do not
- * come together. The first bound is the server's, which knows how many they are; without its word, and for whoever is turned away, it
- * begins at a second; it doubles with each attempt, up to MVPN_CHAN_RECONNECT_MAX_S.
+ * come together. The first bound is the server's, which knows how many they are; without its word it is a second. It doubles with each
+ * attempt, from 200 ms at least, up to MVPN_CHAN_RECONNECT_MAX_S.
  */
 #ifndef MVPN_BACKOFF_H
 #define MVPN_BACKOFF_H

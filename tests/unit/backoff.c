@@ -53,8 +53,9 @@ static void the_first_is_the_servers(void **state)
 
 static void who_is_turned_away_comes_later(void **state)
 {
-	spread_below(10, 1, 1000);
-	spread_below(10, 2, 2000);
+	spread_below(10, 1, 200);
+	spread_below(10, 2, 400);
+	spread_below(300, 1, 600);
 	spread_below(5000, 1, 10000);
 	spread_below(BACKOFF_UNTOLD, 3, 8000);
 	spread_below(5000, 9, MVPN_CHAN_RECONNECT_MAX_S * 1000);
