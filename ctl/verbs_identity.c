@@ -158,10 +158,11 @@ const struct verb verb_rotate = {
 		"old one's\n"
 		"word, so nobody's alarm goes off. From then on the old key is refused. Interrupted at "
 		"any\n"
-		"moment, it goes on by itself.",
+		"moment, it goes on by itself. --token and --file move the key to a PKCS#11 token that signs, and back.",
 	.example = "rotate",
 	.options = {{"--token", 0, KIND_FLAG, "token",
-		     .help = "to a key on the PKCS#11 token of keyd.conf, which signs for the one in use"}},
+		     .help = "to a key on the PKCS#11 token of keyd.conf, which signs for the one in use"},
+		    {"--file", 0, KIND_FLAG, "file", .help = "from such a token back to the identity file"}},
 	.timeout_ms = slow,
 	.show = show_rotate,
 };

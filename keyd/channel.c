@@ -454,9 +454,9 @@ static int conn_login(struct keyd *k, bool next_key, struct conn **ret)
 	struct delegate_key *key = NULL;
 	int r = 0;
 
-	if (k->id->delegates ? !delegate_valid(k) && hsm_problem(k) : hsm_problem(k) != NULL)
+	if (!next_key && (k->id->delegates ? !delegate_valid(k) && hsm_problem(k) : hsm_problem(k) != NULL))
 		return -ENOKEY;
-	if ((next_key && k->id->next_signs) || (k->id->delegates && delegate_due(k) && !hsm_problem(k))) {
+	if (next_key ? k->id->next_signs : k->id->delegates && delegate_due(k) && !hsm_problem(k)) {
 		r = delegate_key_new(&key);
 		if (r)
 			return r;

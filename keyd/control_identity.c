@@ -7,6 +7,7 @@
 
 #include "channel.h"
 #include "crypto.h"
+#include "hsm.h"
 #include "keystore.h"
 #include "mvpn/ctl.h"
 #include "rotate.h"
@@ -154,16 +155,23 @@ void control_rotate_done(struct keyd *k, struct ipc_call *call, const char *erro
 
 void control_rotate(struct keyd *k, struct ipc_call *call, json_t *args)
 {
-	bool token = json_is_true(json_object_get(args, "token"));
-	int r = in_use(k, call) ? rotate_begin(k, call, token) : 0;
+	enum rotate_to to = json_is_true(json_object_get(args, "token"))  ? ROTATE_TO_TOKEN
+			    : json_is_true(json_object_get(args, "file")) ? ROTATE_TO_FILE
+									  : ROTATE_TO_SAME;
+	int r = in_use(k, call) ? rotate_begin(k, call, to) : 0;
 
 	switch (r) {
 	case 0:
 		break;
 	case -EOPNOTSUPP:
 		ipc_reply_error(call, MVPN_EXIT_FAILED, "on-token",
-				"make another key on the token, then enrol anew with a token of the server",
+				k->id->delegates ? "`mvpnctl rotate --file` moves it to a file"
+						 : "make another key on the token, then enrol anew with a token of the server",
 				"the private key is on a PKCS#11 token, which keyd does not change");
+		break;
+	case -EAGAIN:
+		ipc_reply_error(call, MVPN_EXIT_FAILED, "token-away", "it says that the new key is this device's: put it in", "%s",
+				hsm_problem(k));
 		break;
 	case -ENOKEY:
 		ipc_reply_error(call, MVPN_EXIT_FAILED, "no-token",

@@ -52,7 +52,7 @@ _Static_assert(sizeof(struct head) == 36, "what stands before a sealed one");
 _Static_assert(sizeof(struct sealed) <= IDENTITY_FILE_MAX_B, "every form fits");
 
 static const char PLAIN[8] = "MVPNID1", TOKEN[8] = "MVPNIDT", DELEGATES[8] = "MVPNIDD",
-		  SEALED[8] = "MVPNID2", ROTATING[8] = "MVPNID3", MOVING[8] = "MVPNID4";
+		  SEALED[8] = "MVPNID2", ROTATING[8] = "MVPNID3", MOVING[8] = "MVPNID4", LEAVING[8] = "MVPNID5";
 #define KDF_ARGON2ID 1
 /* bounds of what a file may ask of us before it is authenticated */
 #define PASSES_MAX 16
@@ -149,7 +149,7 @@ static int plain_decode(const struct plain *f, const char magic[8], struct ident
 	file_check(f, offsetof(struct plain, check), check);
 	id->has_next = id->next_signs = false;
 	id->on_token = !memcmp(f->magic, TOKEN, sizeof(TOKEN));
-	id->delegates = !memcmp(f->magic, DELEGATES, sizeof(DELEGATES));
+	id->delegates = !memcmp(f->magic, DELEGATES, sizeof(DELEGATES)) || !memcmp(f->magic, LEAVING, sizeof(LEAVING));
 	if (memcmp(f->magic, magic, sizeof(f->magic)) || memcmp(f->check, check, sizeof(check)) ||
 	    f->server[sizeof(f->server) - 1] || f->name[sizeof(f->name) - 1])
 		return -EBADMSG;
@@ -166,14 +166,14 @@ static int plain_decode(const struct plain *f, const char magic[8], struct ident
 
 static int rotating_decode(const struct rotating *f, struct identity *id)
 {
-	bool moving = !memcmp(f, MOVING, sizeof(MOVING));
+	bool moving = !memcmp(f, MOVING, sizeof(MOVING)), leaving = !memcmp(f, LEAVING, sizeof(LEAVING));
 	uint8_t check[16];
 	int r;
 
 	file_check(f, offsetof(struct rotating, check), check);
 	if (memcmp(f->check, check, sizeof(check)))
 		return -EBADMSG;
-	r = plain_decode(&f->head, moving ? MOVING : ROTATING, id);
+	r = plain_decode(&f->head, moving ? MOVING : leaving ? LEAVING : ROTATING, id);
 	if (r)
 		return r;
 	id->has_next = true;
@@ -252,7 +252,7 @@ static void plain_encode(const struct identity *id, struct plain *f)
 	sodium_memzero(f, sizeof(*f));
 	memcpy(f->magic,
 	       id->next_signs  ? MOVING
-	       : id->has_next  ? ROTATING
+	       : id->has_next  ? id->delegates ? LEAVING : ROTATING
 	       : id->delegates ? DELEGATES
 	       : id->on_token  ? TOKEN
 			       : PLAIN,

@@ -8,6 +8,7 @@
 
 #include "channel.h"
 #include "crypto.h"
+#include "delegation.h"
 #include "hsm.h"
 #include "identity.h"
 #include "keystore.h"
@@ -40,6 +41,9 @@ struct rotate {
 	struct ipc_call *call;
 	uint64_t call_until_ms;
 	uint8_t old_pk[32];
+	struct hsm_job *signing; /* the token's last word for the next key, which it hands over to */
+	bool has_word;
+	uint8_t word[MVPN_TLV_DELEGATION_B];
 	/* the key before, for vouches of peers that rotate at the same time; locked memory, NULL: none */
 	uint8_t *before;
 	uint64_t before_until_ms;
@@ -79,15 +83,29 @@ static bool vouch_put(struct keyd *k, struct chan_buf *b, const struct peer *p)
 	const uint8_t *to = p->delegates ? p->used : p->pin;
 	const struct vouch v = {k->id->net_id, k->id->device_id, p->id,
 				k->id->pk,     k->id->next_pk,	 to};
-	uint8_t tlv[MVPN_TLV_VOUCH_B], dh[32];
+	uint8_t tlv[MVPN_TLV_VOUCH_B] = {0}, dh[32];
 
-	if (!vouch_wanted(p) || mvpn_x25519(dh, k->id->sk, to))
+	if (!vouch_wanted(p))
 		return false;
 	memcpy(tlv, p->id, MVPN_ID_LEN);
+	if (k->id->delegates) { /* the token's word is for everybody */
+		chan_put(b, MVPN_TLV_VOUCH, tlv, sizeof(tlv));
+		return true;
+	}
+	if (mvpn_x25519(dh, k->id->sk, to))
+		return false;
 	vouch_mac(tlv + MVPN_ID_LEN, dh, &v);
 	sodium_memzero(dh, sizeof(dh));
 	chan_put(b, MVPN_TLV_VOUCH, tlv, sizeof(tlv));
 	return true;
+}
+
+static void part_begin(struct keyd *k, struct chan_buf *b, uint8_t flags)
+{
+	chan_begin(b, MVPN_MSG_ROTATE, flags, 0);
+	chan_put(b, MVPN_TLV_S_PUB, k->id->next_pk, MVPN_KEY_LEN);
+	if (k->id->delegates)
+		chan_put(b, MVPN_TLV_DELEGATION, k->rotate->word, sizeof(k->rotate->word));
 }
 
 static void send_part(void *arg)
@@ -104,9 +122,7 @@ static void send_part(void *arg)
 	for (n = 0; end <= k->npeers && n < PART_VOUCHES; end++)
 		n += vouch_wanted(k->peers[end]);
 	last = end > k->npeers;
-	chan_begin(&b, MVPN_MSG_ROTATE,
-		   (r->at == 1 ? MVPN_PFX_RESET : 0) | (last ? MVPN_PFX_COMMIT : 0), 0);
-	chan_put(&b, MVPN_TLV_S_PUB, k->id->next_pk, MVPN_KEY_LEN);
+	part_begin(k, &b, (r->at == 1 ? MVPN_PFX_RESET : 0) | (last ? MVPN_PFX_COMMIT : 0));
 	for (; r->at < end; r->at++)
 		r->told += vouch_put(k, &b, k->peers[r->at]);
 	if (last)
@@ -117,10 +133,50 @@ static void send_part(void *arg)
 	chan_buf_free(&b);
 }
 
+static void tell(struct keyd *k);
+
+static void word_signed(void *arg, const uint8_t *signature)
+{
+	struct keyd *k = arg;
+	struct rotate *r = k->rotate;
+	struct delegation dg;
+
+	r->signing = NULL;
+	if (!signature || !k->id || !k->id->delegates || !k->id->has_next)
+		return; /* again after the next WELCOME */
+	delegation_decode(&dg, r->word, sizeof(r->word));
+	memcpy(dg.signature, signature, sizeof(dg.signature));
+	delegation_encode(r->word, &dg);
+	r->has_word = true;
+	if (k->state == KEYD_ONLINE)
+		tell(k);
+}
+
+/* the token says that the next key is the device's; then it is told */
+static void sign_word(struct keyd *k)
+{
+	struct delegation_of of = {k->id->net_id, k->id->device_id, k->id->next_pk};
+	struct delegation dg = {0};
+	uint8_t text[MVPN_DELEGATION_TEXT_B];
+
+	if (k->rotate->signing)
+		return;
+	memcpy(dg.key, k->id->token_pk, sizeof(dg.key));
+	delegation_last(&dg);
+	delegation_encode(k->rotate->word, &dg);
+	delegation_text(text, &dg, &of);
+	if (hsm_sign(k, text, word_signed, k, &k->rotate->signing))
+		k->rotate->signing = NULL; /* the token is away: as above */
+}
+
 static void tell(struct keyd *k)
 {
 	struct rotate *r = k->rotate;
 
+	if (k->id->delegates && !r->has_word) {
+		sign_word(k);
+		return;
+	}
 	r->step = ROTATE_TELLING;
 	r->at = 1;
 	r->told = 0;
@@ -151,7 +207,7 @@ static int begin(struct keyd *k, const uint8_t *token_pk)
 	identity_free(to);
 	if (e)
 		return e;
-	k->rotate->tried = false;
+	k->rotate->tried = k->rotate->has_word = false;
 	if (k->state == KEYD_ONLINE) /* else it is told as soon as it is */
 		tell(k);
 	return 0;
@@ -180,18 +236,21 @@ static int begin_on_token(struct keyd *k)
 	return e ? e : hsm_make(k, token_made);
 }
 
-int rotate_begin(struct keyd *k, struct ipc_call *call, bool token)
+int rotate_begin(struct keyd *k, struct ipc_call *call, enum rotate_to to)
 {
 	struct rotate *r = k->rotate;
+	bool token = to == ROTATE_TO_TOKEN;
 	int e = 0;
 
-	if (identity_on_token(k->id))
+	if (k->id->on_token || (k->id->delegates && to != ROTATE_TO_FILE))
 		return -EOPNOTSUPP;
 	if (r->call || (k->id->has_next && k->id->next_signs != token))
 		return -EALREADY;
 	if (k->state != KEYD_ONLINE)
 		return -ENOTCONN;
-	memcpy(r->old_pk, k->id->pk, sizeof(r->old_pk));
+	if (k->id->delegates && hsm_problem(k))
+		return -EAGAIN;
+	memcpy(r->old_pk, identity_key(k->id), sizeof(r->old_pk));
 	if (!k->id->has_next)
 		e = token ? begin_on_token(k) : begin(k, NULL);
 	if (e)
@@ -303,6 +362,7 @@ static void take_next(struct keyd *k)
 	if (to) {
 		*to = *k->id;
 		to->delegates = to->next_signs;
+		sodium_memzero(to->token_pk, sizeof(to->token_pk));
 		if (to->delegates) /* what it signs for comes from delegate_taken() */
 			memcpy(to->token_pk, to->next_pk, sizeof(to->token_pk));
 		memcpy(to->sk, to->next_sk, sizeof(to->sk));
@@ -357,9 +417,13 @@ void rotate_tick(struct keyd *k)
 	if (r->call && now >= r->call_until_ms)
 		done(k, "it is not done yet: the next key is kept, and is taken into use as soon as "
 			"the server can be reached");
-	if (!k->id || k->state != KEYD_ONLINE || r->step != ROTATE_ACCEPTED || now < r->retry_ms)
+	if (!k->id || k->state != KEYD_ONLINE || now < r->retry_ms)
 		return;
 	r->retry_ms = now + RETRY_MS;
+	if (r->step == ROTATE_IDLE && k->id->has_next)
+		tell(k); /* the token was away, or has just spoken */
+	if (r->step != ROTATE_ACCEPTED)
+		return;
 	if (now >= r->accepted_ms + RENEW_MS)
 		tell(k);
 	else if (has_next(k))
@@ -376,8 +440,7 @@ void rotate_pinned(struct keyd *k, const struct peer *p)
 	if (!k->id->has_next || r->step == ROTATE_IDLE ||
 	    (r->step == ROTATE_TELLING && p->index >= r->at))
 		return;
-	chan_begin(&b, MVPN_MSG_ROTATE, 0, 0);
-	chan_put(&b, MVPN_TLV_S_PUB, k->id->next_pk, MVPN_KEY_LEN);
+	part_begin(k, &b, 0);
 	if (vouch_put(k, &b, p))
 		channel_send(k, &b);
 	chan_buf_free(&b);
@@ -386,17 +449,22 @@ void rotate_pinned(struct keyd *k, const struct peer *p)
 struct pin_msg {
 	struct peer *p; /* NULL: not known */
 	uint8_t id[MVPN_ID_LEN], pk[32], mac[VOUCH_MAC_B];
+	bool has_word; /* the last one of a key that signs; then mac is nothing */
+	struct delegation word;
 };
 
 static bool pin_parse(struct keyd *k, const struct chan_msg *m, struct pin_msg *ret)
 {
-	const uint8_t *vouch = chan_tlv_find(m, MVPN_TLV_VOUCH, NULL);
+	const uint8_t *vouch = chan_tlv_find(m, MVPN_TLV_VOUCH, NULL), *word;
+	uint16_t len;
 
 	if (!vouch || !chan_get_bytes(m, MVPN_TLV_S_PUB, ret->pk, sizeof(ret->pk)))
 		return false;
 	memcpy(ret->id, vouch, sizeof(ret->id));
 	memcpy(ret->mac, vouch + MVPN_ID_LEN, sizeof(ret->mac));
 	ret->p = peer_by_id(k, ret->id);
+	word = chan_tlv_find(m, MVPN_TLV_DELEGATION, &len);
+	ret->has_word = word && !delegation_decode(&ret->word, word, len);
 	return true;
 }
 
@@ -410,7 +478,7 @@ const uint8_t *rotate_pin_key(struct keyd *k, const struct chan_msg *m)
 {
 	struct pin_msg pm;
 
-	return pin_parse(k, m, &pm) && pin_differs(&pm) ? pm.p->pin : NULL;
+	return pin_parse(k, m, &pm) && pin_differs(&pm) && !pm.has_word ? pm.p->pin : NULL;
 }
 
 static bool says(struct keyd *k, const struct pin_msg *pm, const uint8_t dh[32],
@@ -427,9 +495,12 @@ static bool says(struct keyd *k, const struct pin_msg *pm, const uint8_t dh[32],
 static int pin_check(struct keyd *k, const struct pin_msg *pm)
 {
 	const struct rotate *r = k->rotate;
+	struct delegation_of of = {k->id->net_id, pm->id, pm->pk};
 	uint8_t dh[32];
 	bool ok;
 
+	if (pm->has_word)
+		return delegation_is_last(&pm->word) && !memcmp(pm->word.key, pm->p->pin, 32) && !delegation_verify(&pm->word, &of);
 	if (k->id->on_token)
 		return k->static_dh ? says(k, pm, k->static_dh, k->id->pk) : -ENOKEY;
 	ok = !mvpn_x25519(dh, k->id->sk, pm->p->pin) && says(k, pm, dh, k->id->pk);
@@ -529,6 +600,7 @@ void rotate_free(struct keyd *k)
 	if (!r)
 		return;
 	loop_timer_free(r->part);
+	hsm_cancel(r->signing);
 	forget_before(r);
 	free(r);
 	k->rotate = NULL;

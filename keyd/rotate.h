@@ -15,10 +15,12 @@
 int rotate_init(struct keyd *k);
 void rotate_free(struct keyd *k);
 
-/* token: the next one is on the token, which signs for what is then used. The call is answered when it is over (control_rotate_done).
- * -EOPNOTSUPP the key is on a token, -EROFS in a credential, -ENOTCONN, -EALREADY, -ENOKEY no token is configured, or why the next
- * one cannot be kept */
-int rotate_begin(struct keyd *k, struct ipc_call *call, bool token);
+/* A key in a file is followed by another one, or moves to the token, which signs for what is then used; from there it moves to a
+ * file. The call is answered when it is over (control_rotate_done).
+ * -EOPNOTSUPP the key is on a token, and is not to move, or of the kind that does not sign, -EROFS in a credential, -ENOTCONN, -EALREADY,
+ * -ENOKEY no token is configured, -EAGAIN it is away, or why the next one cannot be kept */
+enum rotate_to { ROTATE_TO_SAME, ROTATE_TO_TOKEN, ROTATE_TO_FILE };
+int rotate_begin(struct keyd *k, struct ipc_call *call, enum rotate_to to);
 
 /* ---- what channel.c asks and tells ---- */
 bool rotate_connect_with_next(const struct keyd *k); /* there is no channel */

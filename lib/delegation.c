@@ -75,6 +75,17 @@ int delegation_decode(struct delegation *ret, const void *data, size_t len)
 	return 0;
 }
 
+void delegation_last(struct delegation *d)
+{
+	d->not_after = UINT64_MAX;
+	memset(d->challenge, 0, sizeof(d->challenge));
+}
+
+bool delegation_is_last(const struct delegation *d)
+{
+	return d->not_after == UINT64_MAX && sodium_is_zero(d->challenge, sizeof(d->challenge));
+}
+
 int delegation_verify(const struct delegation *d, const struct delegation_of *of)
 {
 	uint8_t text[MVPN_DELEGATION_TEXT_B];

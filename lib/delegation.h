@@ -6,6 +6,7 @@
 #ifndef MVPN_DELEGATION_H
 #define MVPN_DELEGATION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,6 +39,10 @@ void delegation_text(uint8_t ret[static MVPN_DELEGATION_TEXT_B], const struct de
 void delegation_encode(uint8_t ret[static MVPN_TLV_DELEGATION_B], const struct delegation *d);
 /* -EPROTO: another length */
 int delegation_decode(struct delegation *ret, const void *data, size_t len);
+/* The key's last word: that the device's key is s from now on, for ever. Of d only `key` is the caller's; then it is signed as any.
+ * No key signs it otherwise, since an ordinary one ends, and has a channel's challenge. */
+void delegation_last(struct delegation *d);
+bool delegation_is_last(const struct delegation *d);
 /* the signature is the key's: 0 or -EBADMSG */
 int delegation_verify(const struct delegation *d, const struct delegation_of *of);
 

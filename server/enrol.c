@@ -117,7 +117,8 @@ void enrol_channel_up(struct conn *c)
 	enum mvpn_reason reason = device_state_reason(d);
 	struct store_token t;
 
-	if (reason == MVPN_R_NONE && d && !who->enrol && !who->delegated && delegate_expired(d))
+	if (reason == MVPN_R_NONE && d && !who->enrol && !who->delegated && delegate_expired(d) &&
+	    memcmp(who->client_pk, d->row.pk_next, MVPN_KEY_LEN))
 		reason = MVPN_R_DELEGATION;
 	if (reason == MVPN_R_NONE && who->enrol) {
 		if (store_token_get(s->store, who->token_id, &t) < 0) {

@@ -38,7 +38,7 @@ static json_t *detail(const struct device *d, const uint8_t to[MVPN_KEY_LEN])
 	char id[2 * MVPN_ID_LEN + 1], was[MVPN_FINGERPRINT_LEN], is[MVPN_FINGERPRINT_LEN];
 
 	mvpn_hex(id, d->row.id, MVPN_ID_LEN);
-	mvpn_fingerprint(was, d->row.pk);
+	mvpn_fingerprint(was, delegate_identity(&d->row));
 	mvpn_fingerprint(is, to);
 	return json_pack("{s:s, s:s, s:s, s:s}", "device", id, "name", d->row.name, "from", was,
 			 "to", is);
@@ -47,8 +47,14 @@ static json_t *detail(const struct device *d, const uint8_t to[MVPN_KEY_LEN])
 static int done_transaction(struct server *s, void *arg)
 {
 	const struct device *d = arg;
+	struct store_device row = d->row;
 	int r = store_rotate_done(s->store, &d->row);
 
+	if (r == 0 && row.delegated) { /* it was the token's, and is its own now */
+		memcpy(row.pk, row.pk_next, sizeof(row.pk));
+		row.delegated = false;
+		r = store_device_set_key(s->store, &row);
+	}
 	return r < 0 ? r
 		     : audit_add(&s->audit, "device", "device-rotate", detail(d, d->row.pk_next));
 }
@@ -63,6 +69,8 @@ static void send_pin(struct conn *c, const struct store_vouch *v)
 	chan_begin(b, MVPN_MSG_PIN, 0, 0);
 	chan_put(b, MVPN_TLV_S_PUB, v->pk, sizeof(v->pk));
 	chan_put(b, MVPN_TLV_VOUCH, vouch, sizeof(vouch));
+	if (v->has_word)
+		chan_put(b, MVPN_TLV_DELEGATION, v->word, sizeof(v->word));
 	conn_send(c, b);
 }
 
@@ -97,6 +105,7 @@ int rotate_login(struct conn *c, struct device *d)
 	if (r < 0)
 		return r;
 	registry_rotate(s->reg, d);
+	d->row.delegated = false;
 	rotated(s, d, d->row.pk);
 	return 0;
 }
@@ -140,6 +149,7 @@ struct part {
 	const struct chan_msg *m;
 	uint8_t pk[MVPN_KEY_LEN];
 	int64_t until; /* of the last part */
+	const uint8_t *word; /* a key on a token hands over; NULL: the key is the device's own */
 };
 
 static int part_transaction(struct server *s, void *arg)
@@ -154,6 +164,9 @@ static int part_transaction(struct server *s, void *arg)
 
 	memcpy(v.device, p->d->row.id, sizeof(v.device));
 	memcpy(v.pk, p->pk, sizeof(v.pk));
+	v.has_word = p->word != NULL;
+	if (p->word)
+		memcpy(v.word, p->word, sizeof(v.word));
 	while (r == 0 && chan_tlv_next(p->m, &pos, &t)) {
 		if (t.type != MVPN_TLV_VOUCH || !registry_by_id(s->reg, t.value))
 			continue;
@@ -192,6 +205,21 @@ static bool acceptable(struct server *s, const struct device *d, const uint8_t p
 	       !sodium_is_zero(pk, MVPN_KEY_LEN) && store_key_was(s->store, pk) == -ENOENT;
 }
 
+/* the key that signs for this device's says that the next one is its own; NULL: it does not */
+static const uint8_t *last_word(struct conn *c, const struct chan_msg *m, const uint8_t pk[MVPN_KEY_LEN])
+{
+	const struct store_device *row = &c->dev->row;
+	struct delegation_of of = {c->s->id.net_id, row->id, pk};
+	struct delegation dg;
+	uint16_t len;
+	const uint8_t *word = chan_tlv_find(m, MVPN_TLV_DELEGATION, &len);
+
+	return word && delegation_decode(&dg, word, len) == 0 && delegation_is_last(&dg) &&
+			       !memcmp(dg.key, row->delegation.key, sizeof(dg.key)) && delegation_verify(&dg, &of) == 0
+		       ? word
+		       : NULL;
+}
+
 int rotate_message(struct conn *c, const struct chan_msg *m)
 {
 	struct server *s = c->s;
@@ -206,7 +234,8 @@ int rotate_message(struct conn *c, const struct chan_msg *m)
 		answer(c, m->reqid, p.pk, MVPN_R_PENDING);
 		return 0;
 	}
-	if (d->row.delegated) { /* its token vouches for the key that it has, and nobody for the next */
+	p.word = d->row.delegated ? last_word(c, m, p.pk) : NULL;
+	if (d->row.delegated && !p.word) {
 		answer(c, m->reqid, p.pk, MVPN_R_DELEGATION);
 		return 0;
 	}

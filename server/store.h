@@ -16,7 +16,7 @@
 #include "mvpn/auth.h"
 #include "mvpn/limits.h"
 
-#define STORE_SCHEMA_VERSION 11
+#define STORE_SCHEMA_VERSION 12
 #define STORE_PSK_ENC_B (MVPN_KEY_LEN + 40) /* mvpn_box_seal of 32 bytes */
 
 struct store;
@@ -84,6 +84,8 @@ int store_key_was(struct store *st, const uint8_t pk[32]); /* 0 if it is an old 
 /* the old key's word for the new one, from a device to a peer */
 struct store_vouch {
 	uint8_t device[MVPN_ID_LEN], peer[MVPN_ID_LEN], pk[MVPN_KEY_LEN], mac[32];
+	bool has_word; /* the old key was one that signs: its last word, and mac is nothing */
+	uint8_t word[MVPN_TLV_DELEGATION_B];
 };
 typedef int store_vouch_fn(void *arg, const struct store_vouch *v);
 int store_vouch_add(struct store *st, const struct store_vouch *v);

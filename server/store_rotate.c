@@ -92,7 +92,7 @@ int store_key_was(struct store *st, const uint8_t pk[32])
 int store_vouch_add(struct store *st, const struct store_vouch *v)
 {
 	sqlite3_stmt *q = store_prepare(st, "INSERT OR REPLACE INTO vouches(device_id, peer_id,"
-					    " s_pub, mac) VALUES(?, ?, ?, ?)");
+					    " s_pub, mac, word) VALUES(?, ?, ?, ?, ?)");
 
 	if (!q)
 		return store_errno(st);
@@ -100,6 +100,8 @@ int store_vouch_add(struct store *st, const struct store_vouch *v)
 	bind_blob(q, 2, v->peer, 16);
 	bind_blob(q, 3, v->pk, 32);
 	bind_blob(q, 4, v->mac, 32);
+	if (v->has_word)
+		bind_blob(q, 5, v->word, sizeof(v->word));
 	return store_run(st, q);
 }
 
@@ -127,6 +129,7 @@ static int each(struct store *st, sqlite3_stmt *q, store_vouch_fn *fn, void *arg
 		bool ok = column_blob(q, 0, v.device, 16) && column_blob(q, 1, v.peer, 16) &&
 			  column_blob(q, 2, v.pk, 32) && column_blob(q, 3, v.mac, 32);
 
+		v.has_word = column_blob(q, 4, v.word, sizeof(v.word));
 		r = ok ? fn(arg, &v) : -EUCLEAN;
 		if (r) {
 			sqlite3_reset(q);
@@ -138,7 +141,7 @@ static int each(struct store *st, sqlite3_stmt *q, store_vouch_fn *fn, void *arg
 
 int store_vouch_of(struct store *st, const uint8_t device[16], const uint8_t pk[32], store_vouch_fn *fn, void *arg)
 {
-	sqlite3_stmt *q = store_prepare(st, "SELECT device_id, peer_id, s_pub, mac FROM vouches"
+	sqlite3_stmt *q = store_prepare(st, "SELECT device_id, peer_id, s_pub, mac, word FROM vouches"
 					    " WHERE device_id = ? AND s_pub = ?");
 
 	if (!q)
@@ -150,7 +153,7 @@ int store_vouch_of(struct store *st, const uint8_t device[16], const uint8_t pk[
 
 int store_vouch_for(struct store *st, const uint8_t peer[16], store_vouch_fn *fn, void *arg)
 {
-	sqlite3_stmt *q = store_prepare(st, "SELECT device_id, peer_id, vouches.s_pub, mac FROM vouches"
+	sqlite3_stmt *q = store_prepare(st, "SELECT device_id, peer_id, vouches.s_pub, mac, word FROM vouches"
 					    " JOIN devices ON id = device_id WHERE peer_id = ?"
 					    " AND vouches.s_pub IS NOT devices.s_pub_next ORDER BY seq");
 

@@ -114,10 +114,15 @@ static const char schema_11[] =
 	"ALTER TABLE tokens ADD COLUMN server_pk BLOB;"
 	"PRAGMA user_version = 11;";
 
+/* what a key that signs says of the one that follows it */
+static const char schema_12[] =
+	"ALTER TABLE vouches ADD COLUMN word BLOB;"
+	"PRAGMA user_version = 12;";
+
 /* migrations[n] takes the schema from version n to n + 1 */
 static const char *const migrations[STORE_SCHEMA_VERSION] = {schema_1, schema_2, schema_3, schema_4,
 							     schema_5, schema_6, schema_7, schema_8,
-							     schema_9, schema_10, schema_11};
+							     schema_9, schema_10, schema_11, schema_12};
 
 static int sql_errno(int rc)
 {

@@ -26,7 +26,7 @@ enum mvpn_msg {
 	MVPN_MSG_HEARTBEAT = 0x02,
 	/* both ways, last message before closing: TLV_REASON, TLV_TEXT */
 	MVPN_MSG_CLOSE = 0x03,
-	/* C→S: a part of what goes with the device's next key: TLV_S_PUB, TLV_VOUCH…; flags MVPN_PFX_*: the first part RESET,
+	/* C→S: a part of what goes with the device's next key: TLV_S_PUB, TLV_VOUCH…, TLV_DELEGATION (its key is on a token, and leaves it); flags MVPN_PFX_*: the first part RESET,
 	 * the last COMMIT, which is answered S→C: TLV_S_PUB; TLV_REASON if it is refused. A part without flags adds to it. */
 	MVPN_MSG_ROTATE = 0x04,
 
@@ -47,7 +47,7 @@ enum mvpn_msg {
 	/* S→C. At which level traffic with other devices is sealed, where that is not the network's: TLV_LEVEL…; flags MVPN_PFX_*.
 	 * Always the whole, as with ETHER. */
 	MVPN_MSG_LEVELS = 0x0b,
-	/* S→C: a peer has a new key: TLV_S_PUB, TLV_VOUCH. C→S: heard: TLV_DEVICE, TLV_S_PUB; until then it is told anew
+	/* S→C: a peer has a new key: TLV_S_PUB, TLV_VOUCH, TLV_DELEGATION (in place of the mac). C→S: heard: TLV_DEVICE, TLV_S_PUB; until then it is told anew
 	 * after each WELCOME */
 	MVPN_MSG_PIN = 0x0c,
 	/* S→C: the key of this server that a device should pin, after WELCOME and when it changes: TLV_KEY_SERIAL, TLV_S_PUB,

@@ -29,9 +29,9 @@ static void check(const uint8_t *data, size_t size)
 /* the same with the checksums made right: past the door that random bytes do not open */
 static void check_inside(const uint8_t *data, size_t size)
 {
-	static const char *const magics[] = {"MVPNID1", "MVPNIDT", "MVPNIDD", "MVPNID3", "MVPNID4"};
+	static const char *const magics[] = {"MVPNID1", "MVPNIDT", "MVPNIDD", "MVPNID3", "MVPNID4", "MVPNID5"};
 	uint8_t in[516] = {0};
-	unsigned form = size % 5;
+	unsigned form = size % 6;
 
 	memcpy(in, magics[form], 8);
 	if (size > 468 - 8 - 16)

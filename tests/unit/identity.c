@@ -149,6 +149,19 @@ static void test_next_key(void **state)
 	assert_memory_equal(back->next_pk, id->next_pk, 32);
 	assert_memory_equal(back->next_sk, nothing, 32);
 	identity_free(back);
+	/* and the other way */
+	id->next_signs = false;
+	id->delegates = true;
+	memset(id->token_pk, 9, 32);
+	assert_int_equal(identity_save(file(), id, NULL), 0);
+	assert_int_equal(load(&back), 0);
+	assert_true(back->has_next && !back->next_signs && back->delegates);
+	assert_memory_equal(back->token_pk, id->token_pk, 32);
+	assert_memory_equal(back->next_sk, id->next_sk, 32);
+	assert_memory_equal(back->next_pk, id->next_pk, 32);
+	assert_memory_equal(back->sk, nothing, 32);
+	identity_free(back);
+	id->delegates = false;
 	id->has_next = id->next_signs = false;
 	assert_int_equal(identity_save(file(), id, NULL), 0);
 	assert_int_equal(load(&back), 0);

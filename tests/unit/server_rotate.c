@@ -369,6 +369,87 @@ static void to_a_token(void **state)
 	sim_net_down(&n);
 }
 
+/* what the key of d's token says of the next one goes into a part; forever: its last word, else an ordinary one */
+static void send_word(struct sim_device *d, const struct key *k, const struct sim_device *signer, bool forever,
+		      const struct sim_device *peer)
+{
+	uint8_t text[MVPN_DELEGATION_TEXT_B], word[MVPN_TLV_DELEGATION_B], vouch[MVPN_TLV_VOUCH_B] = {0};
+	struct delegation_of of = {d->net_id, d->id, k->pk};
+	struct delegation dg = {.not_after = (uint64_t)-2};
+	struct chan_buf b = {0};
+
+	memcpy(dg.key, signer->token_pk, 32);
+	if (forever)
+		delegation_last(&dg);
+	delegation_text(text, &dg, &of);
+	crypto_sign_detached(dg.signature, NULL, text, sizeof(text), signer->token_sk);
+	delegation_encode(word, &dg);
+	memcpy(vouch, peer->id, 16);
+	chan_begin(&b, MVPN_MSG_ROTATE, MVPN_PFX_RESET | MVPN_PFX_COMMIT, 7);
+	chan_put(&b, MVPN_TLV_S_PUB, k->pk, 32);
+	chan_put(&b, MVPN_TLV_DELEGATION, word, sizeof(word));
+	chan_put(&b, MVPN_TLV_VOUCH, vouch, sizeof(vouch));
+	sim_send(d, &b);
+	chan_buf_free(&b);
+}
+
+/* a key that signs says that another one is the device's own from now on */
+static void from_a_token(void **state)
+{
+	struct delegation_of of;
+	struct delegation dg;
+	struct sim_net n;
+	struct key next, used;
+	char token[MVPN_TOKEN_MAX];
+	const uint8_t *value;
+	uint16_t len;
+
+	sim_net_up(&n);
+	sim_token(&n.s, NULL, NULL, token);
+	assert_true(sim_enrol_start(&n.c, token));
+	sim_delegate(&n.c, 600);
+	sim_register(&n.c, "c", NULL, 0);
+	sim_expect(&n.c, MVPN_MSG_WELCOME);
+	used = key_of(&n.c);
+	next = key_new();
+	crypto_sign_keypair(n.a.token_pk, n.a.token_sk);
+	send_word(&n.c, &next, &n.a, true, &n.b);
+	assert_int_equal(answer(&n.c, &next), MVPN_R_DELEGATION);
+	send_word(&n.c, &next, &n.c, false, &n.b); /* what a key that is used for a day has, too */
+	assert_int_equal(answer(&n.c, &next), MVPN_R_DELEGATION);
+	send_word(&n.c, &next, &n.c, true, &n.b);
+	assert_int_equal(answer(&n.c, &next), MVPN_R_NONE);
+	sim_expect_nothing(&n.b, 50);
+	crash(&n);
+	sim_rejoin(&n.b, B_ADDR);
+
+	use(&n.c, &next);
+	sim_rejoin(&n.c, NULL);
+	for (unsigned again = 0; again < 2; again++) {
+		sim_expect(&n.b, MVPN_MSG_PIN);
+		value = chan_tlv_find(&n.b.msg, MVPN_TLV_DELEGATION, &len);
+		assert_non_null(value);
+		assert_int_equal(delegation_decode(&dg, value, len), 0);
+		of = (struct delegation_of){n.c.net_id, n.c.id, next.pk};
+		assert_int_equal(delegation_verify(&dg, &of), 0);
+		assert_true(delegation_is_last(&dg));
+		assert_memory_equal(dg.key, n.c.token_pk, 32);
+		crash(&n);
+		sim_rejoin(&n.b, B_ADDR);
+	}
+	sim_rejoin(&n.c, NULL); /* it is a key as any: no word ends, and it may be changed */
+	next = key_new();
+	announce(&n.c, &next, &n.b, 3);
+	no_login(&n.c, &used);
+	n.c.named = true;
+	sim_new_key(&n.c);
+	sim_login(&n.c);
+	sim_delegate(&n.c, 600);
+	sim_register(&n.c, NULL, NULL, 0);
+	sim_expect_close(&n.c, MVPN_R_DELEGATION); /* the token is nothing to it any more */
+	sim_net_down(&n);
+}
+
 /* the same key on two devices is one too many */
 static void a_token_of_another_device(void **state)
 {
@@ -397,6 +478,7 @@ int main(void)
 		cmocka_unit_test(revoked_by_every_key),
 		cmocka_unit_test(refused),
 		cmocka_unit_test(to_a_token),
+		cmocka_unit_test(from_a_token),
 		cmocka_unit_test(a_token_of_another_device),
 		cmocka_unit_test(not_while_it_waits_for_approval),
 	};

@@ -82,4 +82,24 @@ grep -q 'is on a PKCS#11 token' "$TMP/log/move.log" || fail "rotate: $(cat "$TMP
 host_stop a
 host_start a
 online
-srvj audit --limit 1000 | jq -e '[.events[] | select(.event == "device-rotate")] | length == 1' >/dev/null || fail "the audit trail: $(srvj audit)"
+attach a
+wait_for 10 "addresses of a" protects b 4
+ping4 a b -c 1
+
+# and back: the token says so, once, and is not needed any more
+told_twice() { [[ $(counter b control pin_vouched) == 2 ]]; }
+sessions=$(ctlj a sessions | jq -c '[.sessions[].id]')
+ctlj a rotate --file >"$TMP/back.json" || fail "rotate --file: $(cat "$TMP/back.json")"
+[[ $(magic) == MVPNID1 && $(status_of a .device.id) == "$id" ]] || fail "identity $(magic)"
+wait_for 5 "word of the file's key on b" told_twice
+[[ $(ctlj a sessions | jq -c '[.sessions[].id]') == "$sessions" ]] || fail "the session was lost"
+: >"$TMP/a/keyd.conf"
+mv "$TMP/tokens" "$TMP/pocket"
+drop_sessions
+ping4 a b -c 1
+host_stop a
+host_start a
+online
+ctlj b status | jq -e '.counters.control | .pin_changed == 0 and .bad_vouch == 0' >/dev/null || fail "the alarm on b: $(tail -n 3 "$TMP/log/keyd-b.log")"
+srvj audit --limit 1000 | jq -e '[.events[] | select(.event == "device-rotate") | .detail] | length == 2 and .[0].to == .[1].from' >/dev/null ||
+	fail "the audit trail: $(srvj audit)"
