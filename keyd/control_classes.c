@@ -6,7 +6,7 @@
 
 static const struct kt_classes *classes_of(const struct session *s)
 {
-	return s->kt ? s->kt->classes : NULL;
+	return s->kt ? s->kt->classes : s->streams->classes;
 }
 
 static json_int_t dropped(const struct kt_bucket *b)

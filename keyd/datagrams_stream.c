@@ -9,6 +9,7 @@
 #include "log.h"
 #include "peers.h"
 #include "sessions.h"
+#include "streams_class.h"
 
 /* one that waits */
 struct queued {
@@ -93,13 +94,16 @@ size_t datagrams_next(struct stream *s, uint8_t ret[static MVPN_STREAM_DATA_MAX_
 
 	while ((e = take(s->queue))) {
 		size_t len = e->len;
-		bool goes = stream_datagram_get(e->record, len, &t) >= 0 &&
-			    allowed(session, true, &t);
+		int head = stream_datagram_get(e->record, len, &t);
+		bool may = head >= 0 && allowed(session, true, &t);
+		bool goes = may && datagram_class_passes(session, true, &t, len - (size_t)head);
 
 		if (goes)
 			memcpy(ret, e->record, len);
 		free(e);
-		s->k->counters[goes ? KC_DATAGRAM_SENT : KC_DATAGRAM_REFUSED]++;
+		s->k->counters[goes  ? KC_DATAGRAM_SENT
+			       : may ? KC_DATAGRAM_DROPPED
+				     : KC_DATAGRAM_REFUSED]++;
 		if (goes)
 			return len;
 	}
@@ -189,6 +193,10 @@ int datagrams_receive(struct stream *s, const uint8_t *record, size_t len)
 		q->used_ms = mono_ms();
 	if (!addresses_fit(s->k, s->peer, &t) || !allowed(session, false, &t)) {
 		s->k->counters[KC_DATAGRAM_REFUSED]++;
+		return 0;
+	}
+	if (!datagram_class_passes(session, false, &t, len - (size_t)head)) {
+		s->k->counters[KC_DATAGRAM_DROPPED]++;
 		return 0;
 	}
 	s->k->counters[KC_DATAGRAM_RECEIVED]++;

@@ -359,6 +359,7 @@ static void streams_free(struct session_streams *st)
 	if (st) {
 		secmem_free(st->keys);
 		free(st->services);
+		free(st->classes);
 	}
 	free(st);
 }
@@ -465,7 +466,7 @@ int session_install(struct keyd *k, struct peer *p, const struct session_spec *s
 	if (s->kt)
 		kt_session_classes(s->kt, classes);
 	else
-		free(classes);
+		s->streams->classes = classes;
 	if (services)
 		limit(s, sel, spec->initiator, services);
 	memcpy(s->id, spec->id, MVPN_ID_LEN);

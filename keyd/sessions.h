@@ -22,6 +22,7 @@ struct session_streams {
 	uint64_t next;	    /* number of our next OPEN */
 	struct replay seen; /* numbers of the peer's */
 	struct mvpn_service *services; /* the session's, or NULL */
+	struct kt_classes *classes; /* likewise */
 };
 
 struct session {

@@ -142,6 +142,7 @@ void stream_free(struct stream *s)
 	datagrams_free(s);
 	half_close(&s->app);
 	half_close(&s->net);
+	loop_timer_free(s->pace);
 	loop_timer_free(s->deadline);
 	secslab_put(s->k->streams->slab, s->tx);
 	s->k->streams->count--;

@@ -51,6 +51,9 @@ struct stream {
 	struct keyd *k;
 	struct peer *peer;
 	struct loop_timer *deadline; /* until it runs */
+	struct loop_timer *pace;     /* until its limit lets more go; NULL: it never had to wait */
+	bool paced;		     /* it waits for that */
+	bool turn; /* it has waited: more goes now, even if other streams have taken the tokens meanwhile */
 	enum stream_state state;
 	bool opener, again; /* again: for the second time, with a new session */
 	bool shut;  /* FINAL has come: the application is told once it has taken everything */

@@ -13,6 +13,7 @@
 #include "log.h"
 #include "peers.h"
 #include "streams.h"
+#include "streams_class.h"
 
 static void app_ready(void *arg, uint32_t events);
 static void net_ready(void *arg, uint32_t events);
@@ -76,11 +77,14 @@ static int seal_some(struct stream *s)
 				       ?: 1
 			   : 0;
 	}
+	if (!stream_class_open(s))
+		return 0;
 	n = recv(s->app.fd, st->plain, sizeof(st->plain), MSG_DONTWAIT);
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -errno;
 	s->app.ended = n == 0;
 	s->sent += (uint64_t)n;
+	stream_class_sent(s, (size_t)n);
 	return give(&s->net, st->sealed,
 		    stream_seal(s->tx, n ? STREAM_DATA : STREAM_FINAL, st->plain, (size_t)n,
 				st->sealed)) ?:
@@ -204,7 +208,7 @@ static bool finished(struct stream *s)
 
 static int rewatch(struct stream *s)
 {
-	uint32_t app = (s->app.ended || s->net.out ? 0 : EPOLLIN) | (s->app.out ? EPOLLOUT : 0),
+	uint32_t app = (s->app.ended || s->net.out || s->paced ? 0 : EPOLLIN) | (s->app.out ? EPOLLOUT : 0),
 		 net = (s->net.ended || s->app.out ? 0 : EPOLLIN) |
 		       (s->net.out || datagrams_waiting(s) ? EPOLLOUT : 0);
 
@@ -265,5 +269,6 @@ void stream_run(struct stream *s)
 	s->state = STREAM_RUNS;
 	loop_timer_free(s->deadline);
 	s->deadline = NULL;
+	stream_class_begin(s);
 	move(s, 0);
 }

@@ -44,32 +44,12 @@ static void warn_modes(struct warn *w, const struct policy *p)
 	}
 }
 
-/* DSCPs and limits are of packets; there keyd has a connection of its own */
-static void warn_levels(struct warn *w, const struct policy *p)
-{
-	const struct policy_pairing *l;
-	unsigned n;
-	char text[300];
-
-	l = policy_levels(p, &n);
-	for (unsigned i = 0; policy_classed(p) && i < n && json_array_size(w->list) < WARNINGS_MAX; i++) {
-		if (l[i].value == MVPN_LEVEL_NETWORK)
-			continue;
-		snprintf(text, sizeof(text),
-			 "line %u: no dscp and no limit of a line holds for what is sealed at the socket between "
-			 "%s and %s",
-			 l[i].line, l[i].src, l[i].dst);
-		json_array_append_new(w->list, json_string(text));
-	}
-}
-
 json_t *policy_warnings(struct server *s, const struct policy *p)
 {
 	struct warn w = {s, json_array()};
 
 	policy_each_name(p, warn_name, &w);
 	warn_modes(&w, p);
-	warn_levels(&w, p);
 	return w.list;
 }
 

@@ -80,7 +80,6 @@ bool policy_rule_begins(const struct policy *p, const struct policy_rule *r,
 			const struct policy_subject *src, const struct policy_subject *dst);
 
 bool policy_limited(const struct policy *p); /* is any rule for certain services only, or with a class? */
-bool policy_classed(const struct policy *p); /* has any rule a class? */
 /* what a session between the two is for */
 struct policy_services {
 	bool all;      /* everything, both ways; else the services at src and at dst */

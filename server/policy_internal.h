@@ -29,7 +29,6 @@ struct policy {
 	struct policy_rule *rules;
 	unsigned nrules;
 	unsigned nlimited; /* of them, to services, or with a class */
-	unsigned nclassed; /* with a class */
 	struct policy_key *by_name, *by_member; /* policy_index.c: of nrules, of nby_member */
 	uint32_t nby_member;
 	unsigned nby;	   /* and to processes */

@@ -94,7 +94,6 @@ static int read_allow(struct reader *r)
 	p->nby += rule.nby > 0;
 	services_fit(&rule);
 	p->nlimited += rule.nservices > 0 || !mvpn_class_is_plain(&rule.class);
-	p->nclassed += !mvpn_class_is_plain(&rule.class);
 	rule.src = cut(&src);
 	rule.dst = cut(&dst);
 	p->rules[p->nrules++] = rule;

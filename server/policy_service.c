@@ -167,11 +167,6 @@ bool policy_limited(const struct policy *p)
 	return p->nlimited;
 }
 
-bool policy_classed(const struct policy *p)
-{
-	return p->nclassed;
-}
-
 enum { AT_DST = 1, AT_SRC = 2 }; /* where the line's services are, as src and dst see it; 0: it is not about the two */
 
 static unsigned where(const struct policy *p, const struct policy_rule *r,

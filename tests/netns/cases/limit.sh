@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck shell=bash
-# A line's limit: TCP gets nearly all of it, others do not wait behind it, a change is in force at once, frames have theirs, and what
-# the peer sends beyond it is dropped.
+# A line's limit: TCP gets nearly all of it, others do not wait behind it, a change is in force at once, and at the socket level it holds
+# as well. What a peer sends beyond it is tests/unit/limit.c's matter.
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 
@@ -72,4 +72,16 @@ between "UDP of 4 Mbit/s" $((bytes * 8000 / took)) 3600 4400
 assert_counter_over a dp drop_limit 0
 stop flood
 
+
+# at the socket level: the connection between the two keyds has the DSCP, and the program is read no faster
+set_policy 'allow a -> b proto tcp port 5202 dscp af11 limit 20mbit
+allow a -> b
+level socket a -> b'
+capture_start stream a
+between "TCP of 20 Mbit/s at the socket" "$(rate 5202 2)" 15000 20500
+capture_stop stream
+tos=$(tcpdump -vnr "$TMP/stream.pcap" "tcp port $DATA_PORT and src host ${ADDR4[a]} and greater 1000" 2>/dev/null | grep -o 'tos 0x[0-9a-f]*' | sort -u)
+[[ $tos == 'tos 0x28' ]] || fail "outer TOS of streams: $tos"
+ctlj a sessions | jq -e '.sessions[] | select(.layer == "socket") | .classes[0].class == "dscp af11 limit 20mbit"' >/dev/null ||
+	fail "the session at the socket level: $(ctlj a sessions)"
 assert_no_leak a b
