@@ -47,31 +47,49 @@ static void set_options(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
 }
 
-static void wait_unproven(struct conn *c)
+static void unproven_add(struct unproven_list *l, struct unproven *u, struct conn *c)
 {
-	struct server *s = c->s;
-
-	if (!s->unproven_end)
-		s->unproven_end = &s->unproven;
-	c->unproven_at = s->unproven_end;
-	*c->unproven_at = c;
-	s->unproven_end = &c->next_unproven;
+	if (!l->end)
+		l->end = &l->first;
+	u->c = c;
+	u->at = l->end;
+	*u->at = u;
+	l->end = &u->next;
 }
 
-void conn_proven(struct conn *c)
+static void unproven_del(struct unproven_list *l, struct unproven *u)
 {
-	if (!c->unproven_at)
+	if (!u->at)
 		return;
-	*c->unproven_at = c->next_unproven;
-	if (c->next_unproven)
-		c->next_unproven->unproven_at = c->unproven_at;
+	*u->at = u->next;
+	if (u->next)
+		u->next->at = u->at;
 	else
-		c->s->unproven_end = c->unproven_at;
-	c->next_unproven = NULL;
-	c->unproven_at = NULL;
+		l->end = u->at;
+	u->next = NULL;
+	u->at = NULL;
 }
 
-int conn_new(struct server *s, int fd, const struct mvpn_endpoint *from, struct source *src)
+static void leave_source(struct conn *c)
+{
+	if (!c->source)
+		return;
+	unproven_del(source_unproven(c->source), &c->of_source);
+	source_release(c->source);
+	c->source = NULL;
+}
+
+void conn_passes(struct conn *c, bool proven)
+{
+	unproven_del(&c->s->unproven, &c->of_all);
+	if (c->source)
+		unproven_del(source_unproven(c->source), &c->of_source);
+	if (proven)
+		leave_source(c);
+}
+
+int conn_new(struct server *s, int fd, const struct mvpn_endpoint *from, struct source *src,
+	     bool must_prove)
 {
 	struct conn *c = calloc(1, sizeof(*c));
 	int r;
@@ -97,25 +115,36 @@ int conn_new(struct server *s, int fd, const struct mvpn_endpoint *from, struct 
 	}
 	chan_set_gate(c->ch, gate_ask);
 	c->source = src;
+	c->must_prove = must_prove;
 	c->next = s->conns;
 	if (c->next)
 		c->next->prev = c;
 	s->conns = c;
 	s->nconns++;
 	s->half_open++;
-	wait_unproven(c);
+	c->half_open = true;
+	unproven_add(&s->unproven, &c->of_all, c);
+	unproven_add(source_unproven(src), &c->of_source, c);
 	loop_timer_arm(c->timer, s->conf->handshake_s * 1000);
 	return 0;
 }
 
+struct source *conn_give_source(struct conn *c)
+{
+	struct source *src = c->source;
+
+	conn_passes(c, false);
+	c->source = NULL;
+	c->half_open = false;
+	return src;
+}
+
 static void leave_half_open(struct conn *c)
 {
-	conn_proven(c);
-	if (!c->source)
-		return;
-	c->s->half_open--;
-	source_release(c->source);
-	c->source = NULL;
+	conn_passes(c, true);
+	if (c->half_open)
+		c->s->half_open--;
+	c->half_open = false;
 }
 
 static void conn_free(struct conn *c)
@@ -192,9 +221,9 @@ void conn_drop(struct conn *c)
 	doom(c);
 }
 
-bool conn_evict(struct server *s)
+bool conn_evict(struct server *s, const struct unproven_list *l)
 {
-	struct conn *c = s->unproven;
+	struct conn *c = l->first ? l->first->c : NULL;
 
 	if (!c)
 		return false;

@@ -27,16 +27,24 @@ struct echo_end;
 struct source;
 struct snapshot;
 
+/* a half open connection that has proven nothing, in a list of such, oldest first */
+struct unproven {
+	struct conn *c;
+	struct unproven *next, **at; /* at NULL: in no list */
+};
+
 struct conn {
 	struct server *s;
 	struct conn *prev, *next, *next_doomed;
-	struct conn *next_unproven, **unproven_at; /* unproven_at NULL: not in that list */
+	struct unproven of_all, of_source;
 	int fd;
 	struct loop_source *io;
 	struct loop_timer *timer; /* handshake deadline, heartbeat, linger */
 	struct chan *ch;
 	struct mvpn_endpoint from;
-	struct source *source; /* held while half open */
+	struct source *source; /* held while half open and by nobody that has proven something */
+	bool half_open;
+	bool must_prove; /* its source may not go on unproven */
 	enum conn_phase phase;
 	bool doomed, want_out;
 	bool looked;	    /* its first byte is a channel's */
@@ -71,8 +79,9 @@ struct conn {
 	uint8_t set[PUSH_SET_B];
 };
 
-/* takes the fd; src is released when the handshake ends */
-int conn_new(struct server *s, int fd, const struct mvpn_endpoint *from, struct source *src);
+/* takes the fd; src is released when it has proven something, or the handshake ends */
+int conn_new(struct server *s, int fd, const struct mvpn_endpoint *from, struct source *src,
+	     bool must_prove);
 /* queue, and write what the socket takes; a full queue dooms the connection */
 void conn_send(struct conn *c, const struct chan_buf *b);
 /* of a device: the next heartbeat, or the end of what its token vouches for, if that is earlier */
@@ -82,10 +91,12 @@ size_t conn_queued(struct conn *c);
 /* say why, then close once it is out */
 void conn_close(struct conn *c, enum mvpn_reason reason);
 void conn_drop(struct conn *c);
-/* it may go on with its handshake, and is not dropped for want of room any more */
-void conn_proven(struct conn *c);
-/* drop the half open connection that has proven nothing for longest; false: there is none */
-bool conn_evict(struct server *s);
+/* It may go on with its handshake, and is not dropped for want of room any more; proven: nor does it count against its source. */
+void conn_passes(struct conn *c, bool proven);
+/* for who takes its socket over: it stays half open, and counts against its source, until that one releases it */
+struct source *conn_give_source(struct conn *c);
+/* drop the one in the list that has proven nothing for longest; false: there is none */
+bool conn_evict(struct server *s, const struct unproven_list *l);
 /* let the device go, and close when the other end has had time to do so itself */
 void conn_retire(struct conn *c);
 /* let the device go without closing: another connection took over */

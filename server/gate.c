@@ -95,13 +95,14 @@ static bool ticket_passes(struct server *s, const struct chan_proof *p, uint64_t
 	return good && device_may(d, now);
 }
 
-static bool passes(struct server *s, const struct chan_proof *p, uint64_t now)
+static bool passes(struct conn *c, const struct chan_proof *p, uint64_t now)
 {
+	struct server *s = c->s;
 	struct gate *g = s->gate;
 	bool ok;
 
 	if (!p)
-		return !crowded(s) && take(&g->unproven, s->conf->handshakes_unproven, now);
+		return !c->must_prove && !crowded(s) && take(&g->unproven, s->conf->handshakes_unproven, now);
 	if (p->ticket) {
 		ok = ticket_passes(s, p, now);
 		if (ok)
@@ -126,14 +127,14 @@ int gate_ask(void *arg, const struct chan_proof *p)
 	unsigned bits;
 
 	easier(s->gate, now);
-	if (passes(s, p, now)) {
-		conn_proven(c);
+	if (passes(c, p, now)) {
+		conn_passes(c, p);
 		return 0;
 	}
 	count(s, challenged);
-	log_ratelimited(LOG_L_INFO, "more handshakes than go on unproven: tickets, or %u bits of work, are "
+	log_ratelimited(LOG_L_INFO, "more handshakes%s than go on unproven: tickets, or %u bits of work, are "
 				    "asked for",
-			s->gate->bits);
+			c->must_prove ? " of one source" : "", s->gate->bits);
 	bits = s->gate->bits;
 	if (p && !p->ticket && bits < p->bits + MORE_BITS)
 		bits = p->bits + MORE_BITS;

@@ -19,13 +19,15 @@
 #define ACCEPTS_AT_ONCE 16
 #define SOURCES_MAX 16384 /* remembered; the least recently seen goes first */
 #define PAUSE_MS 100	  /* after accept() failed for want of something */
+#define PROVING 4	  /* times half_open_source: with its proof on the way a device is as old as so many that came after it */
 
 struct source {
 	struct hnode node;
 	struct source *newer, *older; /* by last use */
 	struct listener *l;
 	struct mvpn_addr addr; /* host, or the /64 */
-	unsigned half_open;
+	unsigned half_open; /* and have proven nothing */
+	struct unproven_list unproven; /* of these, those that the gate has not let by either */
 	uint64_t at_ms, tokens; /* handshakes left, in 1/1000 */
 };
 
@@ -123,26 +125,36 @@ void source_release(struct source *src)
 	src->half_open--;
 }
 
-static bool source_may(struct listener *l, struct source *src)
+struct unproven_list *source_unproven(struct source *src)
+{
+	return &src->unproven;
+}
+
+/* nobody from there goes on unproven */
+static bool source_busy(struct listener *l, struct source *src)
 {
 	const struct server_settings *conf = l->s->conf;
 	uint64_t now = mono_ms(), full = conf->handshakes_source * 1000;
 
 	if (src->half_open >= conf->half_open_source) {
-		count(l->s, refused_source);
-		return false;
+		count(l->s, challenged_source);
+		return true;
 	}
 	src->tokens += (now - src->at_ms) * conf->handshakes_source;
 	src->at_ms = now;
 	if (src->tokens > full)
 		src->tokens = full;
 	if (src->tokens < 1000) {
-		count(l->s, refused_rate);
-		return false;
+		count(l->s, challenged_rate);
+		return true;
 	}
 	src->tokens -= 1000;
-	src->half_open++;
-	return true;
+	return false;
+}
+
+static bool source_has_room(struct server *s, const struct source *src)
+{
+	return src->half_open < PROVING * s->conf->half_open_source || conn_evict(s, &src->unproven);
 }
 
 /* ---- accepting ---- */
@@ -152,6 +164,7 @@ static void admit(struct listener *l, int fd, const struct sockaddr_storage *ss)
 	struct server *s = l->s;
 	struct mvpn_endpoint from;
 	struct source *src;
+	bool busy;
 
 	count(s, accepted);
 	if (mvpn_endpoint_from_sockaddr(&from, (const struct sockaddr *)ss) < 0)
@@ -165,14 +178,16 @@ static void admit(struct listener *l, int fd, const struct sockaddr_storage *ss)
 			(unsigned long long)s->conf->max_channels);
 		goto refuse;
 	}
-	if (s->half_open >= s->conf->half_open && !conn_evict(s)) {
+	if (s->half_open >= s->conf->half_open && !conn_evict(s, &s->unproven)) {
 		count(s, refused_half_open);
 		goto refuse;
 	}
 	src = source_get(l, &from.addr);
-	if (!src || !source_may(l, src))
+	if (!src || !source_has_room(s, src))
 		goto refuse;
-	if (conn_new(s, fd, &from, src) < 0) {
+	busy = source_busy(l, src);
+	src->half_open++;
+	if (conn_new(s, fd, &from, src, busy) < 0) {
 		source_release(src);
 		goto refuse;
 	}

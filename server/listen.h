@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Listening sockets and what one source may cost us before it has proven anything: a bound on unfinished
- * handshakes, in all and for one source (an IPv4 address, an IPv6 /64), and a rate of handshakes.
+ * Listening sockets and what one source (an IPv4 address, an IPv6 /64) may cost us before it has proven anything: so many unfinished
+ * handshakes, and so many a second. Of more each must prove something first (gate.h), for known devices may be behind the same NAT as
+ * who makes them; and of those that have not done so yet the oldest makes room.
  */
 #ifndef SERVER_LISTEN_H
 #define SERVER_LISTEN_H
@@ -13,8 +14,9 @@ struct source;
 
 int listener_new(struct server *s, char **ret_error);
 void listener_free(struct listener *l); /* after the connections: they hold sources */
-/* an unfinished handshake of this source is over, either way */
+/* an unfinished handshake of this source is over, or has proven something */
 void source_release(struct source *src);
+struct unproven_list *source_unproven(struct source *src); /* its own */
 /* address a token should name when nobody said: a listening address, else one of this host's; -ENOENT */
 int listener_address(const struct listener *l, char *ret, size_t size);
 /* where it listens, at most SERVER_LISTEN_MAX; returns how many */

@@ -251,9 +251,8 @@ bool relay_tcp_takes(struct conn *c)
 	t->s = s;
 	t->fd = c->fd;
 	t->from = c->from;
-	t->source = c->source;
+	t->source = conn_give_source(c);
 	c->fd = -1;
-	c->source = NULL;
 	s->conduits_new++;
 	set_options(t->fd);
 	t->next = s->conduits;

@@ -23,8 +23,8 @@
 	X(accept_failed)     /* accept() failed: out of descriptors, for example */          \
 	X(refused_full)	     /* max_channels reached */                                      \
 	X(refused_half_open) /* too many unfinished handshakes in all */                     \
-	X(refused_source)    /* too many unfinished handshakes from one source */            \
-	X(refused_rate)	     /* too many handshakes a second from one source */              \
+	X(challenged_source) /* had to prove something: too many unfinished ones of one source */ \
+	X(challenged_rate)   /* ... or too many a second */                                  \
 	X(evicted)	     /* unfinished and unproven handshakes that made room for new ones */\
 	X(challenged)	     /* handshakes told to prove something first: many come */       \
 	X(proved_ticket)     /* of them, by a device that we know */                         \
@@ -108,6 +108,10 @@ struct audit_feed;
 struct audit_checks;
 struct refusals;
 
+struct unproven_list {
+	struct unproven *first, **end; /* zero: empty */
+};
+
 struct server {
 	const struct server_settings *conf;
 	struct loop *loop;
@@ -146,7 +150,7 @@ struct server {
 
 	struct conn *conns; /* all, newest first */
 	struct conn *doomed;
-	struct conn *unproven, **unproven_end; /* half open ones that have proven nothing, oldest first */
+	struct unproven_list unproven; /* of all sources */
 	struct loop_timer *reaper;
 	unsigned nconns, half_open;
 

@@ -524,7 +524,7 @@ static void restart_phase(void)
 	out_counter("restart_connections", "accepted");
 	out_counter("restart_by_ticket", "proved_ticket");
 	out_counter("restart_by_work", "proved_work");
-	out("restart_refused", (double)(host_counter(&b.s, "refused_rate") + host_counter(&b.s, "refused_half_open")), "");
+	out_counter("restart_refused", "refused_half_open");
 }
 
 /* false, and says why, if so many devices cannot be */

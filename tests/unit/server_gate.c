@@ -35,12 +35,15 @@ static size_t hello_of(struct sim_device *d, uint8_t ret[256])
 	return len;
 }
 
-/* from the nth address of 127.1.0.0/16; flags: SOCK_NONBLOCK: without waiting while the server's queue is full */
+#define HERE UINT_MAX
+
+/* from the nth address of 127.1.0.0/16, or from where the devices are; flags: SOCK_NONBLOCK: without waiting while the server's queue is full */
 static int connect_from(struct sim_server *s, unsigned n, int flags)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 	struct sockaddr_in from = {.sin_family = AF_INET,
-				   .sin_addr.s_addr = htonl(0x7f010001 + n % 60000)};
+				   .sin_addr.s_addr = htonl(n == HERE ? INADDR_LOOPBACK
+								      : 0x7f010001 + n % 60000)};
 	struct sockaddr_in to = {.sin_family = AF_INET,
 				 .sin_port = htons(s->port),
 				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -56,8 +59,8 @@ static int connect_from(struct sim_server *s, unsigned n, int flags)
 /* connections that a flood keeps open: more than may wait to be accepted, so that those that are accepted still stand */
 #define HELD 8192
 
-/* a flood, in a process of its own: each address once in a while, each time with that HELLO, or without (len 0) */
-static pid_t flood(struct sim_server *s, const uint8_t *hello, size_t len)
+/* a flood, in a process of its own: each address once in a while (or from HERE alone), each time with that HELLO, or without (len 0) */
+static pid_t flood(struct sim_server *s, const uint8_t *hello, size_t len, unsigned from)
 {
 	pid_t pid = fork();
 	int fds[HELD];
@@ -70,7 +73,7 @@ static pid_t flood(struct sim_server *s, const uint8_t *hello, size_t len)
 	memset(fds, -1, sizeof(fds));
 	for (unsigned n = 0;; n++) {
 		close(fds[n % HELD]);
-		fds[n % HELD] = connect_from(s, n, SOCK_NONBLOCK);
+		fds[n % HELD] = connect_from(s, from == HERE ? HERE : n, SOCK_NONBLOCK);
 		send(fds[n % HELD], hello, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	}
 }
@@ -222,7 +225,7 @@ static void under_a_flood_known_devices_log_in_and_are_served(void **state)
 	len = hello_of(&n.b, hello);
 	sim_token(&n.s, NULL, NULL, token);
 	restart(&n.s, 1, 20); /* with more, c may be among those that go on unproven */
-	pid = flood(&n.s, hello, len);
+	pid = flood(&n.s, hello, len, 0);
 	sim_wait_counter(&n.s, "challenged", 1000);
 	/* those that have been here before, after the server's restart: by ticket */
 	sim_rejoin(&n.a, A_ADDR);
@@ -242,6 +245,13 @@ static void under_a_flood_known_devices_log_in_and_are_served(void **state)
 	sim_net_down(&n);
 }
 
+/* a slow machine may lose one before its HELLO is heard: a device tries again, too */
+static void login_at_last(struct sim_device *d)
+{
+	for (unsigned tries = 0; !sim_login(d); tries++)
+		assert_true(tries < 20);
+}
+
 static void connections_that_say_nothing_make_room(void **state)
 {
 	struct sim_net n;
@@ -252,14 +262,37 @@ static void connections_that_say_nothing_make_room(void **state)
 	sim_hang_up(&n.b);
 	n.s.half_open = 200;
 	restart(&n.s, 0, 0);
-	pid = flood(&n.s, (const uint8_t *)"", 0);
+	pid = flood(&n.s, (const uint8_t *)"", 0, 0);
 	for (unsigned many = 100; many <= 1000; many += 100) /* at whatever pace */
 		sim_wait_counter(&n.s, "evicted", many);
-	/* a slow machine may lose one before its HELLO is heard: a device tries again, too */
-	for (unsigned tries = 0; !sim_login(&n.a); tries++)
-		assert_true(tries < 20);
+	login_at_last(&n.a);
 	assert_int_equal(sim_counter(&n.s, "refused_half_open"), 0);
 	assert_in_range(sim_counter(&n.s, "handshake_ok"), 1, 20);
+	end_flood(pid);
+	sim_net_down(&n);
+}
+
+/* who floods from behind the same NAT as devices takes what goes on unproven from there, and nothing else */
+static void neighbours_of_a_flooder_log_in(void **state)
+{
+	struct sim_net n;
+	uint8_t hello[256];
+	size_t len;
+	pid_t pid;
+
+	sim_net_up(&n);
+	len = hello_of(&n.b, hello);
+	sim_hang_up(&n.a);
+	n.s.half_open_source = 16;
+	n.s.handshakes_source = 20;
+	restart(&n.s, 0, 0);
+	pid = flood(&n.s, hello, len, HERE);
+	sim_wait_counter(&n.s, "challenged_source", 1000);
+	login_at_last(&n.a);
+	assert_true(sim_counter(&n.s, "proved_ticket") >= 1);
+	assert_int_equal(sim_counter(&n.s, "refused_half_open"), 0);
+	/* the flood is within its bounds */
+	assert_in_range(sim_counter(&n.s, "proved_work"), 0, 1);
 	end_flood(pid);
 	sim_net_down(&n);
 }
@@ -341,6 +374,7 @@ int main(void)
 		cmocka_unit_test(a_handshake_costs_a_stranger_more_than_the_server),
 		cmocka_unit_test(under_a_flood_known_devices_log_in_and_are_served),
 		cmocka_unit_test(connections_that_say_nothing_make_room),
+		cmocka_unit_test(neighbours_of_a_flooder_log_in),
 		cmocka_unit_test(one_device_cannot_flood_with_its_tickets),
 		cmocka_unit_test(devices_are_told_how_soon_to_return),
 		cmocka_unit_test(a_revoked_device_is_a_stranger),
