@@ -14,8 +14,6 @@
 #include "fsutil.h"
 
 #define BOOT_FILE "boot_gen"
-#define PIN_FILE "pins"
-#define PIN_FILE_MAX (64U << 20)
 
 struct identity *identity_new(void)
 {
@@ -111,54 +109,5 @@ int boot_gen_next(const char *dir, uint64_t *ret)
 	free(path);
 	if (!r)
 		*ret = gen;
-	return r;
-}
-
-int pin_load(const char *dir, int (*fn)(void *arg, const uint8_t id[16], const uint8_t pk[32]),
-	     void *arg)
-{
-	char *path = path_join(dir, PIN_FILE), *text = NULL, *line, *save = NULL;
-	uint8_t id[16], pk[32];
-	size_t len;
-	int r;
-
-	if (!path)
-		return -ENOMEM;
-	r = file_read(path, PIN_FILE_MAX, &text, &len);
-	free(path);
-	if (r)
-		return r == -ENOENT ? 0 : r;
-	for (line = strtok_r(text, "\n", &save); line && !r; line = strtok_r(NULL, "\n", &save)) {
-		if (strlen(line) != 32 + 1 + 64 || line[32] != ' ')
-			continue; /* a line cut by a crash: that peer is pinned anew */
-		line[32] = 0;
-		if (!mvpn_unhex(id, 16, line) && !mvpn_unhex(pk, 32, line + 33))
-			r = fn(arg, id, pk);
-	}
-	free(text);
-	return r;
-}
-
-int pin_append(const char *dir, const uint8_t id[16], const uint8_t pk[32], bool durable)
-{
-	char *path = path_join(dir, PIN_FILE), line[1 + 32 + 1 + 64 + 1 + 1];
-	int fd, r = 0;
-
-	if (!path)
-		return -ENOMEM;
-	line[0] = '\n'; /* whatever a crash has left before it */
-	mvpn_hex(line + 1, id, 16);
-	line[33] = ' ';
-	mvpn_hex(line + 34, pk, 32);
-	line[98] = '\n';
-	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-	free(path);
-	if (fd < 0)
-		return -errno;
-	if (write(fd, line, 99) != 99)
-		r = errno ? -errno : -EIO;
-	if (!r && durable && fdatasync(fd))
-		r = -errno;
-	close(fd);
 	return r;
 }

@@ -31,10 +31,4 @@ int passphrase_read(const char *path, struct passphrase **ret);
 /* adds one to the stored number, durably, and returns it: no two lives of keyd have the same */
 int boot_gen_next(const char *dir, uint64_t *ret);
 
-/* pins of peer keys, trust on first use: a log of lines, the last of an id counts */
-int pin_load(const char *dir, int (*fn)(void *arg, const uint8_t id[16], const uint8_t pk[32]),
-	     void *arg);
-/* durable: on the disk when it returns */
-int pin_append(const char *dir, const uint8_t id[16], const uint8_t pk[32], bool durable);
-
 #endif

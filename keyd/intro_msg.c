@@ -215,7 +215,7 @@ void intro_pin_check(struct keyd *k, const struct intro_msg *im, const uint8_t p
 	memcpy(p->pin, pk, 32);
 	p->pinned = true;
 	rotate_pinned(k, p);
-	if (pin_append(k->state_dir, p->id, pk, false))
+	if (pins_append(k->state_dir, &k->pins_kept, p->id, pk, false))
 		log_ratelimited(LOG_L_WARN, "cannot keep the pin of peer %s in %s", peer_label(p),
 				k->state_dir);
 }

@@ -23,6 +23,7 @@
 #include "mvpn/auth.h"
 #include "mvpn/limits.h"
 #include "netlink.h"
+#include "pins.h"
 #include "shim.h"
 
 struct conn;
@@ -254,6 +255,7 @@ struct keyd {
 	uint8_t set[32];
 	struct lpm *unsaved; /* prefixes that have changed since the kept file was written */
 	uint32_t kept_lines; /* of that file; 0: to be written as a whole */
+	struct pins_kept pins_kept;
 	uint64_t prefixes_written; /* to the BPF map, in this life */
 	bool prefixes_overflow; /* some are covered by a wider, dropping prefix */
 	bool prefixes_known;	/* the server has told the whole set in this life */

@@ -390,7 +390,7 @@ int peers_init(struct keyd *k)
 	if (r)
 		return r;
 	prefixes_write(k);
-	r = pin_load(k->state_dir, pin_seen, k);
+	r = pins_load(k->state_dir, &k->pins_kept, pin_seen, k);
 	if (r)
 		log_err("cannot read the pinned keys in %s (%s): a changed key of a peer would not "
 			"be noticed now",

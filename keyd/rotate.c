@@ -556,7 +556,7 @@ int rotate_pin(struct keyd *k, const struct chan_msg *m)
 		pin_heard(k, &pm);
 		return 0;
 	}
-	r = pin_append(k->state_dir, pm.id, pm.pk, true);
+	r = pins_append(k->state_dir, &k->pins_kept, pm.id, pm.pk, true);
 	if (r) {
 		log_ratelimited(LOG_L_WARN, "cannot keep the pin of peer %s in %s: %s",
 				peer_label(pm.p), k->state_dir, strerror(-r));

@@ -11,6 +11,7 @@
 #include "crypto.h"
 #include "fsutil.h"
 #include "../../keyd/identity.h"
+#include "../../keyd/pins.h"
 #include "test.h"
 
 static char dir[] = "/tmp/mvpn-identity.XXXXXX";
@@ -373,14 +374,14 @@ static void test_boot_gen_rises_and_lasts(void **state)
 	free(path);
 }
 
-struct pins {
+struct seen {
 	uint8_t id[16], pk[32];
 	unsigned n;
 };
 
 static int pin_seen(void *arg, const uint8_t id[16], const uint8_t pk[32])
 {
-	struct pins *p = arg;
+	struct seen *p = arg;
 
 	memcpy(p->id, id, 16);
 	memcpy(p->pk, pk, 32);
@@ -393,23 +394,63 @@ static void test_pins(void **state)
 {
 	uint8_t id[16] = {1}, first[32] = {2}, second[32] = {3};
 	char *path = path_join(dir, "pins");
-	struct pins seen = {.n = 0};
+	struct seen seen = {.n = 0};
+	struct pins_kept kept;
 	int fd;
 
-	assert_int_equal(pin_load(dir, pin_seen, &seen), 0);
+	assert_int_equal(pins_load(dir, &kept, pin_seen, &seen), 0);
 	assert_int_equal(seen.n, 0);
-	assert_int_equal(pin_append(dir, id, first, false), 0);
-	assert_int_equal(pin_append(dir, id, second, true), 0);
+	assert_int_equal(pins_append(dir, &kept, id, first, false), 0);
+	assert_int_equal(pins_append(dir, &kept, id, second, true), 0);
 	fd = open(path, O_WRONLY | O_APPEND);
 	assert_true(write(fd, "0102", 4) == 4);
 	close(fd);
-	assert_int_equal(pin_append(dir, id, first, false), 0);
-	assert_int_equal(pin_append(dir, id, second, true), 0);
-	assert_int_equal(pin_load(dir, pin_seen, &seen), 0);
-	assert_int_equal(seen.n, 4);
+	assert_int_equal(pins_append(dir, &kept, id, first, false), 0);
+	assert_int_equal(pins_append(dir, &kept, id, second, true), 0);
+	assert_int_equal(pins_load(dir, &kept, pin_seen, &seen), 0);
+	assert_int_equal(seen.n, 1);
 	assert_memory_equal(seen.id, id, 16);
 	assert_memory_equal(seen.pk, second, 32);
+	assert_int_equal(kept.lines, 5);
 	free(path);
+}
+
+static off_t pins_size(void)
+{
+	char *path = path_join(dir, "pins");
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	free(path);
+	return st.st_size;
+}
+
+/* keys that change again and again leave a short file; what cannot be written stays as it is, and counts */
+static void test_pins_are_few(void **state)
+{
+	struct pins_kept kept = {0};
+	struct seen seen = {.n = 0};
+	uint8_t id[16] = {1}, pk[32];
+	char text[64];
+
+	for (unsigned i = 0; i < 5000; i++) {
+		id[0] = i % 7;
+		memset(pk, (int)i, sizeof(pk));
+		assert_int_equal(pins_append(dir, &kept, id, pk, false), 0);
+		assert_true(pins_size() < 1200 * 100);
+	}
+	assert_int_equal(kept.ids, 7);
+	assert_int_equal(pins_load(dir, &kept, pin_seen, &seen), 0);
+	assert_int_equal(seen.n, 7);
+	assert_int_equal(seen.id[0], 6);
+	assert_int_equal(seen.pk[0], (uint8_t)4997);
+	/* a crash while it was written anew leaves a part beside it, which nobody takes for the file */
+	snprintf(text, sizeof(text), "%s/pins.AbCdEf", dir);
+	assert_int_equal(file_replace(text, "0100", 4, 0600), 0);
+	seen.n = 0;
+	assert_int_equal(pins_load(dir, &kept, pin_seen, &seen), 0);
+	assert_int_equal(seen.n, 7);
+	unlink(text);
 }
 
 int main(void)
@@ -426,6 +467,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_passphrase_files, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_boot_gen_rises_and_lasts, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pins, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_pins_are_few, setup, teardown),
 	};
 
 	if (mvpn_crypto_init() < 0)
