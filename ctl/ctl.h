@@ -50,6 +50,8 @@ struct verb {
 	int (*prepare)(json_t *args);
 	unsigned (*timeout_ms)(const json_t *args); /* NULL: TIMEOUT_MS */
 	bool (*follows)(const json_t *args);	    /* lines come until somebody ends it; NULL: one reply */
+	/* true: what has come is a part, and args ask for the next; `part` is that, to be joined to the reply: NULL at first */
+	bool (*goes_on)(json_t *args, json_t *reply, json_t *part);
 	void (*complete)(json_t *reply); /* before it is shown or put out: what only we can see; NULL: nothing */
 	void (*show)(const json_t *reply);	    /* the reply as text on stdout */
 };

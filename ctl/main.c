@@ -75,6 +75,36 @@ static int follow(const struct command *c, const char *path, bool server)
 	return unreachable(r, server, path, TIMEOUT_MS);
 }
 
+/* a long answer comes in parts; an error in place of one of them is the answer */
+static int ask(const struct command *c, const char *path, unsigned timeout_ms, json_t **ret)
+{
+	json_t *reply = NULL, *part = NULL;
+	int r;
+
+	do {
+		json_t *next;
+
+		r = ipc_request(path, c->verb->request, json_incref(c->args), timeout_ms, &next);
+		json_decref(part);
+		part = NULL;
+		if (r < 0)
+			break;
+		if (!reply || !json_is_true(json_object_get(next, "ok"))) {
+			json_decref(reply);
+			reply = next;
+		} else {
+			part = next;
+		}
+	} while (json_is_true(json_object_get(reply, "ok")) && c->verb->goes_on &&
+		 c->verb->goes_on(c->args, reply, part));
+	json_decref(part);
+	if (r < 0)
+		json_decref(reply);
+	else
+		*ret = reply;
+	return r;
+}
+
 static int run(const struct command *c)
 {
 	const struct verb *v = c->verb;
@@ -86,7 +116,7 @@ static int run(const struct command *c)
 
 	if (v->follows && v->follows(c->args))
 		return follow(c, path, server);
-	r = ipc_request(path, v->request, json_incref(c->args), timeout_ms, &reply);
+	r = ask(c, path, timeout_ms, &reply);
 	if (r < 0)
 		return unreachable(r, server, path, timeout_ms);
 	if (v->complete)

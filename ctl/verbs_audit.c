@@ -88,6 +88,25 @@ static int prepare_audit(json_t *args)
 	return 0;
 }
 
+static bool audit_goes_on(json_t *args, json_t *reply, json_t *part)
+{
+	json_t *events = json_object_get(reply, "events"), *last;
+	json_int_t limit = json_integer_value(json_object_get(args, "limit"));
+	bool more = json_is_true(json_object_get(part ? part : reply, "more"));
+
+	limit -= (json_int_t)json_array_size(json_object_get(part ? part : reply, "events"));
+	if (part)
+		json_array_extend(events, json_object_get(part, "events"));
+	json_object_del(reply, "more");
+	last = json_array_get(events, json_array_size(events) - 1);
+	if (!more || limit <= 0 || !last)
+		return false;
+	json_object_del(args, "verify");
+	json_object_set(args, "after", json_object_get(last, "seq"));
+	json_object_set_new(args, "limit", json_integer(limit));
+	return true;
+}
+
 /* a stream has no columns */
 static void show_event(const json_t *e)
 {
@@ -153,5 +172,6 @@ const struct verb verb_server_audit = {
 	.prepare = prepare_audit,
 	.timeout_ms = slow,
 	.follows = follows,
+	.goes_on = audit_goes_on,
 	.show = show_audit,
 };

@@ -9,6 +9,7 @@
 #define SHOWN 100
 #define FOLLOWED 10 /* shown of what was before */
 #define SHOWN_MAX 50000
+#define PAGE 500 /* of one reply, some 3 ms, in which the server does nothing else; who wants more asks again */
 
 /* where to begin, so that the last `limit` are shown, or those after a known one */
 static uint64_t first_seq(const struct server *s, int64_t after, int64_t limit)
@@ -22,6 +23,7 @@ static uint64_t first_seq(const struct server *s, int64_t after, int64_t limit)
 static void show(struct server *s, struct ipc_call *call, const struct audit_asked *asked, bool checked, int r,
 		 uint64_t bad)
 {
+	unsigned limit = asked->limit < PAGE ? asked->limit : PAGE;
 	json_t *events = NULL, *o;
 
 	if (r < 0 && r != -EBADMSG) {
@@ -35,12 +37,14 @@ static void show(struct server *s, struct ipc_call *call, const struct audit_ask
 		json_object_set_new(o, "broken_seq", json_integer((json_int_t)bad));
 		json_object_set_new(o, "exit", json_integer(MVPN_EXIT_UNHEALTHY));
 	}
-	r = audit_list(&s->audit, asked->from, asked->limit, &events);
+	r = audit_list(&s->audit, asked->from, limit, &events);
 	if (r < 0) {
 		json_decref(o);
 		reply_store_error(s, call, r);
 		return;
 	}
+	if (asked->limit > limit && json_array_size(events) == limit)
+		json_object_set_new(o, "more", json_true());
 	json_object_set_new(o, "events", events);
 	ipc_reply_ok(call, o);
 }

@@ -447,6 +447,39 @@ static void numbers_are_made_human(void **state)
 	assert_string_equal(human_time(b, 0), "never");
 }
 
+static json_t *events(json_int_t first, unsigned n, bool more)
+{
+	json_t *o = json_pack("{s:b, s:[]}", "ok", 1, "events"), *list = json_object_get(o, "events");
+
+	for (unsigned k = 0; k < n; k++)
+		json_array_append_new(list, json_pack("{s:I}", "seq", first + k));
+	if (more)
+		json_object_set_new(o, "more", json_true());
+	return o;
+}
+
+/* a long trail is asked for in parts, and put out as one */
+static void test_parts_are_joined(void **state)
+{
+	json_t *args = json_pack("{s:i, s:b}", "limit", 1200, "verify", 1), *reply = events(11, 500, true), *part;
+
+	assert_true(verb_server_audit.goes_on(args, reply, NULL));
+	assert_int_equal(json_integer_value(json_object_get(args, "after")), 510);
+	assert_int_equal(json_integer_value(json_object_get(args, "limit")), 700);
+	assert_null(json_object_get(args, "verify")); /* once is enough */
+	part = events(511, 500, true);
+	assert_true(verb_server_audit.goes_on(args, reply, part));
+	assert_int_equal(json_integer_value(json_object_get(args, "limit")), 200);
+	json_decref(part);
+	part = events(1011, 200, false);
+	assert_false(verb_server_audit.goes_on(args, reply, part));
+	json_decref(part);
+	assert_int_equal(json_array_size(json_object_get(reply, "events")), 1200);
+	assert_null(json_object_get(reply, "more"));
+	json_decref(reply);
+	json_decref(args);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -465,6 +498,7 @@ int main(void)
 		cmocka_unit_test(flows_name_the_program),
 		cmocka_unit_test(every_verb_bears_odd_replies),
 		cmocka_unit_test(numbers_are_made_human),
+		cmocka_unit_test(test_parts_are_joined),
 	};
 
 	return MVPN_RUN(tests);

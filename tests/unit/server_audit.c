@@ -81,22 +81,31 @@ static void a_verify_keeps_nobody_waiting(void **state)
 /* how many refusals of that name are on record, by events and all in all */
 static json_int_t refusals(struct sim_server *s, const char *event, unsigned *ret_events)
 {
-	json_t *o = sim_ok(s, "audit", "{s:b, s:i}", "verify", 1, "limit", 5000), *e;
-	json_int_t all = 0;
+	json_t *o = sim_ok(s, "audit", "{s:b}", "verify", 1), *e;
+	json_int_t all = 0, last = 0;
+	bool more = true;
 	size_t i;
 
 	*ret_events = 0;
 	assert_true(json_is_true(json_object_get(o, "verified")));
-	json_array_foreach(json_object_get(o, "events"), i, e)
-	{
-		json_t *n = json_object_get(json_object_get(e, "detail"), "count");
-
-		if (strcmp(json_string_value(json_object_get(e, "event")), event) != 0)
-			continue;
-		all += n ? json_integer_value(n) : 1;
-		++*ret_events;
-	}
 	json_decref(o);
+	while (more) {
+		o = sim_ok(s, "audit", "{s:I, s:i}", "after", last, "limit", 50000);
+		more = json_is_true(json_object_get(o, "more"));
+		assert_in_range(json_array_size(json_object_get(o, "events")), more ? 500 : 0, 500);
+		json_array_foreach(json_object_get(o, "events"), i, e)
+		{
+			json_t *n = json_object_get(json_object_get(e, "detail"), "count");
+
+			/* in parts, and none is left out */
+			assert_int_equal(json_integer_value(json_object_get(e, "seq")), ++last);
+			if (strcmp(json_string_value(json_object_get(e, "event")), event) != 0)
+				continue;
+			all += n ? json_integer_value(n) : 1;
+			++*ret_events;
+		}
+		json_decref(o);
+	}
 	return all;
 }
 
