@@ -266,7 +266,17 @@ struct task_struct {
 	char comm[16];
 	struct css_set *cgroups;
 } __attribute__((preserve_access_index));
+struct net {
+	__u64 net_cookie;
+} __attribute__((preserve_access_index));
+typedef struct {
+	struct net *net;
+} __attribute__((preserve_access_index)) possible_net_t;
+struct sock_common {
+	possible_net_t skc_net;
+} __attribute__((preserve_access_index));
 struct sock {
+	struct sock_common __sk_common;
 	kuid_t sk_uid;
 	struct sock_cgroup_data sk_cgrp_data;
 } __attribute__((preserve_access_index));

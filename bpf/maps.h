@@ -239,6 +239,13 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MVPN_VOUCHED_MAX);
+	__type(key, struct mvpn_flow_key);
+	__type(value, struct mvpn_vouched);
+} vouched SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, MVPN_REFUSED_MAX);
 	__type(key, struct mvpn_refused_key);
 	__type(value, struct mvpn_refused_state);

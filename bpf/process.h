@@ -7,6 +7,7 @@
 #define BPF_PROCESS_H
 
 #include "guard.h"
+#include "sockctx.h"
 #include <bpf/bpf_core_read.h>
 
 static __always_inline struct cgroup *cgroup_of(struct task_struct *t)
@@ -190,6 +191,8 @@ static __always_inline bool process_refused(struct bpf_sock_addr *ctx,
 		now.unit = known->unit;
 	} else {
 		now.generation = in_force->generation;
+		if (bpf_get_netns_cookie(ctx) != netns_cookie)
+			now.flags = MVPN_SOCKET_ELSEWHERE;
 		process_look(&now, (__u64)t);
 		known = bpf_sk_storage_get(&sock_process, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 		if (known)

@@ -7,6 +7,7 @@
 #define BPF_SENDER_H
 
 #include "guard.h"
+#include "protect.h"
 #include "sockctx.h"
 
 #define SOCK_RAW 3
@@ -41,13 +42,32 @@ static __always_inline bool is_kernels(struct __sk_buff *skb, const struct pkt *
 	return type != (p->flow.proto == IPPROTO_ICMP ? ICMP_ECHO_REQUEST : ICMP6_ECHO_REQUEST);
 }
 
+/* of a container's packet: what its socket is, by the flow as it left the container, or but for the source, if that is ours now */
+static __always_inline __u64 vouched_traits(const struct pkt *p, __u64 oldest)
+{
+	const struct mvpn_vouched *v = bpf_map_lookup_elem(&vouched, &p->flow);
+	struct mvpn_protected src;
+	struct mvpn_flow_key k;
+
+	if (!v) {
+		if (!protected_by(p->flow.src, &src) || !(src.flags & MVPN_PROT_LOCAL))
+			return 0;
+		k = p->flow;
+		__builtin_memset(k.src, 0, sizeof(k.src));
+		v = bpf_map_lookup_elem(&vouched, &k);
+	}
+	return v && v->generation >= oldest && bpf_ktime_get_ns() - v->at_ns < MVPN_VOUCHED_NS
+		       ? v->traits
+		       : 0;
+}
+
 /* 0: refused. Not inlined: verified once. */
 __noinline int sender_may(struct __sk_buff *skb, struct pkt *p, __u32 peer)
 {
 	const struct mvpn_processes *in_force = processes_get();
 	struct mvpn_process *known = NULL;
 	struct bpf_sock *common, *sk = NULL;
-	__u64 v;
+	__u64 v, traits = 0;
 
 	if (!p || !in_force || !bpf_map_lookup_elem(&guards, &peer))
 		return 1;
@@ -61,8 +81,11 @@ __noinline int sender_may(struct __sk_buff *skb, struct pkt *p, __u32 peer)
 	if (known && known->flags & MVPN_SOCKET_ACCEPTED && p->flow.proto == IPPROTO_TCP)
 		return 1;
 	/* what is known since an earlier numbering means something else now */
-	v = guard_ask(peer, known && known->generation >= in_force->oldest ? known->traits : 0,
-		      p->flow.proto, bpf_ntohs(p->flow.dport), !p->fragment);
+	if (known)
+		traits = known->generation >= in_force->oldest ? known->traits : 0;
+	else if (!common)
+		traits = vouched_traits(p, in_force->oldest);
+	v = guard_ask(peer, traits, p->flow.proto, bpf_ntohs(p->flow.dport), !p->fragment);
 	p->rule = GUARD_LINE(v);
 	if (GUARD_VERDICT(v) != GUARD_MAY_NOT)
 		return 1;

@@ -13,9 +13,11 @@
 #include "shim_priv.h"
 #include "traits.h"
 
+#define HOOKS 2
+
 struct shim_process {
 	struct process_bpf *bpf;
-	int link;
+	int links[HOOKS];
 	struct bpf_link *walk;
 };
 
@@ -23,8 +25,9 @@ static void destroy(struct shim_process *p)
 {
 	if (!p)
 		return;
-	if (p->link >= 0)
-		close(p->link);
+	for (unsigned i = 0; i < HOOKS; i++)
+		if (p->links[i] >= 0)
+			close(p->links[i]);
 	bpf_link__destroy(p->walk);
 	process_bpf__destroy(p->bpf);
 	free(p);
@@ -32,12 +35,18 @@ static void destroy(struct shim_process *p)
 
 static int load(struct shim *s, struct shim_process *p, char **ret_error)
 {
+	__u64 cookie;
 	int r;
 
+	r = shim_own_netns(&cookie);
+	if (r < 0)
+		return shim_fail(ret_error, r, "the network namespace has no cookie: %s",
+				 strerror(-r));
 	p->bpf = process_bpf__open();
 	if (!p->bpf)
 		return shim_fail(ret_error, -errno, "cannot open the process programs: %s",
 				 strerror(errno));
+	p->bpf->rodata->netns_cookie = cookie;
 	r = shim_share_maps(s, p->bpf->obj);
 	if (r == 0)
 		r = process_bpf__load(p->bpf);
@@ -50,6 +59,25 @@ static int load(struct shim *s, struct shim_process *p, char **ret_error)
 		     : 0;
 }
 
+static int link_all(struct shim_process *p, int dir)
+{
+	const struct {
+		const struct bpf_program *prog;
+		enum bpf_attach_type type;
+	} hooks[HOOKS] = {
+		{p->bpf->progs.sock_made, BPF_CGROUP_INET_SOCK_CREATE},
+		{p->bpf->progs.sock_sends, BPF_CGROUP_INET_EGRESS},
+	};
+
+	for (unsigned i = 0; i < HOOKS; i++) {
+		p->links[i] =
+			bpf_link_create(bpf_program__fd(hooks[i].prog), dir, hooks[i].type, NULL);
+		if (p->links[i] < 0)
+			return -errno;
+	}
+	return 0;
+}
+
 static int attach(struct shim *s, struct shim_process *p, char **ret_error)
 {
 	int dir, r = shim_cgroup_find(s, ret_error);
@@ -59,10 +87,7 @@ static int attach(struct shim *s, struct shim_process *p, char **ret_error)
 	if (r < 0)
 		return r;
 	dir = open(s->cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir >= 0)
-		p->link = bpf_link_create(bpf_program__fd(p->bpf->progs.sock_made), dir,
-					  BPF_CGROUP_INET_SOCK_CREATE, NULL);
-	r = p->link < 0 ? -errno : 0;
+	r = dir < 0 ? -errno : link_all(p, dir);
 	if (dir >= 0)
 		close(dir);
 	return r < 0 ? shim_fail(ret_error, r, "cannot attach to the cgroup %s: %s", s->cgroup,
@@ -83,7 +108,8 @@ int shim_process_attach(struct shim *s)
 	p = calloc(1, sizeof(*p));
 	if (!p)
 		return -ENOMEM;
-	p->link = -1;
+	for (unsigned i = 0; i < HOOKS; i++)
+		p->links[i] = -1;
 	r = attach(s, p, &s->process_error);
 	if (r < 0)
 		destroy(p);

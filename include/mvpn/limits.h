@@ -189,6 +189,8 @@
 #define MVPN_GUARDS_MAX MVPN_PEERS_MAX
 #define MVPN_GROUP_NAME_B 124		/* of a unit or control group that `by` names, its NUL with it; systemd takes 255 */
 #define MVPN_GROUP_DEPTH 12		/* levels of control groups that are looked at, from the root */
+#define MVPN_VOUCHED_MAX 16384		/* flows of containers whose process is known (LRU) */
+#define MVPN_VOUCHED_NS 1000000000ULL	/* a packet has come from the container to the interface by then */
 #define MVPN_REFUSED_MAX 1024		/* kinds of refusals whose last telling is remembered (LRU) */
 #define MVPN_REFUSED_GAP_NS 1000000000ULL /* between two events about refusals that are alike */
 #define MVPN_REFUSAL_RING_B (64 << 10)

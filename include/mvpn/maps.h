@@ -150,6 +150,14 @@ struct mvpn_processes {
 	__u64 generation; /* rises with each change of the numbering: CLOCK_MONOTONIC; 0: no line says `by` */
 	__u64 oldest;	  /* what sockets know since an earlier one is void */
 };
+/*
+ * vouched: BPF_MAP_TYPE_LRU_HASH, struct mvpn_flow_key -> what the socket in a container that has just sent such a packet is; also with
+ * the source zero, for what leaves by an address of this host's (SNAT keeps the port if nobody else has it)
+ */
+struct mvpn_vouched {
+	__u64 traits, generation;
+	__u64 at_ns; /* good for MVPN_VOUCHED_NS: the packet is on its way */
+};
 struct mvpn_process {
 	__u64 traits;
 	__u64 generation; /* when it was looked at */
@@ -250,6 +258,7 @@ struct mvpn_socket {
 };
 enum mvpn_socket_flags {
 	MVPN_SOCKET_ACCEPTED = 1, /* the other end opened the connection */
+	MVPN_SOCKET_ELSEWHERE = 2, /* in sock_process: of a container, whose packets this host forwards */
 };
 
 /* sock_last: BPF_MAP_TYPE_SK_STORAGE; the protected destination that a datagram socket has sent to last */
@@ -378,6 +387,7 @@ _Static_assert(sizeof(struct mvpn_guard_line) == 48, "map value");
 _Static_assert(sizeof(struct mvpn_exe) == 16, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_group_key) == 128, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_group) == 16, "map value");
+_Static_assert(sizeof(struct mvpn_vouched) == 24, "map value");
 _Static_assert(sizeof(struct mvpn_process) == 48, "socket storage");
 _Static_assert(sizeof(struct mvpn_refusal) == 304, "ring record");
 _Static_assert(sizeof(struct mvpn_refused_key) == 12, "map key has no padding");

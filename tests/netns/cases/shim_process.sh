@@ -7,7 +7,7 @@
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 
-need socat cc python3 setpriv
+need socat cc python3 setpriv nft
 net_up
 cgroup=$(status_of a .socket.cgroup)
 [[ -d $cgroup ]] || skip "no socket shim: $(status_of a .socket.error)"
@@ -147,8 +147,26 @@ ip -n "$P-d" route add default via 10.78.0.1
 on a sysctl -qw net.ipv4.ip_forward=1
 host_start a
 says EPERM "another unit after a restart" as "$bad" "$TMP/dial" udp "${ADDR4[b]}" 5432
-says EPERM "a container" nsenter --net="/run/netns/$P-d" bash -c "echo \$\$ >'$cgroup/$bad/cgroup.procs'; exec '$TMP/dial' tcp ${ADDR4[b]} 5432"
-says ok "everybody in a container" nsenter --net="/run/netns/$P-d" bash -c "echo \$\$ >'$cgroup/$bad/cgroup.procs'; exec '$TMP/dial' udp ${ADDR4[b]} 9"
+inside() { # CGROUP ARGUMENT…: dial in the container
+	# shellcheck disable=SC2016
+	on d bash -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$cgroup/$1" "$TMP/dial" "${@:2}"
+}
+newest() { # SOURCE VERDICT: of the UDP flows from there to b's port
+	ctlj a flows | jq -e "[.flows[] | select(.proto == 17 and .dport == 5432 and .src == \"$1\")][0] | .verdict == \"$2\" and .rule.line == 1"
+}
+says EPERM "another unit in a container" inside "$bad" tcp "${ADDR4[b]}" 5432
+for source in 10.78.0.2 "${ADDR4[a]}"; do
+	[[ $source == 10.78.0.2 ]] || on a nft -f - <<-RULES
+		table ip pod {
+			chain out { type nat hook postrouting priority 100; ip saddr 10.78.0.0/24 masquerade; }
+		}
+	RULES
+	# there is no session: what passes is held
+	says ok "the unit in a container" inside "$good" udp "${ADDR4[b]}" 5432
+	wait_for 5 "its packet from $source" newest "$source" to_tap_held
+	says ok "a raw socket in a container" inside "$bad" raw "${ADDR4[b]}" 5432
+	wait_for 5 "end of its packet from $source" newest "$source" drop_process
+done
 # what keyd cannot read it does not guess
 host_stop a
 printf 'nonsense' >"$TMP/a/state/processes"
