@@ -68,7 +68,7 @@ assert_no_plaintext wire "${CANARY:0:12}"
 # under a session that is direct, and the end that it is blocked at has nothing to send
 udp_drop b
 start=${EPOCHREALTIME/./}
-wait_for 12 "a way by TCP under a direct session" eval 'ping4 a b -c 1 -W 1 && both_are relayed-tcp'
+wait_for 20 "a way by TCP under a direct session" eval 'ping4 a b -c 1 -W 1 && both_are relayed-tcp'
 cut=$(((${EPOCHREALTIME/./} - start) / 1000))
 assert_no_leak a b
 echo "first packet in $took ms; $cut ms after UDP was cut it goes by TCP"
