@@ -57,7 +57,7 @@ static __always_inline __u32 datagram_port(const struct mvpn_end *end)
 	return known ? *known : 0;
 }
 
-/* DHCP, which egress knows; keyd's own packets; and those of a server on this host, which speaks UDP from the port of its channel */
+/* DHCP, which egress knows; keyd's own packets; and those of a server on this host, which has the port of its channel at every address */
 static __always_inline bool datagram_passes(struct bpf_sock_addr *ctx, const struct mvpn_diversion *d,
 					    bool v4)
 {

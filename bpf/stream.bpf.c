@@ -79,6 +79,15 @@ static __always_inline bool is_keyd(struct bpf_sock_addr *ctx, const __u32 to[4]
 	return own;
 }
 
+/* a channel, which egress knows: the server's host may be a device at this level, too */
+static __always_inline bool to_server(const struct mvpn_end *end)
+{
+	struct mvpn_exempt e = {.port = end->port, .proto = IPPROTO_TCP};
+
+	__builtin_memcpy(e.addr, end->addr, 16);
+	return bpf_map_lookup_elem(&exempt, &e);
+}
+
 /* how connections and datagrams for that end are diverted; NULL: it goes where it wanted to, or with *ret_refused nowhere */
 static __always_inline const struct mvpn_diversion *
 diversion(struct bpf_sock_addr *ctx, const struct mvpn_end *end, bool v4, bool *ret_refused)
@@ -100,7 +109,7 @@ diversion(struct bpf_sock_addr *ctx, const struct mvpn_end *end, bool v4, bool *
 	}
 	d = bpf_map_lookup_elem(&levels, &prot.peer);
 	if (!d || !sk || bpf_sk_storage_get(&own_streams, sk, NULL, 0) ||
-	    (ctx->protocol == IPPROTO_UDP && datagram_passes(ctx, d, v4)))
+	    (ctx->protocol == IPPROTO_UDP ? datagram_passes(ctx, d, v4) : to_server(end)))
 		return NULL;
 	*ret_refused = true;
 	flow.dport = (__be16)ctx->user_port;

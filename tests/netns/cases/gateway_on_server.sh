@@ -53,6 +53,20 @@ stop tail
 assert_plaintext behind "${CANARY:0:12}"
 (($(counter server shim pass_server) > 0)) || fail "no channel was let by"
 
+# nor is it at the socket level, and the server's UDP goes its own way; that of programs does not
+policy $'allow a -> gw\nprotect 10.9.0.0/24 via gw\nprotect fd09::/64 via gw\nlevel socket a -> gw'
+at_socket() { ctlj a explain "${ADDR4[d]}" | jq -e '.level == "socket" and (.why | any(contains("sealed at the socket")))'; }
+wait_for 5 "level socket on a" at_socket
+on a curl -sS -m 20 -o "$TMP/got" "http://${ADDR4[d]}/page"
+cmp "$TMP/web/page" "$TMP/got" || fail "the page is another one, by a stream"
+# the channel is connected anew while the level is in force: UDP to the server is asked for again on it
+channels() { (($(counter a control channel_up) > 1)); }
+on a ss -tK "dst ${ADDR4[server]} dport = $CHAN_PORT" >/dev/null
+wait_for 10 "another channel" channels
+on a ss -Htn state established "dst ${ADDR4[server]} dport = $CHAN_PORT" | grep -q . || fail "the channel goes by a stream, whose session it is to make"
+online() { [[ $(status_of a .state) == online && $(status_of a .udp) == works ]]; }
+wait_for 10 "UDP to the server" online
+
 # no link to d any more, and a default route the way the packets came
 capture_start cut server
 ip -n "$P-server" link set eth1 down
