@@ -45,14 +45,13 @@ static __always_inline bool is_kernels(struct __sk_buff *skb, const struct pkt *
 /* of a container's packet: what its socket is, by the flow as it left the container, or but for the source, if that is ours now */
 static __always_inline __u64 vouched_traits(const struct pkt *p, __u64 oldest)
 {
-	const struct mvpn_vouched *v = bpf_map_lookup_elem(&vouched, &p->flow);
+	struct mvpn_flow_key k = p->flow; /* 6.1 takes a key from the stack alone */
+	const struct mvpn_vouched *v = bpf_map_lookup_elem(&vouched, &k);
 	struct mvpn_protected src;
-	struct mvpn_flow_key k;
 
 	if (!v) {
 		if (!protected_by(p->flow.src, &src) || !(src.flags & MVPN_PROT_LOCAL))
 			return 0;
-		k = p->flow;
 		__builtin_memset(k.src, 0, sizeof(k.src));
 		v = bpf_map_lookup_elem(&vouched, &k);
 	}
