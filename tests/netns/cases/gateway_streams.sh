@@ -48,7 +48,7 @@ for family in 4 6; do
 		got=$(on a "$ROOT/tests/netns/datagram.py" ask "${addr[d]}" 9000 $how 5 1400 || true)
 		gateway=10.9.0.1
 		[[ $family == 4 ]] || gateway=fd09::1
-		[[ $got =~ ^"$gateway "[0-9]+" 9000 ${addr[d]} 9000".*$'\n'5$ ]] || fail "IPv$family datagrams, $how, to d: $got"
+		[[ $got == "$gateway "*" 9000 ${addr[d]} 9000"*$'\n'5 ]] || fail "IPv$family datagrams, $how, to d: $got"
 	done
 done
 on a curl -sS -m 20 -o "$TMP/got" "http://${ADDR4[d]}/page"
