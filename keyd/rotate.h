@@ -37,9 +37,13 @@ void rotate_tick(struct keyd *k);
 /* the key in use is kept until then, for peers that vouched to it and are heard only now: it is about to be another one */
 void rotate_keep_before(struct keyd *k, uint64_t until_ms);
 
+/* secret and public half of the key before, while it is kept; NULL */
+const uint8_t *rotate_before(const struct keyd *k);
+
 /* ---- pins ---- */
 /* a peer's key is pinned, which it was not before */
 void rotate_pinned(struct keyd *k, const struct peer *p);
+/* rotate_pin.c */
 int rotate_pin(struct keyd *k, const struct chan_msg *m); /* PIN: a peer's new key */
 /* the key that this device's must meet to check that message; NULL: none is needed */
 const uint8_t *rotate_pin_key(struct keyd *k, const struct chan_msg *m);
