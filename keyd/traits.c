@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "traits.h"
 
+#include <fcntl.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 void traits_begin(struct traits *t)
 {
@@ -62,15 +62,47 @@ static bool uid_of(const char *name, const char *passwd, uint32_t *ret)
 	return ok;
 }
 
+/* as the kernel numbers devices within itself */
+static uint32_t kernel_dev(unsigned maj, unsigned min)
+{
+	return maj << 20 | min;
+}
+
+/*
+ * "36 25 0:31 …" (proc(5)): the third is the file system's own device. Of btrfs, and of overlayfs in part, stat() tells one that
+ * the kernel has made up for a part of it.
+ */
+static bool mount_dev(uint64_t mount, uint32_t *ret)
+{
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	char *line = NULL;
+	unsigned long long id;
+	unsigned maj, min;
+	bool found = false;
+	size_t size = 0;
+
+	while (f && !found && getline(&line, &size, f) > 0) {
+		found = sscanf(line, "%llu %*u %u:%u", &id, &maj, &min) == 3 && id == mount;
+		if (found)
+			*ret = kernel_dev(maj, min);
+	}
+	free(line);
+	if (f)
+		fclose(f);
+	return found;
+}
+
 static bool exe_of(const char *path, struct mvpn_exe *ret)
 {
-	struct stat st;
+	struct statx st;
 
-	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+	if (statx(AT_FDCWD, path, 0, STATX_TYPE | STATX_INO | STATX_MNT_ID, &st) < 0 ||
+	    !S_ISREG(st.stx_mode))
 		return false;
-	/* as the kernel numbers devices within itself */
-	*ret = (struct mvpn_exe){.inode = st.st_ino,
-				 .dev = (uint32_t)(major(st.st_dev) << 20 | minor(st.st_dev))};
+	*ret = (struct mvpn_exe){.inode = st.stx_ino,
+				 .dev = kernel_dev(st.stx_dev_major, st.stx_dev_minor)};
+	if (!st.stx_dev_major && st.stx_mask & STATX_MNT_ID)
+		mount_dev(st.stx_mnt_id, &ret->dev);
 	return true;
 }
 

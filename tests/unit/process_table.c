@@ -184,6 +184,13 @@ static void what_they_mean_here(void **state)
 	traits_resolve(&t, passwd, false, &s);
 	assert_int_equal(s.nuids, 1);
 	assert_int_equal(s.ngroups, 0);
+	/* a file system without a device of its own: by its mount */
+	traits_begin(&t);
+	assert_in_range(traits_number(&t, MVPN_BY_EXE, "/proc/self/status"), 0, MVPN_TRAITS_MAX - 1);
+	traits_resolve(&t, passwd, false, &s);
+	assert_int_equal(stat("/proc/self/status", &st), 0);
+	assert_int_equal(s.nexes, 1);
+	assert_int_equal(s.exes[0].dev, minor(st.st_dev));
 	close(fd);
 	unlink(passwd);
 }
