@@ -10,14 +10,14 @@ LIB_server := addr aead by chan chan_handshake chan_msg chan_proof config crypto
 LIB_server += conduit class class_json
 LIB_mvpnctl := addr fsutil ipc ipc_request ipc_socket log loop mac
 
-SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_deliver shim_frames shim_list shim_maps shim_networks shim_pin shim_process shim_protect shim_socket shim_streams shim_transport shim_xdp
+SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_deliver shim_frames shim_list shim_maps shim_networks shim_pin shim_process shim_protect shim_socket shim_streams shim_translate shim_transport shim_xdp
 KEYD := main attach attach_wire channel conf conn control control_doctor control_explain control_identity control_show control_wait ether flows frametab guard identity identity_file intro_msg introduce keystore keytab offer options peers prefixes resolve rp_filter sessions watch $(SHIM)
 KEYD += cgroups control_flows sockdiag
 KEYD += path pmtu endpoint nat relayed ticket
 KEYD += streams streams_open streams_accept streams_pump levels datagrams datagrams_stream
 KEYD += processes process_table process_audit traits control_process
 KEYD += hsm hsm_helper hsm_p11 intro_defer delegate rotate rotate_pin vouch
-KEYD += relay_tcp gateways arrivals pins
+KEYD += relay_tcp gateways gateways_told translate arrivals pins
 KEYD += server_key server_pins
 KEYD += control_classes streams_class
 DP := nexthop frame wire_xdp
@@ -31,7 +31,7 @@ SERVER += relay_tcp policy_protect gateways
 CTL := args help human input main mvpnctl output proc table verb_explain verb_flows verbs_device verbs_identity verbs_iface verbs_key verbs_peer verbs_policy verbs_status verbs_token verbs_audit
 SERVER += policy_index keyfile server_key admin_key
 SERVER += policy_class
-BPF := shim wire sockops sock stream process
+BPF := shim wire sockops sock stream process translate
 
 # tests/unit/NAME.c, cmocka programs; objects that each links besides lib/: OBJS_unit_NAME
 UNIT :=
@@ -113,12 +113,12 @@ OBJS_unit_level_datagrams = $(call objs,keyd,datagrams sockdiag)
 LDFLAGS_unit_level_datagrams = -Wl,--wrap=clock_gettime
 # keyd's control side without main(), BPF and fast path: tests/sim/pair.h
 UNIT += keyd_steps
-PAIR_KEYD = $(filter-out $(SHIM) main attach attach_wire cgroups conf arrivals control% datagram% ether flows guard hsm_% levels options process% resolve rp_filter sockdiag streams% traits,$(KEYD))
+PAIR_KEYD = $(filter-out $(SHIM) main attach attach_wire cgroups conf arrivals control% datagram% ether flows guard hsm_% levels options process% resolve rp_filter sockdiag streams% traits translate,$(KEYD))
 OBJS_unit_keyd_steps = $(call objs,keyd,$(PAIR_KEYD)) $(call objs,tests/sim,pair pair_path pair_server pair_intro pair_stubs)
 LDFLAGS_unit_keyd_steps = $(addprefix -Wl$(comma)--wrap=,clock_gettime epoll_wait socket connect nl_addr_list)
 # tests/bpf/NAME.c, cmocka programs that need root: linked with keyd/shim
 BPFTEST :=
-SHIM_TESTS := arrive attach egress exempt frames guard ifaces maps multicast networks prefixes shim_socket traffic wire
+SHIM_TESTS := arrive attach egress exempt frames guard ifaces maps multicast networks prefixes shim_socket traffic translate wire
 BPFTEST += $(SHIM_TESTS)
 $(foreach t,$(SHIM_TESTS),$(eval OBJS_bpf_$(t) = $$(call objs,keyd,$$(SHIM)) $$(O)/tests/bpf/shimtest.o))
 BPFTEST += many_peers

@@ -8,6 +8,7 @@
 
 #include "maps.h"
 #include "parse.h"
+#include "protect.h"
 
 static __always_inline const struct mvpn_frame_tap *frame_tap_get(void)
 {
@@ -55,10 +56,18 @@ static __always_inline const struct mvpn_arrival *arrival_of(const struct pkt *p
 	return bpf_map_lookup_elem(&arrivals, &k);
 }
 
+static __always_inline bool untranslated(void)
+{
+	const struct mvpn_config *c = config_get();
+
+	return c && (c->flags & MVPN_CONFIG_UNTRANSLATED);
+}
+
 /* On the tap. Nobody to ask for an interface, or no room for a link header: it arrives on the tap itself. */
 static __always_inline int deliver_ip(struct __sk_buff *skb)
 {
 	const struct mvpn_arrival *to;
+	struct mvpn_protected prot;
 	struct {
 		__u8 dst[6], src[6];
 		__be16 type;
@@ -67,6 +76,8 @@ static __always_inline int deliver_ip(struct __sk_buff *skb)
 
 	if (parse_ip(skb, true, &p) != PARSED)
 		return TC_ACT_UNSPEC;
+	if (untranslated() && protected_by(p.flow.dst, &prot) && (prot.flags & MVPN_PROT_TRANSLATED))
+		return TC_ACT_SHOT;
 	to = arrival_of(&p);
 	if (!to)
 		return TC_ACT_UNSPEC;

@@ -14,20 +14,12 @@ struct arrivals {
 	bool full;
 };
 
-static bool attached(const struct keyd *k, unsigned ifindex)
-{
-	for (unsigned i = 0; i < k->nifaces; i++)
-		if (k->ifaces[i]->ifindex == ifindex)
-			return ifindex;
-	return false;
-}
-
 /* Does what an attached interface receives come up through this one: its bridge, its bond, a VLAN on it? */
 static bool above_attached(struct keyd *k, const struct nl_link *l)
 {
 	struct nl_link member;
 
-	if (l->parent && attached(k, l->parent))
+	if (l->parent && attached_index(k, l->parent))
 		return true;
 	for (unsigned i = 0; i < k->nifaces; i++)
 		if (k->ifaces[i]->ifindex &&
@@ -49,7 +41,7 @@ static void add(struct arrivals *x, const struct mvpn_addr *to, const struct nl_
 		.to = *to,
 		.ifindex = l->ifindex,
 		.ethernet = l->has_mac,
-		.attached = attached(x->k, l->ifindex),
+		.attached = attached_index(x->k, l->ifindex),
 	};
 	memcpy(a->mac, l->mac, sizeof(a->mac));
 	x->n++;
@@ -61,7 +53,7 @@ static int add_address(void *arg, unsigned ifindex, const struct mvpn_addr *addr
 	struct nl_link l;
 
 	if (!nl_link_get_index(x->k->nl, ifindex, &l) &&
-	    (attached(x->k, ifindex) || above_attached(x->k, &l)))
+	    (attached_index(x->k, ifindex) || above_attached(x->k, &l)))
 		add(x, addr, &l);
 	return 0;
 }

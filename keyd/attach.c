@@ -11,6 +11,7 @@
 
 #include "channel.h"
 #include "arrivals.h"
+#include "translate.h"
 #include "control.h"
 #include "dp/wire.h"
 #include "ether.h"
@@ -26,6 +27,14 @@
 #define REREGISTER_AFTER_MS 200
 
 static const char *const want_names[] = {"auto", "xdp", "udp"};
+
+bool attached_index(const struct keyd *k, unsigned ifindex)
+{
+	for (unsigned i = 0; i < k->nifaces; i++)
+		if (k->ifaces[i]->ifindex == ifindex)
+			return ifindex;
+	return false;
+}
 
 struct attachment *attachment_find(struct keyd *k, const char *name)
 {
@@ -444,6 +453,7 @@ static void netlink_ready(void *arg, uint32_t events)
 static void refresh_timer(void *arg)
 {
 	arrivals_refresh(arg);
+	translate_refresh(arg);
 	sessions_refresh_endpoints(arg);
 }
 

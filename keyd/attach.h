@@ -31,6 +31,7 @@ int attach_init(
 	struct keyd *k); /* netlink events; attaches again what was attached in the last life */
 void attach_free(struct keyd *k); /* the shim stays where it is */
 struct attachment *attachment_find(struct keyd *k, const char *name);
+bool attached_index(const struct keyd *k, unsigned ifindex);
 /* 0 or -errno with *ret_error (malloc'ed); *ret_already when it was attached before. With busy_until_ms set it is not settled. */
 int attach_add(struct keyd *k, const char *name, enum wire_want want, unsigned queues,
 	       struct attachment **ret, bool *ret_already, char **ret_error);

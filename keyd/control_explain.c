@@ -185,6 +185,9 @@ json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst, uint8_t proto,
 				  "there: then it is dropped, see the log");
 	} else if (owner == KEYD_SELF) {
 		show_line(why, "%s belongs to this device", mvpn_addr_str(dst, text));
+		if (gateways_translated(k, dst))
+			show_line(why, "what other devices send there leaves with this gateway's "
+				       "address as its source: see `flows`");
 	} else if (shim_is_anothers(k->shim, dst)) {
 		show_line(why,
 			  "%s is in a narrower prefix of another network on this host: where its keyd is "
@@ -202,6 +205,9 @@ json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst, uint8_t proto,
 		show_line(why, "%s is protected and belongs to %s", mvpn_addr_str(dst, text),
 			  peer_label(p));
 		explain_gateways(gateways, why);
+		if (gateways_translated(k, dst))
+			show_line(why, "hosts there see the gateway's address, not this device's: the "
+				       "policy says \"source translated\"");
 		level = mvpn_level_name(peer_level(k, p));
 		verdict = processes_explain(k, p, proto, port, who, why, &rule)
 				  ? explain_level(k, p, &of, why, &session)

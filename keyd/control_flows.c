@@ -15,6 +15,7 @@
 #include "peers.h"
 #include "processes.h"
 #include "sockdiag.h"
+#include "translate.h"
 
 struct flow_list {
 	struct keyd *k;
@@ -210,6 +211,7 @@ static json_t *show_flow(struct origins *l, const struct flow_row *row)
 										 : "network",
 		      "process", show_process(l, &g, now));
 	json_object_set_new(o, "rule", processes_rule(l->k, f->rule));
+	json_object_set_new(o, "translated", translate_show(l->k, &row->key));
 	if (g.tcp)
 		json_object_set_new(o, "tcp",
 				    json_pack("{s:I, s:I, s:f, s:b}", "bytes_in",

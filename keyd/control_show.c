@@ -26,6 +26,7 @@
 #include "server_key.h"
 #include "sessions.h"
 #include "streams.h"
+#include "translate.h"
 
 const char *const keyd_counter_names[KC_MAX] = {
 	"channel_up",	 "channel_lost", "channel_failed", "bad_message",
@@ -42,6 +43,7 @@ const char *const keyd_counter_names[KC_MAX] = {
 	"conduit_sent",	 "conduit_received", "conduit_dropped",
 	"rotated",	 "pin_vouched",	 "bad_vouch", "stale_vouch",
 	"gateway_failed", "gateway_changed",
+	"translated",	 "untranslatable", "translations_full",
 	"server_key_pinned", "server_key_refused", "server_key_old",
 	"process_refused", "process_unreported",
 };
@@ -309,6 +311,8 @@ json_t *show_status(struct keyd *k)
 	json_object_set_new(body, "central_keys", json_boolean(k->conf.central_keys));
 	json_object_set_new(body, "central_sessions", json_integer(sessions_central(k)));
 	json_object_set_new(body, "protected", json_integer(lpm_count(k->prefixes)));
+	json_object_set_new(body, "translations", json_integer(k->translations));
+	translate_count(k);
 	json_object_set_new(body, "counters",
 			    json_pack("{s:o, s:o, s:o}", "shim",
 				      counters_json(shim_counter_names, shim, MVPN_C_MAX), "dp",

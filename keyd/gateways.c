@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "gateways.h"
+#include "gateways_sets.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,47 +13,6 @@
 #define MS_NS 1000000ULL
 #define STALL_MS (MVPN_GATEWAY_SILENT_MS / 2) /* we did not run meanwhile: nobody's silence */
 #define PING_TOKEN 0			      /* nobody waits for that answer in particular */
-
-struct gateway_set {
-	struct mvpn_prefix prefix;
-	unsigned n, current;
-	uint32_t member[MVPN_GATEWAYS_MAX]; /* peer indices, of layer NETWORK */
-	bool self;			    /* this device is one of them, and asks nobody */
-	bool told, stale;		    /* since the last commit; gone with the next one */
-};
-
-struct gateways {
-	struct lpm *by_prefix; /* slot in `sets` + 1 */
-	struct gateway_set *sets;
-	unsigned n, size;
-	struct loop_timer *timer;
-	uint64_t looked_ms;
-};
-
-/* of a peer that is a gateway */
-struct gateway {
-	unsigned sets, current; /* how many, and of how many it gets the packets */
-	bool wanted;		/* one of them is in use */
-	bool failed;
-	enum mvpn_reason why;
-	uint64_t failed_ms, well_ms;   /* since then; well_ms 0: it never failed */
-	uint64_t back_ms;	       /* it has to be well for so long */
-	uint64_t asked_ms;	       /* the first PING that was not answered, 0 none */
-	uint64_t pinged_ms, wanted_ms; /* when it was, and when a session was asked for */
-	uint64_t sent, sent_ms;	       /* packets, and when there were fewer */
-};
-
-static struct gateway_set *find(struct gateways *g, const struct mvpn_prefix *p)
-{
-	uint32_t slot;
-
-	return lpm_get(g->by_prefix, p, &slot) ? &g->sets[slot - 1] : NULL;
-}
-
-static struct gateway *gateway_of(const struct keyd *k, uint32_t index)
-{
-	return k->peers[index]->gateway;
-}
 
 /* ---- which one ---- */
 
@@ -251,172 +210,6 @@ static void look(void *arg)
 	loop_timer_arm(g->timer, MVPN_GATEWAY_LOOK_MS);
 }
 
-/* ---- what the server says ---- */
-
-void gateways_reset(struct keyd *k)
-{
-	for (unsigned i = 0; i < k->gateways->n; i++)
-		k->gateways->sets[i].stale = true;
-}
-
-void gateways_forget(struct keyd *k, const struct mvpn_prefix *p)
-{
-	struct gateway_set *set = find(k->gateways, p);
-
-	if (set)
-		set->stale = true;
-}
-
-void gateways_lost(struct keyd *k)
-{
-	for (unsigned i = 0; i < k->gateways->n; i++)
-		k->gateways->sets[i].stale = false;
-}
-
-static struct gateway_set *set_new(struct keyd *k, const struct mvpn_prefix *p)
-{
-	struct gateways *g = k->gateways;
-	unsigned size = g->size ? 2 * g->size : 8;
-	struct gateway_set *sets;
-
-	if (g->n == MVPN_GATEWAY_SETS_MAX) {
-		log_ratelimited(
-			LOG_L_ERR,
-			"more than %d prefixes have several gateways: of the others only the "
-			"first one is used",
-			MVPN_GATEWAY_SETS_MAX);
-		return NULL;
-	}
-	if (g->n == g->size) {
-		sets = reallocarray(g->sets, size, sizeof(*sets));
-		if (!sets)
-			return NULL;
-		g->sets = sets;
-		g->size = size;
-	}
-	if (lpm_set(g->by_prefix, p, g->n + 1))
-		return NULL;
-	g->sets[g->n] = (struct gateway_set){.prefix = *p};
-	return &g->sets[g->n++];
-}
-
-/* the gateways that a TLV names; false: there is no room for a peer */
-static bool members(struct keyd *k, const uint8_t *ids, unsigned n, struct gateway_set *ret)
-{
-	ret->n = n;
-	for (unsigned i = 0; i < n; i++, ids += MVPN_ID_LEN) {
-		struct peer *p;
-
-		if (k->id && !memcmp(ids, k->id->device_id, MVPN_ID_LEN)) {
-			ret->self = true;
-			continue;
-		}
-		p = peer_ensure(k, ids);
-		if (p && !p->gateway)
-			p->gateway = calloc(1, sizeof(*p->gateway));
-		if (!p || !p->gateway)
-			return false;
-		ret->member[i] = p->index;
-	}
-	return true;
-}
-
-/* as before, if it is still one of them and none has come before it */
-static unsigned go_on_with(const struct keyd *k, const struct gateway_set *old,
-			   const struct gateway_set *new)
-{
-	unsigned i;
-
-	for (i = 0; i <= old->current && i < new->n; i++)
-		if (i == old->n || old->member[i] != new->member[i])
-			break;
-	if (i > old->current)
-		return old->current;
-	for (i = 0; i < new->n; i++)
-		if (!gateway_of(k, new->member[i])->failed)
-			return i;
-	return 0;
-}
-
-int gateways_told(struct keyd *k, const uint8_t *v, size_t len, struct mvpn_prefix *ret_prefix,
-		  uint32_t *ret_owner)
-{
-	struct gateway_set new = {.told = true}, *set;
-	size_t ids = len - MVPN_TLV_GATEWAYS_HEAD_B;
-
-	new.prefix.len = v[0];
-	memcpy(new.prefix.addr.b, v + 1, sizeof(new.prefix.addr.b));
-	if (!mvpn_prefix_valid(&new.prefix) || ids % MVPN_ID_LEN)
-		return -EPROTO;
-	*ret_prefix = new.prefix;
-	set = find(k->gateways, &new.prefix);
-	if (!members(k, v + MVPN_TLV_GATEWAYS_HEAD_B, (unsigned)(ids / MVPN_ID_LEN), &new) ||
-	    (!set && !(set = set_new(k, &new.prefix))))
-		return -ENOSPC;
-	if (!new.self)
-		new.current = set->n && !set->self ? go_on_with(k, set, &new) : 0;
-	*set = new;
-	*ret_owner = set->self ? KEYD_SELF : set->member[set->current];
-	return 0;
-}
-
-static void purge(struct gateways *g)
-{
-	for (unsigned i = 0; i < g->n;) {
-		if (!g->sets[i].stale) {
-			i++;
-			continue;
-		}
-		lpm_del(g->by_prefix, &g->sets[i].prefix);
-		g->sets[i] = g->sets[--g->n];
-		if (i < g->n)
-			lpm_set(g->by_prefix, &g->sets[i].prefix,
-				i + 1); /* replaces: cannot fail */
-	}
-}
-
-/* who is a gateway, of how many, and does its session have the prefix? */
-static void recount(struct keyd *k)
-{
-	struct gateways *g = k->gateways;
-
-	for (uint32_t i = 1; i <= k->npeers; i++)
-		if (k->peers[i]->gateway)
-			k->peers[i]->gateway->sets = k->peers[i]->gateway->current = 0;
-	for (unsigned i = 0; i < g->n; i++) {
-		struct gateway_set *set = &g->sets[i];
-
-		for (unsigned m = 0; !set->self && m < set->n; m++) {
-			gateway_of(k, set->member[m])->sets++;
-			gateway_of(k, set->member[m])->current += m == set->current;
-			if (set->told)
-				sessions_prefix_new(k, &set->prefix, set->member[m]);
-		}
-		set->told = false;
-	}
-	for (uint32_t i = 1; i <= k->npeers; i++)
-		if (k->peers[i]->gateway && !k->peers[i]->gateway->sets) {
-			free(k->peers[i]->gateway);
-			k->peers[i]->gateway = NULL;
-		}
-}
-
-void gateways_committed(struct keyd *k)
-{
-	struct gateways *g = k->gateways;
-
-	if (!g->n && !loop_timer_armed(g->timer))
-		return;
-	purge(g);
-	recount(k);
-	if (!g->n)
-		loop_timer_disarm(g->timer);
-	else if (!loop_timer_armed(g->timer)) {
-		g->looked_ms = mono_ms();
-		loop_timer_arm(g->timer, MVPN_GATEWAY_LOOK_MS);
-	}
-}
-
 /* ---- what is to be seen ---- */
 
 static const char *state_name(const struct gateway *g)
@@ -433,6 +226,14 @@ json_t *gateways_show(const struct peer *p)
 	return json_pack("{s:s, s:o, s:i, s:i}", "state", state_name(g), "why",
 			 g->failed ? json_string(mvpn_reason_name(g->why)) : json_null(),
 			 "prefixes", (int)g->sets, "in_use", (int)g->current);
+}
+
+bool gateways_translated(const struct keyd *k, const struct mvpn_addr *dst)
+{
+	uint32_t slot;
+
+	return lpm_lookup(k->gateways->by_prefix, dst, &slot) &&
+	       k->gateways->sets[slot - 1].translated;
 }
 
 json_t *gateways_explain(struct keyd *k, const struct mvpn_addr *dst)

@@ -28,6 +28,12 @@ int gateways_told(struct keyd *k, const uint8_t *v, size_t len, struct mvpn_pref
 void gateways_committed(struct keyd *k);
 void gateways_lost(struct keyd *k); /* what was not committed will not be */
 
+/* more MVPN_PROT_ flags of a prefix of this device's own; and is any of them translated? */
+uint32_t gateways_flags(const struct keyd *k, const struct mvpn_prefix *p);
+bool gateways_translate(const struct keyd *k);
+/* do hosts at that address see the gateway's in place of a device's? */
+bool gateways_translated(const struct keyd *k, const struct mvpn_addr *dst);
+
 /* an introduction has failed; peers that are no gateways, or at other layers, do not matter */
 void gateways_failed(struct keyd *k, const struct peer *p, enum mvpn_reason why);
 

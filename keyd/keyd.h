@@ -189,6 +189,9 @@ enum keyd_counter {
 	KC_STALE_VOUCH, /* such as cannot be checked: they were made for a key that this device used before */
 	KC_GATEWAY_FAILED,
 	KC_GATEWAY_CHANGED,
+	KC_TRANSLATED, /* packets, as the programs count them; see maps.h */
+	KC_UNTRANSLATABLE,
+	KC_TRANSLATIONS_FULL,
 	KC_SERVER_KEY_PINNED,	/* changes of the server's key, or of one to come, that were taken */
 	KC_SERVER_KEY_REFUSED,	/* ... and that were not */
 	KC_SERVER_KEY_OLD,	/* channels by the key that the server had before */
@@ -260,6 +263,8 @@ struct keyd {
 	bool prefixes_overflow; /* some are covered by a wider, dropping prefix */
 	bool prefixes_known;	/* the server has told the whole set in this life */
 	struct gateways *gateways;
+	bool translating, untranslated, translate_seen; /* translate.c: it is wanted, it failed */
+	unsigned translations, translations_now; /* flows, as counted last; and this time so far */
 	uint64_t policy_rev;
 	uint32_t options; /* enum mvpn_options, of that policy */
 	struct mvpn_addr *addresses; /* accepted by the server */

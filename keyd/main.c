@@ -44,6 +44,7 @@
 #include "server_key.h"
 #include "rp_filter.h"
 #include "sessions.h"
+#include "translate.h"
 
 #define CONFIG_DEFAULT "/etc/mvpn/keyd.conf"
 #define TICK_MS 1000
@@ -200,7 +201,8 @@ static void config_tell(struct keyd *k, bool running)
 		.tap_ifindex = running ? dp_tap_ifindex(k->dp) : 0,
 		.udp_port = k->conf.udp_port,
 		.lanes = running ? dp_workers(k->dp) : 0,
-		.flags = options_config_flags(k->options),
+		.flags = options_config_flags(k->options) |
+			 (k->untranslated ? MVPN_CONFIG_UNTRANSLATED : 0),
 	};
 	int r = shim_config(k->shim, &c);
 
@@ -224,6 +226,7 @@ static void tick(void *arg)
 	server_key_tick(k);
 	sessions_tick(k);
 	levels_tick(k, mono_ms());
+	translate_tick(k);
 	sd_notify(0, "WATCHDOG=1");
 	loop_timer_arm(k->tick, TICK_MS);
 }

@@ -28,7 +28,8 @@ static void apply(struct keyd *k, uint32_t options)
 	kt_set_options(k->kt, options);
 	r = shim_get_config(k->shim, &c);
 	if (!r) {
-		c.flags = options_config_flags(options);
+		c.flags = options_config_flags(options) |
+			  (c.flags & MVPN_CONFIG_UNTRANSLATED);
 		r = shim_config(k->shim, &c);
 	}
 	if (r)

@@ -70,7 +70,7 @@ static void protect_one(struct keyd *k, const struct mvpn_prefix *p, uint32_t ow
 		shim_breathe(k->shim);
 	if (count <= k->conf.max_prefixes)
 		r = shim_protect(k->shim, p, self ? MVPN_PEER_NONE : owner,
-				 self ? MVPN_PROT_LOCAL : 0);
+				 self ? MVPN_PROT_LOCAL | gateways_flags(k, p) : 0);
 	if (r)
 		protect_cover(k, p);
 }

@@ -292,6 +292,7 @@ void shim_close(struct shim *s)
 	free(s->socket_error);
 	free(s->cgroup_asked);
 	shim_streams_detach(s);
+	shim_translate_leave(s->translate);
 	free(s->streams_error);
 	shim_process_detach(s);
 	free(s->process_error);

@@ -176,6 +176,24 @@ int shim_datagram_port(struct shim *s, const struct mvpn_endpoint *there, uint16
 int shim_datagram_assign(struct shim *s, uint16_t port, const struct mvpn_endpoint *there); /* -EEXIST: another port is */
 void shim_datagram_release(struct shim *s, uint16_t port, const struct mvpn_endpoint *there);
 uint64_t shim_datagram_refused(struct shim *s); /* since it was asked last, for want of a port */
+/*
+ * Sources that this gateway translates (bpf/translate.bpf.c), on the interfaces behind it. Programs and entries outlive keyd.
+ */
+int shim_translate_start(struct shim *s, char **ret_error);
+void shim_translate_stop(struct shim *s); /* and what an earlier life has left on interfaces */
+/* an interface, and the address that hosts behind it see; one of each family */
+struct shim_behind {
+	unsigned ifindex;
+	bool raw; /* no link header */
+	struct mvpn_addr addr;
+};
+/* exactly these, 2 * MVPN_TRANSLATE_IFACES_MAX at most; -errno of the first that failed, the others are done */
+int shim_translate_set(struct shim *s, const struct shim_behind *list, unsigned n);
+/* Looks at so many entries and takes out those that are idle or nobody's; counts the others up. true: that was the last one */
+bool shim_translate_sweep(struct shim *s, unsigned most, uint64_t now_ns, unsigned *ret_flows);
+/* what hosts behind this gateway see of a flow of a device's; -ENOENT: it is not translated */
+int shim_translation_get(struct shim *s, const struct mvpn_flow_key *flow, struct mvpn_translation *ret);
+int shim_translate_counters(struct shim *s, uint64_t ret[MVPN_T_MAX]);
 /* after the last detach, and with `purge`: remove every pin and the directory */
 int shim_purge(struct shim *s);
 /* programs of others that come before ours on the hook and may hide us: names into a malloc'ed list, or NULL */

@@ -52,6 +52,7 @@ struct shim {
 	char *share_dir;    /* NULL: alone */
 	uint32_t network;   /* what entries of shared maps have as their value */
 	uint64_t conflicts; /* prefixes that another network had claimed before */
+	struct shim_translate *translate; /* shim_translate.c; NULL: nothing is translated */
 	/* shim_deliver.c */
 	int deliver_link, arrive_link; /* TCX links on the frame tap and the tap, -1 none */
 };
@@ -107,6 +108,8 @@ int shim_share_maps(struct shim *s, struct bpf_object *obj); /* those that the s
 int shim_cgroup_link(struct shim *s, const char *pin, int prog, enum bpf_attach_type type,
 		     char **ret_error);
 void shim_cgroup_unlink(struct shim *s, const char *pin);
+
+void shim_translate_leave(struct shim_translate *t); /* the programs stay */
 
 /* <linux/bpf.h> of 6.6 and later */
 #define TCX_INGRESS 46

@@ -26,7 +26,8 @@ const struct gateway_set *gateways_of(const struct registry *r, const struct mvp
 
 static bool same(const struct gateway_set *x, const struct gateway_set *y)
 {
-	return x && y && x->n == y->n && !memcmp(x->value, y->value, x->n * sizeof(x->value[0]));
+	return x && y && x->n == y->n && x->translated == y->translated &&
+	       !memcmp(x->value, y->value, x->n * sizeof(x->value[0]));
 }
 
 static bool stands_by(const struct gateway_set *set, uint32_t value)
@@ -37,6 +38,12 @@ static bool stands_by(const struct gateway_set *set, uint32_t value)
 	return false;
 }
 
+/* is there more to be said than who owns the prefix? */
+static bool worth(const struct gateway_set *set)
+{
+	return set->n > 1 || (set->n && set->translated);
+}
+
 int gateways_read(const struct registry *r, const struct policy *p, struct gateway_set **ret,
 		  unsigned *ret_n)
 {
@@ -45,11 +52,11 @@ int gateways_read(const struct registry *r, const struct policy *p, struct gatew
 	struct gateway_set *sets = NULL;
 
 	for (unsigned i = 0; i < n; i++)
-		several += pr[i].nvia > 1;
+		several += pr[i].nvia > 1 || pr[i].translated;
 	if (several && !(sets = calloc(several, sizeof(*sets))))
 		return -ENOMEM;
 	for (unsigned i = 0; i < n; i++) {
-		struct gateway_set set = {.prefix = pr[i].prefix};
+		struct gateway_set set = {.prefix = pr[i].prefix, .translated = pr[i].translated};
 
 		for (unsigned k = 0; k < pr[i].nvia; k++) {
 			const struct device *d = registry_by_name(r, pr[i].via[k]);
@@ -57,7 +64,7 @@ int gateways_read(const struct registry *r, const struct policy *p, struct gatew
 			if (d)
 				set.value[set.n++] = d->index + 1;
 		}
-		if (set.n > 1)
+		if (worth(&set))
 			sets[used++] = set;
 	}
 	*ret = sets;
@@ -73,7 +80,8 @@ static struct device *device_of(const struct registry *r, uint32_t value)
 static void changed(const struct registry *r, const struct gateway_set *set, struct device *before)
 {
 	if (r->changed)
-		r->changed(r->changed_arg, &set->prefix, before, device_of(r, set->value[0]));
+		r->changed(r->changed_arg, &set->prefix, before,
+			   set->n ? device_of(r, set->value[0]) : NULL);
 }
 
 void gateways_leave(struct registry *r, struct gateway_set *sets, unsigned n)
@@ -86,6 +94,8 @@ void gateways_leave(struct registry *r, struct gateway_set *sets, unsigned n)
 				registry_owned_drop(device_of(r, old->value[k]), &old->prefix);
 				changed(r, old, device_of(r, old->value[k]));
 			}
+		if (!new)
+			changed(r, old, NULL);
 	}
 }
 
@@ -123,11 +133,11 @@ uint32_t gateways_drop(struct registry *r, const struct mvpn_prefix *p, const st
 		return set->value[0];
 	set->n--;
 	memmove(&set->value[at], &set->value[at + 1], (set->n - at) * sizeof(set->value[0]));
-	first = set->value[0];
-	if (!at) /* it becomes the owner like any other */
+	first = set->n ? set->value[0] : 0;
+	if (!at && first) /* it becomes the owner like any other */
 		registry_owned_drop(device_of(r, first), p);
 	changed(r, set, NULL);
-	if (set->n == 1) {
+	if (!worth(set)) {
 		r->nsets--;
 		memmove(set, set + 1, (size_t)(&r->sets[r->nsets] - set) * sizeof(*set));
 	}

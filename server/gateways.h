@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Prefixes that the policy gives several gateways. The first one that is enrolled is the effective owner, as of any other prefix
+ * Prefixes that the policy gives several gateways, or whose gateways translate sources. The first one that is enrolled is the effective owner, as of any other prefix
  * (owners.c); those behind it stand by: they own the prefix, too, so sessions with them are for it.
  */
 #ifndef SERVER_GATEWAYS_H
@@ -10,11 +10,12 @@
 
 struct gateway_set {
 	struct mvpn_prefix prefix;
-	unsigned n;			   /* 2 at least */
+	unsigned n;			   /* 2 at least, or translated */
+	bool translated;
 	uint32_t value[MVPN_GATEWAYS_MAX]; /* index + 1 */
 };
 
-/* NULL: the prefix has one owner, or none */
+/* NULL: the prefix has one owner, or none, and nothing is translated */
 const struct gateway_set *gateways_of(const struct registry *r, const struct mvpn_prefix *p);
 
 /* ---- for owners.c ---- */

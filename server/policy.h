@@ -109,6 +109,7 @@ struct policy_protect {
 	struct mvpn_prefix prefix;
 	unsigned nvia; /* 0: nobody owns it */
 	const char *via[MVPN_GATEWAYS_MAX]; /* devices, in the order in which they are to be used */
+	bool translated; /* hosts there see the gateway's address as the source, not the devices' */
 };
 /* in the order of policy_prefix_cmp() */
 const struct policy_protect *policy_protects(const struct policy *p, unsigned *ret_count);

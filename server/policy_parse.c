@@ -4,7 +4,7 @@
  *
  *   group NAME = NAME [, NAME]…
  *   allow [only] NAME -> NAME [proto …] [by …] [dscp …] [limit …]     NAME may be *; policy_service.c, policy_by.c, policy_class.c
- *   protect PREFIX [via NAME [, NAME]…]                  policy_protect.c
+ *   protect PREFIX [via NAME [, NAME]… [source kept|translated]]      policy_protect.c
  *   ethernet [only] NAME -> NAME type TYPE [, TYPE]… [dscp …] [limit …]   policy_ether.c, policy_class.c
  *   mode end-to-end|central60|central63 NAME -> NAME      policy_mode.c
  *   level LEVEL NAME -> NAME                              policy_mode.c

@@ -79,6 +79,30 @@ static int read_gateways(struct reader *r, struct word via[MVPN_GATEWAYS_MAX], u
 	return 0;
 }
 
+/* "source kept", as without it, or "source translated" */
+static int read_source(struct reader *r, bool *ret_translated)
+{
+	struct word key, how;
+	int e;
+
+	if (at_line_end(r))
+		return 0;
+	e = read_word(r, "\"source\"", false, &key);
+	if (e < 0)
+		return e;
+	if (!word_is(&key, "source"))
+		return fail_at(r, key.start,
+			       "unexpected text: expected \"source translated\", \"source "
+			       "kept\" or the end of the line");
+	e = read_word(r, "\"kept\" or \"translated\"", false, &how);
+	if (e < 0)
+		return e;
+	*ret_translated = word_is(&how, "translated");
+	if (!*ret_translated && !word_is(&how, "kept"))
+		return fail_at(r, how.start, "expected \"kept\" or \"translated\"");
+	return expect_end(r);
+}
+
 int read_protect(struct reader *r)
 {
 	struct word key, via[MVPN_GATEWAYS_MAX];
@@ -94,7 +118,7 @@ int read_protect(struct reader *r)
 		if (e == 0)
 			e = read_gateways(r, via, &pr.nvia);
 		if (e == 0)
-			e = expect_end(r);
+			e = read_source(r, &pr.translated);
 	}
 	if (e == 0 && p->nprotects == POLICY_PROTECTS_MAX)
 		e = fail_at(r, start, "more than %d protect lines", POLICY_PROTECTS_MAX);

@@ -81,6 +81,7 @@ static void put_gateways(struct chan_buf *b, const struct registry *r, const str
 	size_t len = MVPN_TLV_GATEWAYS_HEAD_B;
 
 	memcpy(v + 1, set->prefix.addr.b, 16);
+	v[17] = set->translated ? MVPN_GATEWAYS_TRANSLATED : 0;
 	for (unsigned i = 0; i < set->n; i++, len += 16)
 		memcpy(v + len, r->devices[set->value[i] - 1]->row.id, 16);
 	chan_put(b, MVPN_TLV_GATEWAYS, v, len);
@@ -193,8 +194,8 @@ static int mix_prefix(void *arg, const struct mvpn_prefix *prefix, uint32_t valu
 	const struct registry *r = x->p->s->reg;
 	const struct device *d = value && value - 1 < r->size ? r->devices[value - 1] : NULL;
 	const struct gateway_set *set = gateways_of(r, prefix);
-	uint8_t behind[16 * (MVPN_GATEWAYS_MAX - 1)];
-	size_t len = 0;
+	uint8_t behind[1 + 16 * (MVPN_GATEWAYS_MAX - 1)] = {set && set->translated};
+	size_t len = set ? 1 : 0;
 
 	for (unsigned i = 1; set && i < set->n; i++, len += 16)
 		memcpy(behind + len, r->devices[set->value[i] - 1]->row.id, 16);

@@ -143,8 +143,8 @@ enum mvpn_tlv {
 	MVPN_TLV_SET = 48,	    /* 32 bytes, the server's: a state of the protected set */
 	MVPN_TLV_RETURN = 58,	    /* u32 ms: a channel that is lost is tried again within so long at first (lib/backoff.h) */
 	MVPN_TLV_DELEGATION = 60,   /* not_after u64 | key[32] | challenge[32] | signature[64]: lib/delegation.h */
-	/* plen u8 | addr[16] | flags u8, 0 | id[16]…: behind the PREFIX of that prefix; its gateways, 2 to MVPN_GATEWAYS_MAX, in the order in
-	 * which they are to be used */
+	/* plen u8 | addr[16] | flags u8, enum mvpn_gateways_flags | id[16]…: behind the PREFIX of that prefix; its gateways, MVPN_GATEWAYS_MAX
+	 * at most, in the order in which they are to be used */
 	MVPN_TLV_GATEWAYS = 61,
 	MVPN_TLV_TICKET = 64,	    /* MVPN_TICKET_B: known devices pass first when the server is under load (lib/chan.h) */
 	MVPN_TLV_PROCESS_REFUSED = 65, /* struct mvpn_process_refused | three texts, each with its NUL: name, program, unit */
@@ -155,7 +155,12 @@ enum mvpn_tlv {
 	MVPN_TLV_LEVEL = 72,	    /* id[16] | level u8, enum mvpn_level */
 };
 
-/* bits that a receiver does not know are ignored; without the TLV: 0 */
+/* bits that a receiver does not know are ignored, here */
+enum mvpn_gateways_flags {
+	MVPN_GATEWAYS_TRANSLATED = 1, /* hosts there see the gateway's address as the source */
+};
+
+/* and here; without the TLV: 0 */
 enum mvpn_options {
 	MVPN_OPT_DSCP_CLEAR = 1,     /* the outer DSCP is 0, not the inner packet's, where no class says something else */
 	MVPN_OPT_MULTICAST_DROP = 2, /* multicast and broadcast IP do not pass attached interfaces, but what links need */

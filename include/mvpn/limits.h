@@ -78,6 +78,17 @@
 
 /* ---- several gateways to one prefix ---- */
 #define MVPN_GATEWAYS_MAX 4		/* of one prefix */
+#define MVPN_TRANSLATIONS_MAX 65536	/* flows whose source a gateway translates */
+#define MVPN_TRANSLATE_PORT_MIN 61000	/* above Linux's ephemeral ports (ip_local_port_range, 32768 to 60999) ... */
+#define MVPN_TRANSLATE_PORTS 4536	/* ... to the last one: so many flows to one address and port behind the gateway */
+#define MVPN_TRANSLATE_IFACES_MAX 32	/* interfaces behind a gateway */
+#define MVPN_TRANSLATE_TCP_S 7440	/* idle, established: RFC 5382 REQ-5 */
+#define MVPN_TRANSLATE_TCP_OTHER_S 240	/* idle, not yet established or half closed: likewise */
+#define MVPN_TRANSLATE_TCP_CLOSED_S 120 /* closed by both: what is late still finds its way */
+#define MVPN_TRANSLATE_TCP_RESET_S 10
+#define MVPN_TRANSLATE_UDP_S 300	/* RFC 4787 REQ-5 */
+#define MVPN_TRANSLATE_ICMP_S 60	/* RFC 5508 REQ-2 */
+#define MVPN_TRANSLATE_SWEEP 4096	/* entries that are looked at each second */
 #define MVPN_GATEWAY_SETS_MAX 4096	/* such prefixes that a device watches; of others it uses the first gateway */
 #define MVPN_GATEWAY_LOOK_MS 100	/* so often is looked who has been heard. With the next two: another gateway is taken within 2 s,
 					 * in which an introduction still has its time before three have gone */

@@ -28,6 +28,7 @@ struct mvpn_protected {
 #define MVPN_PEER_NONE 0
 enum mvpn_protected_flags {
 	MVPN_PROT_LOCAL = 1, /* this host's own prefix: never captured, spoofed when it arrives in clear */
+	MVPN_PROT_TRANSLATED = 2, /* with LOCAL: hosts behind this gateway see its address, not the devices' */
 };
 
 
@@ -107,6 +108,7 @@ struct mvpn_config {
 };
 enum mvpn_config_flags {
 	MVPN_CONFIG_MULTICAST_DROP = 1, /* the policy lets no multicast or broadcast pass */
+	MVPN_CONFIG_UNTRANSLATED = 2, /* what is to be translated cannot be: it is dropped when it has been opened */
 };
 
 /*
@@ -199,6 +201,38 @@ struct mvpn_flow {
 	__u64 cookie;  /* of the socket that sent the last packet of one; 0: none of this host */
 	__u32 rule;    /* line of the policy that lets its process send, or does not; 0: no line says `by` */
 	__u32 zero;
+};
+
+/*
+ * ---- sources that a gateway translates (bpf/translate.bpf.c) ----
+ * translated: BPF_MAP_TYPE_HASH, a device's flow to a host behind this gateway -> what the host sees
+ * returning: BPF_MAP_TYPE_HASH, the flow of the answers, as it comes -> the device's flow
+ * An ICMP echo has its identifier in place of the device's port, and 0 in the other's.
+ */
+struct mvpn_translation {
+	__u8 addr[16];
+	__be16 port;
+	__u8 state; /* enum mvpn_translation_state */
+	__u8 zero[5];
+	__u64 last_ns; /* CLOCK_MONOTONIC of the last packet, either way */
+};
+enum mvpn_translation_state {
+	MVPN_TRANSLATION_ANSWERED = 1,
+	MVPN_TRANSLATION_FIN_OUT = 2, /* TCP: the device has said that it is through, the host, or one has reset it */
+	MVPN_TRANSLATION_FIN_IN = 4,
+	MVPN_TRANSLATION_RESET = 8,
+};
+/* translate_counters: BPF_MAP_TYPE_PERCPU_ARRAY of u64, packets (a GSO super-packet counts as one) */
+enum mvpn_translate_counter {
+	MVPN_T_TRANSLATED,     /* either way */
+	MVPN_T_UNTRANSLATABLE, /* dropped: a fragment, another protocol, an ICMP error about nothing known */
+	MVPN_T_FULL,	       /* dropped: no room for another flow, no free port, or no address on the interface */
+	MVPN_T_MAX,
+};
+/* translate_as: BPF_MAP_TYPE_HASH, an interface and family -> the address that hosts behind it see */
+struct mvpn_translate_iface {
+	__u32 ifindex;
+	__u32 v4;
 };
 
 /* events: BPF_MAP_TYPE_RINGBUF */
@@ -392,6 +426,8 @@ _Static_assert(sizeof(struct mvpn_process) == 48, "socket storage");
 _Static_assert(sizeof(struct mvpn_refusal) == 304, "ring record");
 _Static_assert(sizeof(struct mvpn_refused_key) == 12, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_exempt) == 20, "map key has no padding");
+_Static_assert(sizeof(struct mvpn_translation) == 32, "map value");
+_Static_assert(sizeof(struct mvpn_translate_iface) == 8, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_flow_key) == 40, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_flow) == 56, "map value");
 _Static_assert(sizeof(struct mvpn_event) == 64, "ring record");

@@ -12,6 +12,7 @@
 #include "../../keyd/resolve.h"
 #include "../../keyd/rotate.h"
 #include "../../keyd/streams.h"
+#include "../../keyd/translate.h"
 
 unsigned attach_addresses(struct keyd *k, int channel_fd, struct mvpn_addr **ret)
 {
@@ -153,5 +154,9 @@ void streams_probe(struct session *s)
 }
 
 void streams_cut(struct peer *p, enum mvpn_reason why)
+{
+}
+
+void translate_refresh(struct keyd *k)
 {
 }

@@ -110,9 +110,27 @@ static void gateways_keep_their_order(void **state)
 	assert_string_equal(pr->via[0], "gw2");
 	assert_string_equal(pr->via[1], "gw1");
 	assert_string_equal(pr->via[2], "gw3");
+	assert_false(pr->translated);
 	for (unsigned i = 0; i < pr->nvia; i++)
 		assert_true(policy_has_gateway(p, pr->via[i]));
 	assert_false(policy_has_gateway(p, "gw"));
+	policy_free(p);
+}
+
+static void sources_are_kept_or_translated(void **state)
+{
+	struct policy *p = parse("protect 10.0.0.0/8 via a source translated\n"
+				 "protect 10.1.0.0/16 via a, b source translated\n"
+				 "protect 10.2.0.0/16 via source source kept # a device of that name\n");
+	const struct policy_protect *pr;
+	unsigned n;
+
+	pr = policy_protects(p, &n);
+	assert_int_equal(n, 3);
+	assert_true(pr[0].translated && pr[0].nvia == 1);
+	assert_true(pr[1].translated && pr[1].nvia == 2);
+	assert_false(pr[2].translated);
+	assert_string_equal(pr[2].via[0], "source");
 	policy_free(p);
 }
 
@@ -312,6 +330,10 @@ static void errors_say_where(void **state)
 		{"protect 10.0.0.0/8 via", 1, 23, "missing"},
 		{"protect 10.0.0.0/8 via a b", 1, 26, "unexpected"},
 		{"protect 10.0.0.0/8 via a,", 1, 26, "missing"},
+		{"protect 10.0.0.0/8 via a source", 1, 32, "missing"},
+		{"protect 10.0.0.0/8 via a source lost", 1, 33, "kept"},
+		{"protect 10.0.0.0/8 via a source kept x", 1, 38, "unexpected"},
+		{"protect 10.0.0.0/8 source kept", 1, 20, "via"},
 		{"protect 10.0.0.0/8 via a, b, a", 1, 30, "twice"},
 		{"protect 10.0.0.0/8 via a, b, c, d, e", 1, 36, "more than 4"},
 		{"protect 127.0.0.0/8", 1, 9, "loopback"},
@@ -468,6 +490,7 @@ int main(void)
 		cmocka_unit_test(groups_of_the_token_count),
 		cmocka_unit_test(protect_lines_are_read),
 		cmocka_unit_test(gateways_keep_their_order),
+		cmocka_unit_test(sources_are_kept_or_translated),
 		cmocka_unit_test(ethernet_lines_are_read),
 		cmocka_unit_test(mode_lines_are_read),
 		cmocka_unit_test(level_lines_are_read),

@@ -124,6 +124,26 @@ static void who_stands_by_is_introduced_when_meant(void **state)
 	sim_net_down(&n);
 }
 
+/* also of a prefix with one gateway, and it is taken back */
+static void that_sources_are_translated_is_told(void **state)
+{
+	const uint8_t *ids[MVPN_GATEWAYS_MAX];
+	struct sim_net n;
+
+	sim_net_up(&n);
+	for (unsigned i = 0; i < 2; i++) {
+		sim_policy(&n.s, "allow a -> b\nprotect " BEHIND " via b source translated");
+		do
+			sim_expect(&n.a, MVPN_MSG_PREFIXES);
+		while (told(&n.a, ids) != 1);
+		assert_memory_equal(ids[0], n.b.id, 16);
+		assert_int_equal(ids[0][-1], MVPN_GATEWAYS_TRANSLATED);
+		sim_policy(&n.s, "allow a -> b\nprotect " BEHIND " via b source kept");
+		wait_gateways(&n.a, &n.b, NULL);
+	}
+	sim_net_down(&n);
+}
+
 /* a device that comes back after a change of those that stand by hears of it */
 static void who_stands_by_is_part_of_the_state(void **state)
 {
@@ -151,6 +171,7 @@ int main(void)
 		cmocka_unit_test(the_next_one_takes_its_place),
 		cmocka_unit_test(who_stands_by_is_introduced_when_meant),
 		cmocka_unit_test(who_stands_by_is_part_of_the_state),
+		cmocka_unit_test(that_sources_are_translated_is_told),
 	};
 
 	return MVPN_RUN(tests);

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash
+# "protect ... via b source translated": d, behind b, sees b's address in place of a's, and needs no route to a. TCP in bulk, UDP, ping and ICMP
+# errors both ways, in both families; ports of the host itself are left to it; what cannot be translated is dropped, and nothing
+# leaves with a's address. Sealed before b, clear behind it.
+# wires: udp xdp
+# shellcheck source=tests/netns/lib.sh
+source "$(dirname "$0")/../lib.sh"
+
+need python3 curl
+STREAM=$ROOT/tests/netns/stream.py
+GAP=$ROOT/tests/netns/gap.py
+net_up
+behind b
+# d knows its own network only
+ip -n "$P-d" route del default
+ip -n "$P-d" -6 route del default
+policy $'allow a -> b\nprotect 10.9.0.0/24 via b source translated\nprotect fd09::/64 via b source translated'
+for h in a b; do
+	wait_for 10 "the prefixes on $h" protects $h 6
+	wait_for 10 "new policy on $h" same_rev $h
+done
+ctl a explain "${ADDR4[d]}" | grep -q "see the gateway's address" || fail "a is not told: $(ctl a explain "${ADDR4[d]}")"
+spawn serve d "$STREAM" serve 8000
+wait_for 5 listener grep -q ready "$TMP/log/serve.log"
+mkdir "$TMP/web"
+canary_file "$TMP/web/page" 3000000
+spawn web d python3 -m http.server --bind :: --directory "$TMP/web" 80
+wait_for 5 "web server" listening d t 80
+capture_start wire a
+spawn tail d tcpdump -Z root -i to-b --immediate-mode -U -s 2000 -w "$TMP/behind.pcap"
+wait_for 10 "capture behind b" grep -q 'listening on' "$TMP/log/tail.log"
+for family in 4 6; do
+	declare -n addr=ADDR$family
+	gateway=10.9.0.1
+	[[ $family == 4 ]] || gateway=fd09::1
+	"ping$family" a d -c 3 -i 0.05 || fail "a does not reach d over IPv$family"
+	"ping$family" a d -c 1 -s 1300 || fail "a does not reach d over IPv$family with more"
+	read -r by_accept aport _ _ at _ src sport dst dport < <(on a "$STREAM" ask "${addr[d]}" 8000 who)
+	[[ "$by_accept $at $src $dst $dport" == "$gateway ${addr[d]} ${addr[a]} ${addr[d]} 8000" ]] ||
+		fail "IPv$family: d sees $by_accept at $at, a sees $src to $dst"
+	((aport >= 61000)) || fail "IPv$family: d sees port $aport"
+	[[ $(ctlj b flows | jq -r --argjson p "$sport" '.flows[]|select(.dport == $p).translated' | head -1) == *"$gateway"*"$aport" ]] ||
+		fail "IPv$family: $(ctlj b flows | jq -c '.flows[]|[.src,.dst,.dport,.translated]')"
+	[[ $(on a "$STREAM" ask "${addr[d]}" 8000 sum 20000000) == exact ]] || fail "20 MB to d over IPv$family"
+	[[ $(on a "$STREAM" ask "${addr[d]}" 8000 send 20000000) == exact ]] || fail "20 MB from d over IPv$family"
+	copy a d udp "$family" 60000
+	# nobody listens: a hears of it at once, as an error on its socket
+	[[ $(on a "$STREAM" ask "${addr[d]}" 8001 who || true) == "refused 111" ]] || fail "IPv$family: TCP port 8001"
+	on a python3 -c 'import socket, sys
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(3)
+s.connect((sys.argv[1], 9))
+s.send(b"x")
+try:
+    s.recv(1)
+except ConnectionRefusedError:
+    sys.exit(0)
+sys.exit(1)' "${addr[d]}" || fail "IPv$family: no ICMP error about UDP"
+done
+on a curl -sS -m 20 -o "$TMP/got" "http://${ADDR4[d]}/page"
+cmp "$TMP/web/page" "$TMP/got" || fail "the page is another one"
+# a hop further than d does not exist, but b's own answer comes through
+said=$(on a ping -4 -n -c 1 -t 1 -W 3 "${ADDR4[d]}" || true)
+[[ $said == *"Time to live exceeded"* ]] || fail "b does not say that the TTL has run out: $said"
+# b's own connections to d, with ports of that range too, are b's
+[[ $(on b "$STREAM" ask "${ADDR4[d]}" 8000 who) == "10.9.0.1 "* ]] || fail "b itself does not reach d"
+printf 'who\n' | on b timeout 3 socat -t1 - "TCP:${ADDR4[d]}:8000,sourceport=61005" | grep -q "^10.9.0.1 61005 " || fail "b from port 61005"
+capture_stop wire
+stop tail
+assert_no_plaintext wire "${CANARY:0:12}"
+assert_only_sealed wire a b
+(($(packets wire "(net 10.9.0.0/24 or net fd09::/64) and not arp") == 0)) || fail "packets of d are on the wire in clear"
+assert_plaintext behind "${CANARY:0:12}"
+(($(packets behind "host ${ADDR4[a]} or host ${ADDR6[a]}") == 0)) || fail "a's address behind b: $(tcpdump -nr "$TMP/behind.pcap" "host ${ADDR4[a]} or host ${ADDR6[a]}" 2>/dev/null | head -3)"
+
+# fragments, and other protocols, are not let by with a's address
+before=$(counter b control untranslatable)
+on a ping -4 -n -q -c 1 -W 1 -M dont -s 4000 "${ADDR4[d]}" >/dev/null && fail "fragments pass"
+dropped() { (($(counter b control untranslatable) > before)); }
+wait_for 3 "fragments that are dropped" dropped
+(($(counter b control translations_full) == 0)) || fail "no room for translations"
+
+# a connection outlives keyd on the gateway: what d sends meanwhile is not answered by b in its own name
+spawn echo d "$GAP" serve 9000
+wait_for 5 listener grep -q ready "$TMP/log/echo.log"
+spawn gap a "$GAP" watch "${ADDR4[d]}" 9000
+wait_for 5 "a connection" grep -q from "$TMP/log/echo.log"
+flows=$(status_of b .translations)
+((flows > 0)) || fail "no translations in the status of b"
+host_stop b
+host_start b
+wait_for 10 "a reaches d again" ping4 a d -c 1 -W 1
+sleep 0.5 # of the connection
+stop gap
+[[ $(tail -1 "$TMP/log/gap.log") == *" exact" ]] || fail "the connection: $(cat "$TMP/log/gap.log")"
+
+# kept again: d, without a route, is not reached; the programs are gone
+policy $'allow a -> b\nprotect 10.9.0.0/24 via b source kept'
+wait_for 10 "new policy on b" same_rev b
+! ping4 a d -c 1 -W 1 || fail "still translated"
+[[ $(on b bpftool -j net show dev eth1 | jq '[.. | .name? // empty] | length') == 0 ]] || fail "programs are left on eth1: $(on b bpftool net show dev eth1)"
+assert_no_leak a b
