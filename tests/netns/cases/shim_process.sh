@@ -135,6 +135,19 @@ grep -q "refused: dial (pid [0-9]*, uid 0, .*dial, unit $P-bad.service) to ${ADD
 	fail "the log does not say who it was: $(grep refused "$TMP/log/keyd-a.log")"
 assert_counter_over a control process_refused 11
 
+# at the socket level keyd takes the connection, from those who may
+policy "$(cat "$TMP/by")"$'\nlevel socket a -> b'
+for h in a b; do
+	wait_for 5 "new policy on $h" same_rev $h
+done
+n=$(counter a control streams_opened)
+streams() { (($(counter a control streams_opened) > n)); }
+says ok "the unit, by a stream" as "$good" "$TMP/dial" tcp "${ADDR4[b]}" 5432
+wait_for 5 "a stream" streams
+says EPERM "another unit, by a stream" as "$bad" "$TMP/dial" tcp "${ADDR4[b]}" 5432
+says EPERM "another unit, by a stream of datagrams" as "$bad" "$TMP/dial" udp "${ADDR4[b]}" 5432
+says ok "everybody, by a stream" as "$fake" "$TMP/dial" tcp "${ADDR4[b]}" 5435
+
 # the next life of keyd, without the server, and looking into containers: here a namespace behind a
 stop mvpn-server
 host_stop a KILL
