@@ -39,6 +39,14 @@ struct param {
 		"--comment", 'c', KIND_TEXT, "comment", "TEXT", .help = "why, for the audit trail" \
 	}
 
+/* a process that is this and nothing else */
+#define PROCESS_OPTIONS                                                                              \
+	{"--unit", 'u', KIND_TEXT, "unit", "NAME", .help = "of a process of this unit"},             \
+		{"--uid", 0, KIND_TEXT, "uid", "N", .help = "of this user, by number or name"},      \
+		{"--exe", 'e', KIND_TEXT, "exe", "PATH", .help = "that executes this program"},      \
+	{                                                                                            \
+		"--cgroup", 0, KIND_TEXT, "cgroup", "PATH", .help = "in this control group"          \
+	}
 struct verb {
 	const char *name;    /* words as typed: "server token create" */
 	const char *request; /* the verb on the socket */

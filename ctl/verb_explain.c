@@ -165,10 +165,7 @@ const struct verb verb_explain = {
 		      .required = true,
 		      .help = "address or name; [v6]:port; tcp, udp, sctp or icmp; for a frame "
 			      "02:00:00:00:00:0b/0x88b5"}},
-	.options = {{"--unit", 'u', KIND_TEXT, "unit", "NAME", .help = "of a process of this unit"},
-		    {"--uid", 0, KIND_TEXT, "uid", "N", .help = "of this user, by number or name"},
-		    {"--exe", 'e', KIND_TEXT, "exe", "PATH", .help = "that executes this program"},
-		    {"--cgroup", 0, KIND_TEXT, "cgroup", "PATH", .help = "in this control group"}},
+	.options = {PROCESS_OPTIONS},
 	.prepare = prepare_explain,
 	.show = show_explain,
 };

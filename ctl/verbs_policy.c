@@ -348,6 +348,7 @@ const struct verb verb_policy_test = {
 		      .help = "name of a device, or an address"},
 		     {"[PORT/]PROTO", .kind = KIND_TEXT, .member = "proto",
 		      .help = "may it begin that? tcp, udp, sctp, icmp or a protocol's number"}},
+	.options = {PROCESS_OPTIONS},
 	.prepare = split_service,
 	.show = show_test,
 };

@@ -293,25 +293,48 @@ static bool arg_proto(struct ipc_call *call, json_t *args, int64_t port, uint8_t
 	return false;
 }
 
+/* which process, one value of a kind; false after an error was sent */
+static bool arg_process(struct ipc_call *call, json_t *args, struct mvpn_by_value who[MVPN_BY_KINDS],
+			unsigned *ret_n)
+{
+	*ret_n = 0;
+	for (unsigned kind = 0; kind < MVPN_BY_KINDS; kind++) {
+		const char *value = arg_text(args, mvpn_by_name(kind));
+		const char *wrong = value ? mvpn_by_wrong(kind, value) : NULL;
+
+		if (wrong) {
+			ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument",
+					"mvpnctl server policy test --unit x.service web1 db1 5432/tcp",
+					"%s %s: %s", mvpn_by_name(kind), value, wrong);
+			return false;
+		}
+		if (value)
+			who[(*ret_n)++] = (struct mvpn_by_value){kind, value};
+	}
+	return true;
+}
+
 void admin_policy_test(struct server *s, struct ipc_call *call, json_t *args)
 {
 	struct device *a = resolve(s, call, args, "src"),
 		      *b = a ? resolve(s, call, args, "dst") : NULL;
+	struct mvpn_by_value who[MVPN_BY_KINDS];
 	const struct policy_rule *rule;
 	struct policy_services services;
 	struct policy_subject sa, sb;
+	unsigned nwho;
 	int64_t port = 0;
 	uint8_t proto = 0;
 	char text[200];
 	json_t *o;
 
 	if (!a || !b || !arg_number(call, args, "port", 1, UINT16_MAX, &port) ||
-	    !arg_proto(call, args, port, &proto))
+	    !arg_proto(call, args, port, &proto) || !arg_process(call, args, who, &nwho))
 		return;
 	sa = registry_subject(a);
 	sb = registry_subject(b);
 	policy_services_of(s->policy, &sa, &sb, &services);
-	rule = policy_allows_flow(s->policy, &sa, &sb, proto, (uint16_t)port);
+	rule = policy_allows_process(s->policy, &sa, &sb, proto, (uint16_t)port, who, nwho);
 	o = json_pack("{s:b, s:s, s:s, s:s, s:s}", "allowed", rule != NULL, "src", a->row.name,
 		      "dst", b->row.name, "mode",
 		      mvpn_mode_name(policy_mode_of(s->policy, &sa, &sb)), "level",

@@ -43,7 +43,8 @@ for port in 5432 5433 5434 5435; do
 done
 spawn datagrams b socat -u UDP6-RECV:5432,ipv6only=0 "OPEN:$TMP/datagrams,creat"
 wait_for 5 "datagrams" listening b u 5432
-heard() { (($(grep -ao dialled "$TMP/datagrams" | wc -l) == $1)); }
+# shellcheck disable=SC2317,SC2120
+dialled() { (($(grep -ao dialled "$TMP/datagrams" | wc -l) == $1)); }
 
 # open before the policy tells processes apart
 talk good-talk "$good"
@@ -85,7 +86,7 @@ for address in "${ADDR4[b]}" "${ADDR6[b]}"; do
 	says EPERM "another control group" as "$good" "$TMP/dial" tcp "$address" 5434
 	says ok "everybody" as "$fake" "$TMP/dial" tcp "$address" 5435
 done
-wait_for 5 "$sent datagrams" heard $sent
+wait_for 5 "$sent datagrams" dialled $sent
 ping4 a b -c 1 || fail "no ping"
 assert_counter_over a shim refuse_process 11
 
@@ -108,7 +109,7 @@ PY
 stopped() { (($(counter a shim drop_process) >= $1)); }
 wait_for 5 "two packets that were stopped" stopped $((n + 2))
 says ok "a raw socket of the unit" as "$good" "$TMP/dial" raw "${ADDR4[b]}" 5432
-wait_for 5 "its datagram" heard $((sent + 1))
+wait_for 5 "its datagram" dialled $((sent + 1))
 
 # which line it is
 of_flow() { ctlj a flows | jq -e --argjson line "$2" "[.flows[] | select(.dport == $1 and .proto == 6 and .rule.line == \$line) | .rule.text | startswith(\"allow\")] | any"; }
@@ -125,6 +126,11 @@ explained sealed 2 --uid nobody --exe "$TMP/psql" "${ADDR4[b]}:5433/tcp"
 explained dropped 2 --uid 65534 --exe "$TMP/dial" "${ADDR4[b]}:5433/tcp"
 explained sealed 4 --uid 0 "${ADDR4[b]}:5435/tcp"
 ctl a explain --unit "$P-bad.service" "${ADDR4[b]}:5432/tcp" | grep -q "such a process may not, by policy line 1: allow" || fail "explain does not name the line"
+
+srv policy test --unit "$P-good.service" a b 5432/tcp | grep -q 'line 1' || fail "policy test: $(srv policy test --unit "$P-good.service" a b 5432/tcp)"
+status=0
+srv policy test --unit "$P-bad.service" --uid 0 a b 5432/tcp >"$TMP/out" || status=$?
+((status == 5)) || fail "policy test of another unit exits with $status: $(cat "$TMP/out")"
 
 # who it was
 record() { srvj audit --limit 200 | jq -e "[.events[] | select(.event == \"process-refused\") | .detail | select($1)] | length > 0"; }
