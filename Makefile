@@ -99,7 +99,7 @@ fuzz: $(FUZZ_BIN)
 $(FUZZ_BIN): $(BUILD)/fuzz/%: tests/fuzz/%.c $$(SRCS_fuzz_$$*)
 	$(call say,FUZZ,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CLANG) $(CPPFLAGS) $(FUZZ_CFLAGS) -MMD -MP -o $@ $(filter %.c,$^) $(call pkg_libs,$(PKGS)) $(MB_LIBS)
+	$(Q)$(CLANG) $(CPPFLAGS) $(FUZZ_CFLAGS) -MMD -MP -o $@ $(LDFLAGS_fuzz_$*) $(filter %.c,$^) $(call pkg_libs,$(PKGS)) $(MB_LIBS) $(LIBS_fuzz_$*)
 
 # ---- what a person types ----
 # `make` only builds, and says what is missing; demo, check and bench install it first.

@@ -112,10 +112,14 @@ UNIT += level_datagrams
 OBJS_unit_level_datagrams = $(call objs,keyd,datagrams sockdiag)
 LDFLAGS_unit_level_datagrams = -Wl,--wrap=clock_gettime
 # keyd's control side without main(), BPF and fast path: tests/sim/pair.h
-UNIT += keyd_steps
+UNIT += keyd_steps keyd_asks
 PAIR_KEYD = $(filter-out $(SHIM) main attach attach_wire cgroups conf arrivals control% datagram% ether flows guard hsm_% levels options process% resolve rp_filter sockdiag streams% traits translate,$(KEYD))
-OBJS_unit_keyd_steps = $(call objs,keyd,$(PAIR_KEYD)) $(call objs,tests/sim,pair pair_path pair_server pair_intro pair_stubs)
-LDFLAGS_unit_keyd_steps = $(addprefix -Wl$(comma)--wrap=,clock_gettime epoll_wait socket connect nl_addr_list)
+OBJS_pair = $(call objs,keyd,$(PAIR_KEYD)) $(call objs,tests/sim,pair pair_path pair_server pair_intro pair_stubs)
+OBJS_unit_keyd_steps = $(OBJS_pair)
+OBJS_unit_keyd_asks = $(OBJS_pair)
+LDFLAGS_pair = $(addprefix -Wl$(comma)--wrap=,clock_gettime epoll_wait socket connect nl_addr_list)
+LDFLAGS_unit_keyd_steps = $(LDFLAGS_pair)
+LDFLAGS_unit_keyd_asks = $(LDFLAGS_pair)
 # tests/bpf/NAME.c, cmocka programs that need root: linked with keyd/shim
 BPFTEST :=
 SHIM_TESTS := arrive attach egress exempt frames guard ifaces maps multicast networks prefixes shim_socket traffic translate wire
@@ -165,3 +169,7 @@ SRCS_fuzz_conduit := lib/crypto.c lib/conduit.c
 SRCS_fuzz_echo := lib/crypto.c lib/echo_msg.c
 SRCS_fuzz_ether := keyd/frametab.c lib/addr.c lib/lpm.c lib/mac.c
 SRCS_fuzz_policy := $(addprefix server/policy,.c _class.c _parse.c _by.c _index.c _protect.c _ether.c _lines.c _mode.c _pairs.c _service.c _settings.c _test.c _text.c) lib/addr.c lib/by.c lib/class.c lib/reason.c lib/service.c
+FUZZ += messages
+SRCS_fuzz_messages = $(patsubst $(O)/%.o,%.c,$(OBJS_pair)) $(patsubst %,lib/%.c,$(LIB))
+LDFLAGS_fuzz_messages = $(LDFLAGS_pair)
+LIBS_fuzz_messages = -lcmocka

@@ -10,6 +10,7 @@
 
 #include "../../keyd/conf.h"
 #include "../../keyd/endpoint.h"
+#include "../../keyd/identity.h"
 #include "../../keyd/peers.h"
 #include "../../keyd/prefixes.h"
 #include "../../keyd/relay_tcp.h"
@@ -359,6 +360,31 @@ static void the_few_that_wait(void **state)
 	assert_int_equal(watched(), 0);
 }
 
+#define PAIRS 1000
+#define FLOWS 5
+
+/* however many flows begin at once, each pair is asked for once */
+static void flows_to_many_peers_ask_once_each(void **state)
+{
+	st_need_root();
+	tell_all();
+	k.id = identity_new();
+	assert_non_null(k.id);
+	mvpn_keypair(k.id->sk, k.id->pk);
+	k.suites = aead_suites();
+	k.state = KEYD_ONLINE;
+	for (unsigned f = 0; f < FLOWS; f++)
+		for (unsigned n = 1; n <= PAIRS; n++)
+			session_want(&k, peer(n), NULL, 6, (uint16_t)(1 + f));
+	assert_int_equal(k.nintros, PAIRS);
+	assert_int_equal(k.counters[KC_INTRO_STARTED], PAIRS);
+	for (unsigned n = 1; n <= PAIRS; n++)
+		introduce_abort(&k, peer(n));
+	assert_int_equal(k.nintros, 0);
+	identity_free(k.id);
+	k.id = NULL;
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void)
 {
@@ -367,6 +393,7 @@ int main(void)
 		T(changes),
 		T(sessions),
 		T(the_few_that_wait),
+		T(flows_to_many_peers_ask_once_each),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,6 +53,11 @@ int __wrap_epoll_wait(int fd, struct epoll_event *events, int max, int timeout_m
 	return 0;
 }
 
+void pair_leap(uint64_t ms)
+{
+	now_ns += ms * 1000000;
+}
+
 /* ---- what is random: splitmix64 (Steele, Lea, Flood 2014) ---- */
 
 static uint64_t random_state;

@@ -109,6 +109,7 @@ struct pair_server {
 	uint64_t seq;
 	bool on_record; /* a session of the two */
 	bool forbidden;
+	bool deaf; /* takes no new connection */
 	unsigned mode; /* enum mvpn_mode */
 	struct open_intro intro;
 	struct loop_timer *beat, *start;
@@ -121,6 +122,8 @@ struct pair {
 	struct pair_server server;
 	struct fate (*fate)(void *arg, const struct passing *p);
 	void *fate_arg;
+	/* what the server says may come otherwise: then the two ends need not agree, and nothing more is asked of keyd than that it lives */
+	void (*mangle)(uint8_t *data, size_t *len); /* not longer */
 	struct armed armed[PAIR_SPIS_MAX];
 	unsigned narmed;
 	struct later *later;
@@ -137,6 +140,7 @@ void pair_down(struct pair *p);
 /* from now on its application sends a packet each so many ms, 0: none */
 void pair_talk(struct node *n, unsigned every_ms);
 void pair_run(struct pair *p, uint64_t ms);
+void pair_leap(uint64_t ms); /* so long nobody has a turn */
 /* runs until it holds, so long at most: whether it does */
 bool pair_run_until(struct pair *p, bool (*holds)(struct pair *p), uint64_t ms);
 /* kill -9, and a start after so long */

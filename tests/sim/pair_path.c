@@ -123,10 +123,12 @@ static int transmit(struct node *n, struct kt_session *s, struct body b, const s
 
 	assert_non_null(owner);
 	/* whoever shall hear it was ready before, with the same key */
-	assert_non_null(receiver);
 	memcpy(second, l->l, sizeof(second));
 	intro_lane_next(second);
-	assert_memory_equal(receiver->rx, second, sizeof(second));
+	if (!n->pair->mangle) {
+		assert_non_null(receiver);
+		assert_memory_equal(receiver->rx, second, sizeof(second));
+	}
 	/* and B waits for A's word */
 	assert_true(owner->initiator || atomic_load(&s->confirmed));
 	if (!to && !e)

@@ -89,7 +89,7 @@ int server_accept(struct pair *p, int fd)
 {
 	struct link *l;
 
-	if (!p->server.runs)
+	if (!p->server.runs || p->server.deaf)
 		return -ECONNREFUSED;
 	l = calloc(1, sizeof(*l));
 	assert_non_null(l);
@@ -113,6 +113,8 @@ static void tell_now(struct pair *p, void *passed)
 	if (!l || (x->what.what == MVPN_MSG_ANSWER && p->server.mode == MVPN_MODE_CENTRAL60 &&
 		   x->what.channel != d->channel))
 		return;
+	if (p->mangle)
+		p->mangle(b.data, &b.len);
 	assert_int_equal(chan_send(l->ch, &b), 0);
 	link_flush(l);
 }

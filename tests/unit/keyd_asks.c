@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What keyd asks the server for and hears from it: many flows at once, weeks of absence, and what is malformed. */
+#include "../sim/pair.h"
+
+#include <string.h>
+
+#include "../../keyd/peers.h"
+#include "../../keyd/sessions.h"
+#include "loop.h"
+
+#define FLOWS 1000
+#define WEEKS_MS (3 * 7 * 86400000ULL)
+#define RETURN_MS ((MVPN_CHAN_RECONNECT_MAX_S + 5) * 1000)
+
+static struct pair p;
+
+/* ---- many flows at once ---- */
+
+static void flows_begin(struct node *n)
+{
+	struct peer *peer = node_peer(n);
+
+	for (unsigned i = 0; i < FLOWS; i++) {
+		session_want(&n->k, peer, &node_other(n)->addr, i % 2 ? 6 : 17, (uint16_t)(1 + i));
+		sessions_dp_event(&n->k, &(struct dp_event){.type = DP_EV_WANT, .peer = peer->index});
+	}
+}
+
+static void flows_of_a_pair_ask_once(void **state)
+{
+	pair_up(&p, 1, MVPN_MODE_E2E);
+	flows_begin(&p.node[A]);
+	assert_true(pair_run_until(&p, pair_works, 1000));
+	flows_begin(&p.node[A]);
+	pair_run(&p, 5000);
+	assert_int_equal(p.server.requests, 1);
+	assert_int_equal(p.server.offers, 1);
+	assert_int_equal(p.node[A].k.nsessions, 1);
+	pair_down(&p);
+}
+
+static void flows_of_both_ends_make_one_session(void **state)
+{
+	pair_up(&p, 2, MVPN_MODE_E2E);
+	flows_begin(&p.node[A]);
+	flows_begin(&p.node[B]);
+	assert_true(pair_run_until(&p, pair_works, 2000));
+	pair_run(&p, 5000);
+	assert_int_equal(p.server.requests, 2);
+	assert_int_equal(p.server.offers, 1); /* the other was told that one is under way */
+	assert_int_equal(p.server.fails[MVPN_R_BUSY], 1);
+	assert_int_equal(p.node[A].k.nsessions, 1);
+	pair_down(&p);
+}
+
+/* ---- away for weeks ---- */
+
+static bool both_online(struct pair *x)
+{
+	return x->node[A].k.state == KEYD_ONLINE && x->node[B].k.state == KEYD_ONLINE;
+}
+
+static bool a_knows(struct pair *x)
+{
+	const struct peer *peer = node_peer(&x->node[A]);
+
+	return peer->denied_until_ms && !peer->sessions;
+}
+
+static void leave(bool forbid)
+{
+	pair_talk(&p.node[A], 250);
+	assert_true(pair_run_until(&p, pair_works, 3000));
+	p.server.deaf = true;
+	node_cut(&p.node[A]);
+	pair_run(&p, 1000);
+	if (forbid)
+		server_forbid(&p);
+	pair_run(&p, 1000);
+	pair_leap(WEEKS_MS);
+	pair_run(&p, 2000);
+	/* without the server's word nothing is left of what it has allowed once */
+	assert_int_equal(p.node[A].k.nsessions, 0);
+	assert_int_equal(p.node[B].k.nsessions, 0);
+}
+
+/* what was forbidden meanwhile it learns with its first word from the server, before it can ask for anything */
+static void who_was_away_for_weeks_learns_at_once(void **state)
+{
+	unsigned heard, requests;
+
+	pair_up(&p, 3, MVPN_MODE_E2E);
+	leave(true);
+	heard = p.node[B].heard;
+	requests = p.server.requests;
+	pair_talk(&p.node[A], 0);
+	p.server.deaf = false;
+	assert_true(pair_run_until(&p, both_online, RETURN_MS));
+	assert_true(pair_run_until(&p, a_knows, 100));
+	pair_talk(&p.node[A], 250);
+	pair_run(&p, 20000);
+	assert_int_equal(p.server.requests, requests);
+	assert_int_equal(p.node[B].heard, heard);
+	assert_false(p.server.of[A].owed_revoke);
+	pair_down(&p);
+}
+
+static void who_was_away_for_weeks_goes_on(void **state)
+{
+	pair_up(&p, 4, MVPN_MODE_E2E);
+	leave(false);
+	p.server.deaf = false;
+	assert_true(pair_run_until(&p, pair_works, RETURN_MS + MVPN_INTRO_BACKOFF_S * 1000));
+	pair_down(&p);
+}
+
+/* ---- what is malformed ---- */
+
+#define SEEDS 60
+
+static void spoil(uint8_t *data, size_t *len)
+{
+	if (pair_random(&p, 100) < 70)
+		return;
+	for (unsigned n = 1 + (unsigned)pair_random(&p, 4); n; n--)
+		data[pair_random(&p, *len)] ^= (uint8_t)(1 << pair_random(&p, 8));
+	if (pair_random(&p, 4) == 0)
+		*len = 4 + pair_random(&p, *len - 3);
+}
+
+static bool both_run(struct pair *x)
+{
+	return x->node[A].runs && x->node[B].runs;
+}
+
+static void what_is_malformed_does_no_harm(void **state)
+{
+	for (unsigned seed = 1; seed <= SEEDS; seed++) {
+		pair_up(&p, seed, seed % MVPN_MODES);
+		p.mangle = spoil;
+		pair_talk(&p.node[A], 500);
+		pair_talk(&p.node[B], 700);
+		pair_run(&p, 25000);
+		/* a server's lie may last as long as the session that it was about */
+		p.mangle = NULL;
+		node_restart(&p.node[A], 100);
+		node_restart(&p.node[B], 100);
+		pair_run(&p, 200);
+		assert_true(pair_run_until(&p, both_run, 1000));
+		assert_true(pair_run_until(&p, pair_works, RETURN_MS));
+		pair_down(&p);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(flows_of_a_pair_ask_once),
+		cmocka_unit_test(flows_of_both_ends_make_one_session),
+		cmocka_unit_test(who_was_away_for_weeks_learns_at_once),
+		cmocka_unit_test(who_was_away_for_weeks_goes_on),
+		cmocka_unit_test(what_is_malformed_does_no_harm),
+	};
+
+	return MVPN_RUN_FIXTURE(tests, pair_setup, pair_teardown);
+}
