@@ -29,7 +29,7 @@ SERVER += macs ether policy_ether policy_mode policy_text echo relay policy_test
 SERVER += depart psk delegate rotate store_rotate gate audit_check audit_verify services levels processes refusal
 SERVER += relay_tcp policy_protect gateways
 CTL := args help human input main mvpnctl output proc table verb_explain verb_flows verbs_device verbs_identity verbs_iface verbs_key verbs_peer verbs_policy verbs_status verbs_token verbs_audit
-SERVER += policy_index keyfile server_key admin_key
+SERVER += tables policy_index keyfile server_key admin_key
 SERVER += policy_class
 BPF := shim wire sockops sock stream process translate
 

@@ -10,14 +10,13 @@
 #include "depart.h"
 #include "dispatch.h"
 #include "enrol.h"
-#include "ether.h"
 #include "introduce.h"
-#include "levels.h"
 #include "log.h"
 #include "macs.h"
 #include "processes.h"
 #include "push.h"
 #include "session.h"
+#include "tables.h"
 
 /* ---- showing ---- */
 
@@ -365,8 +364,8 @@ void admin_device_rename(struct server *s, struct ipc_call *call, json_t *args)
 	registry_set_policy(s->reg, s->policy);
 	push_peer(s, d, false);
 	push_revision(s);
-	ether_changed(s);
-	levels_changed(s);
+	tables_changed(s, TABLE_ETHER);
+	tables_changed(s, TABLE_LEVELS);
 	processes_changed(s);
 	introduce_recheck(s);
 	session_cut_forbidden(s);

@@ -7,14 +7,13 @@
 
 #include "admin.h"
 #include "class_json.h"
-#include "ether.h"
 #include "introduce.h"
-#include "levels.h"
 #include "log.h"
 #include "processes.h"
 #include "push.h"
 #include "services.h"
 #include "session.h"
+#include "tables.h"
 
 #define KEPT 500 /* revisions */
 
@@ -106,8 +105,8 @@ static int put_in_force(struct server *s, struct policy *p, uint64_t rev)
 			rev);
 	policy_free(old);
 	push_revision(s);
-	ether_changed(s);
-	levels_changed(s);
+	tables_changed(s, TABLE_ETHER);
+	tables_changed(s, TABLE_LEVELS);
 	processes_tell(s);
 	introduce_recheck(s);
 	push_flush(s); /* the sessions' rows may take a while */

@@ -62,11 +62,11 @@ struct conn {
 	unsigned nclaims;
 	uint8_t macs[CONN_MACS_MAX][6]; /* claimed */
 	unsigned nmacs;
-	uint8_t ether_sum[32]; /* ether.c: of what it was told last */
+	uint8_t table_sum[TABLES][32]; /* tables.c: of what it was told last */
+	uint32_t table_round[TABLES];
 	uint8_t processes_sum[32]; /* processes.c, likewise */
 	bool tells_processes;	   /* REGISTER said so */
 	uint64_t reported_ms;	   /* its last refusals */
-	uint8_t levels_sum[32]; /* levels.c, likewise; zero: nothing */
 	struct echo_end *echo; /* echo.c; NULL: none */
 	uint16_t reqid;
 	unsigned revoke_beats; /* heartbeats until the REVOKEs sent here count as heard */

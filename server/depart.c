@@ -4,13 +4,12 @@
 #include "channel.h"
 #include "crypto.h"
 #include "depart.h"
-#include "ether.h"
 #include "introduce.h"
-#include "levels.h"
 #include "log.h"
 #include "processes.h"
 #include "push.h"
 #include "session.h"
+#include "tables.h"
 
 #define AGAIN_MS 10000 /* the store refused: once more then */
 
@@ -18,8 +17,8 @@ void depart_forget(struct server *s, struct device *d)
 {
 	push_peer(s, d, true);
 	registry_remove(s->reg, d);
-	ether_changed(s);
-	levels_changed(s);
+	tables_changed(s, TABLE_ETHER);
+	tables_changed(s, TABLE_LEVELS);
 	processes_changed(s);
 }
 

@@ -10,14 +10,13 @@
 #include "delegation.h"
 #include "dispatch.h"
 #include "enrol.h"
-#include "ether.h"
-#include "levels.h"
 #include "log.h"
 #include "processes.h"
 #include "psk.h"
 #include "push.h"
 #include "refusal.h"
 #include "rotate.h"
+#include "tables.h"
 
 int secret_seal(const struct server *s, const uint8_t id[16], const uint8_t secret[32],
 		uint8_t ret[STORE_PSK_ENC_B])
@@ -289,8 +288,8 @@ static int enrol_remember(struct enrolment *e, struct device **ret)
 	/* a policy line may have waited for this name */
 	if (policy_has_gateway(s->policy, d->row.name))
 		registry_set_policy(s->reg, s->policy);
-	ether_changed(s);
-	levels_changed(s);
+	tables_changed(s, TABLE_ETHER);
+	tables_changed(s, TABLE_LEVELS);
 	processes_changed(s);
 	*ret = d;
 	return 0;

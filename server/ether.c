@@ -2,22 +2,15 @@
 #include "ether.h"
 
 #include <endian.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "crypto.h"
 #include "log.h"
 #include "macs.h"
 #include "mvpn/ether.h"
 
-#define FRAME_FILL_B 60000 /* of MVPN_CHAN_PLAIN_MAX_B; an entry is far smaller than the rest */
-
-/* what one device is told */
-struct table {
-	unsigned n;
-	bool cut;
-	struct mvpn_ether entries[MVPN_FRAMES_MAX + POLICY_ETHERTYPES_MAX + 1];
-};
+#define ENTRIES_MAX (MVPN_FRAMES_MAX + POLICY_ETHERTYPES_MAX + 1) /* and what covers the rest */
 
 /* the directions of each type between two devices, over all rules */
 struct pair {
@@ -68,7 +61,7 @@ static void pair_make(const struct policy *policy, const struct device *self,
 static void put(struct table *t, const uint8_t *mac, unsigned type, unsigned flags,
 		const struct device *owner)
 {
-	struct mvpn_ether *e = &t->entries[t->n++];
+	struct mvpn_ether *e = (struct mvpn_ether *)t->entries + t->n++;
 
 	memset(e, 0, sizeof(*e));
 	if (mac)
@@ -116,13 +109,14 @@ static void put_covers(struct table *t, const struct policy *policy)
 	t->cut = true;
 }
 
-static void table_make(const struct server *s, const struct device *d, struct table *t)
+static int make(const struct server *s, const struct device *d, struct table *t)
 {
 	unsigned rules;
 
-	t->n = 0;
-	t->cut = false;
 	policy_ethers(s->policy, &rules);
+	t->entries = malloc(rules ? ENTRIES_MAX * sizeof(struct mvpn_ether) : 1);
+	if (!t->entries)
+		return -ENOMEM;
 	for (uint32_t i = 0; rules && i < s->reg->size; i++) {
 		const struct device *other = s->reg->devices[i];
 		struct pair p;
@@ -132,79 +126,27 @@ static void table_make(const struct server *s, const struct device *d, struct ta
 		pair_make(s->policy, d, other, &p);
 		if (!put_pair(t, &p, other)) {
 			put_covers(t, s->policy);
-			return;
+			break;
 		}
 	}
+	return 0;
 }
 
-static void send_table(struct conn *c, const struct table *t)
+static void told(struct conn *c, const struct table *t)
 {
-	struct chan_buf *b = &c->s->buf;
-	unsigned at = 0;
-
-	do {
-		unsigned end = at + FRAME_FILL_B / (sizeof(t->entries[0]) + 4);
-
-		if (end > t->n)
-			end = t->n;
-		chan_begin(b, MVPN_MSG_ETHER,
-			   (at ? 0 : MVPN_PFX_RESET) | (end == t->n ? MVPN_PFX_COMMIT : 0), 0);
-		for (; at < end; at++)
-			chan_put(b, MVPN_TLV_ETHER, &t->entries[at], sizeof(t->entries[0]));
-		conn_send(c, b);
-	} while (at < t->n);
 	count(c->s, frames_told);
-	if (t->cut) {
-		count(c->s, frames_cut);
-		log_ratelimited(LOG_L_WARN,
-				"the policy's ethernet lines give device %s more than %d pairs of MAC "
-				"address and EtherType: frames to the rest are dropped; name fewer "
-				"devices or types",
-				c->dev->row.name, MVPN_FRAMES_MAX);
-	}
-}
-
-static void tell(struct conn *c, bool always)
-{
-	struct table *t = malloc(sizeof(*t));
-	uint8_t sum[32];
-
-	if (!t) {
-		conn_drop(c); /* it would miss what is protected: better it comes again */
+	if (!t->cut)
 		return;
-	}
-	table_make(c->s, c->dev, t);
-	mvpn_blake2b(sum, sizeof(sum), NULL, 0,
-		     &(struct mvpn_part){t->entries, t->n * sizeof(t->entries[0])}, 1);
-	if (always || memcmp(sum, c->ether_sum, sizeof(sum))) {
-		memcpy(c->ether_sum, sum, sizeof(sum));
-		send_table(c, t);
-	}
-	free(t);
+	count(c->s, frames_cut);
+	log_ratelimited(LOG_L_WARN,
+			"the policy's ethernet lines give device %s more than %d pairs of MAC "
+			"address and EtherType: frames to the rest are dropped; name fewer "
+			"devices or types",
+			c->dev->row.name, MVPN_FRAMES_MAX);
 }
 
-void ether_subscribe(struct conn *c)
-{
-	if (!c->doomed)
-		tell(c, true);
-}
-
-static void on_timer(void *arg)
-{
-	struct server *s = arg;
-
-	for (struct conn *c = s->conns; c; c = c->next)
-		if (c->subscribed && !c->doomed && c->dev)
-			tell(c, false);
-}
-
-int ether_new(struct server *s)
-{
-	return loop_timer_new(s->loop, on_timer, s, &s->ether);
-}
-
-void ether_changed(struct server *s)
-{
-	if (!loop_timer_armed(s->ether))
-		loop_timer_arm(s->ether, 0);
-}
+const struct table_kind ether_table = {.msg = MVPN_MSG_ETHER,
+				       .tlv = MVPN_TLV_ETHER,
+				       .entry_b = sizeof(struct mvpn_ether),
+				       .make = make,
+				       .told = told};

@@ -6,12 +6,8 @@
 #ifndef SERVER_ETHER_H
 #define SERVER_ETHER_H
 
-#include "channel.h"
+#include "tables.h"
 
-int ether_new(struct server *s);
-/* policy, names or MAC addresses have changed: whoever has to do with it hears so when the loop comes round */
-void ether_changed(struct server *s);
-/* this device's whole table, now */
-void ether_subscribe(struct conn *c);
+extern const struct table_kind ether_table;
 
 #endif

@@ -3,12 +3,8 @@
 #ifndef SERVER_LEVELS_H
 #define SERVER_LEVELS_H
 
-#include "channel.h"
+#include "tables.h"
 
-int levels_new(struct server *s);
-/* policy or names have changed: whoever has to do with it hears so when the loop comes round */
-void levels_changed(struct server *s);
-/* this device's whole table, now */
-void levels_subscribe(struct conn *c);
+extern const struct table_kind levels_table;
 
 #endif

@@ -8,8 +8,8 @@
 
 #include "crypto.h"
 #include "dispatch.h"
-#include "ether.h"
 #include "log.h"
+#include "tables.h"
 
 /* ---- the registry's part ---- */
 
@@ -250,7 +250,7 @@ int macs_take(struct conn *c, struct mac_verdict *ret)
 			mac_del(s->reg, revoked, ch.add[i]);
 		r = mac_add(s->reg, c->dev, ch.add[i]);
 	}
-	ether_changed(s);
+	tables_changed(s, TABLE_ETHER);
 	return r;
 }
 

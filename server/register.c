@@ -10,10 +10,8 @@
 #include "dispatch.h"
 #include "echo.h"
 #include "enrol.h"
-#include "ether.h"
 #include "gate.h"
 #include "introduce.h"
-#include "levels.h"
 #include "log.h"
 #include "macs.h"
 #include "processes.h"
@@ -23,6 +21,7 @@
 #include "rotate.h"
 #include "server_key.h"
 #include "session.h"
+#include "tables.h"
 
 #define REGISTERS_MAX 20 /* in one window; addresses do not change that often */
 #define REGISTER_WINDOW_MS 10000
@@ -346,8 +345,7 @@ void register_welcome(struct conn *c)
 	session_tell_owed(c);
 	processes_subscribe(c);
 	push_subscribe(c);
-	ether_subscribe(c);
-	levels_subscribe(c);
+	tables_subscribe(c);
 }
 
 /* ---- the device's channel ---- */

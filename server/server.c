@@ -18,11 +18,9 @@
 #include "crypto.h"
 #include "depart.h"
 #include "echo.h"
-#include "ether.h"
 #include "fsutil.h"
 #include "gate.h"
 #include "introduce.h"
-#include "levels.h"
 #include "listen.h"
 #include "log.h"
 #include "processes.h"
@@ -33,6 +31,7 @@
 #include "server.h"
 #include "server_key.h"
 #include "session.h"
+#include "tables.h"
 
 #define SEQ_BLOCK 10000 /* numbers promised by one write */
 #define CHORES_MS 60000
@@ -373,9 +372,7 @@ int server_new(const struct server_settings *conf, struct loop *l, struct server
 	if (r == 0)
 		r = push_new(s);
 	if (r == 0)
-		r = ether_new(s);
-	if (r == 0)
-		r = levels_new(s);
+		r = tables_new(s);
 	if (r == 0)
 		r = processes_new(s);
 	if (r == 0)
@@ -442,8 +439,7 @@ void server_free(struct server *s)
 	server_key_free(s);
 	intros_free(s->intros);
 	push_free(s->push);
-	loop_timer_free(s->ether);
-	loop_timer_free(s->levels);
+	tables_free(s->tables);
 	loop_timer_free(s->processes);
 	loop_timer_free(s->reaper);
 	loop_timer_free(s->chores);

@@ -108,6 +108,8 @@ struct audit_feed;
 struct audit_checks;
 struct refusals;
 
+enum table_what { TABLE_ETHER, TABLE_LEVELS, TABLES };
+
 struct unproven_list {
 	struct unproven *first, **end; /* zero: empty */
 };
@@ -132,9 +134,8 @@ struct server {
 	unsigned conduits_new;	   /* of them, without HELLO so far */
 	struct intros *intros;
 	struct push *push;
-	struct loop_timer *ether; /* ether.c: tables of frames are to be made anew */
-	struct loop_timer *levels; /* levels.c, likewise */
-	struct loop_timer *processes; /* and processes.c */
+	struct tables *tables;
+	struct loop_timer *processes; /* processes.c: their tables are to be made anew */
 	struct admin *admin;
 	struct audit_checks *checks;
 	struct refusals *refusals;
