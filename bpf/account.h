@@ -26,7 +26,8 @@ static __always_inline void flow_account(struct __sk_buff *skb, const struct pkt
 		f->last_ns = now;
 		f->peer = peer;
 		f->verdict = verdict;
-		f->rule = p->rule;
+		if (p->rule != SAME_RULE)
+			f->rule = p->rule;
 		if (p->cookie && f->cookie != p->cookie &&
 		    (!f->cookie || p->flow.proto != IPPROTO_TCP ||
 		     bpf_map_lookup_elem(&sockets, &p->cookie)))
@@ -40,7 +41,7 @@ static __always_inline void flow_account(struct __sk_buff *skb, const struct pkt
 			.peer = peer,
 			.verdict = verdict,
 			.cookie = p->cookie,
-			.rule = p->rule,
+			.rule = p->rule == SAME_RULE ? 0 : p->rule,
 		};
 
 		/* another CPU may have been first: one packet is then not counted */

@@ -55,9 +55,10 @@ static __always_inline bool is_vlan(__be16 type)
 	return type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD);
 }
 
+#define SAME_RULE 0xffffffff /* as the flow's packet before: it is the kernel's own */
 struct pkt {
 	__u64 cookie;		   /* of the sending socket, 0: none, or not looked at */
-	__u32 rule;		   /* line of the policy that its process is judged by, 0: none */
+	__u32 rule;		   /* line of the policy that its process is judged by, 0: none; SAME_RULE */
 	struct mvpn_flow_key flow; /* addresses after parse_ip(), ports after parse_l4() */
 	__u32 l3;		   /* offset of the IP header */
 	__u32 l4;		   /* offset of what follows it; see `whole` */

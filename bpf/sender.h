@@ -75,8 +75,10 @@ __noinline int sender_may(struct __sk_buff *skb, struct pkt *p, __u32 peer)
 		sk = bpf_sk_fullsock(common);
 	if (sk)
 		known = bpf_sk_storage_get(&sock_process, sk, NULL, 0);
-	if (!known && is_kernels(skb, p, sk))
+	if (!known && is_kernels(skb, p, sk)) {
+		p->rule = SAME_RULE;
 		return 1;
+	}
 	if (known && known->flags & MVPN_SOCKET_ACCEPTED && p->flow.proto == IPPROTO_TCP)
 		return 1;
 	/* what is known since an earlier numbering means something else now */
