@@ -89,6 +89,8 @@ struct known {
 	uint64_t boot_gen;
 	bool owed; /* PEER_RESET */
 	bool owed_revoke;
+	bool said_set; /* its last REGISTER */
+	uint8_t set[32];
 };
 struct open_intro {
 	bool open;
@@ -147,6 +149,8 @@ bool pair_run_until(struct pair *p, bool (*holds)(struct pair *p), uint64_t ms);
 void node_restart(struct node *n, unsigned after_ms);
 void server_restart(struct pair *p, unsigned after_ms);
 void node_cut(struct node *n);	    /* its channel is reset */
+/* a part of the protected set, with the other's prefix: enum mvpn_prefixes_flags, with COMMIT what the state is called */
+void server_tell_prefixes(struct node *n, uint8_t flags, const uint8_t set[32]);
 void server_forbid(struct pair *p); /* as a revocation does, at once and for good */
 
 static inline struct node *node_other(const struct node *n)

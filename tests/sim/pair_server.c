@@ -187,6 +187,7 @@ static void registered(struct pair *p, struct link *l, const struct chan_msg *m)
 	assert_true(chan_get_u64(m, MVPN_TLV_BOOT_GEN, &boot_gen));
 	if (chan_state(l->ch) != CHAN_UP || boot_gen != chan_who(l->ch)->boot_gen)
 		return; /* late: of another channel */
+	d->said_set = chan_get_bytes(m, MVPN_TLV_SET, d->set, sizeof(d->set));
 	tell_welcome(p, l);
 	d->link = l;
 	d->channel++;
@@ -254,6 +255,21 @@ static void on_beat(void *arg)
 			tell_gone(p, i, MVPN_MSG_REVOKE);
 	}
 	loop_timer_arm(p->server.beat, MVPN_CHAN_HEARTBEAT_S * 1000);
+}
+
+void server_tell_prefixes(struct node *n, uint8_t flags, const uint8_t set[32])
+{
+	const struct node *o = node_other(n);
+	uint8_t prefix[34] = {1, 128};
+	struct chan_buf b = {0};
+
+	memcpy(prefix + 2, o->addr.b, 16);
+	memcpy(prefix + 18, o->id, MVPN_ID_LEN);
+	chan_begin(&b, MVPN_MSG_PREFIXES, flags, 0);
+	chan_put(&b, MVPN_TLV_PREFIX, prefix, sizeof(prefix));
+	if (flags & MVPN_PFX_COMMIT)
+		chan_put(&b, MVPN_TLV_SET, set, 32);
+	server_tell(n->pair, n->i, &b);
 }
 
 static void forbid_now(struct pair *p, void *arg)

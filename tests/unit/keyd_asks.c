@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What keyd asks the server for and hears from it: many flows at once, weeks of absence, and what is malformed. */
+/* What keyd asks the server for and hears from it: many flows at once, weeks of absence, what it knows already, and what is malformed. */
 #include "../sim/pair.h"
 
 #include <string.h>
 
+#include "../../keyd/channel.h"
 #include "../../keyd/peers.h"
 #include "../../keyd/sessions.h"
 #include "loop.h"
@@ -114,6 +115,62 @@ static void who_was_away_for_weeks_goes_on(void **state)
 	pair_down(&p);
 }
 
+/* ---- which state of the protected set it has ---- */
+
+static bool came_back(struct pair *x)
+{
+	return both_online(x) && x->server.of[A].link;
+}
+
+static void return_of_a(void)
+{
+	node_cut(&p.node[A]);
+	pair_run(&p, 100);
+	assert_true(pair_run_until(&p, came_back, RETURN_MS));
+}
+
+/* what REGISTER names is what was taken up as a whole: the server sends the changes since, or all of it */
+static void who_comes_back_says_what_it_knows(void **state)
+{
+	const struct known *a = &p.server.of[A];
+	const uint8_t first[32] = {1}, second[32] = {2};
+	unsigned channels;
+
+	pair_up(&p, 5, MVPN_MODE_E2E);
+	assert_false(a->said_set);
+	server_tell_prefixes(&p.node[A], MVPN_PFX_RESET | MVPN_PFX_COMMIT, first);
+	pair_run(&p, 100);
+	return_of_a();
+	assert_true(a->said_set);
+	assert_memory_equal(a->set, first, sizeof(first));
+	server_tell_prefixes(&p.node[A], MVPN_PFX_COMMIT, second);
+	pair_run(&p, 100);
+	/* a change whose end has not come does not count */
+	server_tell_prefixes(&p.node[A], 0, NULL);
+	pair_run(&p, 100);
+	return_of_a();
+	assert_memory_equal(a->set, second, sizeof(second));
+	/* the successor of a channel that works asks for all: the other one may still bring changes */
+	channels = a->channel;
+	channel_renew(&p.node[A].k);
+	pair_run(&p, 1000);
+	assert_int_equal(a->channel, channels + 1);
+	assert_false(a->said_set);
+	/* and of a whole set that broke off nothing is known */
+	server_tell_prefixes(&p.node[A], MVPN_PFX_RESET, NULL);
+	pair_run(&p, 100);
+	return_of_a();
+	assert_false(a->said_set);
+	/* nor does another life know anything */
+	server_tell_prefixes(&p.node[A], MVPN_PFX_RESET | MVPN_PFX_COMMIT, first);
+	pair_run(&p, 1000);
+	node_restart(&p.node[A], 100);
+	pair_run(&p, 1000);
+	assert_true(pair_run_until(&p, came_back, RETURN_MS));
+	assert_false(a->said_set);
+	pair_down(&p);
+}
+
 /* ---- what is malformed ---- */
 
 #define SEEDS 60
@@ -159,6 +216,7 @@ int main(void)
 		cmocka_unit_test(flows_of_both_ends_make_one_session),
 		cmocka_unit_test(who_was_away_for_weeks_learns_at_once),
 		cmocka_unit_test(who_was_away_for_weeks_goes_on),
+		cmocka_unit_test(who_comes_back_says_what_it_knows),
 		cmocka_unit_test(what_is_malformed_does_no_harm),
 	};
 
