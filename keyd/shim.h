@@ -4,7 +4,8 @@
  * pinned below the pin directory (/sys/fs/bpf/mvpn/v4), so that it outlives keyd:
  *
  *   protected prefix_lengths keys config exempt own_sockets flows event_rate events spis counters ifaces     maps
- *   frames frame_tap ports sock_last sockets levels own_streams guards uids exes groups processes sock_process refused
+ *   frames frame_tap ports sock_last sockets levels own_streams guards uids exes groups processes sock_process refused translated returning
+ *   translate-N-{in,out}                links on interface N, behind this gateway
  *   refusals arrivals network
  *   claims claimants attached data_ports host: these, exempt and own_sockets below the directory that networks share, if there is one
  *   transport sock_{connect,sendmsg}{4,6}  links on the root of the cgroup tree

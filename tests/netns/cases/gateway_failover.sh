@@ -42,7 +42,7 @@ gap_end() { # WHAT
 spawn serve d "$GAP" serve 9000
 wait_for 5 listener grep -q ready "$TMP/log/serve.log"
 mkdir "$TMP/web"
-canary_file "$TMP/web/page" 6000000
+canary_file "$TMP/web/page" 5000000
 spawn web d python3 -m http.server --directory "$TMP/web" 80
 wait_for 5 "web server" listening d t 80
 capture_start wire a
