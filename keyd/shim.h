@@ -5,11 +5,11 @@
  *
  *   protected prefix_lengths keys config exempt own_sockets flows event_rate events spis counters ifaces     maps
  *   frames frame_tap ports sock_last sockets levels own_streams guards uids exes groups processes sock_process refused translated returning
- *   translate-N-{in,out}                links on interface N, behind this gateway
  *   refusals arrivals network
  *   claims claimants attached data_ports host: these, exempt and own_sockets below the directory that networks share, if there is one
  *   transport sock_{connect,sendmsg}{4,6}  links on the root of the cgroup tree
  *   if/IFACE/{egress,ingress,leak}    TCX links, or programs where clsact filters are used (kernel < 6.6)
+ *   translate-N-{in,out}            links on interface N, behind this gateway
  *   if/IFACE/{xdp,xsks}               XDP link and XSKMAP when the AF_XDP wire is in use
  *
  * A restarted keyd adopts what is there: maps are reused (if their layout fits, else -ESTALE with a message that says so),
