@@ -190,25 +190,15 @@ static int store_change(struct server *s, void *arg)
 				   list_json(ch->del, ch->ndel)));
 }
 
-/* alike are those of the same device with the same list */
 static void audit_refusals(struct conn *c, const struct mac_verdict *v)
 {
-	json_t *list = json_array(), *detail;
-	char text[MVPN_ADDRSTRLEN], id[33], *key;
+	json_t *list = json_array();
+	char text[MVPN_MACSTRLEN];
 
 	for (unsigned i = 0; i < v->nrefused; i++)
 		json_array_append_new(list, json_pack("{s:s, s:s}", "mac", mvpn_mac_str(v->refused[i].mac, text),
 						      "reason", mvpn_reason_name(v->refused[i].reason)));
-	mvpn_hex(id, c->dev->row.id, 16);
-	detail = json_pack("{s:s, s:s, s:o}", "device", id, "name", c->dev->row.name, "macs", list);
-	key = json_dumps(detail, JSON_COMPACT | JSON_SORT_KEYS);
-	if (key) {
-		json_object_set_new(detail, "from", json_string(mvpn_endpoint_str(&c->from, text)));
-		refusal_note(c->s, "device", "mac-refused", key, strlen(key), detail);
-	} else {
-		json_decref(detail);
-	}
-	free(key);
+	refusal_note_claims(c, "mac-refused", "macs", list);
 }
 
 static void note_refusals(struct conn *c, const struct mac_verdict *v)

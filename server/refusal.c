@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "channel.h"
 #include "crypto.h"
 #include "loop.h"
 #include "refusal.h"
@@ -115,4 +116,21 @@ void refusals_free(struct refusals *f)
 		json_decref(f->kinds[i].detail);
 	loop_timer_free(f->timer);
 	free(f);
+}
+
+void refusal_note_claims(struct conn *c, const char *event, const char *name, json_t *list)
+{
+	char text[MVPN_ADDRSTRLEN], id[33], *key;
+	json_t *detail;
+
+	mvpn_hex(id, c->dev->row.id, 16);
+	detail = json_pack("{s:s, s:s, s:o}", "device", id, "name", c->dev->row.name, name, list);
+	key = json_dumps(detail, JSON_COMPACT | JSON_SORT_KEYS);
+	if (key) {
+		json_object_set_new(detail, "from", json_string(mvpn_endpoint_str(&c->from, text)));
+		refusal_note(c->s, "device", event, key, strlen(key), detail);
+	} else {
+		json_decref(detail);
+	}
+	free(key);
 }

@@ -16,5 +16,8 @@ void refusals_free(struct refusals *f); /* NULL is fine */
 void refusal_note(struct server *s, const char *actor, const char *event, const void *key, size_t key_len,
 		  json_t *detail);
 void refusals_flush(struct server *s); /* what is counted goes on record now: the server stops */
+/* What a device claims and may not have: alike are those of the same device with the same list, which is stolen. */
+struct conn;
+void refusal_note_claims(struct conn *c, const char *event, const char *name, json_t *list);
 
 #endif
