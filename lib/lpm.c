@@ -78,29 +78,34 @@ static uint32_t home(const struct lpm *l, const struct table *t, uint64_t hi, ui
 	return (uint32_t)mix(mix(hi ^ l->seed) ^ lo ^ ((uint64_t)len << 56)) & (t->size - 1);
 }
 
-/* the slot that holds the key, or the free one where it belongs; the search begins at i */
-static struct slot *find_from(struct table *t, uint32_t i, uint64_t hi, uint64_t lo, unsigned len)
+/*
+ * The slot that holds the key, or the free one where it belongs; the search begins at i. *ret_free is what it was found as: the
+ * writer may give a free one to another key while a reader looks at it.
+ */
+static struct slot *find_from(struct table *t, uint32_t i, uint64_t hi, uint64_t lo, unsigned len,
+			      bool *ret_free)
 {
 	for (;; i = (i + 1) & (t->size - 1)) {
 		struct slot *s = &t->slots[i];
 		unsigned has = atomic_load_explicit(&s->len, memory_order_acquire);
 
-		if (has == EMPTY || (s->lo == lo && s->hi == hi && has == len))
+		*ret_free = has == EMPTY;
+		if (*ret_free || (s->lo == lo && s->hi == hi && has == len))
 			return s;
 	}
 }
 
-static struct slot *find(const struct lpm *l, struct table *t, const struct mvpn_prefix *p)
+static struct slot *find(const struct lpm *l, struct table *t, const struct mvpn_prefix *p,
+			 bool *ret_free)
 {
 	uint64_t hi = load_be64(p->addr.b), lo = load_be64(p->addr.b + 8);
 
-	return find_from(t, home(l, t, hi, lo, p->len), hi, lo, p->len);
+	return find_from(t, home(l, t, hi, lo, p->len), hi, lo, p->len, ret_free);
 }
 
-static bool live(const struct slot *s)
+static bool gone(const struct slot *s)
 {
-	return atomic_load_explicit(&s->len, memory_order_acquire) != EMPTY &&
-	       !atomic_load_explicit(&s->gone, memory_order_acquire);
+	return atomic_load_explicit(&s->gone, memory_order_acquire);
 }
 
 /* the writer's view of the table */
@@ -203,9 +208,12 @@ static int renew(struct lpm *l)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < old->size; i++) {
 		const struct slot *s = &old->slots[i];
+		bool free_one;
 
-		if (live(s))
-			put(t, find_from(t, home(l, t, s->hi, s->lo, s->len), s->hi, s->lo, s->len),
+		if (s->len != EMPTY && !gone(s))
+			put(t,
+			    find_from(t, home(l, t, s->hi, s->lo, s->len), s->hi, s->lo, s->len,
+				      &free_one),
 			    s->hi, s->lo, s->len, s->value);
 	}
 	atomic_store_explicit(&l->table, t, memory_order_release);
@@ -220,25 +228,26 @@ int lpm_set(struct lpm *l, const struct mvpn_prefix *p, uint32_t value)
 {
 	struct table *t = table_of(l);
 	struct slot *s;
+	bool free_one;
 
 	if (!mvpn_prefix_valid(p))
 		return -EINVAL;
-	s = find(l, t, p);
-	if (s->len == EMPTY && t->used + 1 > t->size / 4 * 3) {
+	s = find(l, t, p, &free_one);
+	if (free_one && t->used + 1 > t->size / 4 * 3) {
 		int r = renew(l);
 
 		if (r < 0)
 			return r;
 		t = table_of(l);
-		s = find(l, t, p);
+		s = find(l, t, p, &free_one);
 	}
-	if (live(s)) {
+	if (!free_one && !gone(s)) {
 		atomic_store_explicit(&s->value, value, memory_order_relaxed);
 		return 0;
 	}
 	l->count++;
 	count_length(l, p, 1);
-	if (s->len == EMPTY) {
+	if (free_one) {
 		put(t, s, load_be64(p->addr.b), load_be64(p->addr.b + 8), p->len, value);
 		return 0;
 	}
@@ -250,11 +259,12 @@ int lpm_set(struct lpm *l, const struct mvpn_prefix *p, uint32_t value)
 int lpm_del(struct lpm *l, const struct mvpn_prefix *p)
 {
 	struct slot *s;
+	bool free_one;
 
 	if (!mvpn_prefix_valid(p))
 		return -ENOENT;
-	s = find(l, table_of(l), p);
-	if (!live(s))
+	s = find(l, table_of(l), p, &free_one);
+	if (free_one || gone(s))
 		return -ENOENT;
 	atomic_store_explicit(&s->gone, true, memory_order_release);
 	l->count--;
@@ -266,11 +276,12 @@ int lpm_del(struct lpm *l, const struct mvpn_prefix *p)
 bool lpm_get(const struct lpm *l, const struct mvpn_prefix *p, uint32_t *ret)
 {
 	const struct slot *s;
+	bool free_one;
 
 	if (!mvpn_prefix_valid(p))
 		return false;
-	s = find(l, table_of(l), p);
-	if (!live(s))
+	s = find(l, table_of(l), p, &free_one);
+	if (free_one || gone(s))
 		return false;
 	*ret = atomic_load_explicit(&s->value, memory_order_relaxed);
 	return true;
@@ -315,9 +326,11 @@ bool lpm_lookup(const struct lpm *l, const struct mvpn_addr *a, uint32_t *ret)
 			unsigned n = probes_of(l, t, hi, lo, word, &bits, p);
 
 			for (unsigned i = 0; i < n; i++) {
-				struct slot *s = find_from(t, p[i].at, p[i].hi, p[i].lo, p[i].len);
+				bool free_one;
+				struct slot *s = find_from(t, p[i].at, p[i].hi, p[i].lo, p[i].len,
+							   &free_one);
 
-				if (!live(s))
+				if (free_one || gone(s))
 					continue;
 				*ret = atomic_load_explicit(&s->value, memory_order_relaxed);
 				return true;
@@ -342,7 +355,7 @@ int lpm_each(const struct lpm *l, int (*fn)(void *arg, const struct mvpn_prefix 
 		struct mvpn_prefix p = {.len = s->len};
 		int r;
 
-		if (!live(s))
+		if (s->len == EMPTY || gone(s))
 			continue;
 		store_be64(p.addr.b, s->hi);
 		store_be64(p.addr.b + 8, s->lo);
