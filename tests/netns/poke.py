@@ -37,6 +37,7 @@ import time
 
 DATA_PORT = 7469
 CTRL = 0x43
+PUNCH = 0x50
 ETH_TEST = 0x88B5
 
 
@@ -110,8 +111,8 @@ def data_packets(path, port=DATA_PORT):
             continue
         sport, dport, length = struct.unpack("!HHH", udp[:6])
         if dport == port and 8 < length <= len(udp):
-            # what keyd says to keyd (probes of the path, say) is not the test's
-            for data in filter(lambda d: d[0] != CTRL, segments(udp[8:length])):
+            # what keyd says to keyd (probes of the path, say) and to its own NAT is not the test's
+            for data in filter(lambda d: d[0] not in (CTRL, PUNCH), segments(udp[8:length])):
                 out.append((frame[:6], frame[6:12], src, dst, sport, dport, data))
     return list(dict.fromkeys(out))
 

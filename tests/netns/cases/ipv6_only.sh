@@ -76,7 +76,7 @@ assert_no_plaintext wire "${CANARY:0:12}"
 (($(packets wire "ip6 and udp port $DATA_PORT") > 50)) || fail "nothing sealed over IPv6"
 # the line's DSCP, and ECN's bits beside it; 0 on what is keyd's own
 tos=$(tcpdump -vnr "$TMP/wire.pcap" "ip6 and udp port $DATA_PORT and ip6[48] == 0x41" 2>/dev/null | grep -o 'class 0x[0-9a-f]*' | sort -u | tr '\n' ' ')
-[[ $tos == 'class 0xb8 class 0xba ' ]] || fail "outer traffic classes: $tos"
+[[ $tos == 'class 0xb8 class 0xb9 class 0xba class 0xbb ' ]] || fail "outer traffic classes: $tos"
 # one flow label for all that a sends to b, whatever is inside
 labels=$(tcpdump -vnr "$TMP/wire.pcap" "src ${ADDR6[a]} and udp dst port $DATA_PORT" 2>/dev/null | grep -o 'flowlabel 0x[0-9a-f]*' | sort | uniq -c)
 [[ $(wc -l <<<"$labels") == 1 ]] || fail "outer flow labels: $labels"
