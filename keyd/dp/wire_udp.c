@@ -206,14 +206,14 @@ static uint8_t *udp_reserve(struct wire *w, const struct kt_endpoint *ep, size_t
 }
 
 /*
- * A receiver on AF_XDP is not told the size of joined datagrams and finds it by the SPI (run.h): so
- * those of two sessions, as at a rekey, are not joined.
+ * A receiver on AF_XDP is not told the size of joined datagrams and finds it by the SPI (run.h): so those of two sessions, as
+ * at a rekey, are not joined, nor is a sealed one with a plain one, as is sent while a session is made.
  */
 static bool same_session(const uint8_t *p, const uint8_t *q, size_t len)
 {
 	const size_t at = offsetof(struct mvpn_hdr, spi);
 
-	return len < MVPN_OVERHEAD || !memcmp(p + at, q + at, sizeof(mvpn_be32));
+	return len >= MVPN_OVERHEAD && !memcmp(p + at, q + at, sizeof(mvpn_be32));
 }
 
 static void udp_commit(struct wire *w, size_t len)

@@ -11,6 +11,7 @@
 #include "../../keyd/dp/dp.h"
 #include "../../keyd/dp/opener.h"
 #include "../../keyd/dp/wire.h"
+#include "mvpn/wire.h"
 
 #define WAIT_MS 2000
 
@@ -112,6 +113,50 @@ static void datagrams_keep_their_boundaries(void **state)
 			assert_int_equal(g.len[i], i % 10 == 9 ? 700 : i % 50 < 30 ? 1472 : 1400);
 		assert_int_equal(g.from.ep.port, wire_udp_port(a));
 		assert_true(mvpn_addr_eq(&g.from.ep.addr, &self.to.addr));
+	}
+}
+
+static void put_spi(const struct kt_endpoint *ep, size_t len, uint32_t spi)
+{
+	struct mvpn_hdr h = {.type = len < MVPN_OVERHEAD ? MVPN_PUNCH : MVPN_TUNNEL, .spi = spi};
+	uint8_t *room = a->ops->reserve(a, ep, len, 0);
+
+	assert_non_null(room);
+	memcpy(room, &h, sizeof(h));
+	memset(room + sizeof(h), 0, len - sizeof(h));
+	a->ops->commit(a, len);
+}
+
+/* A receiver on AF_XDP could not tell others apart, and would lose a sealed packet that a punch stands behind */
+static void only_sealed_ones_of_a_session_are_joined(void **state)
+{
+	const size_t punch = sizeof(struct mvpn_hdr);
+	const struct {
+		size_t len[2];
+		uint32_t spi[2];
+		bool joined;
+	} cases[] = {
+		{{100, 100}, {1, 1}, true},    {{100, 60}, {1, 1}, true},
+		{{100, 100}, {1, 2}, false},   {{100, punch}, {1, 2}, false},
+		{{100, punch}, {1, 1}, false}, {{punch, punch}, {2, 2}, false},
+	};
+	struct kt_endpoint ep = to(b, "127.0.0.1");
+	struct pollfd p = {.fd = b->ops->fd(b), .events = POLLIN};
+	uint8_t data[1000];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const size_t first = cases[i].len[0], second = cases[i].len[1];
+
+		put_spi(&ep, first, cases[i].spi[0]);
+		put_spi(&ep, second, cases[i].spi[1]);
+		a->ops->flush(a);
+		assert_int_equal(poll(&p, 1, WAIT_MS), 1);
+		assert_int_equal(recv(p.fd, data, sizeof(data), 0),
+				 cases[i].joined ? first + second : first);
+		if (cases[i].joined)
+			continue;
+		assert_int_equal(poll(&p, 1, WAIT_MS), 1);
+		assert_int_equal(recv(p.fd, data, sizeof(data), 0), second);
 	}
 }
 
@@ -263,6 +308,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(datagrams_keep_their_boundaries, setup, teardown),
+		cmocka_unit_test_setup_teardown(only_sealed_ones_of_a_session_are_joined, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_opener_goes_by_ipv4, setup, teardown),
 		cmocka_unit_test_setup_teardown(tos_arrives_with_its_packet, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_not_committed_is_not_sent, setup, teardown),
