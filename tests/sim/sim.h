@@ -106,7 +106,6 @@ void sim_token(struct sim_server *s, const char *address, const char *group,
 	       char ret[MVPN_TOKEN_MAX]);
 
 int sim_connect(struct sim_server *s);
-int sim_try_connect(struct sim_server *s); /* -errno if nobody is there */
 void sim_expect_fd_eof(int fd); /* reads it to its end, closes it */
 void sim_device_init(struct sim_device *d, struct sim_server *s);
 void sim_device_free(struct sim_device *d);

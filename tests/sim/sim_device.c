@@ -15,7 +15,8 @@
 #include "crypto.h"
 #include "loop.h"
 
-int sim_try_connect(struct sim_server *s)
+/* -errno if nobody is there */
+static int try_connect(struct sim_server *s)
 {
 	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_port = htons(s->port)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
@@ -34,7 +35,7 @@ int sim_try_connect(struct sim_server *s)
 
 int sim_connect(struct sim_server *s)
 {
-	int fd = sim_try_connect(s);
+	int fd = try_connect(s);
 
 	assert_true(fd >= 0);
 	return fd;
@@ -119,7 +120,7 @@ static bool handshake(struct sim_device *d, const struct chan_client *c)
 	uint64_t end = mono_ms() + SIM_WAIT_MS;
 
 	sim_hang_up(d);
-	d->fd = sim_try_connect(d->server);
+	d->fd = try_connect(d->server);
 	if (d->fd < 0)
 		return false;
 	assert_int_equal(chan_new_client(&d->ch, c), 0);

@@ -116,7 +116,10 @@ void sim_server_stop(struct sim_server *s)
 
 void sim_server_crash(struct sim_server *s)
 {
-	reap(s, SIGKILL);
+	int status = reap(s, SIGKILL);
+
+	assert_true(WIFSIGNALED(status)); /* and not by itself before */
+	assert_int_equal(WTERMSIG(status), SIGKILL);
 }
 
 void sim_server_free(struct sim_server *s)
