@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "../../keyd/server_pins.h"
 #include "crypto.h"
@@ -55,16 +56,17 @@ static void expect_step(const char *step, int heard, int devices)
 	json_decref(o);
 }
 
-static void wait_heard(int heard)
+static void wait_heard(const char *step, int heard)
 {
 	uint64_t end = mono_ms() + SIM_WAIT_MS;
 
 	for (;;) {
 		json_t *o = show();
-		json_int_t now = json_integer_value(json_object_get(o, "heard"));
+		bool there = !strcmp(json_string_value(json_object_get(o, "step")), step) &&
+			     json_integer_value(json_object_get(o, "heard")) == heard;
 
 		json_decref(o);
-		if (now == heard)
+		if (there)
 			return;
 		assert_true(mono_ms() < end);
 		usleep(5000);
@@ -180,7 +182,7 @@ static void step_by_step(void **state)
 	told(&n.b, MVPN_KEY_NEXT | MVPN_KEY_ASK);
 	expect_step("announced", 0, 2);
 	acknowledge(&n.a);
-	wait_heard(1);
+	wait_heard("announced", 1);
 	refused("key-rotate", "now", false, "in-progress");
 	sim_introduce(&n.a, &n.b, B_ADDR, session);
 
@@ -207,7 +209,7 @@ static void step_by_step(void **state)
 	told(&n.b, MVPN_KEY_ASK);
 	assert_int_equal(sim_counter(&n.s, "old_key"), 1);
 	acknowledge(&n.b);
-	wait_heard(2);
+	wait_heard("switched", 2);
 	/* ... and by the old key again, restored from a backup: it may not know the new one */
 	sim_rejoin(&n.b, B_ADDR);
 	told(&n.b, MVPN_KEY_ASK);
@@ -240,7 +242,7 @@ static void cancelled(void **state)
 	rotate(3600);
 	told(&n.a, MVPN_KEY_NEXT | MVPN_KEY_ASK);
 	acknowledge(&n.a);
-	wait_heard(1);
+	wait_heard("announced", 1);
 	memcpy(n.a.server_pk, n.a.key, 32);
 	json_decref(sim_ok(&n.s, "key-cancel", NULL));
 	told(&n.a, MVPN_KEY_ASK);
@@ -290,7 +292,7 @@ static void tokens(void **state)
 	told(&n.c, MVPN_KEY_ASK);
 	assert_memory_not_equal(n.c.key, n.c.server_pk, 32);
 	acknowledge(&n.c);
-	wait_heard(1);
+	wait_heard("switched", 1);
 	/* enrolled again it has forgotten that */
 	assert_true(sim_enrol_start(&n.c, old));
 	sim_register(&n.c, "c", NULL, 0);
@@ -302,7 +304,7 @@ static void tokens(void **state)
 	sim_server_stop(&n.s);
 	make_due("old ", 1);
 	sim_server_start(&n.s);
-	wait_heard(3); /* of one key there is nothing to hear */
+	wait_heard("alone", 3); /* of one key there is nothing to hear */
 	list = sim_ok(&n.s, "token-list", NULL);
 	assert_string_equal(token_state_of(list, json_string_value(json_object_get(early, "id"))),
 			    "server-key");
@@ -329,7 +331,7 @@ static void in_time(void **state)
 	sim_server_stop(&n.s);
 	make_due("old ", 1);
 	sim_server_start(&n.s);
-	wait_heard(2);
+	wait_heard("alone", 2);
 	expect_step("alone", 2, 2);
 	e = last_event("server-key-give-up");
 	assert_int_equal(
@@ -344,7 +346,7 @@ static void in_time(void **state)
 	sim_server_stop(&n.s);
 	make_due("next ", 1);
 	sim_server_start(&n.s);
-	wait_heard(0);
+	wait_heard("switched", 0);
 	expect_step("switched", 0, 2);
 	json_decref(sim_ok(&n.s, "audit", "{s:b}", "verify", 1));
 }
