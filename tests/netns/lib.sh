@@ -455,6 +455,12 @@ congested() {
 	RULES
 }
 
+tap_start() { # HOST: what the tunnel's device hands over to be sealed, and gets back
+	: >"$TMP/log/tap-$1.log"
+	spawn "tap-$1" "$1" tcpdump -Z root -i mvpn0 --immediate-mode -U -s 70000 -w "$TMP/tap-$1.pcap"
+	wait_for 10 "capture on mvpn0 of $1" grep -q 'listening on' "$TMP/log/tap-$1.log"
+}
+
 # ---- traffic ----
 
 CANARY=MVPN-CANARY-this-must-never-be-read-on-the-wire
@@ -534,6 +540,15 @@ www_start() {
 	wait_for 5 "nginx on $1" listening "$1" t 80
 }
 
+# what d, behind a gateway, has for others: stream.py and a page with the canary
+serve_behind() {
+	spawn serve d "$STREAM" serve 8000
+	wait_for 5 listener grep -q ready "$TMP/log/serve.log"
+	mkdir "$TMP/web"
+	canary_file "$TMP/web/page" 3000000
+	spawn web d python3 -m http.server --bind :: --directory "$TMP/web" 80
+	wait_for 5 "web server" listening d t 80
+}
 serve() { # HOST [PORT]: the pingpong server
 	spawn "serve-$1" "$1" "$PINGPONG" serve "${2:-7000}"
 	wait_for 5 "pingpong server" listening "$1" t "${2:-7000}"

@@ -19,12 +19,7 @@ done
 for h in a b; do
 	wait_for 10 "the prefixes on $h" protects $h 6
 done
-spawn serve d "$STREAM" serve 8000
-wait_for 5 listener grep -q ready "$TMP/log/serve.log"
-mkdir "$TMP/web"
-canary_file "$TMP/web/page" 3000000
-spawn web d python3 -m http.server --bind :: --directory "$TMP/web" 80
-wait_for 5 "web server" listening d t 80
+serve_behind
 
 capture_start wire a
 spawn tail d tcpdump -Z root -i to-b --immediate-mode -U -s 2000 -w "$TMP/behind.pcap"

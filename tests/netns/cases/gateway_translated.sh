@@ -21,12 +21,7 @@ for h in a b; do
 	wait_for 10 "new policy on $h" same_rev $h
 done
 ctl a explain "${ADDR4[d]}" | grep -q "see the gateway's address" || fail "a is not told: $(ctl a explain "${ADDR4[d]}")"
-spawn serve d "$STREAM" serve 8000
-wait_for 5 listener grep -q ready "$TMP/log/serve.log"
-mkdir "$TMP/web"
-canary_file "$TMP/web/page" 3000000
-spawn web d python3 -m http.server --bind :: --directory "$TMP/web" 80
-wait_for 5 "web server" listening d t 80
+serve_behind
 capture_start wire a
 spawn tail d tcpdump -Z root -i to-b --immediate-mode -U -s 2000 -w "$TMP/behind.pcap"
 wait_for 10 "capture behind b" grep -q 'listening on' "$TMP/log/tail.log"

@@ -29,11 +29,6 @@ ask() { # FROM TO FAMILY WHAT [N]
 layers() { ctlj "$1" sessions | jq -c '[.sessions[] | select(.transmits) | .layer] | sort'; }
 has_layers() { [[ $(layers "$1") == "$2" ]]; }
 dropped() { [[ $(counter a dp drop_level) == "$1" ]]; }
-tap_start() { # HOST: what the tunnel's device hands over to be sealed, and gets back
-	: >"$TMP/log/tap-$1.log"
-	spawn "tap-$1" "$1" tcpdump -Z root -i mvpn0 --immediate-mode -U -s 70000 -w "$TMP/tap-$1.pcap"
-	wait_for 10 "capture on mvpn0 of $1" grep -q 'listening on' "$TMP/log/tap-$1.log"
-}
 
 spawn serve b "$STREAM" serve 8000
 wait_for 5 listener grep -q ready "$TMP/log/serve.log"

@@ -30,11 +30,6 @@ level() { # LEVEL: and no session from before it
 		wait_for 5 "new policy on $h" same_rev $h
 	done
 }
-tap_start() { # HOST: what the tunnel's device hands over to be sealed, and gets back
-	: >"$TMP/log/tap-$1.log"
-	spawn "tap-$1" "$1" tcpdump -Z root -i mvpn0 --immediate-mode -U -s 70000 -w "$TMP/tap-$1.pcap"
-	wait_for 10 "capture on mvpn0 of $1" grep -q 'listening on' "$TMP/log/tap-$1.log"
-}
 lan_start() { # the far side of the gateway
 	: >"$TMP/log/lan.log"
 	spawn lan d tcpdump -Z root -i to-b --immediate-mode -U -s 2000 -w "$TMP/lan.pcap"
