@@ -71,6 +71,12 @@ static int change(struct keyd *k, const struct identity *to)
 
 /* ---- ROTATE ---- */
 
+/* the token that it is on, if it is on one, is there */
+static bool has_next(const struct keyd *k)
+{
+	return k->id->has_next && !(k->id->next_signs && hsm_state(k));
+}
+
 static bool vouch_wanted(const struct peer *p)
 {
 	return p->pinned && p->layer == MVPN_LAYER_NETWORK; /* one pin for all layers */
@@ -300,17 +306,12 @@ int rotate_message(struct keyd *k, const struct chan_msg *m)
 	r->accepted_ms = mono_ms();
 	r->retry_ms = r->accepted_ms + RETRY_MS;
 	r->present = false;
-	channel_renew(k);
+	if (has_next(k)) /* else when the token is back: the tick sees to it */
+		channel_renew(k);
 	return 0;
 }
 
 /* ---- log-in ---- */
-
-/* the token that it is on, if it is on one, is there */
-static bool has_next(const struct keyd *k)
-{
-	return k->id->has_next && !(k->id->next_signs && hsm_state(k));
-}
 
 bool rotate_connect_with_next(const struct keyd *k)
 {

@@ -18,6 +18,7 @@ online() { ctl a wait --timeout 20 >/dev/null || fail "a is not online: $(ctlj a
 magic() { head -c 7 "$TMP/a/state/identity"; }
 kept() { [[ $(magic) == MVPNID4 ]]; }
 moved() { ctlj a identity show | jq -e '.private_key == "token" and .token_key == "sign" and .next_key == null'; }
+step() { [[ $(ctlj a identity show | jq -r .next_key.step) == "$1" ]]; }
 told() { [[ $(counter b control pin_vouched) == 1 ]]; }
 
 net_up
@@ -60,11 +61,15 @@ for h in a b; do
 	wait_for 10 "addresses on $h" protects "$h" 4
 done
 ping4 a b -c 1
+# the server takes the next key, which waits for its token: nobody logs in over and over meanwhile
+wait_for 10 "word of the server" step accepted
+ups=$(counter a control channel_up)
 sessions=$(ctlj a sessions | jq -c '[.sessions[].id]')
 spawn load a "$PINGPONG" send "${ADDR4[b]}" 7000 200 4 500
 rmdir "$TMP/tokens"
 mv "$TMP/pocket" "$TMP/tokens"
 wait_for 30 "end of the move" moved
+(($(counter a control channel_up) == ups + 1)) || fail "$(counter a control channel_up) log-ins where $ups + 1 do"
 [[ $(magic) == MVPNIDD && $(status_of a .device.id) == "$id" ]] || fail "identity $(magic), id $(status_of a .device.id)"
 [[ $(status_of a .device.fingerprint) != "$file_key" && $(status_of a .device.fingerprint) == $(srvj device show a | jq -r .fingerprint) ]] ||
 	fail "the key: $(status_of a .device)"
