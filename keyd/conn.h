@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * One TCP connection to the server, from the look-up of its name to the handshake and the messages on it. What they mean is
- * channel.c's, which conn.c calls; nobody else includes this.
+ * channel.c's and register.c's, which conn.c calls.
  */
 #ifndef MVPN_CONN_H
 #define MVPN_CONN_H
@@ -47,5 +47,11 @@ void channel_up(struct conn *c); /* the handshake is done */
 int channel_message(struct conn *c,
 		    const struct chan_msg *m); /* 0 or -EPROTO; c may be dead after it */
 void channel_lost(struct conn *c, const char *why);
+
+/* ---- between channel.c and register.c ---- */
+void register_send(struct conn *c); /* REGISTER */
+int register_welcome(struct conn *c, const struct chan_msg *m); /* likewise 0 or -EPROTO */
+void channel_set_error(struct keyd *k, const char *text); /* why there is no channel that works; NULL: there is one */
+void channel_take_return(struct keyd *k, const struct chan_msg *m);
 
 #endif

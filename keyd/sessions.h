@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Sessions and the introductions that make them, both roles (PROTOCOL §3). sessions.c keeps the sessions and their
- * life in time; introduce.c (as A) and offer.c (as B) run the messages.
+ * Sessions and the introductions that make them, both roles (PROTOCOL §3). sessions.c keeps the sessions, session_install.c makes one
+ * of what was agreed, session_life.c has its life in time; introduce.c (as A) and offer.c (as B) run the messages.
  */
 #ifndef MVPN_SESSIONS_H
 #define MVPN_SESSIONS_H
@@ -54,7 +54,7 @@ struct session {
 	unsigned futile;   /* successors that were never confirmed */
 };
 
-/* ---- sessions.c ---- */
+/* ---- sessions.c, session_install.c, session_life.c ---- */
 int sessions_init(struct keyd *k);
 void sessions_free(struct keyd *k);
 /* what an introduction has agreed: installs the receiving half (A: the sending half too) and takes over rx_spi */

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* REGISTER and WELCOME: what this device says of itself, and what the server makes of it. */
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "attach.h"
+#include "conn.h"
+#include "control.h"
+#include "delegate.h"
+#include "endpoint.h"
+#include "ether.h"
+#include "keystore.h"
+#include "levels.h"
+#include "log.h"
+#include "rotate.h"
+#include "server_key.h"
+#include "sessions.h"
+#include "ticket.h"
+
+void register_send(struct conn *c)
+{
+	struct keyd *k = c->k;
+	struct mvpn_addr *list;
+	struct chan_buf b = {0};
+	unsigned n, i;
+
+	chan_begin(&b, MVPN_MSG_REGISTER, MVPN_REG_PROCESSES, 0);
+	if (c->fresh && c->fresh->name[0])
+		chan_put(&b, MVPN_TLV_NAME, c->fresh->name, strlen(c->fresh->name));
+	n = attach_addresses(k, c->fd, &list);
+	for (i = 0; i < n; i++)
+		chan_put(&b, MVPN_TLV_ADDR, list[i].b, 16);
+	free(list);
+	ether_claim(k, &b);
+	if (c->key)
+		chan_put(&b, MVPN_TLV_DELEGATION, c->key->word, sizeof(c->key->word));
+	chan_put_u16(&b, MVPN_TLV_UDP_PORT, k->conf.udp_port);
+	chan_put_u64(&b, MVPN_TLV_BOOT_GEN, k->boot_gen);
+	chan_put_u16(&b, MVPN_TLV_SUITES, k->suites);
+	chan_put(&b, MVPN_TLV_VERSION, MVPN_VERSION, strlen(MVPN_VERSION));
+	/* the successor of a working channel asks for the whole set: the other one may still bring changes */
+	if (c == k->conn && k->set_known)
+		chan_put(&b, MVPN_TLV_SET, k->set, sizeof(k->set));
+	chan_send(c->chan, &b);
+	chan_buf_free(&b);
+	conn_flush(c);
+}
+
+static void take_addresses(struct keyd *k, const struct chan_msg *m)
+{
+	struct chan_tlv t;
+	size_t pos = 0;
+	char text[MVPN_ADDRSTRLEN];
+	struct mvpn_addr a;
+
+	free(k->addresses);
+	k->addresses = NULL;
+	k->naddresses = k->naddresses_refused = 0;
+	while (chan_tlv_next(m, &pos, &t)) {
+		if (t.type == MVPN_TLV_ADDR) {
+			struct mvpn_addr *more =
+				reallocarray(k->addresses, k->naddresses + 1, sizeof(*more));
+
+			if (!more)
+				return;
+			k->addresses = more;
+			memcpy(more[k->naddresses++].b, t.value, 16);
+		} else if (t.type == MVPN_TLV_ADDR_REFUSED) {
+			k->naddresses_refused++;
+			k->counters[KC_ADDR_REFUSED]++;
+			memcpy(a.b, t.value, 16);
+			log_warn("the server refused our address %s: %s", mvpn_addr_str(&a, text),
+				 mvpn_reason_text(t.value[16] << 8 | t.value[17]));
+		}
+	}
+}
+
+/* the first WELCOME after enrolment: from now on we are somebody */
+static int become(struct conn *c)
+{
+	struct keyd *k = c->k;
+	int r = chan_device_psk(c->chan, c->fresh->psk, c->fresh->psk);
+
+	if (!r)
+		r = server_key_forget(k);
+	if (!r)
+		r = keystore_save(k, c->fresh);
+	if (r) {
+		conn_failed(c,
+			    "enrolled, but the identity could not be kept in %s: %s; the token is "
+			    "used up: make another",
+			    k->state_dir, strerror(-r));
+		return r;
+	}
+	identity_free(k->id);
+	k->id = c->fresh;
+	c->fresh = NULL;
+	log_info("enrolled as %s", k->id->name);
+	return 0;
+}
+
+/* The next channel PSK. Kept first, then used; what cannot be kept is not used, and the server goes on taking the one before. */
+static void take_psk(struct keyd *k, const struct chan_msg *m)
+{
+	struct identity *next;
+	uint32_t epoch;
+	int r = -ENOMEM;
+
+	if (!chan_get_u32(m, MVPN_TLV_PSK_EPOCH, &epoch) || epoch != k->id->psk_epoch + 1)
+		return;
+	next = identity_new();
+	if (next) {
+		*next = *k->id;
+		next->psk_epoch = epoch;
+		r = chan_get_bytes(m, MVPN_TLV_PSK, next->psk, sizeof(next->psk))
+			    ? keystore_save(k, next)
+			    : -EPROTO;
+	}
+	if (!r) {
+		memcpy(k->id->psk, next->psk, sizeof(next->psk));
+		k->id->psk_epoch = epoch;
+		log_info("new channel PSK, epoch %u", epoch);
+	} else {
+		log_ratelimited(LOG_L_WARN, "the new channel PSK cannot be kept (%s): this device "
+					    "stays with the one that it has",
+				strerror(-r));
+	}
+	identity_free(next);
+}
+
+int register_welcome(struct conn *c, const struct chan_msg *m)
+{
+	struct keyd *k = c->k;
+	struct identity *id = c->fresh ? c->fresh : k->id;
+	bool was_online = k->state == KEYD_ONLINE, enrolled = c->fresh != NULL;
+	uint8_t state;
+	uint16_t len;
+	uint8_t net[MVPN_NET_ID_LEN];
+	const uint8_t *name = chan_tlv_find(m, MVPN_TLV_NAME, &len);
+
+	if (!name || !chan_get_u8(m, MVPN_TLV_STATE, &state) ||
+	    !chan_get_bytes(m, MVPN_TLV_DEVICE, id->device_id, MVPN_ID_LEN) ||
+	    !chan_get_bytes(m, MVPN_TLV_NET, net, sizeof(net)) ||
+	    !chan_get_u32(m, MVPN_TLV_MAX_OFFLINE, &k->max_offline_s) ||
+	    !chan_get_u32(m, MVPN_TLV_REKEY, &k->rekey_s))
+		return -EPROTO;
+	if (memcmp(net, id->net_id, sizeof(net))) {
+		conn_failed(c, "the server is of another network than the %s names",
+			    enrolled ? "token" : "identity");
+		return 0; /* dead */
+	}
+	memset(id->name, 0, sizeof(id->name));
+	memcpy(id->name, name, len);
+	if (enrolled && become(c))
+		return 0; /* dead */
+	if (!c->welcomed) /* first: it may be what signs for c->key */
+		rotate_channel_new(k, c->next_key);
+	if (c->key)
+		delegate_taken(c);
+	if (!c->welcomed)
+		server_key_reached(k, chan_who(c->chan)->server_pk);
+	take_psk(k, m);
+	channel_take_return(k, m);
+	ticket_take(k, m, !c->welcomed);
+	take_addresses(k, m);
+	levels_apply(k);
+	ether_welcome(k, m);
+	if (k->next_conn == c) {
+		conn_free(k->conn);
+		k->conn = c;
+		k->next_conn = NULL;
+	}
+	if (!c->welcomed) {
+		k->counters[KC_CHANNEL_UP]++;
+		c->rekey_ms = mono_ms() + MVPN_CHAN_REKEY_S * 900ULL +
+			      randombytes_uniform(MVPN_CHAN_REKEY_S * 200);
+	}
+	c->welcomed = true;
+	endpoint_welcome(k, m);
+	k->server_heard_ms = mono_ms();
+	k->state = state == MVPN_DEV_ACTIVE    ? KEYD_ONLINE
+		   : state == MVPN_DEV_PENDING ? KEYD_PENDING
+					       : KEYD_SUSPENDED;
+	channel_set_error(k, k->state == KEYD_PENDING
+			     ? "waiting for approval: `mvpnctl server device approve` on the server"
+		     : k->state == KEYD_SUSPENDED
+			     ? "an administrator has suspended this device on the server"
+			     : NULL);
+	if (!was_online && k->state == KEYD_ONLINE) {
+		log_info("online as %s", id->name);
+		k->online_since_ms = mono_ms();
+		introduce_resume(k);
+	}
+	if (k->state == KEYD_ONLINE)
+		rotate_online(k);
+	if (enrolled)
+		control_enrol_done(k, NULL);
+	control_state_changed(k);
+	return 0;
+}
