@@ -322,6 +322,18 @@ host_start() {
 }
 host_stop() { stop "keyd-$1" "${2:-TERM}"; }
 
+# a's PKCS#11 token, of software, with the PIN in a file; instead of setup
+MODULE=/usr/lib/softhsm/libsofthsm2.so
+softhsm_up() {
+	[[ -e $MODULE ]] || skip "$MODULE is missing (make deps)"
+	setup
+	mkdir -p "$TMP/tokens" "$TMP/a"
+	printf 'directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n' "$TMP/tokens" >"$TMP/softhsm.conf"
+	export SOFTHSM2_CONF=$TMP/softhsm.conf
+	softhsm2-util --init-token --free --label mvpn --pin 1234 --so-pin 5678 >/dev/null
+	(umask 077 && echo 1234 >"$TMP/pin")
+}
+
 # token HOST [OPTION…] -> path of a file with a token for that host's two addresses
 token() {
 	local h=$1 f

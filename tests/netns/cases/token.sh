@@ -7,14 +7,7 @@
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 
-MODULE=/usr/lib/softhsm/libsofthsm2.so
-[[ -e $MODULE ]] || skip "$MODULE is missing (make deps)"
-setup
-mkdir -p "$TMP/tokens" "$TMP/a"
-printf 'directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n' "$TMP/tokens" >"$TMP/softhsm.conf"
-export SOFTHSM2_CONF=$TMP/softhsm.conf
-softhsm2-util --init-token --free --label mvpn --pin 1234 --so-pin 5678 >/dev/null
-(umask 077 && echo 1234 >"$TMP/pin")
+softhsm_up
 cat >"$TMP/a/keyd.conf" <<-CONF
 	[identity]
 	pkcs11 = pkcs11:token=mvpn;object=device?module-path=$MODULE
