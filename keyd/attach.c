@@ -16,6 +16,7 @@
 #include "dp/wire.h"
 #include "ether.h"
 #include "fsutil.h"
+#include "gateways.h"
 #include "levels.h"
 #include "log.h"
 #include "processes.h"
@@ -435,6 +436,8 @@ static void on_change(void *arg, enum nl_change what, unsigned ifindex)
 			if (what == NL_OVERRUN || k->ifaces[i]->ifindex == ifindex ||
 			    !k->ifaces[i]->ifindex)
 				iface_changed(k, k->ifaces[i]);
+	if (what != NL_ADDR && what != NL_NEIGH)
+		gateways_routes_changed(k);
 	if (what == NL_ADDR || what == NL_OVERRUN)
 		loop_timer_arm(k->reregister, REREGISTER_AFTER_MS);
 	if (!loop_timer_armed(k->refresh))

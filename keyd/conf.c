@@ -8,6 +8,7 @@
 #include "arrivals.h"
 #include "channel.h"
 #include "config.h"
+#include "gateways.h"
 #include "hsm.h"
 #include "log.h"
 #include "mvpn/ctl.h"
@@ -51,6 +52,7 @@ static const struct config_key keys[] = {
 	 MVPN_GEN_PACKETS, NULL},
 	{"data", "busy_poll", CONFIG_BOOL, AT(busy_poll), 0, 0, NULL},
 	{"data", "cipher", CONFIG_ENUM, AT(cipher), 0, 0, ciphers},
+	{"gateway", "check", CONFIG_STRING, AT(check), 0, 0, NULL},
 	{"shim", "cgroup", CONFIG_STRING, AT(cgroup), 0, 0, NULL},
 	{"shim", "namespaces", CONFIG_ENUM, AT(namespaces), 0, 0, namespaces},
 	{"limits", "max_prefixes", CONFIG_UINT, AT(max_prefixes), 1,
@@ -87,6 +89,24 @@ void conf_defaults(struct settings *s, const char *network)
 	s->log_level = LOG_SETTING_DEFAULT;
 }
 
+static int check_lists(const struct settings *s, const char *path, char **ret_error)
+{
+	struct mvpn_addr list[MVPN_GATEWAY_CHECKS_MAX];
+	const char *bad;
+	unsigned n;
+	int r = gateways_checks_parse(s->check, list, &n, &bad);
+
+	if (r == -E2BIG)
+		r = asprintf(ret_error, "%s: [gateway] check: more than %d addresses", path,
+			     MVPN_GATEWAY_CHECKS_MAX) < 0 ? -ENOMEM : -EINVAL;
+	else if (r < 0)
+		r = asprintf(ret_error,
+			     "%s: [gateway] check: \"%s\" begins with no address of a host; addresses "
+			     "with spaces between are wanted",
+			     path, bad) < 0 ? -ENOMEM : -EINVAL;
+	return r;
+}
+
 int conf_load(struct settings *s, const char *path, bool must, char **ret_error)
 {
 	int r = config_load(path, keys, NKEYS, s, ret_error);
@@ -96,7 +116,7 @@ int conf_load(struct settings *s, const char *path, bool must, char **ret_error)
 		*ret_error = NULL;
 		return 0;
 	}
-	return r;
+	return r ? r : check_lists(s, path, ret_error);
 }
 
 void conf_free(struct settings *s)
@@ -161,6 +181,14 @@ int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
 		k->conf.arrival = fresh.arrival;
 		json_array_append_new(changed, json_string("arrival"));
 		arrivals_refresh(k);
+	}
+	if (!r && strcmp(text(fresh.check), text(k->conf.check))) {
+		char *was = k->conf.check;
+
+		k->conf.check = fresh.check;
+		fresh.check = was;
+		json_array_append_new(changed, json_string("check"));
+		gateways_checks(k);
 	}
 	if (!r && fresh.central_keys != k->conf.central_keys) {
 		k->conf.central_keys = fresh.central_keys;

@@ -9,6 +9,7 @@
 #include "channel.h"
 #include "datagrams.h"
 #include "endpoint.h"
+#include "gateways.h"
 #include "hsm.h"
 #include "keystore.h"
 #include "levels.h"
@@ -224,6 +225,18 @@ static bool check_sessions(struct keyd *k, json_t *list)
 		     "%u sessions, %u of them silent for 2 min or more", k->nsessions, dead);
 }
 
+/* as one of several gateways */
+static void check_gateway(struct keyd *k, json_t *list)
+{
+	char text[160];
+
+	if (gateways_unreached(k, text, sizeof(text)))
+		check(list, "gateway", WARN, "look at that interface, its cable and `ip route`", "%s",
+		      text);
+	else if (gateways_own(k))
+		check(list, "gateway", OK, "", "all of %u prefixes are reached", gateways_own(k));
+}
+
 /* what the policy wants of the socket level, if it does */
 static bool check_levels(struct keyd *k, json_t *list)
 {
@@ -252,6 +265,7 @@ json_t *show_doctor(struct keyd *k)
 	bad |= check_leaks(list, c);
 	check_cgroups(k, list);
 	bad |= check_levels(k, list);
+	check_gateway(k, list);
 	bad |= check_host(k, list);
 	check_udp(k, list);
 	check_sessions(k, list);

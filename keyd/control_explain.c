@@ -151,12 +151,16 @@ static void explain_gateways(const json_t *list, json_t *why)
 
 	json_array_foreach(list, i, g)
 	{
-		const char *failed = json_string_value(json_object_get(g, "why"));
+		const char *wrong = json_string_value(json_object_get(g, "why"));
+		bool failed = strcmp(json_string_value(json_object_get(g, "state")), "failed") == 0;
 
 		show_line(why, "gateway %zu: %s%s%s%s", i + 1,
 			  json_string_value(json_object_get(g, "name")),
 			  json_is_true(json_object_get(g, "in_use")) ? ", in use" : "",
-			  failed ? ", has failed: " : "", failed ? failed : "");
+			  !wrong   ? ""
+			  : failed ? ", has failed: "
+				   : ", away: ",
+			  wrong ? wrong : "");
 	}
 }
 

@@ -42,7 +42,7 @@ const char *const keyd_counter_names[KC_MAX] = {
 	"delegated",	 "delegation_refused",
 	"conduit_sent",	 "conduit_received", "conduit_dropped",
 	"rotated",	 "pin_vouched",	 "bad_vouch", "stale_vouch",
-	"gateway_failed", "gateway_changed",
+	"gateway_failed", "gateway_changed", "gateway_away", "prefix_lost",
 	"translated",	 "untranslatable", "translations_full",
 	"server_key_pinned", "server_key_refused", "server_key_old",
 	"process_refused", "process_unreported",
@@ -184,6 +184,7 @@ void show_line(json_t *list, const char *fmt, ...)
 static json_t *problems(struct keyd *k, const uint64_t *shim)
 {
 	json_t *list = json_array();
+	char text[160];
 	unsigned i;
 
 	if (shim[MVPN_C_LEAK])
@@ -233,6 +234,8 @@ static json_t *problems(struct keyd *k, const uint64_t *shim)
 			  "the server refused %u of our addresses: `mvpnctl server device address` "
 			  "gives them",
 			  k->naddresses_refused);
+	if (gateways_unreached(k, text, sizeof(text)))
+		show_line(list, "%s; its peers go through another gateway, if there is one", text);
 	if (k->prefixes_overflow)
 		show_line(list,
 			  "more protected prefixes than max_prefixes: whole networks are dropped");
@@ -388,7 +391,7 @@ static unsigned stream_sums(const struct peer *p, uint64_t *ret_tx, uint64_t *re
 	return n;
 }
 
-static json_t *show_peer(const struct peer *p, json_t *prefixes)
+static json_t *show_peer(const struct keyd *k, const struct peer *p, json_t *prefixes)
 {
 	const struct session *s;
 	json_int_t tx = 0, rx = 0;
@@ -408,7 +411,7 @@ static json_t *show_peer(const struct peer *p, json_t *prefixes)
 			 endpoint_json(&p->endpoint), "last_rx_s", heard_json(last), "tx_bytes", tx,
 			 "rx_bytes", rx, "error",
 			 p->error ? json_string(mvpn_reason_text(p->error)) : json_null(),
-			 "gateway", gateways_show(p));
+			 "gateway", gateways_show(k, p));
 }
 
 json_t *show_peers(struct keyd *k)
@@ -424,7 +427,7 @@ json_t *show_peers(struct keyd *k)
 		frames_collect(k, w.by_index);
 	}
 	for (i = 1; w.by_index && i <= k->npeers; i++)
-		json_array_append_new(list, show_peer(k->peers[i], w.by_index[i]));
+		json_array_append_new(list, show_peer(k, k->peers[i], w.by_index[i]));
 	free(w.by_index);
 	return json_pack("{s:o}", "peers", list);
 }

@@ -40,22 +40,36 @@ static void use(struct keyd *k, struct gateway_set *set, unsigned i, const char 
 	sessions_prefix_new(k, &set->prefix, to->index);
 }
 
+/* 0: well; what is farther from it is worse */
+static unsigned badness(struct keyd *k, const struct gateway_set *set, unsigned i)
+{
+	return gateway_of(k, set->member[i])->failed ? 2 : set->away_ms[i] != 0;
+}
+
+static void choose_better(struct keyd *k, struct gateway_set *set)
+{
+	unsigned now = badness(k, set, set->current), best = set->current;
+
+	for (unsigned i = 0; i < set->n; i++)
+		if (badness(k, set, i) < badness(k, set, best))
+			best = i;
+	if (best != set->current)
+		use(k, set, best, now == 2 ? "has failed" : "does not reach it");
+}
+
 /* the first one that is well, but one that has failed before only when it has proved itself */
 static void choose(struct keyd *k, struct gateway_set *set, uint64_t now)
 {
-	const struct gateway *current = gateway_of(k, set->member[set->current]);
 	unsigned i;
 
-	for (i = 0; i < set->n; i++) {
+	if (badness(k, set, set->current)) {
+		choose_better(k, set);
+		return;
+	}
+	for (i = 0; i < set->current; i++) {
 		const struct gateway *g = gateway_of(k, set->member[i]);
 
-		if (i == set->current || g->failed)
-			continue;
-		if (current->failed) {
-			use(k, set, i, "has failed");
-			return;
-		}
-		if (i < set->current && session_transmitting(k->peers[set->member[i]]) &&
+		if (!badness(k, set, i) && session_transmitting(k->peers[set->member[i]]) &&
 		    (!g->well_ms || now >= g->well_ms + g->back_ms)) {
 			use(k, set, i, "comes after it");
 			return;
@@ -74,6 +88,15 @@ static void choose_all(struct keyd *k)
 
 /* ---- who is well ---- */
 
+/* once more: how long it has to be well until it is preferred again */
+static void doubt(struct gateway *g, uint64_t now)
+{
+	if (!g->back_ms || now >= g->well_ms + MVPN_GATEWAY_CALM_MS)
+		g->back_ms = MVPN_GATEWAY_BACK_MS;
+	else if (g->back_ms < MVPN_GATEWAY_BACK_MAX_MS)
+		g->back_ms *= 2;
+}
+
 static void failed(struct keyd *k, struct peer *p, enum mvpn_reason why, uint64_t now)
 {
 	struct gateway *g = p->gateway;
@@ -84,10 +107,7 @@ static void failed(struct keyd *k, struct peer *p, enum mvpn_reason why, uint64_
 	if (g->failed)
 		return;
 	g->failed = true;
-	if (!g->back_ms || now >= g->well_ms + MVPN_GATEWAY_CALM_MS)
-		g->back_ms = MVPN_GATEWAY_BACK_MS;
-	else if (g->back_ms < MVPN_GATEWAY_BACK_MAX_MS)
-		g->back_ms *= 2;
+	doubt(g, now);
 	k->counters[KC_GATEWAY_FAILED]++;
 	log_info("gateway %s: %s", peer_label(p), mvpn_reason_text(why));
 }
@@ -171,6 +191,54 @@ static void look_at(struct keyd *k, struct peer *p, uint64_t now)
 		g->asked_ms = now;
 }
 
+/* ---- who reaches the hosts behind it ---- */
+
+static void away(struct keyd *k, struct gateway_set *set, unsigned m, uint64_t said_ms, uint64_t now)
+{
+	struct peer *p = k->peers[set->member[m]];
+	bool before = set->away_ms[m];
+	char text[MVPN_ADDRSTRLEN];
+
+	set->away_ms[m] = said_ms;
+	if (before == !!said_ms)
+		return;
+	if (said_ms) {
+		doubt(p->gateway, now);
+		k->counters[KC_GATEWAY_AWAY]++;
+	} else {
+		p->gateway->well_ms = now;
+	}
+	log_info("gateway %s %s %s", peer_label(p), said_ms ? "does not reach" : "reaches again",
+		 mvpn_prefix_str(&set->prefix, text));
+}
+
+void gateways_reach_heard(struct keyd *k, struct peer *p, uint64_t token)
+{
+	struct gateways *g = k->gateways;
+	uint64_t now = mono_ms();
+
+	if (!p->gateway || p->gateway->words++ >= MVPN_REACH_TELLS)
+		return;
+	for (unsigned i = 0; i < g->n; i++) {
+		struct gateway_set *set = &g->sets[i];
+
+		if (set->name != (token & ~MVPN_REACH_NOT) || set->self || set->stale)
+			continue;
+		for (unsigned m = 0; m < set->n; m++)
+			if (set->member[m] == p->index)
+				away(k, set, m, token & MVPN_REACH_NOT ? now : 0, now);
+		choose(k, set, now);
+	}
+}
+
+/* what nobody has said again is so no more: it would have been told */
+static void forget_away(struct keyd *k, struct gateway_set *set, uint64_t now)
+{
+	for (unsigned m = 0; m < set->n; m++)
+		if (set->away_ms[m] && now >= set->away_ms[m] + MVPN_REACH_OLD_MS)
+			away(k, set, m, 0, now);
+}
+
 /* has one of them a session? Then all are to have one. */
 static bool in_use(struct keyd *k, const struct gateway_set *set)
 {
@@ -191,14 +259,20 @@ static void look(void *arg)
 	uint64_t now = mono_ms();
 	bool stalled = now > g->looked_ms + STALL_MS;
 
-	for (unsigned i = 0; i < g->n; i++)
-		for (unsigned m = 0; !g->sets[i].self && in_use(k, &g->sets[i]) && m < g->sets[i].n;
-		     m++)
+	for (unsigned i = 0; i < g->n; i++) {
+		if (g->sets[i].self)
+			continue;
+		forget_away(k, &g->sets[i], now);
+		for (unsigned m = 0; in_use(k, &g->sets[i]) && m < g->sets[i].n; m++)
 			gateway_of(k, g->sets[i].member[m])->wanted = true;
+	}
 	for (uint32_t i = 1; i <= k->npeers; i++) {
 		struct peer *p = k->peers[i];
 
-		if (!p->gateway || !p->gateway->wanted)
+		if (!p->gateway)
+			continue;
+		p->gateway->words = 0;
+		if (!p->gateway->wanted)
 			continue;
 		p->gateway->wanted = false;
 		if (stalled)
@@ -207,25 +281,33 @@ static void look(void *arg)
 	}
 	g->looked_ms = now;
 	choose_all(k);
+	gateways_reach_look(k, now);
 	loop_timer_arm(g->timer, MVPN_GATEWAY_LOOK_MS);
 }
 
 /* ---- what is to be seen ---- */
 
-static const char *state_name(const struct gateway *g)
+static unsigned count_away(const struct keyd *k, const struct peer *p)
 {
-	return g->failed ? "failed" : "well";
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < k->gateways->n; i++)
+		for (unsigned m = 0; m < k->gateways->sets[i].n; m++)
+			n += k->gateways->sets[i].member[m] == p->index &&
+			     k->gateways->sets[i].away_ms[m];
+	return n;
 }
 
-json_t *gateways_show(const struct peer *p)
+json_t *gateways_show(const struct keyd *k, const struct peer *p)
 {
 	const struct gateway *g = p->gateway;
 
 	if (!g)
 		return json_null();
-	return json_pack("{s:s, s:o, s:i, s:i}", "state", state_name(g), "why",
+	return json_pack("{s:s, s:o, s:i, s:i, s:i}", "state", g->failed ? "failed" : "well", "why",
 			 g->failed ? json_string(mvpn_reason_name(g->why)) : json_null(),
-			 "prefixes", (int)g->sets, "in_use", (int)g->current);
+			 "prefixes", (int)g->sets, "in_use", (int)g->current, "unreached",
+			 (int)count_away(k, p));
 }
 
 bool gateways_translated(const struct keyd *k, const struct mvpn_addr *dst)
@@ -234,6 +316,23 @@ bool gateways_translated(const struct keyd *k, const struct mvpn_addr *dst)
 
 	return lpm_lookup(k->gateways->by_prefix, dst, &slot) &&
 	       k->gateways->sets[slot - 1].translated;
+}
+
+static json_t *explain_one(const struct keyd *k, const struct gateway_set *set, unsigned i)
+{
+	const struct peer *p = k->peers[set->member[i]];
+	const char *state = "well", *why = NULL;
+
+	if (p->gateway->failed) {
+		state = "failed";
+		why = mvpn_reason_text(p->gateway->why);
+	} else if (set->away_ms[i]) {
+		state = "away";
+		why = "it does not reach the hosts there: `mvpnctl doctor` on it says why";
+	}
+	return json_pack("{s:s, s:s, s:s?, s:b, s:b}", "name", peer_label(p), "state", state, "why",
+			 why, "in_use", i == set->current, "session",
+			 session_transmitting(p) != NULL);
 }
 
 json_t *gateways_explain(struct keyd *k, const struct mvpn_addr *dst)
@@ -247,18 +346,8 @@ json_t *gateways_explain(struct keyd *k, const struct mvpn_addr *dst)
 		return NULL;
 	set = &g->sets[slot - 1];
 	list = json_array();
-	for (unsigned i = 0; i < set->n; i++) {
-		const struct peer *p = k->peers[set->member[i]];
-
-		json_array_append_new(
-			list, json_pack("{s:s, s:s, s:o, s:b, s:b}", "name", peer_label(p), "state",
-					state_name(p->gateway), "why",
-					p->gateway->failed
-						? json_string(mvpn_reason_text(p->gateway->why))
-						: json_null(),
-					"in_use", i == set->current, "session",
-					session_transmitting(p) != NULL));
-	}
+	for (unsigned i = 0; i < set->n; i++)
+		json_array_append_new(list, explain_one(k, set, i));
 	return list;
 }
 
@@ -271,6 +360,7 @@ int gateways_init(struct keyd *k)
 	k->gateways = calloc(1, sizeof(*k->gateways));
 	if (!k->gateways)
 		return -ENOMEM;
+	gateways_checks(k);
 	r = lpm_new(&k->gateways->by_prefix);
 	return r ? r : loop_timer_new(k->loop, look, k, &k->gateways->timer);
 }

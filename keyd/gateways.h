@@ -7,6 +7,8 @@
  *   failed    no answer for MVPN_GATEWAY_SILENT_MS, or no introduction: the server has no channel of it, it is silent, refused
  *   well      heard since; preferred again to one behind it after MVPN_GATEWAY_BACK_MS or more
  *
+ *   away      it says that it does not reach the hosts there (gateways_reach.c): used only if all others have failed or say so, too
+ *
  * While any of a prefix's gateways has a session the others are kept ready with one. Nothing is asked for prefixes that nobody uses.
  */
 #ifndef MVPN_GATEWAYS_H
@@ -37,8 +39,19 @@ bool gateways_translated(const struct keyd *k, const struct mvpn_addr *dst);
 /* an introduction has failed; peers that are no gateways, or at other layers, do not matter */
 void gateways_failed(struct keyd *k, const struct peer *p, enum mvpn_reason why);
 
+/* ---- whether gateways reach the hosts that they stand before ---- */
+void gateways_routes_changed(struct keyd *k); /* or links: of this device */
+void gateways_reach_heard(struct keyd *k, struct peer *p, uint64_t token); /* DP_EV_REACH */
+/* keyd.conf's `check`, addresses with spaces between: -EINVAL and the first that is none, -E2BIG */
+int gateways_checks_parse(const char *text, struct mvpn_addr ret[static MVPN_GATEWAY_CHECKS_MAX],
+			  unsigned *ret_n, const char **ret_bad);
+void gateways_checks(struct keyd *k); /* they have changed */
+/* a line for people about prefixes that this device should reach and does not; false: none */
+unsigned gateways_own(const struct keyd *k); /* prefixes that it is one of several gateways to, or translates to */
+bool gateways_unreached(struct keyd *k, char *ret, size_t size);
+
 /* for `explain` and `peers`: the gateways of the longest prefix of an address, NULL: it has not several */
 json_t *gateways_explain(struct keyd *k, const struct mvpn_addr *dst);
-json_t *gateways_show(const struct peer *p); /* null: no gateway of such a prefix */
+json_t *gateways_show(const struct keyd *k, const struct peer *p); /* null: no gateway of such a prefix */
 
 #endif

@@ -5,10 +5,32 @@
 
 #include "gateways.h"
 
+enum way_state {
+	WAY_REACHED,
+	WAY_NO_ROUTE,
+	WAY_CLEAR, /* out of an interface that mvpn is attached to, which drops it */
+	WAY_NO_CARRIER,
+	WAY_SILENT, /* who has to answer there does not */
+};
+
+/* how this device reaches the hosts of a prefix of its own: gateways_reach.c */
+struct gateway_way {
+	enum way_state state;
+	uint64_t looked_ms;
+	struct mvpn_addr check; /* keyd.conf's, or zero */
+	unsigned ifindex;
+	struct mvpn_addr next;	     /* who has to answer there; zero: nobody */
+	uint64_t asked_ms, first_ms; /* last, and the first time without an answer since; 0 never, none */
+	unsigned rounds;	     /* so often it is still to be told that it is reached */
+};
+
 struct gateway_set {
 	struct mvpn_prefix prefix;
 	unsigned n, current;
 	uint32_t member[MVPN_GATEWAYS_MAX]; /* peer indices, of layer NETWORK */
+	uint64_t away_ms[MVPN_GATEWAYS_MAX]; /* when it said last that it does not reach the prefix; 0: it does */
+	uint64_t name;			    /* of the prefix, in REACH */
+	struct gateway_way way;		    /* if `self` */
 	bool self;			    /* this device is one of them, and asks nobody */
 	bool translated;		    /* hosts there see the gateway's address */
 	bool told, stale;		    /* since the last commit; gone with the next one */
@@ -20,6 +42,15 @@ struct gateways {
 	unsigned n, size;
 	struct loop_timer *timer;
 	uint64_t looked_ms;
+	/* gateways_reach.c */
+	struct mvpn_addr checks[MVPN_GATEWAY_CHECKS_MAX];
+	unsigned nchecks;
+	unsigned look_set;	/* the next one to be looked at */
+	uint64_t changed_ms;	/* of links or routes: what was looked at before is out of date */
+	bool telling, tell_again;
+	uint32_t tell_peer; /* who is told next, of which */
+	unsigned tell_set;
+	uint64_t tell_ms;
 };
 
 /* of a peer that is a gateway */
@@ -33,7 +64,13 @@ struct gateway {
 	uint64_t asked_ms;	       /* the first PING that was not answered, 0 none */
 	uint64_t pinged_ms, wanted_ms; /* when it was, and when a session was asked for */
 	uint64_t sent, sent_ms;	       /* packets, and when there were fewer */
+	unsigned words;		       /* REACH, since it was looked at last */
 };
+
+/* ---- gateways_reach.c ---- */
+void gateways_reach_look(struct keyd *k, uint64_t now);
+uint64_t gateways_prefix_name(const struct mvpn_prefix *p);
+void gateways_checks_assign(struct keyd *k); /* to the sets that there are */
 
 static inline struct gateway_set *gateways_find(const struct gateways *g,
 						const struct mvpn_prefix *p)

@@ -79,6 +79,15 @@ static bool members(struct keyd *k, const uint8_t *ids, unsigned n, struct gatew
 	return true;
 }
 
+/* what its members have said of it */
+static void away_keep(const struct gateway_set *old, struct gateway_set *new)
+{
+	for (unsigned i = 0; i < new->n; i++)
+		for (unsigned o = 0; o < old->n; o++)
+			if (old->member[o] == new->member[i])
+				new->away_ms[i] = old->away_ms[o];
+}
+
 /* as before, if it is still one of them and none has come before it */
 static unsigned go_on_with(const struct keyd *k, const struct gateway_set *old,
 			   const struct gateway_set *new)
@@ -91,7 +100,7 @@ static unsigned go_on_with(const struct keyd *k, const struct gateway_set *old,
 	if (i > old->current)
 		return old->current;
 	for (i = 0; i < new->n; i++)
-		if (!gateway_of(k, new->member[i])->failed)
+		if (!gateway_of(k, new->member[i])->failed && !new->away_ms[i])
 			return i;
 	return 0;
 }
@@ -112,8 +121,13 @@ int gateways_told(struct keyd *k, const uint8_t *v, size_t len, struct mvpn_pref
 	if (!members(k, v + MVPN_TLV_GATEWAYS_HEAD_B, (unsigned)(ids / MVPN_ID_LEN), &new) ||
 	    (!set && !(set = set_new(k, &new.prefix))))
 		return -ENOSPC;
-	if (!new.self)
-		new.current = set->n && !set->self ? go_on_with(k, set, &new) : 0;
+	new.name = gateways_prefix_name(&new.prefix);
+	if (!new.self && set->n && !set->self) {
+		away_keep(set, &new);
+		new.current = go_on_with(k, set, &new);
+	} else if (new.self && set->self) {
+		new.way = set->way;
+	}
 	*set = new;
 	*ret_owner = set->self ? KEYD_SELF : set->member[set->current];
 	return 0;
@@ -200,6 +214,7 @@ void gateways_committed(struct keyd *k)
 	}
 	protect_self(k);
 	purge(g);
+	gateways_checks_assign(k);
 	recount(k);
 	translate_refresh(k);
 	if (!g->n)

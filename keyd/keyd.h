@@ -58,6 +58,7 @@ struct settings {
 	uint64_t delegation_s; /* how long such a key vouches for the one in use */
 	uint64_t udp_port, spin_us, max_prefixes;
 	int arrival; /* enum arrival */
+	char *check; /* addresses behind this gateway that have to answer; NULL: none */
 	uint64_t workers; /* 0: chosen by the fast path */
 	uint64_t rekey_packets, ratchet_packets; /* of sessions that are made from then on */
 	bool busy_poll, latency;
@@ -189,6 +190,8 @@ enum keyd_counter {
 	KC_STALE_VOUCH, /* such as cannot be checked: they were made for a key that this device used before */
 	KC_GATEWAY_FAILED,
 	KC_GATEWAY_CHANGED,
+	KC_GATEWAY_AWAY, /* times that one said that it does not reach a prefix */
+	KC_PREFIX_LOST,	 /* times that this device, as a gateway, did not */
 	KC_TRANSLATED, /* packets, as the programs count them; see maps.h */
 	KC_UNTRANSLATABLE,
 	KC_TRANSLATIONS_FULL,

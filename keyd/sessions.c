@@ -10,6 +10,7 @@
 #include "channel.h"
 #include "control.h"
 #include "crypto.h"
+#include "gateways.h"
 #include "log.h"
 #include "nat.h"
 #include "path.h"
@@ -219,6 +220,10 @@ void sessions_dp_event(struct keyd *k, const struct dp_event *e)
 	case DP_EV_CLOSE:
 		if (s)
 			session_drop(s, MVPN_R_SHUTDOWN, true);
+		break;
+	case DP_EV_REACH:
+		if (s)
+			gateways_reach_heard(k, s->peer, e->token);
 		break;
 	case DP_EV_REKEY:
 		/* of an earlier session: it has its successor */

@@ -53,11 +53,18 @@ struct nl_route {
 	bool local; /* dst is this host */
 };
 int nl_route_get(struct nl *n, const struct mvpn_addr *dst, struct nl_route *ret);
+/* Devices that unicast routes into a part of that prefix lead out of, each once: for where there is none for the whole of it. How many,
+ * at most max. It reads all the routes that there are. */
+int nl_routes_into(struct nl *n, const struct mvpn_prefix *p, unsigned *ret_oif, unsigned max);
 /* link-layer address of a neighbour; -ENOENT when unknown or unusable (INCOMPLETE, FAILED) */
 int nl_neigh_get(struct nl *n, unsigned ifindex, const struct mvpn_addr *a, uint8_t ret_mac[6]);
 /* As if the kernel itself had a packet for it (NTF_USE): an unknown neighbour is resolved, a stale one probed; NL_NEIGH tells the
  * outcome. For traffic that bypasses the stack. */
 int nl_neigh_use(struct nl *n, unsigned ifindex, const struct mvpn_addr *a);
+/* Is it there? It is asked now, whatever the kernel believes; after a moment nl_neigh_heard() tells whether it has answered since.
+ * Packets to it do not wait meanwhile. One that somebody has entered for good is taken to be there. */
+int nl_neigh_ask(struct nl *n, unsigned ifindex, const struct mvpn_addr *a);
+bool nl_neigh_heard(struct nl *n, unsigned ifindex, const struct mvpn_addr *a);
 
 /* changes: fd for the loop; nl_events reads all that is there and calls fn once for each change */
 enum nl_change { NL_LINK = 1, NL_LINK_GONE, NL_ADDR, NL_ROUTE, NL_NEIGH, NL_OVERRUN };

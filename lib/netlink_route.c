@@ -116,11 +116,58 @@ int nl_route_get(struct nl *n, const struct mvpn_addr *dst, struct nl_route *ret
 	return 0;
 }
 
+struct into {
+	const struct mvpn_prefix *prefix;
+	unsigned *oif, n, max;
+};
+
+static int into_answer(const struct nlmsghdr *h, void *arg)
+{
+	const struct rtmsg *m = mnl_nlmsg_get_payload(h);
+	struct into *w = arg;
+	struct mvpn_addr dst;
+	struct nl_route r = {};
+	const struct nlattr *a;
+	bool inside = false;
+
+	if (h->nlmsg_type != RTM_NEWROUTE || mnl_nlmsg_get_payload_len(h) < sizeof(*m) ||
+	    m->rtm_type != RTN_UNICAST ||
+	    (m->rtm_family == AF_INET ? m->rtm_dst_len + 96U : m->rtm_dst_len) < w->prefix->len)
+		return MNL_CB_OK;
+	mnl_attr_for_each(a, h, sizeof(*m))
+	{
+		if (mnl_attr_get_type(a) == RTA_DST)
+			inside = nl_attr_addr(a, m->rtm_family, &dst) &&
+				 mvpn_prefix_contains(w->prefix, &dst);
+		else
+			route_attr(a, m->rtm_family, &r);
+	}
+	for (unsigned i = 0; i < w->n; i++)
+		inside = inside && w->oif[i] != r.oif;
+	if (inside && r.oif && w->n < w->max)
+		w->oif[w->n++] = r.oif;
+	return MNL_CB_OK;
+}
+
+int nl_routes_into(struct nl *n, const struct mvpn_prefix *p, unsigned *ret_oif, unsigned max)
+{
+	struct into w = {.prefix = p, .oif = ret_oif, .max = max};
+	struct rtmsg *m;
+	struct nlmsghdr *h = nl_request(n, RTM_GETROUTE, NLM_F_DUMP, sizeof(*m), &m);
+	int r;
+
+	m->rtm_family = mvpn_addr_is_v4(&p->addr) && p->len >= 96 ? AF_INET : AF_INET6;
+	r = nl_talk(n, n->route, h, into_answer, &w);
+	return r < 0 && r != -EINTR ? r : (int)w.n; /* a change meanwhile makes the caller look again */
+}
+
 /* ---- neighbours ---- */
 
 struct neigh {
 	uint8_t mac[6];
 	bool usable;
+	uint16_t state;
+	uint8_t flags;
 };
 
 static int neigh_answer(const struct nlmsghdr *h, void *arg)
@@ -131,6 +178,8 @@ static int neigh_answer(const struct nlmsghdr *h, void *arg)
 
 	if (h->nlmsg_type != RTM_NEWNEIGH || mnl_nlmsg_get_payload_len(h) < sizeof(*m))
 		return MNL_CB_OK;
+	ret->state = m->ndm_state;
+	ret->flags = m->ndm_flags;
 	/* what the kernel would send to without asking first: NUD_VALID of net/neighbour.h */
 	if (!(m->ndm_state &
 	      (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_PROBE | NUD_STALE | NUD_DELAY)))
@@ -154,12 +203,19 @@ static struct nlmsghdr *neigh_request(struct nl *n, uint16_t type, uint16_t flag
 	return h;
 }
 
-int nl_neigh_get(struct nl *n, unsigned ifindex, const struct mvpn_addr *a, uint8_t ret_mac[6])
+static int neigh_find(struct nl *n, unsigned ifindex, const struct mvpn_addr *a, struct neigh *ret)
 {
-	struct neigh ng = {};
 	struct ndmsg *m;
 	struct nlmsghdr *h = neigh_request(n, RTM_GETNEIGH, 0, ifindex, a, &m);
-	int r = nl_talk(n, n->route, h, neigh_answer, &ng);
+
+	memset(ret, 0, sizeof(*ret));
+	return nl_talk(n, n->route, h, neigh_answer, ret);
+}
+
+int nl_neigh_get(struct nl *n, unsigned ifindex, const struct mvpn_addr *a, uint8_t ret_mac[6])
+{
+	struct neigh ng;
+	int r = neigh_find(n, ifindex, a, &ng);
 
 	if (r < 0)
 		return r;
@@ -176,4 +232,31 @@ int nl_neigh_use(struct nl *n, unsigned ifindex, const struct mvpn_addr *a)
 
 	m->ndm_flags = NTF_USE;
 	return nl_talk(n, n->route, h, NULL, NULL);
+}
+
+int nl_neigh_ask(struct nl *n, unsigned ifindex, const struct mvpn_addr *a)
+{
+	struct nlmsghdr *h;
+	struct neigh ng;
+	struct ndmsg *m;
+	int r = neigh_find(n, ifindex, a, &ng);
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (ng.state & (NUD_PERMANENT | NUD_NOARP | NUD_PROBE))
+		return 0;
+	if (r < 0 || !ng.usable)
+		return nl_neigh_use(n, ifindex, a);
+	h = neigh_request(n, RTM_NEWNEIGH, NLM_F_REPLACE, ifindex, a, &m);
+	m->ndm_state = NUD_PROBE;
+	m->ndm_flags = ng.flags & NTF_ROUTER; /* of IPv6: what is not said is taken back */
+	return nl_talk(n, n->route, h, NULL, NULL);
+}
+
+bool nl_neigh_heard(struct nl *n, unsigned ifindex, const struct mvpn_addr *a)
+{
+	struct neigh ng;
+
+	return neigh_find(n, ifindex, a, &ng) == 0 &&
+	       ng.state & (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE);
 }

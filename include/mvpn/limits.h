@@ -98,6 +98,14 @@
 #define MVPN_GATEWAY_BUSY_MS 10000	/* nothing is sent to it any more after so long without a packet */
 #define MVPN_GATEWAY_BACK_MS 5000	/* one that had failed is preferred again when it has been well for so long; twice as long ... */
 #define MVPN_GATEWAY_BACK_MAX_MS 80000	/* ... and at most so long each time that it fails again ... */
+#define MVPN_REACH_LOOK_MS 1000		/* so often a gateway looks whether it reaches its prefixes, besides when links or routes change */
+#define MVPN_REACH_SILENT_MS 1200	/* who has to answer there has not done so twice */
+#define MVPN_REACH_LOOKS 256		/* prefixes that are looked at in one MVPN_GATEWAY_LOOK_MS */
+#define MVPN_REACH_TELL_MS 1000		/* so often peers are told again of what is not reached */
+#define MVPN_REACH_TELLS 512		/* words in one MVPN_GATEWAY_LOOK_MS, that are sent in all or believed of one gateway: half of a ring */
+#define MVPN_REACH_ROUNDS 3		/* so often they are told that it is reached again */
+#define MVPN_REACH_OLD_MS 10000		/* nobody has said it again for so long: it is reached, or will fail in another way */
+#define MVPN_GATEWAY_CHECKS_MAX 16	/* addresses in keyd.conf that have to answer: a line has no room for many more */
 #define MVPN_GATEWAY_CALM_MS 600000	/* ... within so long */
 #define MVPN_SERVICES_MAX 64		/* ranges of ports a side of one session */
 #define MVPN_CLASSES_MAX 16		/* different DSCPs and limits in one session */

@@ -67,7 +67,12 @@ enum mvpn_ctrl_type {
 	MVPN_CTRL_PING = 2,    /* answered by PONG with the same token, padding dropped */
 	MVPN_CTRL_PONG = 3,
 	MVPN_CTRL_CLOSE = 4,   /* the sender has dropped this session */
+	/* does the sender, a gateway, reach the hosts of a prefix of its own? token: MVPN_REACH_NOT, if it does not, and the prefix:
+	 * the first 8 bytes of BLAKE2b-256("mavp1 reach" || plen u8 || addr[16]) without that bit. Said anew as long as it does not */
+	MVPN_CTRL_REACH = 5,
 };
+
+#define MVPN_REACH_NOT (1ULL << 63)
 
 struct mvpn_ctrl {
 	mvpn_u8 type; /* enum mvpn_ctrl_type */

@@ -68,6 +68,7 @@ enum dp_event_type {
 	DP_EV_TRAFFIC,	 /* the first packet to `peer` at or after its watch_ns */
 	DP_EV_PONG,	 /* answer to our PING: `token`, `at_ns` of its arrival */
 	DP_EV_CLOSE,	 /* the peer has dropped this session */
+	DP_EV_REACH,	 /* the peer, a gateway, reaches a prefix or does not: `token` */
 	DP_EV_REKEY,	 /* the session nears a bound: failed opens, lanes that other workers need */
 	DP_EV_TOO_BIG,	 /* an ICMP error or the device says so of packets to `peer`; `mtu` would fit, 0 unknown */
 	DP_EV_ECHO,	 /* what may be an answer of the server to an echo: `data` */
@@ -87,7 +88,7 @@ int dp_event_fd(const struct dp *dp); /* readable when there are events */
 bool dp_next_event(struct dp *dp, struct dp_event *ret); /* false: none left (and the fd is drained) */
 
 /* ---- commands; each is queued to a worker and wakes it: 0 or -ENOBUFS ---- */
-/* CTRL packet on a session (CONFIRM, PING, CLOSE; PONG is the fast path's own), with `pad` zero bytes after it. CLOSE waits until
+/* CTRL packet on a session (CONFIRM, PING, CLOSE, REACH; PONG is the fast path's own), with `pad` zero bytes after it. CLOSE waits until
  * it is sent (DP_CLOSE_WAIT_MS at most), so that the session may be removed right after; with too large a pad -EMSGSIZE. Padded ones, which are
  * probes, leave half of the queue to commands that must not be lost. */
 #define DP_CLOSE_WAIT_MS 20

@@ -321,6 +321,10 @@ static void open_ctrl(struct worker *w, struct kt_session *s, const uint8_t *dat
 		e.type = DP_EV_CLOSE;
 		worker_event(w, &e);
 		return;
+	case MVPN_CTRL_REACH:
+		e.type = DP_EV_REACH;
+		worker_event(w, &e);
+		return;
 	}
 bad:
 	count(w, DP_C_RX_BAD_INNER, 1);

@@ -31,6 +31,16 @@ int __wrap_nl_addr_list(struct nl *n, int (*fn)(void *arg, unsigned ifindex, con
 	return 0;
 }
 
+bool attached_index(const struct keyd *k, unsigned ifindex)
+{
+	return false;
+}
+
+unsigned dp_tap_ifindex(const struct dp *dp)
+{
+	return 0;
+}
+
 /* ---- the name of the server: known, but not at once ---- */
 
 struct resolve {

@@ -331,6 +331,57 @@ static void neighbours_usable_or_not(void **state)
 	assert_int_equal(nl_neigh_get(nl, t0.ifindex, &no, mac), -ENOENT);
 }
 
+/* r0 10.78.0.1 ====veth==== r1 10.78.0.2 in a namespace of its own, which answers while it is up */
+static void neighbours_that_answer(void **state)
+{
+	struct mvpn_addr there = addr("10.78.0.2"), nobody = addr("10.78.0.3"), entered = addr("10.78.0.4");
+	struct nl_link r0;
+
+	need_root();
+	sh("ip netns add nl-$PPID && ip link add r0 type veth peer name r1 netns nl-$PPID");
+	sh("ip addr add 10.78.0.1/24 dev r0 && ip link set r0 up");
+	sh("ip -n nl-$PPID addr add 10.78.0.2/24 dev r1 && ip -n nl-$PPID link set r1 up");
+	assert_int_equal(nl_link_get(nl, "r0", &r0), 0);
+	sh("ip neigh replace 10.78.0.4 lladdr 02:00:00:00:00:04 dev r0 nud permanent");
+	for (int i = 0; i < 2; i++) { /* unknown, then known */
+		assert_int_equal(nl_neigh_ask(nl, r0.ifindex, &there), 0);
+		for (int ms = 0; ms < EVENT_WAIT_MS && !nl_neigh_heard(nl, r0.ifindex, &there); ms++)
+			usleep(1000);
+		assert_true(nl_neigh_heard(nl, r0.ifindex, &there));
+	}
+	sh("ip -n nl-$PPID addr del 10.78.0.2/24 dev r1");
+	assert_int_equal(nl_neigh_ask(nl, r0.ifindex, &there), 0);
+	assert_int_equal(nl_neigh_ask(nl, r0.ifindex, &there), 0);
+	assert_false(nl_neigh_heard(nl, r0.ifindex, &there));
+	assert_int_equal(nl_neigh_ask(nl, r0.ifindex, &nobody), 0);
+	assert_false(nl_neigh_heard(nl, r0.ifindex, &nobody));
+	assert_int_equal(nl_neigh_ask(nl, r0.ifindex, &entered), 0);
+	assert_true(nl_neigh_heard(nl, r0.ifindex, &entered));
+	assert_true(nl_neigh_ask(nl, 9999, &there) < 0);
+	sh("ip link del r0; ip netns del nl-$PPID");
+}
+
+static void routes_into_a_prefix(void **state)
+{
+	struct mvpn_prefix p4, p6, host;
+	unsigned oif[4] = {};
+
+	need_root();
+	mvpn_prefix_parse(&p4, "10.96.0.0/16");
+	mvpn_prefix_parse(&p6, "fd96::/32");
+	mvpn_prefix_parse(&host, "10.96.1.1");
+	assert_int_equal(nl_routes_into(nl, &p4, oif, 4), 0);
+	sh("ip route add 10.96.1.0/24 dev t0 && ip route add 10.96.2.0/24 dev t0 && ip route add 10.96.3.0/24 dev t1");
+	sh("ip route add unreachable 10.96.4.0/24 && ip route add 10.0.0.0/8 dev lo && ip route add fd96::/48 dev t0");
+	assert_int_equal(nl_routes_into(nl, &p4, oif, 4), 2);
+	assert_true((oif[0] == t0.ifindex) != (oif[1] == t0.ifindex));
+	assert_int_equal(nl_routes_into(nl, &p4, oif, 1), 1);
+	assert_int_equal(nl_routes_into(nl, &host, oif, 4), 0);
+	assert_int_equal(nl_routes_into(nl, &p6, oif, 4), 1);
+	assert_int_equal(oif[0], t0.ifindex);
+	sh("for i in 1 2 3 4; do ip route del 10.96.$i.0/24; done; ip route del 10.0.0.0/8; ip route del fd96::/48");
+}
+
 /* ---- events ---- */
 
 struct seen {
@@ -419,6 +470,8 @@ int main(void)
 		cmocka_unit_test(ipv4_behind_an_ipv6_router),
 		cmocka_unit_test(refusing_routes_are_errors),
 		cmocka_unit_test(neighbours_usable_or_not),
+		cmocka_unit_test(neighbours_that_answer),
+		cmocka_unit_test(routes_into_a_prefix),
 		cmocka_unit_test(changes_are_told),
 		cmocka_unit_test(overrun_is_told),
 	};

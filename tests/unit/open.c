@@ -211,6 +211,11 @@ static void control(void **state)
 	deliver(&b, &a);
 	assert_true(event(&a, DP_EV_PONG, &e));
 	assert_true(e.token == 0x1122334455667788);
+	assert_true(seal_ctrl(a.w, a.s, &ep, MVPN_CTRL_REACH, MVPN_REACH_NOT | 5, 0));
+	deliver(&a, &b);
+	assert_true(event(&b, DP_EV_REACH, &e));
+	assert_true(e.token == (MVPN_REACH_NOT | 5));
+	assert_int_equal(e.peer, PEER_A);
 	assert_true(seal_ctrl(a.w, a.s, &ep, MVPN_CTRL_CLOSE, 0, 0));
 	deliver(&a, &b);
 	assert_true(event(&b, DP_EV_CLOSE, &e));
