@@ -8,7 +8,7 @@ LIB += class class_json
 LIB_keyd := $(LIB)
 LIB_server := addr aead by chan chan_handshake chan_msg chan_proof config crypto delegation echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac noise reason secmem service token
 LIB_server += conduit class class_json
-LIB_mvpnctl := addr fsutil ipc ipc_request ipc_socket log loop mac
+LIB_mvpnctl := addr by fsutil ipc ipc_request ipc_socket log loop mac service
 
 SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_deliver shim_frames shim_list shim_maps shim_networks shim_pin shim_process shim_protect shim_socket shim_streams shim_translate shim_transport shim_xdp
 KEYD := main attach attach_wire channel conf conn control control_doctor control_explain control_identity control_show control_wait ether flows frametab guard identity identity_file intro_msg introduce keystore keytab offer options peers prefixes register resolve rp_filter session_install session_life sessions watch $(SHIM)
@@ -19,7 +19,7 @@ KEYD += processes process_table process_audit traits control_process
 KEYD += hsm hsm_helper hsm_p11 intro_defer delegate rotate rotate_pin vouch
 KEYD += relay_tcp gateways gateways_told gateways_reach translate arrivals pins
 KEYD += server_key server_pins
-KEYD += control_classes streams_class
+KEYD += control_classes streams_class explain_hooks
 DP := nexthop frame wire_xdp
 DP += run wire_xdp_open errqueue quote opener
 DP += class shape chunks

@@ -177,6 +177,7 @@ static int set_common(struct parser *s, const struct param *p, const char *value
 		snprintf(s->command->network_socket, sizeof(s->command->network_socket),
 			 MVPN_NETWORK_SOCKET, value);
 		s->command->socket = s->command->network_socket;
+		s->command->network = value;
 		return 0;
 	case 'o':
 		if (!set_output(value))

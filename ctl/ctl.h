@@ -90,7 +90,8 @@ enum output { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_JSON_LINE };
 struct command {
 	const struct verb *verb; /* NULL: help or version was asked for and printed */
 	const char *socket;	 /* NULL: the default */
-	char network_socket[64]; /* that of --network */
+	const char *network; /* NULL: --network was not given */
+	char network_socket[64]; /* that of it */
 	json_t *args;		 /* owned */
 };
 /* 0, or the exit code after usage_error(); sets ctl_output */

@@ -9,13 +9,13 @@
 #include "ctl.h"
 #include "ipc.h"
 
-static int unreachable(int error, bool server, const char *path, unsigned timeout_ms)
+static int unreachable(int error, const struct command *c, bool server, const char *path, unsigned timeout_ms)
 {
 	const char *daemon = server ? "the server" : "keyd";
 	char hint[256];
 
-	snprintf(hint, sizeof(hint), "is it running? systemctl status %s",
-		 server ? "mvpn-server" : "mvpn-keyd");
+	snprintf(hint, sizeof(hint), "is it running? systemctl status %s%s%s",
+		 server ? "mvpn-server" : "mvpn-keyd", c->network ? "@" : "", c->network ?: "");
 	switch (error) {
 	case -ETIMEDOUT:
 		return fail(MVPN_EXIT_UNREACHABLE, "timeout", hint,
@@ -72,7 +72,7 @@ static int follow(const struct command *c, const char *path, bool server)
 	if (r == -ENODATA)
 		return fail(MVPN_EXIT_UNREACHABLE, "ended", "is it being restarted?",
 			    "%s at %s has ended the stream", server ? "the server" : "keyd", path);
-	return unreachable(r, server, path, TIMEOUT_MS);
+	return unreachable(r, c, server, path, TIMEOUT_MS);
 }
 
 /* a long answer comes in parts; an error in place of one of them is the answer */
@@ -118,7 +118,7 @@ static int run(const struct command *c)
 		return follow(c, path, server);
 	r = ask(c, path, timeout_ms, &reply);
 	if (r < 0)
-		return unreachable(r, server, path, timeout_ms);
+		return unreachable(r, c, server, path, timeout_ms);
 	if (v->complete)
 		v->complete(reply);
 	r = output_reply(v, reply);

@@ -2,12 +2,16 @@
 #include "proc.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "by.h"
 
 #define SLACK_S 2.0 /* clocks that count a suspended machine's time, or not, and ticks */
 
@@ -138,4 +142,56 @@ void proc_complete(json_t *reply)
 			continue;
 		exe_of(process, pid_of(process));
 	}
+}
+
+/* ---- of one process ---- */
+
+/* the line of a file that begins so, after that; false: there is none */
+static bool line_with(const char *path, const char *begin, char ret[static PATH_MAX])
+{
+	FILE *f = fopen(path, "re");
+	size_t len = strlen(begin);
+	bool found = false;
+
+	while (f && !found && fgets(ret, PATH_MAX, f))
+		found = !strncmp(ret, begin, len);
+	if (f)
+		fclose(f);
+	if (!found)
+		return false;
+	memmove(ret, ret + len, strlen(ret + len) + 1);
+	ret[strcspn(ret, "\n")] = '\0';
+	return true;
+}
+
+static void add_by(json_t *args, unsigned kind, const char *value)
+{
+	if (!mvpn_by_wrong(kind, value))
+		json_object_set_new(args, mvpn_by_name(kind), json_string(value));
+}
+
+int proc_asked(json_t *args, unsigned pid)
+{
+	char path[64], text[PATH_MAX];
+	struct stat ns;
+
+	snprintf(path, sizeof(path), "/proc/%u/status", pid);
+	if (!line_with(path, "Uid:\t", text))
+		return -ESRCH;
+	text[strcspn(text, "\t")] = '\0'; /* the real one is the first */
+	add_by(args, MVPN_BY_UID, text);
+	snprintf(path, sizeof(path), "/proc/%u/exe", pid);
+	if (link_of(path, text))
+		add_by(args, MVPN_BY_EXE, text);
+	snprintf(path, sizeof(path), "/proc/%u/cgroup", pid);
+	if (line_with(path, "0::", text)) {
+		/* lines of the policy name no more levels than this; those below are in what they name */
+		while (mvpn_by_wrong(MVPN_BY_CGROUP, text) && strrchr(text, '/'))
+			*strrchr(text, '/') = '\0';
+		add_by(args, MVPN_BY_CGROUP, text);
+	}
+	snprintf(path, sizeof(path), "/proc/%u/ns/net", pid);
+	if (!stat(path, &ns))
+		json_object_set_new(args, "netns", json_integer((json_int_t)ns.st_ino));
+	return 0;
 }

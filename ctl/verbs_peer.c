@@ -42,7 +42,10 @@ static void show_peers(const json_t *r)
 		table_cell(t, PLAIN, "%s", bytes_of(p, "tx_bytes", b));
 		table_cell(t, PLAIN, "%s", bytes_of(p, "rx_bytes", b));
 		table_cell(t, PLAIN, "%s", prefixes);
-		table_cell(t, BAD, "%s", has_text(p, "error") ? text_of(p, "error") : "");
+		if (has_text(p, "error"))
+			table_cell(t, BAD, "%s: %s", text_of(p, "reason"), text_of(p, "error"));
+		else
+			table_cell(t, PLAIN, "%s", "");
 		free(prefixes);
 	}
 	table_print(t, "no peers: the server knows no other device, or policy allows none");

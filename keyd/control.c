@@ -12,6 +12,7 @@
 #include "keystore.h"
 #include "log.h"
 #include "mvpn/ctl.h"
+#include "peers.h"
 #include "processes.h"
 
 /* ---- verbs that change something ---- */
@@ -177,6 +178,19 @@ static bool arg_service(struct ipc_call *call, json_t *args, uint8_t *ret_proto,
 	return true;
 }
 
+/* an address, or a peer's name */
+static bool destination_of(struct keyd *k, const char *text, struct mvpn_addr *ret)
+{
+	struct peer *p;
+
+	if (!mvpn_addr_parse(ret, text))
+		return true;
+	p = peer_find(k, text);
+	if (p)
+		*ret = *peer_address(k, p);
+	return p && !mvpn_addr_is_zero(ret);
+}
+
 static void verb_explain(struct keyd *k, struct ipc_call *call, json_t *args)
 {
 	const char *text = json_string_value(json_object_get(args, "dst"));
@@ -198,10 +212,10 @@ static void verb_explain(struct keyd *k, struct ipc_call *call, json_t *args)
 							      (uint16_t)json_integer_value(type)));
 		return;
 	}
-	if (!text || mvpn_addr_parse(&dst, text))
+	if (!text || !destination_of(k, text, &dst))
 		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument",
-				"mvpnctl explain 10.0.0.5:443/tcp", "%s is not an address",
-				text ? text : "(nothing)");
+				"mvpnctl explain 10.0.0.5:443/tcp; `mvpnctl peers` lists the names",
+				"%s is neither an address nor a peer with one", text ? text : "(nothing)");
 	else if (wrong)
 		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument",
 				"mvpnctl explain --unit x.service 10.0.0.5:443/tcp", "%s", wrong);

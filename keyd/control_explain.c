@@ -3,10 +3,13 @@
 #include "control.h"
 
 #include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "channel.h"
 #include "ether.h"
+#include "explain.h"
 #include "gateways.h"
 #include "levels.h"
 #include "nat.h"
@@ -59,7 +62,7 @@ static bool explain_services(const struct session *s, const struct service *of, 
 	show_line(why, "the policy lets this device use at %s: %s; and answer what it is asked",
 		  peer, text);
 	mvpn_services_str(s->services, s->nserv_local, text, sizeof(text));
-	show_line(why, "and %s use here: %s", peer, text);
+	show_line(why, "and %s may use here: %s", peer, text);
 	if (!of->proto)
 		return true;
 	to = of->port ? mvpn_services_have(there, s->nserv_remote, of->proto, of->port)
@@ -72,54 +75,149 @@ static bool explain_services(const struct session *s, const struct service *of, 
 	return to;
 }
 
-/* what becomes of a packet or frame for that peer */
-static const char *explain_peer(struct keyd *k, struct peer *p, const struct service *of, json_t *why,
-				json_t **ret_session)
+/* what it is about is given up there, and why is said */
+static const char *dropped(struct explained *e, enum explain_end end, const char *counter)
 {
-	const struct session *s = session_transmitting(p);
+	e->end = end;
+	e->counter = counter;
+	return "dropped";
+}
 
-	if (s) {
-		*ret_session = show_hex(s->id, MVPN_ID_LEN);
-		show_line(why, "epoch %u transmits with SPI %08x", s->epoch, s->tx_spi);
-		if (strcmp(nat_path_name(s), "direct") != 0)
-			show_line(why, "its packets are %s%s", nat_path_name(s),
-				  p->relayed ? ": the server passes them on and cannot read them"
-					     : " their way to the peer");
-		if (s->mode != MVPN_MODE_E2E)
-			show_line(why, "its keys are %s: the server knows them, too",
-				  mvpn_mode_name(s->mode));
-		if (!explain_services(s, of, peer_label(p), why))
-			return "dropped";
-		show_class_of(s, of->proto, of->port, why);
-		return "sealed";
+/* what to do: the first that is said counts */
+static void todo(struct explained *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void todo(struct explained *e, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (*e->todo)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(e->todo, sizeof(e->todo), fmt, ap);
+	va_end(ap);
+}
+
+/* the server's record of the device is newer than the last refusal */
+static const char *refusal_of(const struct peer *p)
+{
+	return mvpn_reason_text(p->state == MVPN_DEV_REVOKED	    ? MVPN_R_REVOKED
+				: p->state == MVPN_DEV_SUSPENDED ? MVPN_R_SUSPENDED
+				: p->state == MVPN_DEV_PENDING   ? MVPN_R_PENDING
+								    : p->error);
+}
+
+static bool shut_out(const struct peer *p)
+{
+	return p->denied_until_ms || p->state == MVPN_DEV_REVOKED ||
+	       p->state == MVPN_DEV_SUSPENDED || p->state == MVPN_DEV_PENDING;
+}
+
+static const char *explain_no_session(struct keyd *k, const struct peer *p, struct explained *e)
+{
+	bool stream = p->layer == MVPN_LAYER_SOCKET;
+
+	if (shut_out(p)) {
+		show_line(e->why, "refused: %s", refusal_of(p));
+		todo(e, "look at %s on the server: mvpnctl server device list; mvpnctl server policy test %s %s",
+		     peer_label(p), k->id ? k->id->name : "?", peer_label(p));
+		return dropped(e, stream ? END_SOCKET : END_EGRESS, "drop_denied");
 	}
-	if (p->denied_until_ms) {
-		show_line(why, "refused: %s", mvpn_reason_text(p->error));
-		return "dropped";
+	show_line(e->why, stream ? "there is no session: the connection waits while the server introduces both ends"
+				 : "there is no session: the first packet is held while the server introduces "
+				   "both ends");
+	if (k->state != KEYD_ONLINE) {
+		show_line(e->why, "but this device is %s%s%s, so it is dropped after %u s",
+			  keyd_state_name(k->state), k->server_error ? ": " : "",
+			  k->server_error ?: "", MVPN_HOLD_S);
+		todo(e, "bring this device on-line: mvpnctl doctor");
+		return dropped(e, END_KEYD, stream ? NULL : "held_drop_timeout");
 	}
-	show_line(why, "there is no session: the first packet is held while the server introduces "
-		       "both ends");
-	if (k->state != KEYD_ONLINE)
-		show_line(why, "but this device is %s, so it is dropped after %u s",
-			  keyd_state_name(k->state), MVPN_HOLD_S);
-	else if (p->error)
-		show_line(why, "the last introduction failed: %s", mvpn_reason_text(p->error));
+	if (p->error) {
+		show_line(e->why, "the last introduction failed: %s", mvpn_reason_text(p->error));
+		todo(e, "it is dropped after %u s if that goes on: look at %s's keyd", MVPN_HOLD_S,
+		     peer_label(p));
+	}
 	return "held";
 }
 
-/* and of a connection that a program opens, where the policy wants it sealed above TCP */
-static const char *explain_level(struct keyd *k, struct peer *p, const struct service *of,
-				 json_t *why, json_t **ret_session)
+/* does the session take what leaves with that source? */
+static bool explain_source(const struct session *s, struct explained *e)
 {
-	struct peer *streams = peer_layer_by_id(k, p->id, MVPN_LAYER_SOCKET);
-	unsigned level = peer_level(k, p);
-	const char *error = NULL, *verdict;
+	const struct mvpn_addr *src = &e->out.route.src;
+	char text[MVPN_ADDRSTRLEN];
+
+	if (!s->kt || mvpn_addr_is_zero(src) ||
+	    mvpn_prefixes_contain(s->kt->local, s->kt->nlocal, src))
+		return true;
+	show_line(e->why,
+		  "this host sends there from %s, which the session does not have: it is not this device's",
+		  mvpn_addr_str(src, text));
+	todo(e, "on the server: mvpnctl server device address add NAME %s", text);
+	return false;
+}
+
+static void explain_session(const struct session *s, json_t *why)
+{
+	show_line(why, "epoch %u transmits with SPI %08x", s->epoch, s->tx_spi);
+	if (strcmp(nat_path_name(s), "direct") != 0)
+		show_line(why, "its packets are %s%s", nat_path_name(s),
+			  s->peer->relayed ? ": the server passes them on and cannot read them"
+					   : " their way to the peer");
+	if (s->mode != MVPN_MODE_E2E)
+		show_line(why, "its keys are %s: the server knows them, too", mvpn_mode_name(s->mode));
+}
+
+/* what becomes of a packet or frame for that peer */
+static const char *explain_peer(struct keyd *k, struct peer *p, const struct service *of, struct explained *e)
+{
+	bool stream = p->layer == MVPN_LAYER_SOCKET;
+	const struct session *s = session_transmitting(p);
+
+	if (!s)
+		return explain_no_session(k, p, e);
+	if (stream)
+		e->stream = s;
+	else
+		e->packet = s;
+	explain_session(s, e->why);
+	if (!explain_source(s, e))
+		return dropped(e, END_KEYD, "drop_bad_src");
+	if (!explain_services(s, of, peer_label(p), e->why)) {
+		todo(e, "if it should pass: a line `allow only %s -> %s proto ...` in the policy",
+		     k->id ? k->id->name : "?", peer_label(p));
+		return dropped(e, END_KEYD, !stream ? "drop_service"
+					    : of->proto == IPPROTO_UDP ? "datagrams_refused"
+								       : "streams_refused");
+	}
+	show_class_of(s, of->proto, of->port, e->why);
+	return "sealed";
+}
+
+/* what the policy wants sealed above TCP goes round the socket */
+static const char *explain_round(struct keyd *k, const struct service *of, unsigned level, struct explained *e)
+{
+	const char *error = NULL;
+
+	if (level == MVPN_LEVEL_EITHER)
+		return explain_peer(k, e->peer, of, e);
+	shim_streams(k->shim, &error);
+	todo(e, e->who->elsewhere ? "`level socket|network` in the policy lets containers by"
+				  : "mvpnctl doctor: \"socket level\"");
+	return dropped(e, END_KEYD, "drop_level");
+}
+
+/* and of a connection that a program opens, where the policy wants it sealed above TCP */
+static const char *explain_level(struct keyd *k, struct explained *e)
+{
+	struct peer *p = e->peer, *streams = peer_layer_by_id(k, p->id, MVPN_LAYER_SOCKET);
+	const struct service of = {e->proto, e->port};
+	unsigned level = e->level;
+	const char *error = NULL, *verdict, *below;
 
 	if (level == MVPN_LEVEL_NETWORK)
-		return explain_peer(k, p, of, why, ret_session);
+		return explain_peer(k, p, &of, e);
 	if (!p->diverted)
 		shim_streams(k->shim, &error);
-	show_line(why, "the policy says \"level %s\": %s%s%s", mvpn_level_name(level),
+	show_line(e->why, "the policy says \"level %s\": %s%s%s", mvpn_level_name(level),
 		  !p->diverted ? "but keyd cannot take what programs here send"
 		  : level == MVPN_LEVEL_BOTH
 			  ? "TCP and UDP of programs here is sealed at the socket, and then as "
@@ -127,20 +225,22 @@ static const char *explain_level(struct keyd *k, struct peer *p, const struct se
 			  : "TCP and UDP of programs here is sealed at the socket",
 		  error ? ": " : "", error ? error : "");
 	if (level != MVPN_LEVEL_EITHER)
-		show_line(why, "TCP and UDP that has gone round the socket is refused");
-	if (of->proto != IPPROTO_TCP && of->proto != IPPROTO_UDP) {
-		show_line(why, "what follows is about all other packets");
-		return explain_peer(k, p, of, why, ret_session);
+		show_line(e->why, "TCP and UDP that has gone round the socket is refused");
+	if (of.proto != IPPROTO_TCP && of.proto != IPPROTO_UDP) {
+		show_line(e->why, "what follows is about all other packets");
+		return explain_peer(k, p, &of, e);
 	}
-	if (!p->diverted)
-		return level == MVPN_LEVEL_EITHER ? explain_peer(k, p, of, why, ret_session)
-						  : "dropped";
-	verdict = explain_peer(k, streams ?: p, of, why, ret_session);
+	if (e->who->elsewhere)
+		show_line(e->why, "that process is in another network namespace: it goes round the socket");
+	e->taken = p->diverted && !e->who->elsewhere;
+	if (!e->taken)
+		return explain_round(k, &of, level, e);
+	verdict = explain_peer(k, streams ?: p, &of, e);
 	if (level != MVPN_LEVEL_BOTH || strcmp(verdict, "dropped") == 0)
 		return verdict;
-	show_line(why, "below that:");
-	json_decref(*ret_session);
-	return explain_peer(k, p, &(struct service){0, 0}, why, ret_session);
+	show_line(e->why, "below that:");
+	below = explain_peer(k, p, &(struct service){0, 0}, e);
+	return strcmp(below, "sealed") == 0 ? verdict : below;
 }
 
 /* the gateways of a prefix that has several, in the order of the policy */
@@ -164,67 +264,179 @@ static void explain_gateways(const json_t *list, json_t *why)
 	}
 }
 
+/* what a peer has: by which rule, level and session */
+static const char *explain_owned(struct keyd *k, struct explained *e, json_t *gateways, json_t **ret_rule)
+{
+	char text[MVPN_ADDRSTRLEN];
+
+	show_line(e->why, "%s is protected and belongs to %s", mvpn_addr_str(&e->dst, text),
+		  peer_label(e->peer));
+	explain_gateways(gateways, e->why);
+	e->translated = gateways_translated(k, &e->dst);
+	if (e->translated)
+		show_line(e->why, "hosts there see the gateway's address, not this device's: the "
+				  "policy says \"source translated\"");
+	e->level = peer_level(k, e->peer);
+	if (processes_explain(k, e->peer, e->proto, e->port, e->who, e->why, ret_rule)) {
+		e->by_process = !json_is_null(*ret_rule);
+		return explain_level(k, e);
+	}
+	todo(e, "run it as the line says, or change the line");
+	return dropped(e, END_SOCKET, "refuse_process");
+}
+
+/* protected, and this host's way there does not pass a program of ours, or there is no way; NULL: it does */
+static const char *explain_out(struct keyd *k, struct explained *e)
+{
+	const struct way_out *out = &e->out;
+	char text[MVPN_ADDRSTRLEN];
+
+	mvpn_addr_str(&e->dst, text);
+	if (out->error) {
+		show_line(e->why, "this host has no way to %s: %s", text, strerror(-out->error));
+		todo(e, "a route, the default route will do: ip route get %s", text);
+		return dropped(e, END_ROUTE, NULL);
+	}
+	if (out->route.local) {
+		show_line(e->why, "%s is protected, but it is an address of this host, too: what is sent there "
+				  "never leaves it", text);
+		todo(e, "two hosts have that address: ip addr; mvpnctl server device list");
+		return "clear";
+	}
+	if (out->by)
+		return NULL;
+	show_line(e->why, k->nifaces ? "%s is protected, but leaves by %s, which is not attached: in CLEAR"
+				     : "%s is protected, but no interface is attached: it would leave in CLEAR by %s",
+		  text, out->iface);
+	todo(e, "mvpnctl attach %s", out->iface);
+	return "clear";
+}
+
+static const char *explain_unprotected(struct keyd *k, struct explained *e)
+{
+	char text[MVPN_ADDRSTRLEN];
+
+	show_line(e->why, "%s is in no protected prefix of policy revision %llu: it passes untouched",
+		  mvpn_addr_str(&e->dst, text), (unsigned long long)k->policy_rev);
+	if (k->prefixes_overflow)
+		show_line(e->why, "unless a network stands in for prefixes beyond max_prefixes "
+				  "there: then it is dropped, see the log");
+	if (e->out.error)
+		show_line(e->why, "but this host has no way there: %s", strerror(-e->out.error));
+	return "clear";
+}
+
+static const char *explain_verdict(struct keyd *k, struct explained *e, json_t *gateways, json_t **ret_rule)
+{
+	char text[MVPN_ADDRSTRLEN];
+	const char *verdict;
+	uint32_t owner;
+
+	mvpn_addr_str(&e->dst, text);
+	if (is_group(&e->dst))
+		return explain_group(k, &e->dst, e->why);
+	if (!lpm_lookup(k->prefixes, &e->dst, &owner))
+		return explain_unprotected(k, e);
+	if (owner == KEYD_SELF) {
+		show_line(e->why, "%s belongs to this device", text);
+		if (gateways_translated(k, &e->dst))
+			show_line(e->why, "what other devices send there leaves with this gateway's "
+					  "address as its source: see `flows`");
+		return "clear";
+	}
+	if (shim_is_anothers(k->shim, &e->dst)) {
+		show_line(e->why,
+			  "%s is in a narrower prefix of another network on this host: where its keyd is "
+			  "attached this one leaves it alone",
+			  text);
+		todo(e, "ask that one: mvpnctl --network NAME explain %s", text);
+		return "clear";
+	}
+	verdict = explain_out(k, e);
+	if (verdict)
+		return verdict;
+	e->peer = peer_by_index(k, owner);
+	if (e->peer)
+		return explain_owned(k, e, gateways, ret_rule);
+	show_line(e->why, "%s is protected, and no device owns it", text);
+	todo(e, "on the server: mvpnctl server device address add NAME %s, or take the `protect` line away", text);
+	return dropped(e, END_EGRESS, "drop_no_owner");
+}
+
+/* the longest protected prefix of an address; of length 0: none */
+static void prefix_of(struct keyd *k, const struct mvpn_addr *a, struct mvpn_prefix *ret)
+{
+	uint32_t owner;
+
+	*ret = mvpn_prefix_host(a);
+	while (ret->len && !lpm_get(k->prefixes, ret, &owner)) {
+		ret->len--;
+		ret->addr.b[ret->len / 8] &= (uint8_t)~(0x80 >> ret->len % 8);
+	}
+}
+
+/* which line allows it is the server's to say: of which policy, and how to ask */
+static json_t *explain_policy(struct keyd *k, const struct explained *e)
+{
+	char port[16] = "", proto[MVPN_SERVICESTRLEN] = "", ask[512];
+
+	if (!e->peer || !k->id)
+		return json_pack("{s:I, s:n}", "rev", (json_int_t)k->policy_rev, "ask");
+	if (e->port)
+		snprintf(port, sizeof(port), " %u/", e->port);
+	if (e->proto)
+		mvpn_service_str(&(struct mvpn_service){e->proto, 0, UINT16_MAX}, proto);
+	snprintf(ask, sizeof(ask), "mvpnctl server policy test %s %s%s%s%s", k->id->name,
+		 peer_label(e->peer), port, e->port || !e->proto ? "" : " ", proto);
+	return json_pack("{s:I, s:s}", "rev", (json_int_t)k->policy_rev, "ask", ask);
+}
+
+/* what was asked about a process; null: nothing */
+static json_t *explain_who(const struct process_asked *who)
+{
+	json_t *o = json_object();
+
+	for (unsigned i = 0; i < MVPN_BY_KINDS; i++)
+		if (who->value[i])
+			json_object_set_new(o, mvpn_by_name(i), json_string(who->value[i]));
+	if (who->elsewhere)
+		json_object_set_new(o, "elsewhere", json_true());
+	if (json_object_size(o))
+		return o;
+	json_decref(o);
+	return json_null();
+}
+
 json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst, uint8_t proto, uint16_t port,
 		     const struct process_asked *who)
 {
-	const struct service of = {proto, port};
-	json_t *why = json_array(), *session = json_null(), *peer = json_null();
-	json_t *rule = json_null();
-	json_t *gateways = gateways_explain(k, dst);
-	const char *verdict = "clear", *level = NULL;
+	struct explained e = {
+		.why = json_array(), .dst = *dst, .proto = proto, .port = port, .who = who};
+	json_t *rule = json_null(), *gateways = gateways_explain(k, dst), *o;
+	const struct session *s;
 	char text[MVPN_ADDRSTRLEN];
-	struct peer *p;
-	uint32_t owner;
 
-	if (is_group(dst)) {
-		verdict = explain_group(k, dst, why);
-	} else if (!lpm_lookup(k->prefixes, dst, &owner)) {
-		show_line(
-			why,
-			"%s is in no protected prefix of policy revision %llu: it passes untouched",
-			mvpn_addr_str(dst, text), (unsigned long long)k->policy_rev);
-		if (k->prefixes_overflow)
-			show_line(why,
-				  "unless a network stands in for prefixes beyond max_prefixes "
-				  "there: then it is dropped, see the log");
-	} else if (owner == KEYD_SELF) {
-		show_line(why, "%s belongs to this device", mvpn_addr_str(dst, text));
-		if (gateways_translated(k, dst))
-			show_line(why, "what other devices send there leaves with this gateway's "
-				       "address as its source: see `flows`");
-	} else if (shim_is_anothers(k->shim, dst)) {
-		show_line(why,
-			  "%s is in a narrower prefix of another network on this host: where its keyd is "
-			  "attached this one leaves it alone",
-			  mvpn_addr_str(dst, text));
-	} else if (!k->nifaces) {
-		show_line(why,
-			  "%s is protected, but no interface is attached: it would leave in CLEAR",
-			  mvpn_addr_str(dst, text));
-	} else if (!(p = peer_by_index(k, owner))) {
-		verdict = "dropped";
-		show_line(why, "%s is protected, and no device owns it", mvpn_addr_str(dst, text));
-	} else {
-		peer = json_string(peer_label(p));
-		show_line(why, "%s is protected and belongs to %s", mvpn_addr_str(dst, text),
-			  peer_label(p));
-		explain_gateways(gateways, why);
-		if (gateways_translated(k, dst))
-			show_line(why, "hosts there see the gateway's address, not this device's: the "
-				       "policy says \"source translated\"");
-		level = mvpn_level_name(peer_level(k, p));
-		verdict = processes_explain(k, p, proto, port, who, why, &rule)
-				  ? explain_level(k, p, &of, why, &session)
-				  : "dropped";
-	}
-	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:s?, s:o*}", "verdict", verdict, "why", why, "peer", peer,
-			 "session", session, "rule", rule, "level", level,
-			 "gateways", gateways);
+	prefix_of(k, dst, &e.prefix);
+	explain_way_out(k, dst, &e.out);
+	e.verdict = explain_verdict(k, &e, gateways, &rule);
+	s = e.packet ?: e.stream;
+	o = json_pack("{s:s, s:o, s:s?, s:s?, s:o, s:o, s:s?, s:o*}", "verdict", e.verdict, "why", e.why,
+		      "peer", e.peer ? peer_label(e.peer) : NULL, "prefix",
+		      e.prefix.len ? mvpn_prefix_str(&e.prefix, text) : NULL, "session",
+		      s ? show_hex(s->id, MVPN_ID_LEN) : json_null(), "rule", rule, "level",
+		      e.peer ? mvpn_level_name(e.level) : NULL, "gateways", gateways);
+	json_object_set_new(o, "todo", *e.todo ? json_string(e.todo) : json_null());
+	json_object_set_new(o, "policy", explain_policy(k, &e));
+	json_object_set_new(o, "process", explain_who(who));
+	json_object_set_new(o, "hooks", explain_hooks(k, &e));
+	return o;
 }
 
 json_t *show_explain_frame(struct keyd *k, const uint8_t mac[6], uint16_t type)
 {
-	json_t *why = json_array(), *session = json_null(), *peer = json_null();
+	static const struct process_asked nobody;
+	struct explained found = {.why = json_array(), .who = &nobody};
+	json_t *why = found.why, *peer = json_null();
 	const struct ether_entry *e = ether_find(k, mac, type);
 	char text[MVPN_MACSTRLEN];
 	const struct service frame = {0, type};
@@ -252,9 +464,10 @@ json_t *show_explain_frame(struct keyd *k, const uint8_t mac[6], uint16_t type)
 			verdict = "dropped";
 			show_line(why, "the policy lets such frames come from there, not go there");
 		} else {
-			verdict = explain_peer(k, e->peer, &frame, why, &session);
+			verdict = explain_peer(k, e->peer, &frame, &found);
 		}
 	}
-	return json_pack("{s:s, s:o, s:o, s:o}", "verdict", verdict, "why", why, "peer", peer,
-			 "session", session);
+	return json_pack("{s:s, s:o, s:o, s:o, s:s?}", "verdict", verdict, "why", why, "peer", peer,
+			 "session", found.packet ? show_hex(found.packet->id, MVPN_ID_LEN) : json_null(),
+			 "todo", *found.todo ? found.todo : NULL);
 }

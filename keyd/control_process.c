@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "control.h"
 #include "peers.h"
@@ -10,7 +11,9 @@
 
 const char *process_asked_of(json_t *args, struct process_asked *ret)
 {
+	const json_t *netns = json_object_get(args, "netns");
 	const char *wrong = NULL;
+	struct stat own;
 
 	for (unsigned kind = 0; kind < MVPN_BY_KINDS; kind++) {
 		const char *value =
@@ -20,6 +23,8 @@ const char *process_asked_of(json_t *args, struct process_asked *ret)
 		if (value && !wrong)
 			wrong = mvpn_by_wrong(kind, value);
 	}
+	ret->elsewhere = json_is_integer(netns) && !stat("/proc/self/ns/net", &own) &&
+			 (ino_t)json_integer_value(netns) != own.st_ino;
 	return wrong;
 }
 
@@ -84,6 +89,7 @@ bool processes_explain(struct keyd *k, const struct peer *p, uint8_t proto, uint
 					   [MAY_NOT] = "such a process may not, by",
 					   [SOME_MAY] = "only certain processes may, by"};
 	const struct processes *x = k->processes;
+	char unit[MVPN_GROUP_NAME_B];
 	uint64_t traits = 0;
 	uint32_t line = 0;
 	bool asked = false;
@@ -94,6 +100,8 @@ bool processes_explain(struct keyd *k, const struct peer *p, uint8_t proto, uint
 			continue;
 		asked = true;
 		traits |= traits_met(&x->traits, x->maps, PROCESS_PASSWD, i, who->value[i]);
+		for (unsigned n = 0; i == MVPN_BY_CGROUP && mvpn_by_unit_in(who->value[i], n, unit); n++)
+			traits |= traits_met(&x->traits, x->maps, PROCESS_PASSWD, MVPN_BY_UNIT, unit);
 	}
 	a = ask(p->guard, proto, port, asked, traits, &line);
 	if (a)

@@ -404,13 +404,14 @@ static json_t *show_peer(const struct keyd *k, const struct peer *p, json_t *pre
 		rx += stats.rx_bytes;
 		last = stats.rx_last_ns > last ? stats.rx_last_ns : last;
 	}
-	return json_pack("{s:i, s:s, s:o, s:s, s:s, s:o, s:b, s:o, s:o, s:I, s:I, s:o, s:o}", "index",
+	return json_pack("{s:i, s:s, s:o, s:s, s:s, s:o, s:b, s:o, s:o, s:I, s:I, s:o, s:s?, s:o}", "index",
 			 p->index, "layer", peer_layer_name(p), "id", show_hex(p->id, MVPN_ID_LEN),
 			 "name", p->name, "state", device_state_name(p->state), "prefixes",
 			 prefixes, "session", session_transmitting(p) != NULL, "endpoint",
 			 endpoint_json(&p->endpoint), "last_rx_s", heard_json(last), "tx_bytes", tx,
 			 "rx_bytes", rx, "error",
 			 p->error ? json_string(mvpn_reason_text(p->error)) : json_null(),
+			 "reason", p->error ? mvpn_reason_name(p->error) : NULL,
 			 "gateway", gateways_show(k, p));
 }
 

@@ -67,6 +67,8 @@ void sessions_policy_changed(struct keyd *k)
 	struct peer *p;
 
 	for (p = k->watched; p; p = p->watched_next) {
+		if (p->denied_until_ms)
+			p->error = 0; /* of a policy that is no longer in force */
 		peer_undeny(k, p);
 		p->backoff_until_ms = 0;
 	}

@@ -45,6 +45,7 @@ void process_audit_free(struct process_audit *a);
 /* what a question says of a process; NULL: nothing */
 struct process_asked {
 	const char *value[MVPN_BY_KINDS];
+	bool elsewhere; /* in another network namespace than keyd's */
 };
 /* from a verb's arguments: NULL, or what is wrong with them */
 const char *process_asked_of(json_t *args, struct process_asked *ret);

@@ -114,3 +114,22 @@ bool mvpn_by_meets(unsigned kind, const char *asked, const char *has)
 		return true;
 	return kind == MVPN_BY_CGROUP && !strncmp(asked, has, len) && has[len] == '/';
 }
+
+bool mvpn_by_unit_in(const char *cgroup, unsigned n, char ret[static MVPN_GROUP_NAME_B])
+{
+	bool slice = true;
+
+	while (*cgroup && slice) {
+		size_t len = strcspn(++cgroup, "/");
+
+		if (!len || len >= MVPN_GROUP_NAME_B)
+			return false;
+		memcpy(ret, cgroup, len);
+		ret[len] = '\0';
+		if (!n--)
+			return true;
+		slice = ends(ret, len, ".slice");
+		cgroup += len;
+	}
+	return false;
+}

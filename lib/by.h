@@ -26,5 +26,7 @@ int mvpn_by_kind(const char *word, size_t len);	      /* enum mvpn_by, or -1 */
 const char *mvpn_by_wrong(unsigned kind, const char *value); /* why it is none of that kind; NULL: it is */
 /* does a process that is `has` (of the same kind) meet it? */
 bool mvpn_by_meets(unsigned kind, const char *asked, const char *has);
+/* the n-th unit, from 0 on, that a control group is in: the slices from the root on, and what is in the last of them. false: no more */
+bool mvpn_by_unit_in(const char *cgroup, unsigned n, char ret[static MVPN_GROUP_NAME_B]);
 
 #endif

@@ -83,6 +83,7 @@ static void command_lines_become_requests(void **state)
 		{"explain [fd00::1]:53/udp", "explain",
 		 "{\"dst\":\"fd00::1\",\"port\":53,\"proto\":\"udp\"}"},
 		{"explain fd00::1/icmp", "explain", "{\"dst\":\"fd00::1\",\"proto\":\"icmp\"}"},
+		{"explain 10.0.0.1/47", "explain", "{\"dst\":\"10.0.0.1\",\"proto\":\"47\"}"},
 		{"server --socket /s token create --ttl 7d --address 10.0.0.1 -a fd00::/64 "
 		 "--approve",
 		 "token-create",
@@ -115,6 +116,26 @@ static void command_lines_become_requests(void **state)
 	}
 }
 
+/* what a line of the policy could say of this very process, and that a person says besides counts */
+static void processes_are_looked_up(void **state)
+{
+	struct command c;
+	char words[80];
+	const char *exe;
+
+	snprintf(words, sizeof(words), "explain --pid %d --uid 7 10.0.0.1", (int)getpid());
+	assert_int_equal(parse(words, &c), 0);
+	assert_string_equal(json_string_value(json_object_get(c.args, "uid")), "7");
+	exe = json_string_value(json_object_get(c.args, "exe"));
+	assert_true(exe && strstr(exe, "/ctl"));
+	assert_true(json_is_integer(json_object_get(c.args, "netns")));
+	assert_null(json_object_get(c.args, "pid"));
+	json_decref(c.args);
+	assert_int_equal(parse("explain --pid 4194304 10.0.0.1", &c), MVPN_EXIT_FAILED);
+	assert_non_null(strstr(err, "there is no process 4194304"));
+	json_decref(c.args);
+}
+
 static void mistakes_are_explained(void **state)
 {
 	static const struct {
@@ -142,6 +163,9 @@ static void mistakes_are_explained(void **state)
 		{"server device address add gw 10.0.0.1/8", "host bits zero"},
 		{"explain 10.0.0.1:http", "'http' is no port"},
 		{"explain 10.0.0.1:80/http", "'http' is no protocol"},
+		{"explain 10.0.0.1:80/icmp", "icmp has no ports"},
+		{"explain 10.0.0.1/256", "'256' is no protocol"},
+		{"explain --pid 0 10.0.0.1", "'0' is no value for --pid"},
 		{"server policy test a b http/tcp", "is not PORT/PROTO"},
 		{"server policy test a b 70000/tcp", "from 1 to 65535"},
 		{"-o yaml status", "'yaml' is no output"},
@@ -277,6 +301,29 @@ static void errors_say_message_and_hint(void **state)
 	assert_int_equal(reply(&verb_ping, OUTPUT_JSON_LINE, text), MVPN_EXIT_DENIED);
 	assert_non_null(strstr(out, "\"code\":\"denied\""));
 	assert_ptr_equal(strchr(out, '\n'), out + strlen(out) - 1);
+}
+
+static void explanations_are_told(void **state)
+{
+	assert_int_equal(
+		reply(&verb_explain, OUTPUT_TABLE,
+			 "{\"schema\":1,\"ok\":true,\"verdict\":\"dropped\",\"why\":[\"x is protected\",\"no\"],"
+			 "\"peer\":\"b\",\"level\":\"network\",\"todo\":\"look\",\"rule\":{\"line\":3,\"text\":\"allow a -> b\"},"
+			 "\"policy\":{\"rev\":4,\"ask\":\"mvpnctl server policy test a b\"},"
+			 "\"process\":{\"uid\":\"7\",\"exe\":\"/x\",\"elsewhere\":true},\"hooks\":["
+			 "{\"hook\":\"egress\",\"where\":\"eth0\",\"does\":\"dropped\"}]}"),
+		0);
+	assert_string_equal(out, "verdict       dropped\n"
+				 "why           x is protected\n"
+				 "              no\n"
+				 "what to do    look\n"
+				 "process       uid 7, exe /x (in another network namespace)\n"
+				 "rule          policy line 3: allow a -> b\n"
+				 "              of policy revision 4; on the server: mvpnctl server policy test a b\n"
+				 "peer          b\n"
+				 "level         network\n\n"
+				 "HOOK    WHERE  WHAT HAPPENS\n"
+				 "egress  eth0   dropped\n");
 }
 
 static void policies_are_compared(void **state)
@@ -485,6 +532,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(command_lines_become_requests),
 		cmocka_unit_test(mistakes_are_explained),
+		cmocka_unit_test(processes_are_looked_up),
+		cmocka_unit_test(explanations_are_told),
 		cmocka_unit_test(mistakes_are_json_too),
 		cmocka_unit_test(secrets_come_from_files),
 		cmocka_unit_test(every_verb_has_help),

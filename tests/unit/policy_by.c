@@ -142,6 +142,31 @@ static void tests_name_processes(void **state)
 	policy_free(p);
 }
 
+/* as bpf/process.h walks: whoever is given a part of the tree is in a service or scope, and makes no units */
+static void units_of_a_control_group(void **state)
+{
+	static const struct {
+		const char *path, *units;
+	} cases[] = {
+		{"/system.slice/pg.service", "system.slice pg.service "},
+		{"/system.slice/pg.service/workers.scope", "system.slice pg.service "},
+		{"/user.slice/user-7.slice/user@7.service/app.slice/x.service",
+		 "user.slice user-7.slice user@7.service "},
+		{"/docker/0123", "docker "},
+		{"/a.slice", "a.slice "},
+		{"/", ""},
+		{"", ""},
+	};
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		char unit[MVPN_GROUP_NAME_B], all[200] = "";
+
+		for (unsigned n = 0; mvpn_by_unit_in(cases[i].path, n, unit); n++)
+			snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s ", unit);
+		assert_string_equal(all, cases[i].units);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -149,6 +174,7 @@ int main(void)
 		cmocka_unit_test(bad_lines),
 		cmocka_unit_test(only_these),
 		cmocka_unit_test(tests_name_processes),
+		cmocka_unit_test(units_of_a_control_group),
 	};
 
 	return cmocka_run_group_tests_name("policy_by", tests, NULL, NULL);
