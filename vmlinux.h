@@ -274,7 +274,14 @@ struct net {
 typedef struct {
 	struct net *net;
 } __attribute__((preserve_access_index)) possible_net_t;
+struct in6_addr {
+	__u8 b[16];
+};
 struct sock_common {
+	__be32 skc_rcv_saddr;
+	__u16 skc_num; /* host order */
+	unsigned short skc_family;
+	struct in6_addr skc_v6_rcv_saddr;
 	possible_net_t skc_net;
 } __attribute__((preserve_access_index));
 struct sock {
@@ -296,8 +303,16 @@ struct tcp_sock {
 	struct tcp_options_received rx_opt;
 } __attribute__((preserve_access_index));
 
-/* context of programs that walk through all tasks' files */
-struct bpf_iter_meta;
+/* contexts of programs that walk through all tasks' files, and through a network namespace's TCP sockets */
+struct seq_file;
+struct bpf_iter_meta {
+	struct seq_file *seq;
+} __attribute__((preserve_access_index));
+struct bpf_iter__tcp {
+	struct bpf_iter_meta *meta;
+	struct sock_common *sk_common;
+	unsigned int uid;
+};
 struct bpf_iter__task_file {
 	struct bpf_iter_meta *meta;
 	struct task_struct *task;

@@ -9,6 +9,7 @@
  *   recvmsg4,6       who a datagram from keyd is from
  *   stream_ops       its own port is known now: keyd is told where the connection was going to; and who stands behind one that
  *                    keyd makes
+ *   stream_owner     for keyd, when the policy has changed: whose the connections are that are open
  *   getpeername4,6   both applications see the other's true address, from accept() too
  *
  * Without keyd's listener the connection is refused, before anybody else could take it in.
@@ -359,6 +360,34 @@ int stream_ops(struct bpf_sock_ops *ctx)
 	else
 		accepted(ctx);
 	return 1;
+}
+
+/* ---- whose those that are open are ---- */
+
+SEC("iter/tcp")
+int stream_owner(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *common = ctx->sk_common;
+	struct tcp_sock *sk = common ? bpf_skc_to_tcp_sock(common) : NULL;
+	struct mvpn_stream_owner e = {};
+	const struct mvpn_process *known;
+
+	if (!sk || !bpf_sk_storage_get(&true_peers, sk, NULL, 0))
+		return 0;
+	if (common->skc_family == AF_INET6) {
+		__builtin_memcpy(e.self.addr, &common->skc_v6_rcv_saddr, 16);
+	} else {
+		__be32 v4 = common->skc_rcv_saddr;
+
+		e.self.addr[10] = e.self.addr[11] = 0xff;
+		__builtin_memcpy(e.self.addr + 12, &v4, 4);
+	}
+	e.self.port = bpf_htons(common->skc_num);
+	known = bpf_sk_storage_get(&sock_process, sk, NULL, 0);
+	if (known)
+		e.who = *known;
+	bpf_seq_write(ctx->meta->seq, &e, sizeof(e));
+	return 0;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

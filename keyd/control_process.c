@@ -82,6 +82,11 @@ static enum answer ask(const struct mvpn_guard *g, uint8_t proto, uint16_t port,
 	return ret;
 }
 
+bool processes_may(const struct mvpn_guard *g, uint64_t traits, uint8_t proto, uint16_t port, uint32_t *ret_line)
+{
+	return ask(g, proto, port, true, traits, ret_line) != MAY_NOT;
+}
+
 bool processes_explain(struct keyd *k, const struct peer *p, uint8_t proto, uint16_t port,
 		       const struct process_asked *who, json_t *why, json_t **ret_rule)
 {

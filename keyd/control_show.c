@@ -37,6 +37,7 @@ const char *const keyd_counter_names[KC_MAX] = {
 	"token_timeout", "intro_by_socket", "streams_opened", "streams_accepted",
 	"streams_forwarded",
 	"streams_refused", "streams_stranger", "streams_bad", "streams_cut",
+	"streams_forbidden",
 	"datagrams_sent", "datagrams_received", "datagrams_dropped", "datagrams_refused",
 	"datagrams_no_socket",
 	"delegated",	 "delegation_refused",

@@ -239,6 +239,11 @@ static void on_refusal(void *arg, const struct mvpn_refusal *e)
 		loop_timer_arm(a->timer, REPORT_MS - since);
 }
 
+void process_audit_stream(struct process_audit *a, const struct mvpn_refusal *e)
+{
+	on_refusal(a, e);
+}
+
 int process_audit_init(struct keyd *k)
 {
 	struct process_audit *a = k->processes->audit = calloc(1, sizeof(*a));

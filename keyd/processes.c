@@ -9,6 +9,7 @@
 #include "fsutil.h"
 #include "log.h"
 #include "peers.h"
+#include "streams.h"
 
 #define KEPT_FILE "processes"
 
@@ -246,6 +247,10 @@ void processes_apply(struct keyd *k)
 		traits_resolve(&x->traits, PROCESS_PASSWD, false, x->maps);
 		r = shim_traits_only(k->shim, x->maps);
 	}
+	if (r == 0) {
+		streams_judge(k);
+		x->judge_again = true;
+	}
 	x->failed = r < 0;
 	if (r < 0) {
 		log_ratelimited(LOG_L_ERR,
@@ -265,6 +270,9 @@ void processes_tick(struct keyd *k)
 
 	if (x->failed)
 		processes_apply(k);
+	if (x->judge_again && !x->failed)
+		streams_judge(k);
+	x->judge_again = false;
 	if (x->failed || !x->table || !x->table->n)
 		return;
 	now = malloc(sizeof(*now));

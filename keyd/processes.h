@@ -25,6 +25,7 @@ struct processes {
 	struct traits traits;
 	struct shim_traits *maps; /* as they are in the maps */
 	uint64_t generation;	  /* of the numbering in the maps; 0: never any */
+	bool judge_again; /* connections that were let pass just before the lines changed may not have come to keyd yet */
 	bool failed; /* the maps do not have what is in force: nothing is sent, and it is tried again */
 	unsigned cut;		  /* lines that nobody meets, for want of numbers */
 	struct process_audit *audit;
@@ -40,6 +41,8 @@ void processes_tick(struct keyd *k); /* users and programs may have changed */
 /* ---- process_audit.c ---- */
 int process_audit_init(struct keyd *k);
 void process_audit_free(struct process_audit *a);
+/* of a connection at the socket level that has been cut */
+void process_audit_stream(struct process_audit *a, const struct mvpn_refusal *e);
 
 /* ---- control_process.c ---- */
 /* what a question says of a process; NULL: nothing */
@@ -52,6 +55,8 @@ const char *process_asked_of(json_t *args, struct process_asked *ret);
 /* May such a process send that there? false: it is refused. *ret_rule: by which line, or null: none is about it */
 bool processes_explain(struct keyd *k, const struct peer *p, uint8_t proto, uint16_t port,
 		       const struct process_asked *who, json_t *why, json_t **ret_rule);
+/* May a process with these traits, by the lines there are (NULL: none)? false: not, by line *ret_line */
+bool processes_may(const struct mvpn_guard *g, uint64_t traits, uint8_t proto, uint16_t port, uint32_t *ret_line);
 json_t *processes_rule(struct keyd *k, uint32_t line); /* {line, text}; null for 0 */
 
 #endif

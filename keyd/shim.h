@@ -169,6 +169,9 @@ int shim_undivert_all(struct shim *s);
 int shim_diverted(struct shim *s, const struct mvpn_endpoint *from, struct mvpn_endpoint *ret_to);
 /* the socket that accepts a connection from there takes `client` for its peer; NULL: no longer */
 int shim_deliver_as(struct shim *s, const struct mvpn_endpoint *from, const struct mvpn_endpoint *client);
+/* each open connection at the socket level that an application here has, and whose it is; -ENOENT: not attached */
+typedef void shim_owner_fn(void *arg, const struct mvpn_endpoint *self, const struct mvpn_process *who);
+int shim_stream_owners(struct shim *s, shim_owner_fn *fn, void *arg);
 /* datagrams (bpf/datagram.h): a UDP port of keyd's that can stand for a remote end, in the programs' stock and out of it again */
 int shim_datagram_ready(struct shim *s, uint16_t port);
 int shim_datagram_take(struct shim *s, uint16_t *ret_port); /* -ENOENT: none is left */

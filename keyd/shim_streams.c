@@ -14,10 +14,11 @@
 
 struct shim_streams {
 	struct stream_bpf *bpf;
+	struct bpf_link *walk;
 	int links[HOOKS];
 };
 
-static int load(struct shim *s, struct stream_bpf **ret, char **ret_error)
+static int load(struct shim *s, struct shim_streams *st, char **ret_error)
 {
 	struct stream_bpf *b;
 	__u64 cookie;
@@ -40,8 +41,11 @@ static int load(struct shim *s, struct stream_bpf **ret, char **ret_error)
 		stream_bpf__destroy(b);
 		return r;
 	}
-	*ret = b;
-	return 0;
+	st->bpf = b;
+	st->walk = bpf_program__attach_iter(b->progs.stream_owner, NULL);
+	return st->walk ? 0
+			: shim_fail(ret_error, -errno, "no walk through TCP sockets: %s",
+				    strerror(errno));
 }
 
 static void destroy(struct shim_streams *st)
@@ -51,6 +55,7 @@ static void destroy(struct shim_streams *st)
 	for (unsigned i = 0; i < HOOKS; i++)
 		if (st->links[i] >= 0)
 			close(st->links[i]);
+	bpf_link__destroy(st->walk);
 	stream_bpf__destroy(st->bpf);
 	free(st);
 }
@@ -93,7 +98,7 @@ static int attach(struct shim *s, char **ret_error)
 		st->links[i] = -1;
 	r = shim_cgroup_find(s, ret_error);
 	if (r == 0)
-		r = load(s, &st->bpf, ret_error);
+		r = load(s, st, ret_error);
 	if (r == 0) {
 		dir = open(s->cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		r = dir < 0 ? -errno : attach_all(st, dir);
@@ -199,6 +204,45 @@ int shim_deliver_as(struct shim *s, const struct mvpn_endpoint *from,
 		return bpf_map_delete_elem(map, &key) < 0 ? -errno : 0;
 	end_put(&value, client);
 	return shim_map_set(map, &key, &value, BPF_ANY);
+}
+
+/* from buf, what is whole; returns how much of it that was */
+static size_t owners(const char *buf, size_t len, shim_owner_fn *fn, void *arg)
+{
+	struct mvpn_stream_owner e;
+	struct mvpn_endpoint self;
+	size_t at;
+
+	for (at = 0; len - at >= sizeof(e); at += sizeof(e)) {
+		memcpy(&e, buf + at, sizeof(e));
+		end_get(&self, &e.self);
+		fn(arg, &self, &e.who);
+	}
+	return at;
+}
+
+int shim_stream_owners(struct shim *s, shim_owner_fn *fn, void *arg)
+{
+	char buf[64 * sizeof(struct mvpn_stream_owner)];
+	size_t have = 0, took;
+	ssize_t n;
+	int fd;
+
+	if (!s->streams)
+		return -ENOENT;
+	fd = bpf_iter_create(bpf_link__fd(s->streams->walk));
+	if (fd < 0)
+		return -errno;
+	do {
+		n = read(fd, buf + have, sizeof(buf) - have);
+		have += n > 0 ? (size_t)n : 0;
+		took = owners(buf, have, fn, arg);
+		have -= took;
+		memmove(buf, buf + took, have);
+	} while (n > 0 || (n < 0 && errno == EAGAIN));
+	n = n < 0 ? -errno : 0;
+	close(fd);
+	return (int)n;
 }
 
 /* ---- datagrams ---- */

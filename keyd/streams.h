@@ -26,6 +26,9 @@ void streams_session_failed(struct peer *p, enum mvpn_reason why);
 void streams_probe(struct session *s); /* shows the peer that we have the keys */
 void streams_cut(struct peer *p, enum mvpn_reason why);
 
+/* ---- streams_process.c ---- */
+void streams_judge(struct keyd *k); /* who may send has changed */
+
 /* ---- among the files ---- */
 enum stream_state {
 	STREAM_WAITS,	 /* opener: for a session */

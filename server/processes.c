@@ -241,7 +241,15 @@ static bool texts(const uint8_t *p, size_t len, char copy[static MVPN_PROCESS_RE
 
 static const char *why_name(unsigned why)
 {
-	return why == MVPN_REFUSED_CALL ? "call" : why == MVPN_REFUSED_PACKET ? "packet" : "no-socket";
+	switch (why) {
+	case MVPN_REFUSED_CALL:
+		return "call";
+	case MVPN_REFUSED_PACKET:
+		return "packet";
+	case MVPN_REFUSED_STREAM:
+		return "stream";
+	}
+	return "no-socket";
 }
 
 static int note(struct conn *c, const struct chan_tlv *t)

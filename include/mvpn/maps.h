@@ -168,6 +168,12 @@ struct mvpn_process {
 	__u16 flags; /* enum mvpn_socket_flags */
 	__u16 unit;  /* level of the first of its groups that is no slice, from the root; or of the last, 0: the root */
 };
+/* what a walk through the streams of applications here reads: each one's end, and whose it is */
+struct mvpn_stream_owner {
+	struct mvpn_end self;
+	__u32 zero;
+	struct mvpn_process who; /* zero: nobody's that is known */
+};
 
 /* exempt: BPF_MAP_TYPE_HASH -> u32; end points of authentication servers (TCP), at either end of a packet */
 struct mvpn_exempt {
@@ -251,6 +257,7 @@ enum mvpn_refused {
 	MVPN_REFUSED_CALL = 1,	/* connect() or sendmsg() failed with EPERM */
 	MVPN_REFUSED_PACKET,	/* of a socket that its process had already */
 	MVPN_REFUSED_NO_SOCKET, /* forwarded, or by a packet socket, or the kernel's own */
+	MVPN_REFUSED_STREAM,	/* at the socket level, of a connection that was open: it was reset */
 };
 struct mvpn_refusal {
 	__u64 at_ns;
@@ -423,6 +430,7 @@ _Static_assert(sizeof(struct mvpn_group_key) == 128, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_group) == 16, "map value");
 _Static_assert(sizeof(struct mvpn_vouched) == 24, "map value");
 _Static_assert(sizeof(struct mvpn_process) == 48, "socket storage");
+_Static_assert(sizeof(struct mvpn_stream_owner) == 72, "record of a walk");
 _Static_assert(sizeof(struct mvpn_refusal) == 304, "ring record");
 _Static_assert(sizeof(struct mvpn_refused_key) == 12, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_exempt) == 20, "map key has no padding");

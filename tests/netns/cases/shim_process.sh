@@ -32,9 +32,9 @@ says() { # WANTED WHAT COMMAND…
 	[[ $got == "$want" ]] || fail "$what: $got instead of $want"
 }
 counts() { (($(wc -l <"$TMP/log/$1.log") > $2)); }
-talk() { # NAME CGROUP: a line and its echo each 50 ms
-	spawn "$1" a bash -c "echo \$\$ >'$cgroup/$2/cgroup.procs'; exec 3<>/dev/tcp/${ADDR4[b]}/5432
-		for ((i = 0; ; i++)); do echo \$i >&3; read -r x <&3 && echo \$x; sleep 0.05; done"
+talk() { # NAME CGROUP [PORT]: a line and its echo each 50 ms, until an error
+	spawn "$1" a bash -c "echo \$\$ >'$cgroup/$2/cgroup.procs'; exec 3<>/dev/tcp/${ADDR4[b]}/${3:-5432}
+		for ((i = 0; ; i++)); do echo \$i >&3 && read -r x <&3 && echo \$x || exit; sleep 0.05; done"
 	wait_for 5 "the first lines of $1" counts "$1" 2
 }
 for port in 5432 5433 5434 5435; do
@@ -141,7 +141,29 @@ grep -q "refused: dial (pid [0-9]*, uid 0, .*dial, unit $P-bad.service) to ${ADD
 	fail "the log does not say who it was: $(grep refused "$TMP/log/keyd-a.log")"
 assert_counter_over a control process_refused 11
 
-# at the socket level keyd takes the connection, from those who may
+# at the socket level keyd takes the connection, from those who may; and those that are open are judged anew
+policy "$(sed "1s/\$/, $P-bad.service/; /^test/d" "$TMP/by")"$'\nlevel socket a -> b'
+for h in a b; do
+	wait_for 5 "new policy on $h" same_rev $h
+done
+talk good-stream "$good"
+talk bad-stream "$bad"
+talk all-stream "$bad" 5435
+goes_on() { # NAME
+	n=$(wc -l <"$TMP/log/$1.log")
+	wait_for 5 "$1 that may go on" counts "$1" $((n + 10))
+}
+policy "$(cat "$TMP/by")"$'\nlevel socket a -> b'
+wait_for 5 "end of the stream of another unit" gone "$(pid_of bad-stream)"
+grep -q 'Connection reset by peer' "$TMP/log/bad-stream.log" || fail "bad-stream: $(tail -2 "$TMP/log/bad-stream.log")"
+goes_on good-stream
+goes_on all-stream
+(($(counter a control streams_forbidden) == 1)) || fail "$(counter a control streams_forbidden) streams forbidden"
+wait_for 5 "record of the stream" record ".refused == \"stream\" and .process == \"bash\" and .unit == \"$P-bad.service\" and
+	.pid > 0 and .line == $line and .port == 5432"
+# or all of it is taken back
+policy "$(sed '1d; /^test/d' "$TMP/by")"$'\nlevel socket a -> b'
+wait_for 5 "end of the stream that nobody may have any more" gone "$(pid_of good-stream)"
 policy "$(cat "$TMP/by")"$'\nlevel socket a -> b'
 for h in a b; do
 	wait_for 5 "new policy on $h" same_rev $h

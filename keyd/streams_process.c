@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Connections at the socket level whose process may not have them any more, for the policy's lines with `by` have changed: what goes as
+ * packets the network shim stops, these keyd resets. What other devices have opened is their keyd's to judge.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "peers.h"
+#include "processes.h"
+#include "streams.h"
+
+struct owner {
+	struct mvpn_endpoint self;
+	struct mvpn_process who;
+};
+
+struct walk {
+	struct owner *list;
+	unsigned n;
+	bool failed;
+};
+
+static int by_end(const void *a, const void *b)
+{
+	const struct owner *x = a, *y = b;
+	int r = memcmp(&x->self.addr, &y->self.addr, sizeof(x->self.addr));
+
+	return r ?: (int)x->self.port - (int)y->self.port;
+}
+
+static void add(void *arg, const struct mvpn_endpoint *self, const struct mvpn_process *who)
+{
+	struct walk *w = arg;
+	struct owner *more = w->list;
+
+	if (!(w->n & (w->n - 1))) {
+		more = reallocarray(w->list, w->n ? 2UL * w->n : 1, sizeof(*more));
+		w->failed |= !more;
+	}
+	if (!more)
+		return;
+	w->list = more;
+	w->list[w->n++] = (struct owner){*self, *who};
+}
+
+static void cut(struct stream *s, const struct peer *twin, const struct mvpn_process *who, uint32_t line)
+{
+	struct mvpn_refusal e = {.count = 1,
+				 .peer = twin->index,
+				 .line = line,
+				 .why = MVPN_REFUSED_STREAM,
+				 .flow = {.sport = htons(s->t.src.port),
+					  .dport = htons(s->t.dst.port),
+					  .proto = IPPROTO_TCP}};
+
+	memcpy(e.flow.src, s->t.src.addr.b, 16);
+	memcpy(e.flow.dst, s->t.dst.addr.b, 16);
+	e.cgroup = who->cgroup;
+	e.inode = who->inode;
+	e.dev = who->dev;
+	e.pid = who->pid;
+	e.uid = who->uid;
+	s->k->counters[KC_STREAM_FORBIDDEN]++;
+	process_audit_stream(s->k->processes->audit, &e);
+	stream_abort(s, MVPN_R_POLICY_CHANGED);
+}
+
+/* One that was not found the application has closed: nothing more comes of it than what keyd has. */
+static void judge(struct stream *s, const struct peer *twin, const struct walk *w)
+{
+	static const struct mvpn_process nobody;
+	const struct owner key = {.self = s->t.src}, *found = NULL;
+	const struct mvpn_process *who = &nobody;
+	uint64_t traits = 0;
+	uint32_t line;
+
+	if (w->n)
+		found = bsearch(&key, w->list, w->n, sizeof(*w->list), by_end);
+	if (!found && !w->failed)
+		return;
+	if (found) {
+		who = &found->who;
+		/* what is known since an earlier numbering means something else now */
+		if (who->generation >= s->k->processes->generation)
+			traits = who->traits;
+	}
+	if (!processes_may(twin->guard, traits, IPPROTO_TCP, s->t.dst.port, &line))
+		cut(s, twin, who, line);
+}
+
+static const struct peer *guarded_twin(struct keyd *k, const struct peer *p)
+{
+	const struct peer *twin = p->streams ? peer_by_id(k, p->id) : NULL;
+
+	return twin && twin->guard ? twin : NULL;
+}
+
+void streams_judge(struct keyd *k)
+{
+	struct walk w = {};
+	bool any = false;
+	int r;
+
+	for (uint32_t i = 1; k->streams && i <= k->npeers && !any; i++)
+		any = guarded_twin(k, k->peers[i]);
+	if (!any)
+		return;
+	r = shim_stream_owners(k->shim, add, &w);
+	w.failed |= r < 0;
+	if (w.failed)
+		log_ratelimited(LOG_L_ERR, "whose the open connections at the socket level are is not known "
+					   "(%s): those to devices that lines with `by` are about are cut",
+				strerror(r < 0 ? -r : ENOMEM));
+	if (w.n)
+		qsort(w.list, w.n, sizeof(*w.list), by_end);
+	for (uint32_t i = 1; i <= k->npeers; i++) {
+		const struct peer *twin = guarded_twin(k, k->peers[i]);
+		struct stream *s, *next;
+
+		for (s = twin ? k->peers[i]->streams : NULL; s; s = next) {
+			next = s->next;
+			if (s->opener && s->kind == STREAM_CONNECTION)
+				judge(s, twin, &w);
+		}
+	}
+	free(w.list);
+}
