@@ -9,7 +9,7 @@
 
 #include "channel.h"
 #include "ether.h"
-#include "explain.h"
+#include "control_explain.h"
 #include "gateways.h"
 #include "levels.h"
 #include "nat.h"

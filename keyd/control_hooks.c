@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What happens to a packet at each hook on its way, from the program's socket to the other end. */
-#include "explain.h"
+#include "control_explain.h"
 
 #include <netinet/in.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* `explain`: what has been found out about a packet, for the verdict (control_explain.c) and for each hook on its way (explain_hooks.c). */
-#ifndef MVPN_EXPLAIN_H
-#define MVPN_EXPLAIN_H
+/* `explain`: what has been found out about a packet, for the verdict (control_explain.c) and for each hook on its way (control_hooks.c). */
+#ifndef MVPN_CONTROL_EXPLAIN_H
+#define MVPN_CONTROL_EXPLAIN_H
 
 #include <jansson.h>
 
