@@ -113,7 +113,7 @@ OBJS_unit_level_datagrams = $(call objs,keyd,datagrams sockdiag)
 LDFLAGS_unit_level_datagrams = -Wl,--wrap=clock_gettime
 # keyd's control side without main(), BPF and fast path: tests/sim/pair.h
 UNIT += keyd_steps keyd_asks
-PAIR_KEYD = $(filter-out $(SHIM) main attach attach_wire cgroups conf arrivals control% datagram% ether flows guard hsm_% levels options process% resolve rp_filter sockdiag streams% traits translate,$(KEYD))
+PAIR_KEYD = $(filter-out $(SHIM) main attach attach_wire cgroups conf arrivals control% datagram% ether explain% flows guard hsm_% levels options process% resolve rp_filter sockdiag streams% traits translate,$(KEYD))
 OBJS_pair = $(call objs,keyd,$(PAIR_KEYD)) $(call objs,tests/sim,pair pair_path pair_server pair_intro pair_stubs)
 OBJS_unit_keyd_steps = $(OBJS_pair)
 OBJS_unit_keyd_asks = $(OBJS_pair)
