@@ -13,7 +13,6 @@
 #include "introduce.h"
 #include "log.h"
 #include "macs.h"
-#include "processes.h"
 #include "push.h"
 #include "session.h"
 #include "tables.h"
@@ -366,7 +365,7 @@ void admin_device_rename(struct server *s, struct ipc_call *call, json_t *args)
 	push_revision(s);
 	tables_changed(s, TABLE_ETHER);
 	tables_changed(s, TABLE_LEVELS);
-	processes_changed(s);
+	tables_changed(s, TABLE_PROCESSES);
 	introduce_recheck(s);
 	session_cut_forbidden(s);
 	ipc_reply_ok(call,

@@ -107,7 +107,7 @@ static int put_in_force(struct server *s, struct policy *p, uint64_t rev)
 	push_revision(s);
 	tables_changed(s, TABLE_ETHER);
 	tables_changed(s, TABLE_LEVELS);
-	processes_tell(s);
+	tables_changed(s, TABLE_PROCESSES);
 	introduce_recheck(s);
 	push_flush(s); /* the sessions' rows may take a while */
 	return session_cut_forbidden(s);

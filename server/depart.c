@@ -6,7 +6,6 @@
 #include "depart.h"
 #include "introduce.h"
 #include "log.h"
-#include "processes.h"
 #include "push.h"
 #include "session.h"
 #include "tables.h"
@@ -19,7 +18,7 @@ void depart_forget(struct server *s, struct device *d)
 	registry_remove(s->reg, d);
 	tables_changed(s, TABLE_ETHER);
 	tables_changed(s, TABLE_LEVELS);
-	processes_changed(s);
+	tables_changed(s, TABLE_PROCESSES);
 }
 
 /* A suspended or revoked one stays on record: it shall not come back as somebody new with the same token. */

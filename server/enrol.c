@@ -11,7 +11,6 @@
 #include "dispatch.h"
 #include "enrol.h"
 #include "log.h"
-#include "processes.h"
 #include "psk.h"
 #include "push.h"
 #include "refusal.h"
@@ -290,7 +289,7 @@ static int enrol_remember(struct enrolment *e, struct device **ret)
 		registry_set_policy(s->reg, s->policy);
 	tables_changed(s, TABLE_ETHER);
 	tables_changed(s, TABLE_LEVELS);
-	processes_changed(s);
+	tables_changed(s, TABLE_PROCESSES);
 	*ret = d;
 	return 0;
 }

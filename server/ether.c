@@ -10,8 +10,6 @@
 #include "macs.h"
 #include "mvpn/ether.h"
 
-#define ENTRIES_MAX (MVPN_FRAMES_MAX + POLICY_ETHERTYPES_MAX + 1) /* and what covers the rest */
-
 /* the directions of each type between two devices, over all rules */
 struct pair {
 	unsigned any; /* of types that no rule names */
@@ -61,15 +59,13 @@ static void pair_make(const struct policy *policy, const struct device *self,
 static void put(struct table *t, const uint8_t *mac, unsigned type, unsigned flags,
 		const struct device *owner)
 {
-	struct mvpn_ether *e = (struct mvpn_ether *)t->entries + t->n++;
+	struct mvpn_ether e = {.type_be = htobe16((uint16_t)type), .flags = (uint8_t)flags};
 
-	memset(e, 0, sizeof(*e));
 	if (mac)
-		memcpy(e->mac, mac, 6);
-	e->type_be = htobe16((uint16_t)type);
-	e->flags = (uint8_t)flags;
+		memcpy(e.mac, mac, 6);
 	if (owner)
-		memcpy(e->owner, owner->row.id, 16);
+		memcpy(e.owner, owner->row.id, 16);
+	table_put(t, MVPN_TLV_ETHER, &e, sizeof(e));
 }
 
 /* false: no room */
@@ -114,9 +110,6 @@ static int make(const struct server *s, const struct device *d, struct table *t)
 	unsigned rules;
 
 	policy_ethers(s->policy, &rules);
-	t->entries = malloc(rules ? ENTRIES_MAX * sizeof(struct mvpn_ether) : 1);
-	if (!t->entries)
-		return -ENOMEM;
 	for (uint32_t i = 0; rules && i < s->reg->size; i++) {
 		const struct device *other = s->reg->devices[i];
 		struct pair p;
@@ -145,8 +138,5 @@ static void told(struct conn *c, const struct table *t)
 			c->dev->row.name, MVPN_FRAMES_MAX);
 }
 
-const struct table_kind ether_table = {.msg = MVPN_MSG_ETHER,
-				       .tlv = MVPN_TLV_ETHER,
-				       .entry_b = sizeof(struct mvpn_ether),
-				       .make = make,
-				       .told = told};
+const struct table_kind ether_table = {
+	.what = "the frames", .msg = MVPN_MSG_ETHER, .make = make, .told = told};

@@ -8,6 +8,7 @@
 #include "intro_table.h"
 #include "refusal.h"
 #include "secmem.h"
+#include "tables.h"
 
 /* ---- the table of open ones ---- */
 
@@ -151,6 +152,7 @@ void intro_send_offer(struct server *s, const struct intro *i, const struct requ
 {
 	struct chan_buf *b = &s->buf;
 
+	tables_flush(i->b->conn);
 	chan_begin(b, MVPN_MSG_OFFER, 0, 0);
 	chan_put(b, MVPN_TLV_SESSION, i->session_id, 16);
 	chan_put_u64(b, MVPN_TLV_SEQ, i->seq);
@@ -175,6 +177,7 @@ void intro_send_answer(struct server *s, const struct intro *i)
 {
 	struct chan_buf *b = &s->buf;
 
+	tables_flush(i->a->conn);
 	chan_begin(b, MVPN_MSG_ANSWER, 0, 0);
 	chan_put(b, MVPN_TLV_SESSION, i->session_id, 16);
 	chan_put_u64(b, MVPN_TLV_SEQ, i->seq);

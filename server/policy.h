@@ -71,6 +71,8 @@ const struct policy_rule *policy_allows_process(const struct policy *p,
 						uint16_t port, const struct mvpn_by_value *who,
 						unsigned nwho);
 bool policy_has_by(const struct policy *p);
+/* is there a line about processes of src, wherever they go? */
+bool policy_by_about(const struct policy *p, const struct policy_subject *src);
 /* is there a line about processes of src that go to dst? */
 bool policy_by_pair(const struct policy *p, const struct policy_subject *src,
 		    const struct policy_subject *dst);
@@ -167,6 +169,8 @@ const struct policy_pairing *policy_levels(const struct policy *p, unsigned *ret
 unsigned policy_mode_of(const struct policy *p, const struct policy_subject *a,
 			const struct policy_subject *b);
 
+/* is there a level line about that device, whoever the other one is? */
+bool policy_level_about(const struct policy *p, const struct policy_subject *self);
 /* enum mvpn_level */
 unsigned policy_level_of(const struct policy *p, const struct policy_subject *a,
 			 const struct policy_subject *b);

@@ -135,6 +135,14 @@ bool policy_has_by(const struct policy *p)
 	return p && p->nby;
 }
 
+bool policy_by_about(const struct policy *p, const struct policy_subject *src)
+{
+	for (unsigned i = 0; policy_has_by(p) && i < p->nrules; i++)
+		if (p->rules[i].nby && policy_name_matches(p, p->rules[i].src, src))
+			return true;
+	return false;
+}
+
 const struct policy_rule *policy_rules(const struct policy *p, unsigned *ret_count)
 {
 	*ret_count = p ? p->nrules : 0;

@@ -143,6 +143,15 @@ unsigned policy_mode_of(const struct policy *p, const struct policy_subject *a,
 	return p ? value_of(p, p->modes, p->nmodes, a, b, MVPN_MODE_E2E) : MVPN_MODE_E2E;
 }
 
+bool policy_level_about(const struct policy *p, const struct policy_subject *self)
+{
+	for (unsigned i = 0; p && i < p->nlevels; i++)
+		if (policy_name_matches(p, p->levels[i].src, self) ||
+		    policy_name_matches(p, p->levels[i].dst, self))
+			return true;
+	return false;
+}
+
 unsigned policy_level_of(const struct policy *p, const struct policy_subject *a,
 			 const struct policy_subject *b)
 {

@@ -7,41 +7,21 @@
 #include <string.h>
 
 #include "crypto.h"
-#include "log.h"
 #include "mvpn/auth.h"
 #include "mvpn/maps.h"
 #include "refusal.h"
 
-#define FRAME_FILL_B 60000 /* of MVPN_CHAN_PLAIN_MAX_B; a line's head and an address more fit */
 #define RULE_TEXT_B 600
+#define HEAD_B (RULE_TEXT_B + MVPN_BY_LINE_MAX * (MVPN_BY_MAX_B + 8)) /* and its services */
 #define REPORT_GAP_MS 500 /* between two messages of one device; it sends one a second at most */
 
 /* ---- the table ---- */
 
-/* the frames of one device, each whole: a line goes on in the next one by saying it again */
-struct writer {
-	const struct server *s;
-	struct chan_buf *frames;
+/* devices to which some line with `by` of this one leads */
+struct guarded {
+	const struct device **devices;
 	unsigned n;
-	int error;
-	/* devices to which some line with `by` of this one leads */
-	const struct device **guarded;
-	unsigned nguarded;
 };
-
-static struct chan_buf *new_frame(struct writer *w)
-{
-	struct chan_buf *more = reallocarray(w->frames, w->n + 1, sizeof(*more));
-
-	if (!more) {
-		w->error = -ENOMEM;
-		return NULL;
-	}
-	w->frames = more;
-	memset(&more[w->n], 0, sizeof(*more));
-	chan_begin(&more[w->n], MVPN_MSG_PROCESSES, w->n ? 0 : MVPN_PFX_RESET, 0);
-	return &w->frames[w->n++];
-}
 
 static void put_head(struct chan_buf *b, const struct policy_rule *r)
 {
@@ -70,135 +50,73 @@ static void put_head(struct chan_buf *b, const struct policy_rule *r)
 	}
 }
 
-static void put_rule(struct writer *w, const struct policy_rule *r, const struct device *self)
+/* a line goes on in the next part by saying it again */
+static void put_rule(const struct server *s, const struct policy_rule *r, const struct device *self,
+		     const struct guarded *g, struct table *t)
 {
-	const struct policy *p = w->s->policy;
 	struct policy_subject src = registry_subject(self);
 	struct chan_buf *b = NULL;
 
-	for (unsigned i = 0; i < w->nguarded && !w->error; i++) {
-		struct policy_subject dst = registry_subject(w->guarded[i]);
+	for (unsigned i = 0; i < g->n; i++) {
+		struct policy_subject dst = registry_subject(g->devices[i]);
+		struct chan_buf *in;
 
-		if (!policy_rule_begins(p, r, &src, &dst))
+		if (!policy_rule_begins(s->policy, r, &src, &dst))
 			continue;
-		if (!b || b->len > FRAME_FILL_B) {
-			b = w->frames[w->n - 1].len > FRAME_FILL_B - RULE_TEXT_B - MVPN_BY_LINE_MAX * (MVPN_BY_MAX_B + 8)
-				    ? new_frame(w)
-				    : &w->frames[w->n - 1];
-			if (!b)
-				return;
-			put_head(b, r);
-		}
-		chan_put(b, MVPN_TLV_PROCESS_PEER, w->guarded[i]->row.id, MVPN_ID_LEN);
-		w->error = b->error;
+		in = table_room(t, b ? MVPN_ID_LEN + 4 : HEAD_B);
+		if (!in)
+			return;
+		if (in != b)
+			put_head(in, r);
+		b = in;
+		chan_put(b, MVPN_TLV_PROCESS_PEER, g->devices[i]->row.id, MVPN_ID_LEN);
 	}
 }
 
-static int find_guarded(struct writer *w, const struct device *self)
+static int find_guarded(const struct server *s, const struct device *self, struct guarded *ret)
 {
 	struct policy_subject src = registry_subject(self);
-	const struct registry *reg = w->s->reg;
+	const struct registry *reg = s->reg;
 
-	w->guarded = calloc(reg->size + 1UL, sizeof(*w->guarded));
-	for (uint32_t i = 0; w->guarded && i < reg->size; i++) {
+	if (!policy_by_about(s->policy, &src))
+		return 0;
+	ret->devices = calloc(reg->size + 1UL, sizeof(*ret->devices));
+	for (uint32_t i = 0; ret->devices && i < reg->size; i++) {
 		struct policy_subject dst;
 
 		if (!reg->devices[i] || reg->devices[i] == self)
 			continue;
 		dst = registry_subject(reg->devices[i]);
-		if (policy_by_pair(w->s->policy, &src, &dst))
-			w->guarded[w->nguarded++] = reg->devices[i];
+		if (policy_by_pair(s->policy, &src, &dst))
+			ret->devices[ret->n++] = reg->devices[i];
 	}
-	return w->guarded ? 0 : -ENOMEM;
+	return ret->devices ? 0 : -ENOMEM;
 }
 
 /* every line about the pairs that one with `by` is about: another one may let all processes pass */
-static int table_make(struct writer *w, const struct device *self)
+static int make(const struct server *s, const struct device *self, struct table *t)
 {
 	unsigned nrules;
-	const struct policy_rule *rules = policy_rules(w->s->policy, &nrules);
+	const struct policy_rule *rules = policy_rules(s->policy, &nrules);
+	struct guarded g = {0};
+	int r = find_guarded(s, self, &g);
 
-	if (!new_frame(w))
-		return w->error;
-	if (policy_has_by(w->s->policy))
-		w->error = find_guarded(w, self);
-	for (unsigned i = 0; w->nguarded && i < nrules && !w->error; i++)
-		put_rule(w, &rules[i], self);
-	if (!w->error)
-		w->frames[w->n - 1].data[1] |= MVPN_PFX_COMMIT;
-	return w->error;
-}
-
-static void writer_free(struct writer *w)
-{
-	for (unsigned i = 0; i < w->n; i++)
-		chan_buf_free(&w->frames[i]);
-	free(w->frames);
-	free(w->guarded);
-}
-
-static int table_sum(const struct writer *w, uint8_t ret[32])
-{
-	struct mvpn_part *parts = calloc(w->n, sizeof(*parts));
-	int r = -ENOMEM;
-
-	for (unsigned i = 0; parts && i < w->n; i++)
-		parts[i] = (struct mvpn_part){w->frames[i].data, w->frames[i].len};
-	if (parts)
-		r = mvpn_blake2b(ret, 32, NULL, 0, parts, w->n);
-	free(parts);
+	for (unsigned i = 0; g.n && i < nrules; i++)
+		put_rule(s, &rules[i], self, &g, t);
+	free(g.devices);
 	return r;
 }
 
-static void tell(struct conn *c, bool always)
+static void told(struct conn *c, const struct table *t)
 {
-	struct writer w = {.s = c->s};
-	uint8_t sum[32];
-	int r = table_make(&w, c->dev);
-
-	if (!r)
-		r = table_sum(&w, sum);
-	if (r < 0) {
-		log_err("the lines with \"by\" about %s were not told: %s", c->dev->row.name,
-			strerror(-r));
-		conn_drop(c); /* it would let processes pass that may not: better it comes again */
-	} else if (always || memcmp(sum, c->processes_sum, sizeof(sum))) {
-		memcpy(c->processes_sum, sum, sizeof(sum));
-		for (unsigned i = 0; i < w.n; i++)
-			conn_send(c, &w.frames[i]);
-		count(c->s, processes_told);
-	}
-	writer_free(&w);
+	(void)t;
+	count(c->s, processes_told);
 }
 
-void processes_subscribe(struct conn *c)
-{
-	if (!c->doomed)
-		tell(c, true);
-}
-
-void processes_tell(struct server *s)
-{
-	for (struct conn *c = s->conns; c; c = c->next)
-		if (c->subscribed && !c->doomed && c->dev)
-			tell(c, false);
-}
-
-static void on_timer(void *arg)
-{
-	processes_tell(arg);
-}
-
-int processes_new(struct server *s)
-{
-	return loop_timer_new(s->loop, on_timer, s, &s->processes);
-}
-
-void processes_changed(struct server *s)
-{
-	if (!loop_timer_armed(s->processes))
-		loop_timer_arm(s->processes, 0);
-}
+const struct table_kind processes_table = {.what = "the lines with \"by\"",
+					   .msg = MVPN_MSG_PROCESSES,
+					   .make = make,
+					   .told = told};
 
 static bool cannot(const struct device *d)
 {

@@ -6,15 +6,9 @@
 #ifndef SERVER_PROCESSES_H
 #define SERVER_PROCESSES_H
 
-#include "channel.h"
+#include "tables.h"
 
-int processes_new(struct server *s);
-/* names have changed: whoever has to do with it hears so when the loop comes round */
-void processes_changed(struct server *s);
-/* the policy has changed: now, before any introduction that it allows */
-void processes_tell(struct server *s);
-/* this device's whole table, now */
-void processes_subscribe(struct conn *c);
+extern const struct table_kind processes_table;
 /* Is there a line about processes that one of the two would have to tell apart, and cannot? */
 bool processes_beyond(struct server *s, const struct device *a, const struct device *b);
 /* PROCESSES of a device: refusals */

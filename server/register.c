@@ -14,7 +14,6 @@
 #include "introduce.h"
 #include "log.h"
 #include "macs.h"
-#include "processes.h"
 #include "psk.h"
 #include "push.h"
 #include "refusal.h"
@@ -333,9 +332,8 @@ void register_welcome(struct conn *c)
 	send_welcome(c, &v, &mv);
 	rotate_tell(c);
 	session_tell_owed(c);
-	processes_subscribe(c);
+	tables_subscribe(c); /* before what it protects */
 	push_subscribe(c);
-	tables_subscribe(c);
 }
 
 /* ---- the device's channel ---- */

@@ -23,7 +23,6 @@
 #include "introduce.h"
 #include "listen.h"
 #include "log.h"
-#include "processes.h"
 #include "push.h"
 #include "refusal.h"
 #include "relay.h"
@@ -374,8 +373,6 @@ int server_new(const struct server_settings *conf, struct loop *l, struct server
 	if (r == 0)
 		r = tables_new(s);
 	if (r == 0)
-		r = processes_new(s);
-	if (r == 0)
 		r = depart_new(s);
 	if (r == 0)
 		r = intros_new(s);
@@ -440,7 +437,6 @@ void server_free(struct server *s)
 	intros_free(s->intros);
 	push_free(s->push);
 	tables_free(s->tables);
-	loop_timer_free(s->processes);
 	loop_timer_free(s->reaper);
 	loop_timer_free(s->chores);
 	loop_timer_free(s->depart);

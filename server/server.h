@@ -108,7 +108,7 @@ struct audit_feed;
 struct audit_checks;
 struct refusals;
 
-enum table_what { TABLE_ETHER, TABLE_LEVELS, TABLES };
+enum table_what { TABLE_ETHER, TABLE_LEVELS, TABLE_PROCESSES, TABLES };
 
 struct unproven_list {
 	struct unproven *first, **end; /* zero: empty */
@@ -135,7 +135,6 @@ struct server {
 	struct intros *intros;
 	struct push *push;
 	struct tables *tables;
-	struct loop_timer *processes; /* processes.c: their tables are to be made anew */
 	struct admin *admin;
 	struct audit_checks *checks;
 	struct refusals *refusals;

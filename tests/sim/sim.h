@@ -89,6 +89,9 @@ struct sim_device {
 /* a temporary state directory with keys and store, and the server on a free loopback port */
 void sim_server_new(struct sim_server *s);
 void sim_server_start(struct sim_server *s);
+/* what is sent to it in between comes in one round of its loop */
+void sim_server_pause(struct sim_server *s);
+void sim_server_resume(struct sim_server *s);
 void sim_server_stop(struct sim_server *s);  /* SIGTERM; it must end well */
 void sim_server_crash(struct sim_server *s); /* SIGKILL */
 void sim_server_free(struct sim_server *s);  /* stops it if it runs, removes the directory */

@@ -106,6 +106,21 @@ static int reap(struct sim_server *s, int sig)
 	return status;
 }
 
+/* kill() returns before the server has stopped: on its way there it may still take the first of two things sent */
+void sim_server_pause(struct sim_server *s)
+{
+	int status;
+
+	assert_int_equal(kill(s->pid, SIGSTOP), 0);
+	assert_int_equal(waitpid(s->pid, &status, WUNTRACED), s->pid);
+	assert_true(WIFSTOPPED(status));
+}
+
+void sim_server_resume(struct sim_server *s)
+{
+	assert_int_equal(kill(s->pid, SIGCONT), 0);
+}
+
 void sim_server_stop(struct sim_server *s)
 {
 	int status = reap(s, SIGTERM);

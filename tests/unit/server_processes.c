@@ -5,7 +5,10 @@
 #include <endian.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
+
+#include "ipc_socket.h"
 
 static const char by[] = "allow a -> b proto tcp port 5432 by unit pg.service uid 5, root\n"
 			 "allow a -> b proto tcp port 22";
@@ -97,6 +100,34 @@ static void who_cannot_tell_gets_no_session(void **state)
 	sim_net_down(&n);
 }
 
+/* the introduction that comes in the same breath as the policy that allows it finds the other end informed */
+static void tables_come_before_introductions(void **state)
+{
+	static const char verb[] = "{\"verb\":\"policy-apply\",\"args\":{\"text\":\"allow b -> a by exe /x\\nallow a -> b\\n\"}}\n";
+	struct sim_request q;
+	struct sim_net n;
+	int fd;
+
+	sim_net_up(&n);
+	sim_policy(&n.s, "allow b -> b");
+	n.b.tells_processes = true;
+	sim_hang_up(&n.b);
+	sim_rejoin(&n.b, B_ADDR);
+	wait_table(&n.b, "");
+	fd = ipc_socket_connect(n.s.socket, SIM_WAIT_MS);
+	assert_true(fd >= 0);
+	json_decref(sim_ok(&n.s, "status", NULL)); /* that one is accepted, too */
+	sim_server_pause(&n.s);
+	assert_int_equal(send(fd, verb, sizeof(verb) - 1, 0), sizeof(verb) - 1);
+	sim_request(&n.a, B_ADDR, &q);
+	sim_server_resume(&n.s);
+	wait_table(&n.b, "[1 allow only b -> a by exe /x] 3=/x @[2 allow a -> b] @");
+	sim_expect(&n.b, MVPN_MSG_OFFER);
+	intro_a_free(q.a);
+	close(fd);
+	sim_net_down(&n);
+}
+
 static void report(struct sim_device *d, const struct mvpn_process_refused *r, const char *texts, size_t len,
 		   unsigned copies)
 {
@@ -174,6 +205,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(devices_hear_of_their_own),
+		cmocka_unit_test(tables_come_before_introductions),
 		cmocka_unit_test(who_cannot_tell_gets_no_session),
 		cmocka_unit_test(refusals_are_on_record),
 	};

@@ -5,32 +5,15 @@
  */
 #include "../sim/sim.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "crypto.h"
 #include "ipc_socket.h"
 
 #define ASKING 24
-
-/* kill() returns before the server has stopped: on its way there it may still take the first of two things sent */
-static void stop(struct sim_server *s)
-{
-	int status;
-
-	assert_int_equal(kill(s->pid, SIGSTOP), 0);
-	assert_int_equal(waitpid(s->pid, &status, WUNTRACED), s->pid);
-	assert_true(WIFSTOPPED(status));
-}
-
-static void go_on(struct sim_server *s)
-{
-	assert_int_equal(kill(s->pid, SIGCONT), 0);
-}
 
 static bool on_record(struct sim_server *s, const uint8_t session[16])
 {
@@ -112,10 +95,10 @@ static void many_in_one_go(void **state)
 	}
 	ask_all(&b, x, ASKING);
 	before = sim_counter(&s, "records");
-	stop(&s);
+	sim_server_pause(&s);
 	for (unsigned i = 0; i < ASKING; i++)
 		sim_send(&b, &x[i].accept);
-	go_on(&s);
+	sim_server_resume(&s);
 	for (unsigned i = 0; i < ASKING; i++)
 		expect_answer(&s, &x[i]);
 	/* one, if they came in one read */
@@ -169,10 +152,10 @@ static void the_asking_one_goes(void **state)
 	struct pair p;
 
 	begin(&p);
-	stop(&p.n.s);
+	sim_server_pause(&p.n.s);
 	sim_send(&p.n.b, &p.accept);
 	sim_hang_up(&p.n.a);
-	go_on(&p.n.s);
+	sim_server_resume(&p.n.s);
 	end_undone(&p);
 }
 
@@ -187,10 +170,10 @@ static void the_policy_forbids_it(void **state)
 	fd = ipc_socket_connect(p.n.s.socket, SIM_WAIT_MS);
 	assert_true(fd >= 0);
 	json_decref(sim_ok(&p.n.s, "status", NULL)); /* that one is accepted, too */
-	stop(&p.n.s);
+	sim_server_pause(&p.n.s);
 	sim_send(&p.n.b, &p.accept);
 	assert_int_equal(send(fd, verb, sizeof(verb) - 1, 0), sizeof(verb) - 1);
-	go_on(&p.n.s);
+	sim_server_resume(&p.n.s);
 	sim_expect_fail(&p.n.a, MVPN_R_DENIED);
 	end_undone(&p);
 	close(fd);
@@ -205,11 +188,11 @@ static void b_says_it_twice(void **state)
 	begin(&p);
 	chan_begin(&reject, MVPN_MSG_REJECT, 0, 0);
 	chan_put(&reject, MVPN_TLV_SESSION, p.session, 16);
-	stop(&p.n.s);
+	sim_server_pause(&p.n.s);
 	sim_send(&p.n.b, &p.accept);
 	sim_send(&p.n.b, &p.accept);
 	sim_send(&p.n.b, &reject);
-	go_on(&p.n.s);
+	sim_server_resume(&p.n.s);
 	sim_expect(&p.n.a, MVPN_MSG_ANSWER);
 	assert_int_equal(sim_finish(&p.n.a, &p.q, &ka), 0);
 	assert_int_equal(sim_counter(&p.n.s, "stray_answers"), 2);
