@@ -62,6 +62,7 @@ enum {
 
 enum {
 	BPF_HDR_START_MAC = 0, /* of bpf_skb_load_bytes_relative() */
+	BPF_HDR_START_NET = 1,
 };
 
 enum {

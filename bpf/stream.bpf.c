@@ -9,6 +9,7 @@
  *   recvmsg4,6       who a datagram from keyd is from
  *   stream_ops       its own port is known now: keyd is told where the connection was going to; and who stands behind one that
  *                    keyd makes
+ *   syn              it waits until keyd knows what the other end says (syn.h)
  *   stream_owner     for keyd, when the policy has changed: whose the connections are that are open
  *   getpeername4,6   both applications see the other's true address, from accept() too
  *
@@ -22,6 +23,7 @@
 #include "process.h"
 #include "protect.h"
 #include "sockctx.h"
+#include "syn.h"
 
 #define SOCK_STREAM 1
 #define SOCK_DGRAM 2
@@ -327,8 +329,13 @@ static __always_inline void connecting(struct bpf_sock_ops *ctx)
 	const struct mvpn_end *to = sk ? bpf_sk_storage_get(&true_peers, sk, NULL, 0) : NULL;
 	struct mvpn_end self;
 
-	if (to && end_of(ctx, true, &self))
+	if (!end_of(ctx, true, &self))
+		return;
+	/* what an earlier one from that port has left would let this one pass in its name */
+	if (to)
 		bpf_map_update_elem(&diverted, &self, to, BPF_ANY);
+	else
+		bpf_map_delete_elem(&diverted, &self);
 }
 
 static __always_inline void accepted(struct bpf_sock_ops *ctx)
@@ -388,6 +395,12 @@ int stream_owner(struct bpf_iter__tcp *ctx)
 		e.who = *known;
 	bpf_seq_write(ctx->meta->seq, &e, sizeof(e));
 	return 0;
+}
+
+SEC("socket")
+int stream_syn(struct __sk_buff *skb)
+{
+	return syn_hold(skb);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -154,7 +154,7 @@ void datagrams_send(struct keyd *k, const struct stream_tuple *t, const uint8_t 
 	s = stream_of(p);
 	fresh = !s;
 	if (fresh)
-		s = stream_new(k, p, true, -1);
+		s = stream_new(k, p, true);
 	if (!s || !put(s, t, data, len)) {
 		k->counters[KC_DATAGRAM_DROPPED]++;
 		if (s && fresh)

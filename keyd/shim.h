@@ -165,8 +165,16 @@ int shim_stream_own(struct shim *s, int fd);
 int shim_divert(struct shim *s, uint32_t peer, const struct mvpn_diversion *d);
 int shim_undivert(struct shim *s, uint32_t peer);
 int shim_undivert_all(struct shim *s);
-/* where a connection that keyd has accepted was going to; -ENOENT: it was not diverted */
+/* where a connection that goes to keyd's listener was going to; -ENOENT: it was not diverted */
 int shim_diverted(struct shim *s, const struct mvpn_endpoint *from, struct mvpn_endpoint *ret_to);
+void shim_undiverted(struct shim *s, const struct mvpn_endpoint *from); /* it is forgotten */
+/* SYNs to this listener do not reach it but by shim_syn_passes(); what it accepts is to lose the filter (SO_DETACH_FILTER) */
+int shim_syns_hold(struct shim *s, int listener);
+int shim_syns_fd(struct shim *s); /* for the loop */
+/* tells of those that have come, each time that one does, `most` of them; -errno */
+int shim_syns(struct shim *s, unsigned most, void (*fn)(void *arg, const struct mvpn_syn *e), void *arg);
+/* the one with that sequence number passes */
+int shim_syn_passes(struct shim *s, const struct mvpn_endpoint *from, uint32_t seq);
 /* the socket that accepts a connection from there takes `client` for its peer; NULL: no longer */
 int shim_deliver_as(struct shim *s, const struct mvpn_endpoint *from, const struct mvpn_endpoint *client);
 /* each open connection at the socket level that an application here has, and whose it is; -ENOENT: not attached */

@@ -16,6 +16,10 @@ struct shim_streams {
 	struct stream_bpf *bpf;
 	struct bpf_link *walk;
 	int links[HOOKS];
+	struct ring_buffer *syns;
+	void (*on_syn)(void *arg, const struct mvpn_syn *e); /* while shim_syns() runs */
+	void *on_syn_arg;
+	unsigned more; /* that it may tell of */
 };
 
 static int load(struct shim *s, struct shim_streams *st, char **ret_error)
@@ -56,8 +60,20 @@ static void destroy(struct shim_streams *st)
 		if (st->links[i] >= 0)
 			close(st->links[i]);
 	bpf_link__destroy(st->walk);
+	ring_buffer__free(st->syns);
 	stream_bpf__destroy(st->bpf);
 	free(st);
+}
+
+#define ENOUGH (-ECANCELED) /* ends ring_buffer__consume(); what is left stays there */
+
+static int syn_in(void *arg, void *data, size_t size)
+{
+	struct shim_streams *st = arg;
+
+	if (size >= sizeof(struct mvpn_syn))
+		st->on_syn(st->on_syn_arg, data);
+	return --st->more ? 0 : ENOUGH;
 }
 
 static int attach_all(struct shim_streams *st, int dir)
@@ -99,6 +115,12 @@ static int attach(struct shim *s, char **ret_error)
 	r = shim_cgroup_find(s, ret_error);
 	if (r == 0)
 		r = load(s, st, ret_error);
+	if (r == 0) {
+		st->syns = ring_buffer__new(bpf_map__fd(st->bpf->maps.syns), syn_in, st, NULL);
+		if (!st->syns)
+			r = shim_fail(ret_error, -errno, "cannot map the BPF ring of SYNs: %s",
+				      strerror(errno));
+	}
 	if (r == 0) {
 		dir = open(s->cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		r = dir < 0 ? -errno : attach_all(st, dir);
@@ -185,9 +207,57 @@ int shim_diverted(struct shim *s, const struct mvpn_endpoint *from, struct mvpn_
 	end_put(&key, from);
 	if (map < 0 || bpf_map_lookup_elem(map, &key, &to) < 0)
 		return -ENOENT;
-	bpf_map_delete_elem(map, &key);
 	end_get(ret_to, &to);
 	return 0;
+}
+
+void shim_undiverted(struct shim *s, const struct mvpn_endpoint *from)
+{
+	struct mvpn_end key;
+
+	if (!s->streams)
+		return;
+	end_put(&key, from);
+	bpf_map_delete_elem(fd_of(s->streams->bpf->maps.diverted), &key);
+	bpf_map_delete_elem(fd_of(s->streams->bpf->maps.answered), &key);
+}
+
+int shim_syns_hold(struct shim *s, int listener)
+{
+	int prog = s->streams ? bpf_program__fd(s->streams->bpf->progs.stream_syn) : -1;
+
+	return setsockopt(listener, SOL_SOCKET, SO_ATTACH_BPF, &prog, sizeof(prog)) < 0 ? -errno : 0;
+}
+
+int shim_syns_fd(struct shim *s)
+{
+	return s->streams ? ring_buffer__epoll_fd(s->streams->syns) : -ENOENT;
+}
+
+int shim_syns(struct shim *s, unsigned most, void (*fn)(void *arg, const struct mvpn_syn *e),
+	      void *arg)
+{
+	struct shim_streams *st = s->streams;
+	int r;
+
+	if (!st)
+		return -ENOENT;
+	st->on_syn = fn;
+	st->on_syn_arg = arg;
+	st->more = most;
+	r = ring_buffer__consume(st->syns);
+	return r == ENOUGH || r >= 0 ? 0 : r;
+}
+
+int shim_syn_passes(struct shim *s, const struct mvpn_endpoint *from, uint32_t seq)
+{
+	struct mvpn_end key;
+	__be32 value = htonl(seq);
+
+	if (!s->streams)
+		return -ENOENT;
+	end_put(&key, from);
+	return shim_map_set(fd_of(s->streams->bpf->maps.answered), &key, &value, BPF_ANY);
 }
 
 int shim_deliver_as(struct shim *s, const struct mvpn_endpoint *from,

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "answer.h"
 #include "datagrams.h"
 #include "log.h"
 #include "peers.h"
@@ -67,7 +68,7 @@ static void half_close(struct stream_half *h)
 		close(h->fd);
 }
 
-static void linger_none(int fd)
+void stream_reset(int fd)
 {
 	const struct linger reset = {1, 0};
 
@@ -99,11 +100,15 @@ static void on_deadline(void *arg)
 {
 	struct stream *s = arg;
 
-	stream_abort(s, s->state == STREAM_WAITS && s->peer->error ? s->peer->error
-								   : MVPN_R_PEER_SILENT);
+	/* the other keyd waits for the application there, or we for the one here: neither is the peer's silence */
+	if (s->opener && s->state >= STREAM_OPENS)
+		stream_abort(s, MVPN_R_EXPIRED);
+	else
+		stream_abort(s, s->state == STREAM_WAITS && s->peer->error ? s->peer->error
+									   : MVPN_R_PEER_SILENT);
 }
 
-struct stream *stream_new(struct keyd *k, struct peer *p, bool opener, int app_fd)
+struct stream *stream_new(struct keyd *k, struct peer *p, bool opener)
 {
 	struct stream *s = k->streams->count < MVPN_STREAMS_MAX ? calloc(1, sizeof(*s)) : NULL;
 	void *dirs = NULL;
@@ -116,9 +121,6 @@ struct stream *stream_new(struct keyd *k, struct peer *p, bool opener, int app_f
 		if (s)
 			loop_timer_free(s->deadline);
 		free(s);
-		linger_none(app_fd);
-		if (app_fd >= 0)
-			close(app_fd);
 		return NULL;
 	}
 	s->k = k;
@@ -127,8 +129,7 @@ struct stream *stream_new(struct keyd *k, struct peer *p, bool opener, int app_f
 	s->state = opener ? STREAM_WAITS : STREAM_DELIVERS;
 	s->tx = dirs;
 	s->rx = s->tx + 1;
-	s->app.fd = app_fd;
-	s->net.fd = -1;
+	s->app.fd = s->net.fd = -1;
 	s->since_ms = s->used_ms = mono_ms();
 	stream_link(s);
 	k->streams->count++;
@@ -154,18 +155,20 @@ void stream_abort(struct stream *s, enum mvpn_reason why)
 {
 	uint8_t reason[2] = {(uint8_t)(why >> 8), (uint8_t)why},
 		record[sizeof(reason) + STREAM_OVERHEAD_B];
+	bool keyed = s->state == STREAM_RUNS || s->state == STREAM_ANSWERS;
 	size_t len;
 
-	if (s->state == STREAM_RUNS && !s->net.out && !s->net.broken) {
+	if (keyed && !s->net.out && !s->net.broken) {
 		len = stream_seal(s->tx, STREAM_ABORT, reason, sizeof(reason), record);
 		if (send(s->net.fd, record, len, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)len)
-			linger_none(s->net.fd);
+			stream_reset(s->net.fd);
 	} else {
-		linger_none(s->net.fd);
+		stream_reset(s->net.fd);
 	}
 	if (s->state != STREAM_RUNS)
 		s->k->counters[KC_STREAM_REFUSED]++;
-	linger_none(s->app.fd);
+	stream_reset(s->app.fd);
+	stream_unhold(s, why);
 	stream_free(s);
 }
 
@@ -235,7 +238,7 @@ int streams_accept(struct keyd *k, int listener, struct sockaddr_storage *from)
 }
 
 /* on every address, of both families if there are two */
-static int listener(struct keyd *k, uint16_t port, bool waits_for_data, uint16_t *ret_port)
+static int listener(struct keyd *k, uint16_t port, bool remote, uint16_t *ret_port)
 {
 	struct sockaddr_in6 any6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
 	struct sockaddr_in any4 = {.sin_family = AF_INET, .sin_port = htons(port)};
@@ -254,10 +257,13 @@ static int listener(struct keyd *k, uint16_t port, bool waits_for_data, uint16_t
 	if (v6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
 	/* who says nothing costs the kernel a request, and us nothing */
-	if (waits_for_data)
+	if (remote)
 		setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &patience_s, sizeof(patience_s));
 	r = v6 ? bind(fd, (struct sockaddr *)&any6, sizeof(any6))
 	       : bind(fd, (struct sockaddr *)&any4, sizeof(any4));
+	/* no instant at which a SYN could pass */
+	if (r == 0 && !remote)
+		r = shim_syns_hold(k->shim, fd);
 	if (r == 0)
 		r = listen(fd, BACKLOG);
 	if (r == 0)
@@ -287,6 +293,10 @@ int streams_start(struct keyd *k)
 	st->local = st->remote = -1;
 	r = secslab_new(&st->slab);
 	if (!r)
+		r = htab_init(&st->held);
+	if (!r)
+		r = answer_new(&st->answer);
+	if (!r)
 		r = loop_timer_new(k->loop, on_pause_over, st, &st->pause);
 	if (!r)
 		r = st->remote = listener(k, (uint16_t)k->conf.udp_port, true, &port);
@@ -298,6 +308,9 @@ int streams_start(struct keyd *k)
 	if (!r)
 		r = loop_add(k->loop, st->local, EPOLLIN, streams_local_ready, k,
 			     &st->local_source);
+	if (!r)
+		r = loop_add(k->loop, shim_syns_fd(k->shim), EPOLLIN, streams_syns_ready, k,
+			     &st->syns_source);
 	if (r < 0)
 		streams_stop(k);
 	return r;
@@ -311,6 +324,7 @@ void streams_stop(struct keyd *k)
 		return;
 	for (uint32_t i = 1; i <= k->npeers; i++)
 		streams_cut(k->peers[i], MVPN_R_SHUTDOWN);
+	loop_remove(st->syns_source);
 	loop_remove(st->local_source);
 	loop_remove(st->remote_source);
 	if (st->local >= 0)
@@ -318,6 +332,8 @@ void streams_stop(struct keyd *k)
 	if (st->remote >= 0)
 		close(st->remote);
 	loop_timer_free(st->pause);
+	answer_free(st->answer);
+	htab_free(&st->held);
 	secslab_free(st->slab);
 	free(st);
 	k->streams = NULL;

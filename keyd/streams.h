@@ -3,17 +3,20 @@
  * The socket level: TCP connections of applications, carried sealed to the keyd of the other application's host (lib/stream.h;
  * bpf/stream.bpf.c brings them here).
  *
- *   application -> keyd (streams_open.c) == TCP, sealed (streams_pump.c) ==> keyd (streams_accept.c) -> application
+ *   application -> keyd (streams_syn.c, streams_open.c) == TCP, sealed (streams_pump.c) ==> keyd (streams_accept.c) -> application
  *
  * Streams belong to the peer at layer SOCKET and end when its last session does.
  */
 #ifndef MVPN_STREAMS_H
 #define MVPN_STREAMS_H
 
+#include "htab.h"
 #include "keyd.h"
 #include "stream.h"
 
+struct answer;
 struct session;
+struct stream_held;
 
 /* the listeners; -EADDRINUSE: another program has the TCP port */
 int streams_start(struct keyd *k);
@@ -35,6 +38,7 @@ enum stream_state {
 	STREAM_CONNECTS, /* opener: to the other keyd */
 	STREAM_OPENS,	 /* opener: for its REPLY */
 	STREAM_DELIVERS, /* acceptor: connects to the application */
+	STREAM_ANSWERS,	 /* opener: the application there has taken it, the one here is being told; both keyds have the keys */
 	STREAM_RUNS,
 };
 
@@ -57,6 +61,7 @@ struct stream {
 	struct loop_timer *pace;     /* until its limit lets more go; NULL: it never had to wait */
 	bool paced;		     /* it waits for that */
 	bool turn; /* it has waited: more goes now, even if other streams have taken the tokens meanwhile */
+	struct stream_held *held;    /* opener of a connection: the application's SYN that waits; NULL: none (any more) */
 	enum stream_state state;
 	bool opener, again; /* again: for the second time, with a new session */
 	bool shut;  /* FINAL has come: the application is told once it has taken everything */
@@ -75,7 +80,9 @@ struct stream {
 
 struct streams {
 	int local, remote; /* listeners: for diverted connections, for other keyds */
-	struct loop_source *local_source, *remote_source;
+	struct loop_source *local_source, *remote_source, *syns_source;
+	struct htab held; /* by the application's end */
+	struct answer *answer;
 	struct loop_timer *pause; /* after accept() failed for want of something */
 	uint16_t port;		  /* of `local` */
 	struct secslab *slab;
@@ -85,20 +92,25 @@ struct streams {
 	uint8_t sealed[2 * STREAM_RECORD_MAX_B];
 };
 
-/* takes over app_fd, on failure too */
-struct stream *stream_new(struct keyd *k, struct peer *p, bool opener, int app_fd);
+struct stream *stream_new(struct keyd *k, struct peer *p, bool opener);
 void stream_link(struct stream *s); /* into its peer's list */
 void stream_unlink(struct stream *s);
 void stream_free(struct stream *s); /* closes both sockets as they are */
-/* The application's connection is reset, and the other keyd told why. s is gone then. */
+/* The application's connection is reset, or its connect() answered, and the other keyd told why. s is gone then. */
 void stream_abort(struct stream *s, enum mvpn_reason why);
 int stream_keys(struct stream *s,
 		const uint8_t nonce[static STREAM_NONCE_B]); /* -ENOKEY: its session has gone */
 int stream_watch(struct stream *s, struct stream_half *h, uint32_t events, loop_io_fn *fn);
 void stream_socket(int fd);		  /* options of every socket of a stream */
-void stream_open_begin(struct stream *s); /* a new one, or once more */
+void stream_reset(int fd);		  /* once it is closed */
+void stream_open_begin(struct stream *s); /* a new one, or once more. It may be gone then. */
 int streams_accept(struct keyd *k, int listener, struct sockaddr_storage *from); /* -1: none now */
+/* ---- streams_syn.c ---- */
+void streams_syns_ready(void *arg, uint32_t events);
 void streams_local_ready(void *arg, uint32_t events);
+void stream_answer(struct stream *s); /* the other end has taken it: so connect() succeeds, and the stream runs. It may be gone then. */
+void stream_unhold(struct stream *s, enum mvpn_reason why); /* the SYN is answered so, if there is one */
+/* ---- */
 void streams_remote_ready(void *arg, uint32_t events);
 void stream_run(struct stream *s); /* both sockets are connected, and the keys are there */
 void stream_move(struct stream *s); /* it runs, and there is something to be sealed */

@@ -45,6 +45,31 @@ static void refuse(struct stream *s, enum mvpn_reason why)
 
 /* ---- the application ---- */
 
+/* how connect() to the application ended, for the one that is waiting for it */
+static enum mvpn_reason why_not(int error)
+{
+	switch (error) {
+	case ENETUNREACH:
+	case EHOSTUNREACH:
+	case EHOSTDOWN:
+		return MVPN_R_STREAM_UNREACHABLE;
+	case ETIMEDOUT:
+		return MVPN_R_PEER_SILENT;
+	case EADDRNOTAVAIL:
+		return MVPN_R_STREAM_ADDRESS;
+	case EACCES:
+	case EPERM:
+		return MVPN_R_DENIED;
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+		return MVPN_R_LIMIT;
+	default:
+		return MVPN_R_STREAM_REFUSED;
+	}
+}
+
 static void delivered(void *arg, uint32_t events)
 {
 	struct stream *s = arg;
@@ -52,7 +77,7 @@ static void delivered(void *arg, uint32_t events)
 	int error = 0;
 
 	if (getsockopt(s->app.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error) {
-		refuse(s, MVPN_R_STREAM_REFUSED);
+		refuse(s, why_not(error));
 		return;
 	}
 	stream_watch(s, &s->app, 0, NULL);
@@ -173,7 +198,7 @@ static void take(struct keyd *k, int fd)
 
 	if (recv(fd, open, sizeof(open), MSG_DONTWAIT) == sizeof(open))
 		session = check(k, open, &kind, &t);
-	s = session ? stream_new(k, session->peer, false, -1) : NULL;
+	s = session ? stream_new(k, session->peer, false) : NULL;
 	if (!s) {
 		k->counters[KC_STREAM_STRANGER] += !session;
 		close(fd);
@@ -203,9 +228,7 @@ static void take(struct keyd *k, int fd)
 	if (r < 0) {
 		log_ratelimited(LOG_L_WARN, "stream from %s refused: %s", peer_label(p),
 				strerror(-r));
-		refuse(s, r == -EADDRNOTAVAIL ? MVPN_R_STREAM_ADDRESS
-			  : r == -EACCES	? MVPN_R_DENIED
-						: MVPN_R_STREAM_REFUSED);
+		refuse(s, why_not(-r));
 	}
 }
 

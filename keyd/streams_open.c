@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A stream from this end: an application's connection that was diverted here, a session, the other keyd, OPEN and its REPLY. */
+/* A stream from this end: for an application's connection that was diverted here, a session, the other keyd, OPEN and its REPLY. */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -13,7 +12,6 @@
 #include "sessions.h"
 #include "streams.h"
 
-#define ACCEPTS_A_TURN 64
 #define ANSWER_B (STREAM_NONCE_B + 2 + STREAM_OVERHEAD_B) /* nonce and REPLY */
 
 /* ---- the other keyd's answer ---- */
@@ -35,6 +33,13 @@ static void session_unknown(struct stream *s)
 	stream_open_begin(s);
 }
 
+/* silence there is silence here: the application's TCP asks again while it has patience */
+static void refused(struct stream *s, enum mvpn_reason why)
+{
+	log_debug("stream to %s refused: %s", peer_label(s->peer), mvpn_reason_name(why));
+	stream_abort(s, why == MVPN_R_PEER_SILENT ? MVPN_R_EXPIRED : why);
+}
+
 static void answered(struct stream *s, const uint8_t answer[static ANSWER_B])
 {
 	const uint8_t *record = answer + STREAM_NONCE_B;
@@ -51,9 +56,7 @@ static void answered(struct stream *s, const uint8_t answer[static ANSWER_B])
 	} else if (s->kind == STREAM_PROBE) {
 		stream_free(s);
 	} else if (reason[0] || reason[1]) {
-		log_debug("stream to %s refused: %s", peer_label(s->peer),
-			  mvpn_reason_name((unsigned)reason[0] << 8 | reason[1]));
-		stream_abort(s, MVPN_R_STREAM_REFUSED);
+		refused(s, (unsigned)reason[0] << 8 | reason[1]);
 	} else {
 		const int one = 1;
 
@@ -61,7 +64,10 @@ static void answered(struct stream *s, const uint8_t answer[static ANSWER_B])
 		s->k->counters[KC_STREAM_OPENED]++;
 		/* the pump's handler takes the place of ours */
 		stream_watch(s, &s->net, 0, NULL);
-		stream_run(s);
+		if (s->held)
+			stream_answer(s);
+		else
+			stream_run(s);
 	}
 }
 
@@ -104,6 +110,7 @@ static int send_open(struct stream *s)
 	    sizeof(s->open))
 		return -ECONNRESET;
 	s->state = STREAM_OPENS;
+	loop_timer_arm(s->deadline, MVPN_STREAM_OPEN_S * 1000);
 	stream_watch(s, &s->net, 0, NULL);
 	return stream_watch(s, &s->net, EPOLLIN, answer_ready);
 }
@@ -166,6 +173,7 @@ static void connect_out(struct stream *s, const struct session *session)
 	}
 	memcpy(s->session, session->id, sizeof(s->session));
 	s->state = STREAM_CONNECTS;
+	loop_timer_arm(s->deadline, MVPN_STREAM_REACH_S * 1000);
 	s->net.fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	r = s->net.fd < 0 ? -errno : shim_stream_own(s->k->shim, s->net.fd);
 	if (r == 0) {
@@ -178,7 +186,9 @@ static void connect_out(struct stream *s, const struct session *session)
 	if (r < 0) {
 		log_ratelimited(LOG_L_WARN, "no stream to %s: %s", peer_label(s->peer),
 				strerror(-r));
-		stream_abort(s, MVPN_R_PEER_SILENT);
+		/* for want of a descriptor it comes again */
+		stream_abort(s, r == -ENETUNREACH || r == -EHOSTUNREACH ? MVPN_R_PEER_SILENT
+									: MVPN_R_LIMIT);
 	}
 }
 
@@ -229,58 +239,10 @@ void streams_session_failed(struct peer *p, enum mvpn_reason why)
 void streams_probe(struct session *session)
 {
 	struct keyd *k = session->k;
-	struct stream *s = k->streams ? stream_new(k, session->peer, true, -1) : NULL;
+	struct stream *s = k->streams ? stream_new(k, session->peer, true) : NULL;
 
 	if (!s)
 		return;
 	s->kind = STREAM_PROBE;
 	connect_out(s, session);
-}
-
-/* ---- applications ---- */
-
-static void take(struct keyd *k, int fd, const struct mvpn_endpoint *from)
-{
-	struct peer *p = NULL;
-	struct mvpn_endpoint to;
-	struct stream *s;
-	uint32_t owner;
-
-	if (shim_diverted(k->shim, from, &to) < 0) {
-		k->counters[KC_STREAM_STRANGER]++; /* it came here by itself */
-		close(fd);
-		return;
-	}
-	if (lpm_lookup(k->prefixes, &to.addr, &owner))
-		p = peer_by_index(k, owner);
-	if (p)
-		p = peer_layer_ensure(k, p->id, MVPN_LAYER_SOCKET);
-	stream_socket(fd);
-	s = p ? stream_new(k, p, true, fd) : NULL;
-	if (!s) {
-		if (!p)
-			close(fd);
-		return;
-	}
-	s->t.src = *from;
-	s->t.dst = to;
-	stream_open_begin(s);
-}
-
-void streams_local_ready(void *arg, uint32_t events)
-{
-	struct keyd *k = arg;
-	struct sockaddr_storage sa;
-	struct mvpn_endpoint from;
-
-	for (unsigned i = 0; i < ACCEPTS_A_TURN; i++) {
-		int fd = streams_accept(k, k->streams->local, &sa);
-
-		if (fd < 0)
-			return;
-		if (mvpn_endpoint_from_sockaddr(&from, (struct sockaddr *)&sa))
-			close(fd);
-		else
-			take(k, fd, &from);
-	}
 }

@@ -90,6 +90,9 @@ static const struct {
 				       "the keyd of one of the two is too old to tell: update it"},
 	[MVPN_R_SERVER_KEY] = {"server-key", "the server has given up the key that is pinned: `mvpnctl server key show` there says its key, "
 					     "`mvpnctl pin KEY` pins it here; or enrol with a new token"},
+	[MVPN_R_STREAM_UNREACHABLE] = {"stream-unreachable",
+				       "the other device finds no way to the destination: is the host "
+				       "behind it up?"},
 };
 _Static_assert(sizeof(reasons) / sizeof(reasons[0]) == MVPN_R_MAX, "a name for each reason");
 

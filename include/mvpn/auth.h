@@ -222,6 +222,7 @@ enum mvpn_reason {
 	MVPN_R_SELECTORS = 34,	    /* the policy lets the two exchange something else than the session is for */
 	MVPN_R_PROCESS = 35,	    /* the policy tells processes apart, and one of the two cannot */
 	MVPN_R_SERVER_KEY = 37,	    /* the server has given up the key that is pinned */
+	MVPN_R_STREAM_UNREACHABLE = 39, /* no way leads from there to the destination */
 	MVPN_R_MAX,
 };
 /* one line for the operator, in the order of enum mvpn_reason: lib/reason.c, mvpn_reason_name(), mvpn_reason_text() */

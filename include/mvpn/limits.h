@@ -137,7 +137,10 @@
 /* ---- streams: the socket level ---- */
 #define MVPN_STREAM_DATA_MAX_B 65536	/* of one record: as much as TCP hands down at once */
 #define MVPN_STREAM_REKEY_RECORDS (1U << 20) /* then the next key: 64 GiB at most, far below what AES-256-GCM bears */
-#define MVPN_STREAM_OPEN_S 10		/* from the application's connect() to the other application's accept(), at most */
+#define MVPN_STREAM_OPEN_S 10		/* for a session; and for the other application's accept(), by the two keyds each */
+#define MVPN_STREAM_REACH_S 5		/* for the other keyd to be reached by TCP: three SYNs, and a slow path */
+#define MVPN_STREAM_ANSWER_S 3 /* of which the application's own kernel may take so much: its SYN once more, or it has given up */
+#define MVPN_SYN_RING_B (1 << 20) /* SYNs that keyd has not looked at: some 9000, and what is beyond comes again a second later */
 #define MVPN_STREAMS_MAX 16384		/* at once in one keyd: each takes two sockets and 3 KB of locked memory */
 #define MVPN_DIVERTED_MAX 16384	/* connections on their way from connect() to keyd, and from keyd to accept() (LRU) */
 #define MVPN_DATAGRAM_ENDS_MAX 4096	/* remote ends of datagrams at once: each has a UDP socket of keyd's */

@@ -89,9 +89,17 @@ struct mvpn_end {
 	__be16 port;
 	__u16 zero;
 };
+/* ring syns: a SYN that waits for what keyd says */
+struct mvpn_syn {
+	struct mvpn_end from, at; /* the application's end, and keyd's that it goes to */
+	__u8 len;		  /* of `tcp`, by its own word */
+	__u8 zero[3];
+	__u8 tcp[60]; /* header and options */
+};
 /*
  * diverted: BPF_MAP_TYPE_LRU_HASH, a connection's own end -> where it was going to, for keyd
- * delivered: the same, an end of keyd's -> whom it stands in for, for the socket that accepts it
+ * answered: BPF_MAP_TYPE_LRU_HASH, a connection's own end -> sequence number of its SYN, which passes
+ * delivered: as `diverted`, an end of keyd's -> whom it stands in for, for the socket that accepts it
  * datagram_ports: BPF_MAP_TYPE_QUEUE of u32, UDP ports of keyd's that stand for nobody yet
  * port_of_end, end_of_port: BPF_MAP_TYPE_HASH, a remote end -> u32 port that stands for it, and back; ports in network order
  * true_peers: BPF_MAP_TYPE_SK_STORAGE, what getpeername() is to say
@@ -424,6 +432,7 @@ _Static_assert(sizeof(struct mvpn_key) == 16, "map value");
 _Static_assert(sizeof(struct mvpn_config) == 16, "map value");
 _Static_assert(sizeof(struct mvpn_diversion) == 40, "map value");
 _Static_assert(sizeof(struct mvpn_end) == 20, "map key has no padding");
+_Static_assert(sizeof(struct mvpn_syn) == 104, "ring record");
 _Static_assert(sizeof(struct mvpn_guard_line) == 48, "map value");
 _Static_assert(sizeof(struct mvpn_exe) == 16, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_group_key) == 128, "map key has no padding");

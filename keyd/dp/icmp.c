@@ -42,6 +42,10 @@ static bool answerable(const struct packet *p)
 	return !icmp6_error(p);
 }
 
+/* codes of "destination unreachable"; of ICMPv6 "too big" is a type of its own */
+static const uint8_t code4[] = {[ICMP_E_TOO_BIG] = 4, [ICMP_E_PROHIBITED] = 13, [ICMP_E_HOST] = 1, [ICMP_E_PORT] = 3};
+static const uint8_t code6[] = {[ICMP_E_TOO_BIG] = 0, [ICMP_E_PROHIBITED] = 1, [ICMP_E_HOST] = 3, [ICMP_E_PORT] = 4};
+
 static size_t icmp4(uint8_t *out, const struct packet *p, enum icmp_error what, unsigned mtu)
 {
 	size_t quote = p->len < ICMP4_QUOTE_MAX ? p->len : ICMP4_QUOTE_MAX;
@@ -58,7 +62,7 @@ static size_t icmp4(uint8_t *out, const struct packet *p, enum icmp_error what, 
 	memcpy(out + IP4_DST, p->data + IP4_SRC, 4);
 	ip4_checksum(out, 20);
 	icmp[0] = 3;
-	icmp[1] = what == ICMP_E_TOO_BIG ? 4 : 13;
+	icmp[1] = code4[what];
 	if (what == ICMP_E_TOO_BIG)
 		put16(icmp + 6, mtu);
 	memcpy(icmp + 8, p->data, quote);
@@ -80,7 +84,7 @@ static size_t icmp6(uint8_t *out, const struct packet *p, enum icmp_error what, 
 	memcpy(out + IP6_SRC, p->data + IP6_DST, 16);
 	memcpy(out + IP6_DST, p->data + IP6_SRC, 16);
 	icmp[0] = what == ICMP_E_TOO_BIG ? 2 : 1;
-	icmp[1] = what == ICMP_E_TOO_BIG ? 0 : 1;
+	icmp[1] = code6[what];
 	if (what == ICMP_E_TOO_BIG)
 		put32(icmp + 4, mtu > IP6_MTU_MIN ? mtu : IP6_MTU_MIN);
 	memcpy(icmp + 8, p->data, quote);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * ICMP errors that the fast path makes itself for the local stack, as if the destination had
- * sent them.
+ * ICMP errors that keyd makes itself for the local stack, as if the destination had sent them: the
+ * fast path, and the socket level (../answer.h).
  */
 #ifndef MVPN_ICMP_H
 #define MVPN_ICMP_H
@@ -14,6 +14,8 @@ enum icmp_error {
 			      goes in fragments */
 	ICMP_E_PROHIBITED, /* RFC 1812 "communication administratively prohibited"; ICMPv6 type 1
 			      code 1 */
+	ICMP_E_HOST,	   /* host unreachable: RFC 792 type 3 code 1; ICMPv6 type 1 code 3 */
+	ICMP_E_PORT,	   /* port unreachable: type 3 code 3; ICMPv6 type 1 code 4 */
 };
 
 #define ICMP_ERROR_MAX_B 1280

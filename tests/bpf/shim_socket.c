@@ -15,65 +15,27 @@
 #include <unistd.h>
 
 #include "../../keyd/traits.h"
-#include "shimtest.h"
-
-static char cgroup[CGROUP_PATH_MAX + 32], root[CGROUP_PATH_MAX];
-
-static bool move_to(const char *dir)
-{
-	char path[sizeof(cgroup) + 16];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
-	f = fopen(path, "we");
-	if (!f)
-		return false;
-	fprintf(f, "%d", (int)getpid());
-	return fclose(f) == 0;
-}
+#include "shimtest_cgroup.h"
 
 static int up(void **state)
 {
-	struct shim *s = st_shim();
-
-	if (!s)
-		return 0;
-	st_policy(state);
-	st_run("ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up; "
-	       "ip addr add 10.9.0.1/8 dev v0; ip addr add fd09::1/8 dev v0 nodad");
-	if (shim_cgroup_find(s, NULL) < 0)
-		return 0;
-	strcpy(root, s->cgroup);
-	snprintf(cgroup, sizeof(cgroup), "%s/mvpn-test-%d", root, (int)getpid());
-	if (mkdir(cgroup, 0755) < 0 || !move_to(cgroup))
-		return -1;
-	return shim_cgroup_choose(s, cgroup, MVPN_NETNS_OWN);
-}
-
-static int down(void **state)
-{
-	if (*cgroup) {
-		move_to(root);
-		rmdir(cgroup);
-	}
-	return st_teardown(state);
+	if (st_shim())
+		st_run("ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up; "
+		       "ip addr add 10.9.0.1/8 dev v0; ip addr add fd09::1/8 dev v0 nodad");
+	return stc_up(state);
 }
 
 static void need(struct shim *s)
 {
 	const char *error;
 
-	st_need_root();
-	if (!*cgroup) {
-		print_message("skipped: no cgroup2 file system is mounted\n");
-		skip();
-	}
+	stc_need();
 	if (shim_socket_attach(s) < 0) {
 		shim_socket(s, &error);
 		fail_msg("%s", error ? error : "no memory");
 	}
 	st_alive(s); /* loading may have taken a while */
-	assert_string_equal(shim_socket(s, &error), cgroup);
+	assert_string_equal(shim_socket(s, &error), stc_cgroup());
 }
 
 /* ---- events ---- */
@@ -220,7 +182,7 @@ static void test_owner(void **state)
 	int fd;
 
 	need(s);
-	assert_int_equal(stat(cgroup, &st), 0);
+	assert_int_equal(stat(stc_cgroup(), &st), 0);
 	for (int connects = 0; connects <= 1; connects++) {
 		fd = make("10.1.0.1", SOCK_DGRAM);
 		assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len), 0);
@@ -315,7 +277,7 @@ static void test_none(void **state)
 
 static unsigned attached(enum bpf_attach_type type)
 {
-	int dir = open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int dir = open(stc_cgroup(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	__u32 ids[64], n = 64;
 
 	assert_true(dir >= 0);
@@ -330,14 +292,14 @@ static void test_life(void **state)
 	static const enum bpf_attach_type hooks[] = {
 		BPF_CGROUP_INET4_CONNECT, BPF_CGROUP_INET6_CONNECT, BPF_CGROUP_UDP4_SENDMSG,
 		BPF_CGROUP_UDP6_SENDMSG};
-	char below[sizeof(cgroup) + 8];
+	char below[CGROUP_PATH_MAX + 48];
 	struct shim *s = st_shim();
 	const char *error;
 
 	need(s);
 	s = st_reopen();
 	st_alive(s);
-	assert_int_equal(shim_cgroup_choose(s, cgroup, MVPN_NETNS_OWN), 0);
+	assert_int_equal(shim_cgroup_choose(s, stc_cgroup(), MVPN_NETNS_OWN), 0);
 	need(s);
 	for (unsigned i = 0; i < 4; i++)
 		assert_int_equal(attached(hooks[i]), 1);
@@ -345,7 +307,7 @@ static void test_life(void **state)
 	connect_to("10.2.0.1", SOCK_STREAM);
 	expect_event(s, "10.2.0.1", 5432, IPPROTO_TCP);
 
-	snprintf(below, sizeof(below), "%s/below", cgroup);
+	snprintf(below, sizeof(below), "%s/below", stc_cgroup());
 	assert_int_equal(mkdir(below, 0755), 0);
 	s = st_reopen();
 	st_alive(s);
@@ -361,7 +323,7 @@ static void test_life(void **state)
 	assert_int_equal(shim_socket_attach(s), -ENOTDIR);
 	shim_socket(s, &error);
 	assert_non_null(strstr(error, "/proc"));
-	assert_int_equal(shim_cgroup_choose(s, cgroup, MVPN_NETNS_OWN), 0);
+	assert_int_equal(shim_cgroup_choose(s, stc_cgroup(), MVPN_NETNS_OWN), 0);
 	need(s);
 	shim_socket_detach(s);
 	for (unsigned i = 0; i < 4; i++)
@@ -380,7 +342,7 @@ static void test_namespaces(void **state)
 	for (int all = 0; all <= 1; all++) {
 		shim_socket_detach(s);
 		assert_int_equal(
-			shim_cgroup_choose(s, cgroup, all ? MVPN_NETNS_ALL : MVPN_NETNS_AUTO), 0);
+			shim_cgroup_choose(s, stc_cgroup(), all ? MVPN_NETNS_ALL : MVPN_NETNS_AUTO), 0);
 		need(s);
 		st_run("unshare -n bash -c 'ip link set lo up; ip route add default dev lo; "
 		       "echo x >/dev/udp/10.2.0.1/5432'");
@@ -389,7 +351,7 @@ static void test_namespaces(void **state)
 		else
 			expect_none(s);
 	}
-	shim_cgroup_choose(s, cgroup, MVPN_NETNS_OWN);
+	shim_cgroup_choose(s, stc_cgroup(), MVPN_NETNS_OWN);
 	shim_socket_detach(s);
 }
 
@@ -459,7 +421,7 @@ static bool passes(struct shim *s, int fd, uint16_t port)
 static void test_process(void **state)
 {
 	struct shim *s = st_shim();
-	const char *name = strrchr(cgroup, '/') + 1;
+	const char *name = strrchr(stc_cgroup(), '/') + 1;
 	struct shim_iface i;
 	int fd, before;
 	const char *error;
@@ -531,5 +493,5 @@ int main(void)
 
 	if (st_setup(NULL) < 0)
 		return 1;
-	return cmocka_run_group_tests(tests, up, down);
+	return cmocka_run_group_tests(tests, up, stc_down);
 }

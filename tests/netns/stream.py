@@ -9,9 +9,13 @@
                                 reset   resets it
                                 wait    takes nothing until it is gone
   ask HOST PORT WHAT [N]      such a client; prints what it gets
+  ask HOST PORT stay          connects and stays; the server takes nothing
+  connect HOST PORT HOW [S]   what connect() says within S seconds (5) and after how many ms: ok, the name of the error, or silent. HOW is
+                                block   a socket that waits         poll    one that does not, and poll()
+                                fast    data with the SYN (TFO)     mptcp   a socket of MPTCP
   crowd HOST PORT N           N connections at once, each asked `who`, all open until the last has answered
 """
-import hashlib, os, select, socket, struct, sys, threading, time
+import errno, hashlib, os, select, socket, struct, sys, threading, time
 
 
 def pattern(n):
@@ -98,7 +102,7 @@ def ask(host, port, what, n):
         print("refused", e.errno)
         return 1
     try:
-        s.sendall(f"{what} {n}\n".encode())
+        s.sendall(f"{'wait' if what == 'stay' else what} {n}\n".encode())
         if what == "who":
             print(line(s), name(s.getsockname()), name(s.getpeername()))
         elif what == "sum":
@@ -122,11 +126,37 @@ def ask(host, port, what, n):
                     time.sleep(0.01)
             print("bounded" if sent < 64 << 20 else f"sent {sent}")
             reset(s)
+        elif what == "stay":
+            time.sleep(600)
         else:
             print("got", s.recv(100))
     except OSError as e:
         print("reset" if isinstance(e, (ConnectionResetError, BrokenPipeError)) else e)
         return 1
+    return 0
+
+
+def connect(host, port, how, patience):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    s = socket.socket(family, socket.SOCK_STREAM, 262 if how == "mptcp" else 0)
+    t, e = time.monotonic(), 0
+    if how == "block":
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", patience, 0))
+    else:
+        s.setblocking(False)
+    try:
+        if how == "fast":
+            s.sendto(b"who\n", socket.MSG_FASTOPEN, (host, port))
+        else:
+            s.connect((host, port))
+    except OSError as x:
+        e = x.errno
+    if how != "block" and e == errno.EINPROGRESS:
+        poll = select.poll()
+        poll.register(s, select.POLLOUT)
+        e = s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if poll.poll(patience * 1000) else errno.EAGAIN
+    name = "ok" if e == 0 else "silent" if e in (errno.EAGAIN, errno.EINPROGRESS) else errno.errorcode[e]
+    print(name, round((time.monotonic() - t) * 1000), flush=True)
     return 0
 
 
@@ -145,5 +175,7 @@ if sys.argv[1] == "serve":
     serve(int(sys.argv[2]))
 elif sys.argv[1] == "ask":
     sys.exit(ask(sys.argv[2], int(sys.argv[3]), sys.argv[4], int(sys.argv[5]) if len(sys.argv) > 5 else 0))
+elif sys.argv[1] == "connect":
+    sys.exit(connect(sys.argv[2], int(sys.argv[3]), sys.argv[4], int(sys.argv[5]) if len(sys.argv) > 5 else 5))
 else:
     sys.exit(crowd(sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))

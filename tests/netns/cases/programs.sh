@@ -90,6 +90,9 @@ ask_postgres() { # ADDRESS
 		-c 'select line from t order by n' <"$page" | the_page "PostgreSQL $1"
 	[[ $(psql_ "$1" -c 'select host(inet_client_addr())') == "$2" ]] || fail "PostgreSQL sees another client than $2"
 }
+ask_next() { # ADDRESS: of several hosts that are named PostgreSQL's client finds the one that answers
+	[[ $(psql_ "$1,$1" -p 5431,5432 -c 'select 1') == 1 ]] || fail "PostgreSQL at the second of two addresses of $1"
+}
 ask_names() { # ADDRESS OPTION…
 	[[ $(on a dig "@$1" +short "${@:2}" db.example A) == 192.0.2.7 ]] || fail "dig $*: no address"
 	# too long for a datagram: asked again by TCP
@@ -113,6 +116,7 @@ ask_tcp() { # ADDRESS OWN-ADDRESS
 	ask_web "$1"
 	ask_ssh "$1"
 	ask_postgres "$1" "$2"
+	ask_next "$1"
 	ask_iperf "$1"
 	ask_names "$1" +tcp
 }
