@@ -8,7 +8,6 @@
 
 #include "ctl.h"
 
-#define COLUMNS_MAX 20
 #define LABEL_WIDTH 14
 
 struct cell {
@@ -16,10 +15,13 @@ struct cell {
 	enum colour colour;
 };
 
+struct column {
+	const char *header;
+	bool right, optional, filled;
+	int width;
+};
 struct table {
-	const char *header[COLUMNS_MAX];
-	bool right[COLUMNS_MAX], optional[COLUMNS_MAX], filled[COLUMNS_MAX];
-	int width[COLUMNS_MAX];
+	struct column *columns;
 	unsigned ncolumns;
 	struct cell *cells; /* row by row */
 	size_t ncells, size;
@@ -83,27 +85,26 @@ struct table *table_new(const char *const *headers)
 {
 	struct table *t = must(calloc(1, sizeof(*t)));
 
-	for (; *headers && t->ncolumns < COLUMNS_MAX; headers++) {
-		unsigned i = t->ncolumns++;
-		const char *h = *headers;
+	while (headers[t->ncolumns])
+		t->ncolumns++;
+	t->columns = must(calloc(t->ncolumns, sizeof(*t->columns)));
+	for (unsigned i = 0; i < t->ncolumns; i++) {
+		struct column *c = &t->columns[i];
+		const char *h = headers[i];
 
-		if (*h == '?') {
-			t->optional[i] = true;
-			h++;
-		}
-		if (*h == '>') {
-			t->right[i] = true;
-			h++;
-		}
-		t->header[i] = h;
-		t->width[i] = columns_of(h);
+		c->optional = *h == '?';
+		h += c->optional;
+		c->right = *h == '>';
+		h += c->right;
+		c->header = h;
+		c->width = columns_of(h);
 	}
 	return t;
 }
 
 void table_cell(struct table *t, enum colour c, const char *fmt, ...)
 {
-	unsigned column = (unsigned)(t->ncells % t->ncolumns);
+	struct column *column = &t->columns[t->ncells % t->ncolumns];
 	char *text;
 	va_list ap;
 	int width;
@@ -117,17 +118,22 @@ void table_cell(struct table *t, enum colour c, const char *fmt, ...)
 	}
 	t->cells[t->ncells++] = (struct cell){text, c};
 	width = columns_of(text);
-	if (width > t->width[column])
-		t->width[column] = width;
+	if (width > column->width)
+		column->width = width;
 	if (*text && strcmp(text, "-"))
-		t->filled[column] = true;
+		column->filled = true;
+}
+
+static bool is_shown(const struct column *c)
+{
+	return !c->optional || c->filled;
 }
 
 /* is there anything to print after that column? */
 static bool is_last(const struct table *t, const struct cell *row, unsigned column)
 {
 	for (unsigned i = column + 1; i < t->ncolumns; i++)
-		if ((!t->optional[i] || t->filled[i]) && (!row || *row[i].text))
+		if (is_shown(&t->columns[i]) && (!row || *row[i].text))
 			return false;
 	return true;
 }
@@ -137,15 +143,16 @@ static void print_row(const struct table *t, const struct cell *row)
 	bool first = true;
 
 	for (unsigned i = 0; i < t->ncolumns; i++) {
-		const char *text = row ? row[i].text : t->header[i];
-		int pad = t->width[i] - columns_of(text);
+		const struct column *c = &t->columns[i];
+		const char *text = row ? row[i].text : c->header;
+		int pad = c->width - columns_of(text);
 
-		if (t->optional[i] && !t->filled[i])
+		if (!is_shown(c))
 			continue;
-		printf("%s%*s", first ? "" : "  ", t->right[i] ? pad : 0, "");
+		printf("%s%*s", first ? "" : "  ", c->right ? pad : 0, "");
 		print_colour(row ? row[i].colour : FAINT, text);
 		/* no blanks at the end of a line */
-		if (!t->right[i] && !is_last(t, row, i))
+		if (!c->right && !is_last(t, row, i))
 			printf("%*s", pad, "");
 		first = false;
 	}
@@ -164,6 +171,7 @@ void table_print(struct table *t, const char *empty)
 	for (size_t i = 0; i < t->ncells; i++)
 		free(t->cells[i].text);
 	free(t->cells);
+	free(t->columns);
 	free(t);
 }
 

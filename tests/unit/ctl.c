@@ -326,6 +326,18 @@ static void explanations_are_told(void **state)
 				 "egress  eth0   dropped\n");
 }
 
+/* however many columns a table has, each row begins in the first */
+static void sessions_are_rows(void **state)
+{
+	assert_int_equal(reply(&verb_sessions, OUTPUT_TABLE,
+			       "{\"schema\":1,\"ok\":true,\"sessions\":["
+			       "{\"peer\":\"b\",\"state\":\"active\"},{\"peer\":\"c\",\"state\":\"draining\"}]}"),
+			 0);
+	assert_non_null(strstr(out, "\nb "));
+	assert_non_null(strstr(out, "\nc "));
+	assert_null(strstr(out, "KEYS"));
+}
+
 static void policies_are_compared(void **state)
 {
 	assert_int_equal(
@@ -534,6 +546,7 @@ int main(void)
 		cmocka_unit_test(mistakes_are_explained),
 		cmocka_unit_test(processes_are_looked_up),
 		cmocka_unit_test(explanations_are_told),
+		cmocka_unit_test(sessions_are_rows),
 		cmocka_unit_test(mistakes_are_json_too),
 		cmocka_unit_test(secrets_come_from_files),
 		cmocka_unit_test(every_verb_has_help),
