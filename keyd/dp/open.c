@@ -394,11 +394,13 @@ static bool open_plain(struct worker *w, const uint8_t *data, size_t len)
 	}
 	if (h.type != MVPN_ECHO_REPLY || len != sizeof(e.data))
 		return false;
-	/* the main thread looks whether it is authentic: it must not be kept busy by what is not */
-	if (!h.spi || be32toh(h.spi) != kt_echo(w->kt) || w->now < w->echo_after_ns)
+	if (!h.spi || be32toh(h.spi) != kt_echo(w->kt))
 		return false;
-	w->echo_after_ns = w->now + MVPN_ECHO_HEAR_MS * 1000000ULL;
 	count(w, DP_C_RX_ECHO, 1);
+	/* the main thread looks whether it is authentic: it must not be kept busy by what is not */
+	if (w->now < w->echo_after_ns)
+		return true;
+	w->echo_after_ns = w->now + MVPN_ECHO_HEAR_MS * 1000000ULL;
 	memcpy(e.data, data, sizeof(e.data));
 	worker_event(w, &e);
 	return true;

@@ -350,7 +350,8 @@ static void answers_to_echoes_are_handed_on(void **state)
 	assert_true(event(&b, DP_EV_ECHO, &e));
 	assert_memory_equal(e.data, p, MVPN_ECHO_B);
 	assert_false(event(&b, DP_EV_ECHO, &e));
-	assert_int_equal(counter(&b, DP_C_RX_ECHO), 1);
+	assert_int_equal(counter(&b, DP_C_RX_ECHO), 2);
+	assert_int_equal(counter(&b, DP_C_RX_BAD_TYPE), 4); /* those before */
 	b.w->now += SECOND;
 	open_datagram(b.w, p, MVPN_ECHO_B, &from);
 	assert_true(event(&b, DP_EV_ECHO, &e));
