@@ -196,7 +196,7 @@ MAN := $(wildcard docs/*.8 docs/*.5 docs/*.1)
 docdir ?= $(prefix)/share/doc/mvpn
 D := $(DESTDIR)
 install: all
-	install -d $(D)$(sbindir) $(D)$(unitdir) $(D)$(sysconfdir)/mvpn $(D)$(docdir)/examples
+	install -d $(D)$(sbindir) $(D)$(unitdir) $(D)$(sysconfdir)/mvpn/keyd.conf.d $(D)$(docdir)/examples
 	install -m 755 $(BUILD)/keyd $(D)$(sbindir)/mvpn-keyd
 	install -m 755 $(BUILD)/mvpn-server $(BUILD)/mvpnctl $(D)$(sbindir)
 	for u in $(UNITS); do sed 's,/usr/sbin/,$(sbindir)/,g' dist/systemd/$$u >$(D)$(unitdir)/$$u && \

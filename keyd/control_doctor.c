@@ -48,7 +48,9 @@ static bool check_server(struct keyd *k, json_t *list)
 			     "this machine is not enrolled");
 	check(list, "enrolled", OK, "", "as %s with %s", k->id->name, k->id->server);
 	if (k->state != KEYD_ONLINE)
-		return check(list, "server", FAIL, "is the server running, and TCP to it allowed?",
+		return check(list, "server", FAIL,
+			     k->state == KEYD_OFFLINE ? "is the server running, and TCP to it allowed?"
+						      : "on the server: mvpnctl server device show NAME; mvpnctl server audit",
 			     "%s: %s", keyd_state_name(k->state),
 			     k->server_error ? k->server_error : "connecting");
 	if (mono_ms() - k->server_heard_ms > HEARD_STALE_MS)

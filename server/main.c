@@ -291,13 +291,15 @@ static int command_run(struct options *o)
 	struct server *s = NULL;
 	struct loop *l = NULL;
 	char *error = NULL;
+	uint64_t files;
 	int lock, r;
 
 	privileges_harden();
-	if (privileges_raise_files(o->conf.max_channels) < o->conf.max_channels)
-		log_warn("fewer descriptors than max_channels (%llu) are allowed: raise "
-			 "LimitNOFILE=",
-			 (unsigned long long)o->conf.max_channels);
+	files = privileges_raise_files(o->conf.max_channels);
+	if (files < o->conf.max_channels)
+		log_warn("%llu files may be open, fewer than max_channels (%llu): raise LimitNOFILE= of the "
+			 "service, and the system's own limit above it, or lower max_channels",
+			 (unsigned long long)files, (unsigned long long)o->conf.max_channels);
 	lock = lock_state(o->conf.state);
 	if (lock < 0)
 		return MVPN_EXIT_FAILED;

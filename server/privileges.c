@@ -101,15 +101,14 @@ int privileges_drop(const char *user)
 				    CAPNG_DROP_SUPP_GRP | CAPNG_CLEAR_BOUNDING) < 0)
 			return -EPERM;
 	} else {
-		/* the bounding set takes CAP_SETPCAP; without it there is nothing to bound */
-		capng_select_t set = geteuid() == 0 ? CAPNG_SELECT_BOTH : CAPNG_SELECT_CAPS;
+		/* the bounding set takes CAP_SETPCAP, without which libcap-ng complains; the unit bounds it itself */
+		capng_select_t set = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP) > 0 ?
+					     CAPNG_SELECT_BOTH :
+					     CAPNG_SELECT_CAPS;
 
 		capng_clear(set);
-		if (capng_apply(set) < 0 && set == CAPNG_SELECT_BOTH) {
-			capng_clear(CAPNG_SELECT_CAPS);
-			if (capng_apply(CAPNG_SELECT_CAPS) < 0)
-				return -EPERM;
-		}
+		if (capng_apply(set) < 0)
+			return -EPERM;
 	}
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 #ifndef __SANITIZE_ADDRESS__

@@ -16,6 +16,7 @@ make -s install DESTDIR="$D" BUILD="$BUILD" >/dev/null
 for f in usr/sbin/{mvpn-keyd,mvpn-server,mvpnctl} lib/systemd/system/mvpn-{keyd,keyd@,server,guard,guard@}.service etc/mvpn/{keyd,server}.conf; do
 	[[ -s $D/$f ]] || fail "$f is not installed"
 done
+[[ -d $D/etc/mvpn/keyd.conf.d ]] || fail "there is no place for parts of keyd.conf"
 [[ ! -e $D/usr/sbin/keyd ]] || fail "keyd is Debian's name for another program"
 for page in docs/*.[1-8]; do
 	[[ ! -e $page ]] || [[ -s $D/usr/share/man/man${page##*.}/${page##*/} ]] || fail "$page is not installed"
