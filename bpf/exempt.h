@@ -96,25 +96,30 @@ static __always_inline bool port_pair(const struct pkt *p, __u16 client, __u16 s
 	       (s == server && d == server);
 }
 
-/* Not inlined: the verifier walks through it once. */
-__noinline int is_dhcp(struct __sk_buff *skb, const struct pkt *p)
+/* Of a UDP datagram. Not inlined: the verifier walks through it once. */
+__noinline int dhcp_message(struct __sk_buff *skb, const struct pkt *p)
 {
 	__u32 payload;
 	__be32 cookie;
+	bool v6;
 	__u8 op;
 
 	if (!p)
 		return false;
+	v6 = p->type == bpf_htons(ETH_P_IPV6);
 	payload = p->l4 + sizeof(struct udp_hdr);
-	if (!p->ports || p->flow.proto != IPPROTO_UDP || bpf_skb_load_bytes(skb, payload, &op, 1))
+	if (!port_pair(p, v6 ? DHCP6_CLIENT : DHCP_CLIENT, v6 ? DHCP6_SERVER : DHCP_SERVER) ||
+	    bpf_skb_load_bytes(skb, payload, &op, 1) || !op)
 		return false;
-	if (p->type == bpf_htons(ETH_P_IPV6))
-		return port_pair(p, DHCP6_CLIENT, DHCP6_SERVER) && op >= 1 && op <= DHCP6_TYPE_LAST;
-	if (!port_pair(p, DHCP_CLIENT, DHCP_SERVER) || op < 1 || op > 2)
-		return false;
-	if (bpf_skb_load_bytes(skb, payload + DHCP_COOKIE_OFF, &cookie, 4))
-		return false;
-	return cookie == bpf_htonl(DHCP_COOKIE);
+	if (v6)
+		return op <= DHCP6_TYPE_LAST;
+	return op <= 2 && !bpf_skb_load_bytes(skb, payload + DHCP_COOKIE_OFF, &cookie, 4) &&
+	       cookie == bpf_htonl(DHCP_COOKIE);
+}
+
+static __always_inline bool is_dhcp(struct __sk_buff *skb, const struct pkt *p)
+{
+	return p->ports && p->flow.proto == IPPROTO_UDP && dhcp_message(skb, p);
 }
 
 /*

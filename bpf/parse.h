@@ -206,9 +206,11 @@ static __always_inline void skip_options(struct __sk_buff *skb, struct pkt *p)
 		p->fragment = true;
 }
 
-/* Ports, for exemptions and for the flow table. CUT: the IP header itself is absurd. */
-static __always_inline enum parsed parse_l4(struct __sk_buff *skb, struct pkt *p)
+/* Ports, for exemptions and for the flow table. CUT: the IP header itself is absurd. Not inlined: verified once. */
+__noinline int parse_l4(struct __sk_buff *skb, struct pkt *p)
 {
+	if (!p)
+		return CUT;
 	if (p->type == bpf_htons(ETH_P_IP)) {
 		if (p->ihl < 5)
 			return CUT;

@@ -29,61 +29,67 @@ static __always_inline __u32 lowest(__u64 bits)
 	return bit_number[((bits & -bits) * DE_BRUIJN) >> 58];
 }
 
-/* the first `len` bits of 64 */
-static __always_inline __u64 cut(__u64 v, __u32 len)
-{
-	return len ? v & (~0ULL << ((64 - len) & 63)) : 0;
-}
-
-/* A function of its own, not inlined, so that the verifier walks through its loops once. The value's flags and peer, or NOT_FOUND. */
 #define NOT_FOUND (~0ULL)
-__noinline __u64 protected_probe(const struct halves *a, __u32 entry)
+/*
+ * The lengths of one word of prefix_lengths, longest first: that of its lowest bit is `longest`. A bit's mask is over the half of the
+ * address that the word is about; the half before it stays (`hi_stays`), the one behind it is 0 already. The value's flags and
+ * peer, or NOT_FOUND. Not inlined: the verifier walks through the loop once.
+ */
+__noinline __u64 protected_word(__u64 hi, __u64 lo, __u64 hi_stays, __u64 bits, __u32 longest)
 {
 	struct mvpn_lpm_key k __attribute__((aligned(8))) = {};
 	const struct mvpn_protected *found;
-	const struct mvpn_lengths *l;
 
-	if (!a)
-		return NOT_FOUND;
-	l = bpf_map_lookup_elem(&prefix_lengths, &entry);
-	if (!l)
-		return NOT_FOUND;
-#pragma unroll
-	for (int word = 0; word < MVPN_LENGTH_WORDS; word++) {
-		__u64 bits = l->bits[word];
+	for (int i = 0; i < 64 && bits; i++) {
+		__u64 mask = -(bits & -bits);
+		__u64 cut[2] = {bpf_cpu_to_be64(hi & (mask | hi_stays)),
+				bpf_cpu_to_be64(lo & mask)};
 
-		for (int i = 0; i < 64 && bits; i++) {
-			__u64 hi = a->hi, lo = a->lo;
-			__u32 len = 128 - 64 * word - lowest(bits);
-
-			bits &= bits - 1;
-			k.prefixlen = len;
-			hi = bpf_cpu_to_be64(word ? cut(hi, len) : hi);
-			lo = bpf_cpu_to_be64(word ? 0 : cut(lo, len - 64));
-			__builtin_memcpy(k.addr, &hi, 8);
-			__builtin_memcpy(k.addr + 8, &lo, 8);
-			found = bpf_map_lookup_elem(&protected, &k);
-			if (found)
-				return (__u64)found->flags << 32 | found->peer;
-		}
+		__builtin_memcpy(k.addr, cut, 16);
+		k.prefixlen = longest - lowest(bits);
+		found = bpf_map_lookup_elem(&protected, &k);
+		if (found)
+			return (__u64)found->flags << 32 | found->peer;
+		bits &= bits - 1;
 	}
 	return NOT_FOUND;
+}
+
+static __always_inline __u64 protected_near(const struct halves *a, __u32 entry)
+{
+	const struct mvpn_lengths *l = bpf_map_lookup_elem(&prefix_lengths, &entry);
+	__u64 found = NOT_FOUND;
+
+	if (!l)
+		return NOT_FOUND;
+	if (l->bits[0])
+		found = protected_word(a->hi, a->lo, ~0ULL, l->bits[0], 128);
+	if (found == NOT_FOUND && l->bits[1])
+		found = protected_word(a->hi, 0, 0, l->bits[1], 64);
+	if (found == NOT_FOUND && l->bits[2])
+		found = protected_word(0, 0, 0, l->bits[2], 0);
+	return found;
+}
+
+/* Not inlined: verified once. */
+__noinline __u64 protected_find(__u64 hi, __u64 lo)
+{
+	struct halves a = {hi, lo};
+	__u64 found = protected_near(&a, mvpn_lengths_entry(hi, lo));
+
+	if (found == NOT_FOUND)
+		found = protected_near(&a, !hi && lo >> 32 == 0xffff ? MVPN_LENGTHS_SHORT_V4
+								     : MVPN_LENGTHS_SHORT_V6);
+	return found;
 }
 
 /* false: in none */
 static __always_inline bool protected_by(const __u8 addr[16], struct mvpn_protected *ret)
 {
-	struct halves a;
-	__u64 found;
-	bool v4;
+	__u64 half[2], found;
 
-	__builtin_memcpy(&a, addr, 16);
-	a.hi = bpf_be64_to_cpu(a.hi);
-	a.lo = bpf_be64_to_cpu(a.lo);
-	v4 = !a.hi && a.lo >> 32 == 0xffff;
-	found = protected_probe(&a, mvpn_lengths_entry(a.hi, a.lo));
-	if (found == NOT_FOUND)
-		found = protected_probe(&a, v4 ? MVPN_LENGTHS_SHORT_V4 : MVPN_LENGTHS_SHORT_V6);
+	__builtin_memcpy(half, addr, 16);
+	found = protected_find(bpf_be64_to_cpu(half[0]), bpf_be64_to_cpu(half[1]));
 	if (found == NOT_FOUND)
 		return false;
 	ret->peer = (__u32)found;
