@@ -189,15 +189,14 @@ static __always_inline void note(struct mvpn_translation *t, const struct pkt *p
 		t->state = 0;
 }
 
-/* would a socket of this host get what comes from there to that port? */
-static __always_inline bool taken_here(struct __sk_buff *skb, bool v4,
-				       const struct mvpn_flow_key *back)
+/* Would a socket of this host get what comes from there to that port? Not inlined: verified once. */
+__noinline int taken_here(struct __sk_buff *skb, const struct mvpn_flow_key *back, bool v4)
 {
 	struct bpf_sock_tuple t = {};
 	__u32 size = v4 ? sizeof(t.ipv4) : sizeof(t.ipv6);
 	struct bpf_sock *sk;
 
-	if (back->proto != IPPROTO_TCP && back->proto != IPPROTO_UDP)
+	if (!back || (back->proto != IPPROTO_TCP && back->proto != IPPROTO_UDP))
 		return false;
 	if (v4) {
 		__builtin_memcpy(&t.ipv4.saddr, back->src + 12, 4);
@@ -218,21 +217,26 @@ static __always_inline bool taken_here(struct __sk_buff *skb, bool v4,
 	return true;
 }
 
-/* a port of ours that no other flow to the same end has; 0: none was found */
-static __always_inline __be16 port_take(struct __sk_buff *skb, const struct mvpn_flow_key *flow,
-					const __u8 as[16], bool v4)
+/* A port of ours that no other flow to the same end has; 0: none was found. Not inlined: verified once. */
+__noinline int port_take(struct __sk_buff *skb, const struct mvpn_flow_key *of,
+			 const struct mvpn_arrival_key *as, bool v4)
 {
-	struct mvpn_flow_key back = {.sport = flow->dport, .proto = flow->proto};
+	struct mvpn_flow_key flow, back = {}; /* 6.1 takes values from the stack alone */
 	__u32 at = bpf_get_prandom_u32();
 
-	__builtin_memcpy(back.src, flow->dst, 16);
-	__builtin_memcpy(back.dst, as, 16);
+	if (!of || !as)
+		return 0;
+	flow = *of;
+	back.sport = flow.dport;
+	back.proto = flow.proto;
+	__builtin_memcpy(back.src, flow.dst, 16);
+	__builtin_memcpy(back.dst, as->addr, 16);
 	for (int i = 0; i < TRIES; i++) {
 		at++;
 		back.dport = bpf_htons(MVPN_TRANSLATE_PORT_MIN + at % MVPN_TRANSLATE_PORTS);
-		if (taken_here(skb, v4, &back))
+		if (taken_here(skb, &back, v4))
 			continue;
-		if (!bpf_map_update_elem(&returning, &back, flow, BPF_NOEXIST))
+		if (!bpf_map_update_elem(&returning, &back, &flow, BPF_NOEXIST))
 			return back.dport;
 	}
 	return 0;
@@ -250,7 +254,7 @@ static __always_inline struct mvpn_translation *entry(struct __sk_buff *skb, con
 		return NULL;
 	__builtin_memcpy(new.addr, as->addr, 16);
 	new.last_ns = bpf_ktime_get_ns();
-	new.port = port_take(skb, &p->flow, new.addr, p->type == bpf_htons(ETH_P_IP));
+	new.port = (__be16)port_take(skb, &p->flow, as, p->type == bpf_htons(ETH_P_IP));
 	/* should another CPU have been faster, its entry counts, and keyd takes out what nobody points to */
 	if (new.port)
 		bpf_map_update_elem(&translated, &p->flow, &new, BPF_NOEXIST);
@@ -344,16 +348,16 @@ static __always_inline bool rewrite_quoted(struct __sk_buff *skb, const struct p
 	       !bpf_skb_store_bytes(skb, port_off(&in, q->l4, src), &port, 2, 0);
 }
 
-/* a device about what it was sent: that is known to the other end by our address */
-static __always_inline bool error_out(struct __sk_buff *skb, const struct pkt *p)
+/* A device about what it was sent: that is known to the other end by our address. Not inlined, like the next: verified once. */
+__noinline int error_out(struct __sk_buff *skb, const struct pkt *p)
 {
 	struct quoted q = {};
 	const struct mvpn_translation *t;
 	struct mvpn_flow_key flow = {};
 	struct mvpn_translation as;
-	struct end e = {.addr_off = addr_off(p, p->l3, true), .old = p->flow.src};
+	struct end e;
 
-	if (!quoted(skb, p, &q))
+	if (!p || !quoted(skb, p, &q))
 		return false;
 	__builtin_memcpy(flow.src, q.flow.dst, 16);
 	__builtin_memcpy(flow.dst, q.flow.src, 16);
@@ -364,19 +368,19 @@ static __always_inline bool error_out(struct __sk_buff *skb, const struct pkt *p
 	if (!t)
 		return false;
 	as = *t;
-	e.new = as.addr;
+	e = (struct end){.addr_off = addr_off(p, p->l3, true), .old = p->flow.src, .new = as.addr};
 	return rewrite_quoted(skb, p, &q, false, as.addr, as.port) && rewrite_addr(skb, p, &e);
 }
 
 /* a router or the other end about what a device has sent */
-static __always_inline bool error_in(struct __sk_buff *skb, const struct pkt *p)
+__noinline int error_in(struct __sk_buff *skb, const struct pkt *p)
 {
 	struct quoted q = {};
 	const struct mvpn_flow_key *found;
 	struct mvpn_flow_key back = {}, flow;
-	struct end e = {.addr_off = addr_off(p, p->l3, false), .old = p->flow.dst};
+	struct end e;
 
-	if (!quoted(skb, p, &q))
+	if (!p || !quoted(skb, p, &q))
 		return false;
 	__builtin_memcpy(back.src, q.flow.dst, 16);
 	__builtin_memcpy(back.dst, q.flow.src, 16);
@@ -387,7 +391,8 @@ static __always_inline bool error_in(struct __sk_buff *skb, const struct pkt *p)
 	if (!found)
 		return false;
 	flow = *found;
-	e.new = flow.src;
+	e = (struct end){
+		.addr_off = addr_off(p, p->l3, false), .old = p->flow.dst, .new = flow.src};
 	return rewrite_quoted(skb, p, &q, true, flow.src, flow.sport) && rewrite_addr(skb, p, &e);
 }
 
