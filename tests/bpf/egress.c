@@ -75,16 +75,10 @@ static void test_keyd_down(void **state)
 	expect("10.9.0.1", "10.1.0.1", SHOT, MVPN_C_DROP_KEYD_DOWN);
 	expect("10.9.0.1", "10.2.0.1", SHOT, MVPN_C_DROP_KEYD_DOWN);
 	expect("10.9.0.1", "10.99.0.1", NEXT, MVPN_C_PASS_UNPROTECTED);
-	st_alive(s);
-	assert_int_equal(shim_get_config(s, &c), 0);
-	c.alive_ns -= (MVPN_ALIVE_S + 1) * 1000000000ULL;
-	assert_int_equal(shim_config(s, &c), 0);
+	st_breathed(s, MVPN_ALIVE_S + 1);
 	expect("10.9.0.1", "10.1.0.1", SHOT, MVPN_C_DROP_KEYD_DOWN);
 	/* breath of the near future, as seen from another CPU */
-	st_alive(s);
-	assert_int_equal(shim_get_config(s, &c), 0);
-	c.alive_ns += 1000000000;
-	assert_int_equal(shim_config(s, &c), 0);
+	st_breathed(s, -1);
 	expect("10.9.0.1", "10.1.0.1", REDIRECT, MVPN_C_TO_TAP);
 	st_alive(s);
 }
@@ -264,8 +258,6 @@ static void test_mutations(void **state)
 	for (unsigned n = 0; n < 20000; n++) {
 		unsigned dst, flips;
 
-		if (n % 1000 == 0)
-			st_alive(s);
 		pkt_simple(&seed, n % 2 ? "fd09::1" : "10.9.0.1", to[n % 2]);
 		dst = seed.l3 + (n % 2 ? 24 : 16);
 		p = seed;

@@ -309,14 +309,19 @@ void st_key(struct shim *s, uint32_t peer, enum mvpn_key_state state)
 	assert_int_equal(shim_key_set(s, peer, &k), 0);
 }
 
-void st_alive(struct shim *s)
+void st_breathed(struct shim *s, int seconds_ago)
 {
 	struct mvpn_config c = {.tap_ifindex = 4242, .udp_port = 7469};
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	c.alive_ns = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+	c.alive_ns = (uint64_t)(t.tv_sec - seconds_ago) * 1000000000 + (uint64_t)t.tv_nsec;
 	assert_int_equal(shim_config(s, &c), 0);
+}
+
+void st_alive(struct shim *s)
+{
+	st_breathed(s, -3600);
 }
 
 uint32_t st_mark(void)

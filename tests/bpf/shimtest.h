@@ -74,7 +74,9 @@ int st_leak_run(const struct packet *in, bool let_by);
 int st_policy(void **state);
 void st_protect(struct shim *s, const char *prefix, uint32_t peer, uint32_t flags);
 void st_key(struct shim *s, uint32_t peer, enum mvpn_key_state state);
-void st_alive(struct shim *s); /* keyd breathes: tap 4242, port 7469, no flags */
+/* keyd breathes for longer than any machine takes for a test: tap 4242, port 7469, no flags */
+void st_alive(struct shim *s);
+void st_breathed(struct shim *s, int seconds_ago); /* the same for the last time then */
 uint32_t st_mark(void); /* of what was opened */
 uint64_t st_counter(struct shim *s, enum mvpn_counter c);
 /* fn()'s verdict must be `verdict`, and of all counters only `counter` may rise, by one */
