@@ -45,6 +45,8 @@ static const struct bound {
 	{"stream_recvmsg4", 4200},
 	{"stream_recvmsg6", 4200},
 	{"stream_ops", 400},
+	{"stream_owner", 400},
+	{"stream_syn", 400},
 	{"sock_made", 2400},
 	{"sock_found", 2400},
 	{"sock_sends", 4900},
