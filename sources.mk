@@ -116,7 +116,7 @@ LDFLAGS_unit_level_datagrams = -Wl,--wrap=clock_gettime
 # keyd's control side without main(), BPF and fast path: tests/sim/pair.h
 UNIT += keyd_steps keyd_asks
 PAIR_KEYD = $(filter-out $(SHIM) main answer attach attach_wire cgroups conf arrivals control% datagram% ether explain% flows guard hsm_% levels options process% resolve rp_filter sockdiag streams% traits translate,$(KEYD))
-OBJS_pair = $(call objs,keyd,$(PAIR_KEYD)) $(call objs,tests/sim,pair pair_path pair_server pair_intro pair_stubs)
+OBJS_pair = $(call objs,keyd,$(PAIR_KEYD)) $(call objs,tests/sim,pair pair_path pair_server pair_intro pair_stubs pair_parts)
 OBJS_unit_keyd_steps = $(OBJS_pair)
 OBJS_unit_keyd_asks = $(OBJS_pair)
 LDFLAGS_pair = $(addprefix -Wl$(comma)--wrap=,clock_gettime epoll_wait socket connect nl_addr_list)
@@ -178,3 +178,11 @@ FUZZ += messages
 SRCS_fuzz_messages = $(patsubst $(O)/%.o,%.c,$(OBJS_pair)) $(patsubst %,lib/%.c,$(LIB))
 LDFLAGS_fuzz_messages = $(LDFLAGS_pair)
 LIBS_fuzz_messages = -lcmocka
+FUZZ += keyd
+SRCS_fuzz_keyd = $(filter-out tests/sim/pair_parts.c,$(SRCS_fuzz_messages)) tests/sim/pair_shim.c \
+	$(addprefix keyd/,ether.c levels.c options.c process_table.c processes.c traits.c)
+LDFLAGS_fuzz_keyd = $(LDFLAGS_pair) -Wl,--wrap=keystore_save
+LIBS_fuzz_keyd = -lcmocka
+FUZZ += server
+SRCS_fuzz_server = $(patsubst %,server/%.c,$(filter-out main privileges,$(SERVER))) $(patsubst %,lib/%.c,$(LIB_server))
+LDFLAGS_fuzz_server = $(addprefix -Wl$(comma)--wrap=,clock_gettime epoll_wait listen getsockname accept4)

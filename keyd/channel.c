@@ -84,6 +84,8 @@ void channel_lost(struct conn *c, const char *why)
 	}
 	k->conn = NULL;
 	prefixes_lost(k);
+	ether_lost(k);
+	processes_lost(k);
 	channel_set_error(k, why);
 	log_ratelimited(LOG_L_WARN, "channel to the server: %s", why);
 	if (c->fresh)

@@ -349,6 +349,12 @@ static int take(struct keyd *k, const uint8_t *value)
 	return 0;
 }
 
+void ether_lost(struct keyd *k)
+{
+	free(k->ether->incoming);
+	k->ether->incoming = NULL;
+}
+
 static void find_peers(struct keyd *k, struct ether_table *t)
 {
 	for (unsigned i = 0; i < t->n; i++)

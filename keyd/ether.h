@@ -18,6 +18,7 @@ void ether_claim(struct keyd *k, struct chan_buf *b);
 void ether_welcome(struct keyd *k, const struct chan_msg *m);
 /* an ETHER message; -EPROTO if malformed */
 int ether_message(struct keyd *k, const struct chan_msg *m);
+void ether_lost(struct keyd *k); /* the channel: what was not committed will not be */
 /* attached interfaces have come, gone or changed their address */
 void ether_ports_changed(struct keyd *k);
 

@@ -24,7 +24,7 @@ void gateways_free(struct keyd *k);
 /* ---- from prefixes.c, in the order in which a change comes ---- */
 void gateways_reset(struct keyd *k); /* the whole set follows */
 void gateways_forget(struct keyd *k, const struct mvpn_prefix *p); /* it is told anew, or gone */
-/* a TLV_GATEWAYS: *ret_owner is who gets the packets, KEYD_SELF if this device is one of them. -EPROTO, -ENOSPC: the first one shall */
+/* a TLV_GATEWAYS: *ret_owner is who gets the packets, KEYD_SELF if this device is one of them. -ENOSPC: the first one shall. The caller has checked it */
 int gateways_told(struct keyd *k, const uint8_t *v, size_t len, struct mvpn_prefix *ret_prefix,
 		  uint32_t *ret_owner);
 void gateways_committed(struct keyd *k);

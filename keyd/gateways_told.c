@@ -114,8 +114,6 @@ int gateways_told(struct keyd *k, const uint8_t *v, size_t len, struct mvpn_pref
 	new.prefix.len = v[0];
 	memcpy(new.prefix.addr.b, v + 1, sizeof(new.prefix.addr.b));
 	new.translated = v[17] & MVPN_GATEWAYS_TRANSLATED;
-	if (!mvpn_prefix_valid(&new.prefix) || ids % MVPN_ID_LEN)
-		return -EPROTO;
 	*ret_prefix = new.prefix;
 	set = gateways_find(k->gateways, &new.prefix);
 	if (!members(k, v + MVPN_TLV_GATEWAYS_HEAD_B, (unsigned)(ids / MVPN_ID_LEN), &new) ||

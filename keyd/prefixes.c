@@ -122,6 +122,43 @@ void prefixes_write(struct keyd *k)
 
 /* ---- PREFIXES ---- */
 
+static bool prefix_good(uint8_t len, const uint8_t *addr)
+{
+	struct mvpn_prefix p = {.len = len};
+
+	memcpy(p.addr.b, addr, 16);
+	return mvpn_prefix_valid(&p);
+}
+
+/* chan.h has looked at the sizes. A name goes into a file of lines and words. */
+static bool part_good(const struct chan_tlv *t)
+{
+	const uint8_t *v = t->value;
+	size_t name = t->len - (MVPN_ID_LEN + 1U);
+
+	switch (t->type) {
+	case MVPN_TLV_PREFIX:
+		return v[0] <= 1 && prefix_good(v[1], v + 2);
+	case MVPN_TLV_GATEWAYS:
+		return (t->len - MVPN_TLV_GATEWAYS_HEAD_B) % MVPN_ID_LEN == 0 && prefix_good(v[0], v + 1);
+	case MVPN_TLV_PEER:
+		return !name || mvpn_name_valid((const char *)v + MVPN_ID_LEN + 1, name);
+	}
+	return true;
+}
+
+/* before any of it is taken up */
+static bool parts_good(const struct chan_msg *m)
+{
+	struct chan_tlv t;
+	size_t pos = 0;
+
+	while (chan_tlv_next(m, &pos, &t))
+		if (!part_good(&t))
+			return false;
+	return true;
+}
+
 static int apply_prefix(struct keyd *k, const uint8_t *v)
 {
 	static const uint8_t nobody[MVPN_ID_LEN];
@@ -131,8 +168,6 @@ static int apply_prefix(struct keyd *k, const uint8_t *v)
 	struct peer *peer;
 
 	memcpy(p.addr.b, v + 2, 16);
-	if (v[0] > 1 || !mvpn_prefix_valid(&p))
-		return -EPROTO;
 	gateways_forget(k, &p);
 	if (!v[0]) {
 		if (!k->incoming_all)
@@ -177,14 +212,12 @@ static void peer_told(struct keyd *k, struct peer *p, const uint8_t *v, size_t l
 	}
 }
 
-static int apply_peer(struct keyd *k, const uint8_t *v, size_t len)
+static void apply_peer(struct keyd *k, const uint8_t *v, size_t len)
 {
 	struct peer *p;
 
-	if (len < MVPN_ID_LEN + 1 || len > MVPN_ID_LEN + 1 + MVPN_NAME_MAX_B)
-		return -EPROTO;
 	if (k->id && !memcmp(v, k->id->device_id, MVPN_ID_LEN))
-		return 0;
+		return;
 	p = peer_ensure(k, v);
 	if (p)
 		peer_told(k, p, v, len);
@@ -194,7 +227,6 @@ static int apply_peer(struct keyd *k, const uint8_t *v, size_t len)
 	p = peer_layer_by_id(k, v, MVPN_LAYER_SOCKET);
 	if (p)
 		peer_told(k, p, v, len);
-	return 0;
 }
 
 /* the whole set anew */
@@ -340,6 +372,8 @@ int peers_message(struct keyd *k, const struct chan_msg *m)
 	uint64_t rev;
 	int r = 0;
 
+	if (!parts_good(m))
+		return -EPROTO;
 	if (m->flags & MVPN_PFX_RESET) {
 		prefixes_lost(k);
 		gateways_reset(k);
@@ -356,7 +390,7 @@ int peers_message(struct keyd *k, const struct chan_msg *m)
 		else if (t.type == MVPN_TLV_GATEWAYS)
 			r = apply_gateways(k, t.value, t.len);
 		else if (t.type == MVPN_TLV_PEER)
-			r = apply_peer(k, t.value, t.len);
+			apply_peer(k, t.value, t.len);
 	}
 	if (r || !(m->flags & MVPN_PFX_COMMIT))
 		return r;

@@ -335,6 +335,16 @@ int processes_message(struct keyd *k, const struct chan_msg *m)
 	return m->flags & MVPN_PFX_COMMIT ? commit(k) : 0;
 }
 
+void processes_lost(struct keyd *k)
+{
+	struct processes *x = k->processes;
+
+	free(x->incoming);
+	x->incoming = NULL;
+	x->incoming_len = 0;
+	x->incoming_bad = false;
+}
+
 /* ---- life ---- */
 
 int processes_init(struct keyd *k)

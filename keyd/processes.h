@@ -34,6 +34,7 @@ struct processes {
 int processes_init(struct keyd *k); /* reads the kept lines; after peers_init() */
 void processes_free(struct keyd *k);
 int processes_message(struct keyd *k, const struct chan_msg *m); /* PROCESSES: 0 or -EPROTO */
+void processes_lost(struct keyd *k); /* the channel: what was not committed will not be */
 /* interfaces or lines have changed */
 void processes_apply(struct keyd *k);
 void processes_tick(struct keyd *k); /* users and programs may have changed */

@@ -130,29 +130,49 @@ static void take_psk(struct keyd *k, const struct chan_msg *m)
 	identity_free(next);
 }
 
+/* what each WELCOME says; nothing of it counts before all of it is there */
+struct welcome {
+	uint8_t device_id[MVPN_ID_LEN], net_id[MVPN_NET_ID_LEN];
+	uint8_t state; /* enum mvpn_device_state */
+	const uint8_t *name;
+	uint16_t name_len;
+	uint32_t max_offline_s, rekey_s;
+};
+
+static bool parse(const struct chan_msg *m, struct welcome *ret)
+{
+	ret->name = chan_tlv_find(m, MVPN_TLV_NAME, &ret->name_len);
+	return ret->name && mvpn_name_valid((const char *)ret->name, ret->name_len) &&
+	       chan_get_u8(m, MVPN_TLV_STATE, &ret->state) &&
+	       chan_get_bytes(m, MVPN_TLV_DEVICE, ret->device_id, sizeof(ret->device_id)) &&
+	       chan_get_bytes(m, MVPN_TLV_NET, ret->net_id, sizeof(ret->net_id)) &&
+	       chan_get_u32(m, MVPN_TLV_MAX_OFFLINE, &ret->max_offline_s) &&
+	       chan_get_u32(m, MVPN_TLV_REKEY, &ret->rekey_s);
+}
+
 int register_welcome(struct conn *c, const struct chan_msg *m)
 {
 	struct keyd *k = c->k;
 	struct identity *id = c->fresh ? c->fresh : k->id;
 	bool was_online = k->state == KEYD_ONLINE, enrolled = c->fresh != NULL;
-	uint8_t state;
-	uint16_t len;
-	uint8_t net[MVPN_NET_ID_LEN];
-	const uint8_t *name = chan_tlv_find(m, MVPN_TLV_NAME, &len);
+	struct welcome w;
 
-	if (!name || !chan_get_u8(m, MVPN_TLV_STATE, &state) ||
-	    !chan_get_bytes(m, MVPN_TLV_DEVICE, id->device_id, MVPN_ID_LEN) ||
-	    !chan_get_bytes(m, MVPN_TLV_NET, net, sizeof(net)) ||
-	    !chan_get_u32(m, MVPN_TLV_MAX_OFFLINE, &k->max_offline_s) ||
-	    !chan_get_u32(m, MVPN_TLV_REKEY, &k->rekey_s))
+	if (!parse(m, &w))
 		return -EPROTO;
-	if (memcmp(net, id->net_id, sizeof(net))) {
+	if (memcmp(w.net_id, id->net_id, sizeof(w.net_id))) {
 		conn_failed(c, "the server is of another network than the %s names",
 			    enrolled ? "token" : "identity");
 		return 0; /* dead */
 	}
+	if (!enrolled && memcmp(w.device_id, id->device_id, sizeof(w.device_id))) {
+		conn_failed(c, "the server takes this device for another one: was it made anew, with this one's key? Enrol again");
+		return 0; /* dead */
+	}
+	memcpy(id->device_id, w.device_id, sizeof(id->device_id));
 	memset(id->name, 0, sizeof(id->name));
-	memcpy(id->name, name, len);
+	memcpy(id->name, w.name, w.name_len);
+	k->max_offline_s = w.max_offline_s;
+	k->rekey_s = w.rekey_s;
 	if (enrolled && become(c))
 		return 0; /* dead */
 	if (!c->welcomed) /* first: it may be what signs for c->key */
@@ -180,9 +200,9 @@ int register_welcome(struct conn *c, const struct chan_msg *m)
 	c->welcomed = true;
 	endpoint_welcome(k, m);
 	k->server_heard_ms = mono_ms();
-	k->state = state == MVPN_DEV_ACTIVE    ? KEYD_ONLINE
-		   : state == MVPN_DEV_PENDING ? KEYD_PENDING
-					       : KEYD_SUSPENDED;
+	k->state = w.state == MVPN_DEV_ACTIVE	 ? KEYD_ONLINE
+		   : w.state == MVPN_DEV_PENDING ? KEYD_PENDING
+						 : KEYD_SUSPENDED;
 	channel_set_error(k, k->state == KEYD_PENDING
 			     ? "waiting for approval: `mvpnctl server device approve` on the server"
 		     : k->state == KEYD_SUSPENDED

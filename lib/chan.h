@@ -153,6 +153,8 @@ bool chan_get_u16(const struct chan_msg *m, uint16_t type, uint16_t *ret);
 bool chan_get_u32(const struct chan_msg *m, uint16_t type, uint32_t *ret);
 bool chan_get_u64(const struct chan_msg *m, uint16_t type, uint64_t *ret);
 bool chan_get_bytes(const struct chan_msg *m, uint16_t type, void *ret, size_t len); /* exactly len */
+/* of devices, groups and networks: 1..MVPN_NAME_MAX_B bytes of [A-Za-z0-9._-], not starting with '-' or '.' */
+bool mvpn_name_valid(const char *name, size_t len);
 
 /* Build: start, add TLVs, send. What cannot be added makes chan_send fail: -EMSGSIZE past MVPN_CHAN_PLAIN_MAX_B, -EINVAL a
  * value whose size its known type does not have (the receiver would close), -ENOMEM. */

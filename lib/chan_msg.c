@@ -108,11 +108,12 @@ int chan_msg_check(const uint8_t *plain, size_t len)
 
 bool chan_tlv_next(const struct chan_msg *m, size_t *pos, struct chan_tlv *ret)
 {
-	const uint8_t *p = m->tlvs + *pos;
 	size_t left = m->len - *pos, len;
+	const uint8_t *p;
 
-	if (left < TLV_HEAD_B)
+	if (left < TLV_HEAD_B) /* of none at all `tlvs` may be NULL */
 		return false;
+	p = m->tlvs + *pos;
 	len = p[2] << 8 | p[3];
 	if (left - TLV_HEAD_B < len)
 		return false;
@@ -194,6 +195,20 @@ bool chan_get_bytes(const struct chan_msg *m, uint16_t type, void *ret, size_t l
 	if (!p || have != len)
 		return false;
 	memcpy(ret, p, len);
+	return true;
+}
+
+bool mvpn_name_valid(const char *name, size_t len)
+{
+	if (!len || len > MVPN_NAME_MAX_B || name[0] == '-' || name[0] == '.')
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		char c = name[i];
+
+		if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+		      c == '.' || c == '_' || c == '-'))
+			return false;
+	}
 	return true;
 }
 

@@ -342,7 +342,7 @@ void admin_device_rename(struct server *s, struct ipc_call *call, json_t *args)
 
 	if (!d)
 		return;
-	if (!n.name || !name_valid(n.name, strlen(n.name))) {
+	if (!n.name || !mvpn_name_valid(n.name, strlen(n.name))) {
 		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument",
 				"letters, digits, '.', '_' and '-', at most 63",
 				"\"%.80s\" is no name for a device", n.name ? n.name : "");

@@ -122,7 +122,7 @@ static bool read_group(struct server *s, struct ipc_call *call, json_t *args,
 
 	if (!group || !*group)
 		return true;
-	if (!name_valid(group, strlen(group))) {
+	if (!mvpn_name_valid(group, strlen(group))) {
 		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument",
 				"letters, digits, '.', '_' and '-', at most 63",
 				"\"%.80s\" is no name for a group", group);

@@ -151,17 +151,3 @@ void identity_free(struct identity *id)
 	sodium_free(id->store_key);
 	memset(id, 0, sizeof(*id));
 }
-
-bool name_valid(const char *name, size_t len)
-{
-	if (!len || len > MVPN_NAME_MAX_B || name[0] == '-' || name[0] == '.')
-		return false;
-	for (size_t i = 0; i < len; i++) {
-		char c = name[i];
-
-		if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-		      c == '.' || c == '_' || c == '-'))
-			return false;
-	}
-	return true;
-}

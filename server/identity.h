@@ -32,7 +32,5 @@ void identity_free(struct identity *id); /* wipes */
 /* on the disk; not in use before identity_use */
 int identity_keys_save(const char *state_dir, const struct keyfile *f);
 int identity_use(struct identity *id, const struct keyfile *f); /* -EINVAL no keys */
-/* 1..MVPN_NAME_MAX_B bytes of [A-Za-z0-9._-], not starting with '-' or '.' */
-bool name_valid(const char *name, size_t len);
 
 #endif

@@ -135,7 +135,7 @@ static void default_name(char ret[MVPN_NAME_MAX_B + 1])
 	if (gethostname(ret, MVPN_NAME_MAX_B) < 0)
 		ret[0] = '\0';
 	ret[MVPN_NAME_MAX_B] = '\0';
-	if (!name_valid(ret, strlen(ret)))
+	if (!mvpn_name_valid(ret, strlen(ret)))
 		strcpy(ret, "mvpn");
 }
 
@@ -166,7 +166,7 @@ static int command_init(struct options *o)
 	struct identity id;
 	int r;
 
-	if (o->name && !name_valid(o->name, strlen(o->name))) {
+	if (o->name && !mvpn_name_valid(o->name, strlen(o->name))) {
 		log_err("\"%s\" is no name: letters, digits, '.', '_' and '-', at most %d", o->name,
 			MVPN_NAME_MAX_B);
 		return MVPN_EXIT_USAGE;

@@ -170,7 +170,7 @@ static const char *why_name(unsigned why)
 	return "no-socket";
 }
 
-static int note(struct conn *c, const struct chan_tlv *t)
+static void note(struct conn *c, const struct chan_tlv *t)
 {
 	char copy[MVPN_PROCESS_REFUSED_TEXT_B], to[MVPN_ADDRSTRLEN], proto[8];
 	struct mvpn_process_refused r;
@@ -185,8 +185,7 @@ static int note(struct conn *c, const struct chan_tlv *t)
 				   {copy, t->len - sizeof(r)}};
 
 	memcpy(&r, t->value, sizeof(r));
-	if (!texts(t->value + sizeof(r), t->len - sizeof(r), copy, text))
-		return -EPROTO;
+	texts(t->value + sizeof(r), t->len - sizeof(r), copy, text);
 	memcpy(dst.b, r.dst, sizeof(dst.b));
 	peer = registry_by_id(c->s->reg, r.peer);
 	memcpy(key.device, c->dev->row.id, MVPN_ID_LEN);
@@ -201,7 +200,19 @@ static int note(struct conn *c, const struct chan_tlv *t)
 			       (json_int_t)be32toh(r.uid_be), "process", text[0], "exe", text[1],
 			       "unit", text[2], "attempts", (json_int_t)be32toh(r.count_be)));
 	count(c->s, processes_refused);
-	return 0;
+}
+
+static bool report_good(const struct chan_msg *m)
+{
+	char copy[MVPN_PROCESS_REFUSED_TEXT_B];
+	size_t pos = 0, head = sizeof(struct mvpn_process_refused);
+	const char *text[3];
+	struct chan_tlv t;
+
+	while (chan_tlv_next(m, &pos, &t))
+		if (t.type == MVPN_TLV_PROCESS_REFUSED && !texts(t.value + head, t.len - head, copy, text))
+			return false;
+	return true;
 }
 
 int processes_message(struct conn *c, const struct chan_msg *m)
@@ -210,16 +221,17 @@ int processes_message(struct conn *c, const struct chan_msg *m)
 	struct chan_tlv t;
 	unsigned n = 0;
 	size_t pos = 0;
-	int r = 0;
 
+	if (!report_good(m))
+		return -EPROTO;
 	if (c->dev->row.state != MVPN_DEV_ACTIVE ||
 	    (c->reported_ms && now - c->reported_ms < REPORT_GAP_MS)) {
 		count(c->s, processes_unheard);
 		return 0;
 	}
 	c->reported_ms = now;
-	while (r == 0 && chan_tlv_next(m, &pos, &t))
+	while (chan_tlv_next(m, &pos, &t))
 		if (t.type == MVPN_TLV_PROCESS_REFUSED && n++ < MVPN_PROCESS_REPORT_MAX)
-			r = note(c, &t);
-	return r;
+			note(c, &t);
+	return 0;
 }

@@ -82,7 +82,7 @@ static int parse(const struct conn *c, const struct chan_msg *m, struct registra
 		return -EPROTO;
 	while (chan_tlv_next(m, &pos, &t)) {
 		if (t.type == MVPN_TLV_NAME) {
-			if (!name_valid((const char *)t.value, t.len))
+			if (!mvpn_name_valid((const char *)t.value, t.len))
 				return -EPROTO;
 			memcpy(reg->name, t.value, t.len);
 			reg->name[t.len] = '\0';

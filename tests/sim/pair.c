@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "pair.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -13,9 +14,11 @@
 
 #include "../../keyd/channel.h"
 #include "../../keyd/endpoint.h"
+#include "../../keyd/ether.h"
 #include "../../keyd/identity.h"
 #include "../../keyd/intro_defer.h"
 #include "../../keyd/peers.h"
+#include "../../keyd/processes.h"
 #include "../../keyd/relay_tcp.h"
 #include "../../keyd/rotate.h"
 #include "../../keyd/server_key.h"
@@ -29,10 +32,14 @@
 
 static uint64_t now_ns = 1000000000000;
 static struct pair *current;
+static bool clock_ours; /* else it is the machine's: who runs the runs asks too */
 
+int __real_clock_gettime(clockid_t id, struct timespec *ts);
 int __wrap_clock_gettime(clockid_t id, struct timespec *ts);
 int __wrap_clock_gettime(clockid_t id, struct timespec *ts)
 {
+	if (!clock_ours)
+		return __real_clock_gettime(id, ts);
 	*ts = (struct timespec){(time_t)(now_ns / 1000000000), (long)(now_ns % 1000000000)};
 	return 0;
 }
@@ -239,8 +246,8 @@ static void node_start(void *arg)
 	k->id = identity_new();
 	assert_non_null(k->id);
 	identity_fill(n, k->id);
-	assert_int_equal(kt_new(&k->kt) ?: sessions_init(k) ?: peers_init(k) ?: endpoint_init(k)
-			 ?: relay_tcp_init(k) ?: server_key_init(k) ?: channel_init(k) ?: rotate_init(k), 0);
+	assert_int_equal(kt_new(&k->kt) ?: sessions_init(k) ?: peers_init(k) ?: ether_init(k) ?: processes_init(k)
+			 ?: endpoint_init(k) ?: relay_tcp_init(k) ?: server_key_init(k) ?: channel_init(k) ?: rotate_init(k), 0);
 	loop_timer_arm(n->tick, 1000);
 	channel_start(k);
 }
@@ -261,6 +268,8 @@ static void node_stop(struct node *n)
 	endpoint_free(k);
 	relay_tcp_free(k);
 	intro_deferred_drop(k, NULL);
+	ether_free(k);
+	processes_free(k);
 	peers_free(k);
 	kt_free(k->kt);
 	identity_free(k->id);
@@ -330,6 +339,8 @@ static void check_peer(struct node *n, const struct peer *peer)
 	assert_non_null(kp);
 	assert_ptr_equal(atomic_load(&kp->tx), tx ? tx->kt : NULL);
 	assert_true(count <= MVPN_SESSIONS_PEER_MAX);
+	if (n->pair->others)
+		return;
 	assert_int_equal(count, n->k.nsessions);
 	assert_int_equal(n->k.nintros, peer->intro ? 1 : 0);
 }
@@ -431,21 +442,34 @@ int pair_setup(void **state)
 		snprintf(n->dir, sizeof(n->dir), "%s/mvpn-pair-XXXXXX", getenv("TMPDIR") ?: "/tmp");
 		assert_non_null(mkdtemp(n->dir));
 	}
-	for (unsigned i = 0; i < 2; i++)
-		keep_prefix(&kept[i], &kept[!i]);
+	pair_forget();
 	return 0;
+}
+
+static void keep_nothing(const char *dir)
+{
+	DIR *d = opendir(dir);
+	struct dirent *e;
+
+	assert_non_null(d);
+	while ((e = readdir(d)))
+		if (e->d_name[0] != '.')
+			unlinkat(dirfd(d), e->d_name, 0);
+	closedir(d);
+}
+
+void pair_forget(void)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		keep_nothing(kept[i].dir);
+		keep_prefix(&kept[i], &kept[!i]);
+	}
 }
 
 int pair_teardown(void **state)
 {
-	static const char *const files[] = {"protected", "pins"};
-	char path[160];
-
 	for (unsigned i = 0; i < 2; i++) {
-		for (unsigned k = 0; k < 2; k++) {
-			snprintf(path, sizeof(path), "%s/%s", kept[i].dir, files[k]);
-			unlink(path);
-		}
+		keep_nothing(kept[i].dir);
 		assert_int_equal(rmdir(kept[i].dir), 0);
 	}
 	return 0;
@@ -466,6 +490,7 @@ static void node_init(struct pair *p, unsigned i, unsigned mode)
 void pair_up(struct pair *p, uint64_t seed, unsigned mode)
 {
 	memset(p, 0, sizeof(*p));
+	clock_ours = true;
 	random_state = seed;
 	assert_int_equal(loop_new(&p->loop), 0);
 	current = p;
@@ -498,4 +523,5 @@ void pair_down(struct pair *p)
 		close(other_end);
 	other_end = -1;
 	loop_free(p->loop);
+	clock_ours = false;
 }

@@ -126,6 +126,7 @@ struct pair {
 	void *fate_arg;
 	/* what the server says may come otherwise: then the two ends need not agree, and nothing more is asked of keyd than that it lives */
 	void (*mangle)(uint8_t *data, size_t *len); /* not longer */
+	bool others; /* keyd may be told of more devices than the other one */
 	struct armed armed[PAIR_SPIS_MAX];
 	unsigned narmed;
 	struct later *later;
@@ -136,6 +137,8 @@ enum { A, B };
 /* of the test program: who the two are */
 int pair_setup(void **state);
 int pair_teardown(void **state);
+/* what the two have written to disk meanwhile is gone: the next run begins as the first did */
+void pair_forget(void);
 /* everybody runs and is on-line, and nobody has spoken */
 void pair_up(struct pair *p, uint64_t seed, unsigned mode);
 void pair_down(struct pair *p);

@@ -74,7 +74,12 @@ static void link_ready(void *arg, uint32_t events)
 		link_close(l);
 		return;
 	}
-	assert_int_equal(chan_feed(l->ch, buf, (size_t)n), 0);
+	r = chan_feed(l->ch, buf, (size_t)n);
+	if (r && l->p->others) {
+		link_close(l); /* it was told of a PSK that is none */
+		return;
+	}
+	assert_int_equal(r, 0);
 	link_flush(l);
 	while ((r = chan_next(l->ch, &m)) > 0) {
 		uint8_t bytes[MVPN_CHAN_FRAME_MAX_B] = {m.type, m.flags, (uint8_t)(m.reqid >> 8), (uint8_t)m.reqid};

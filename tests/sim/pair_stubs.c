@@ -4,11 +4,7 @@
 
 #include "../../keyd/attach.h"
 #include "../../keyd/control.h"
-#include "../../keyd/ether.h"
 #include "../../keyd/keystore.h"
-#include "../../keyd/levels.h"
-#include "../../keyd/options.h"
-#include "../../keyd/processes.h"
 #include "../../keyd/resolve.h"
 #include "../../keyd/rotate.h"
 #include "../../keyd/streams.h"
@@ -110,44 +106,6 @@ void control_identity_done(struct keyd *k, struct ipc_call *call, int r, const c
 
 void control_rotate_done(struct keyd *k, struct ipc_call *call, const char *error, const uint8_t before[32],
 			 unsigned told)
-{
-}
-
-void ether_claim(struct keyd *k, struct chan_buf *b)
-{
-}
-
-void ether_welcome(struct keyd *k, const struct chan_msg *m)
-{
-}
-
-int ether_message(struct keyd *k, const struct chan_msg *m)
-{
-	return 0;
-}
-
-int processes_message(struct keyd *k, const struct chan_msg *m)
-{
-	return 0;
-}
-
-void levels_apply(struct keyd *k)
-{
-}
-
-void levels_message(struct keyd *k, const struct chan_msg *m)
-{
-}
-
-void levels_limit(const struct session *s)
-{
-}
-
-void options_set(struct keyd *k, uint32_t options)
-{
-}
-
-void options_times(struct keyd *k, const struct chan_msg *m)
 {
 }
 

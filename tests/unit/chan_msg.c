@@ -86,6 +86,17 @@ static int received(const uint8_t *plain, size_t len)
 
 #define RECEIVED(...) received((uint8_t[]){__VA_ARGS__}, sizeof((uint8_t[]){__VA_ARGS__}))
 
+/* as of a table that was received without any line */
+static void no_message_has_no_tlv(void **state)
+{
+	const struct chan_msg m = {0};
+	struct chan_tlv t;
+	size_t pos = 0;
+
+	assert_false(chan_tlv_next(&m, &pos, &t));
+	assert_null(chan_tlv_find(&m, MVPN_TLV_NAME, NULL));
+}
+
 static void framing(void **state)
 {
 	assert_int_equal(RECEIVED(1, 0, 0, 0), 1); /* no TLV at all */
@@ -213,6 +224,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(build_and_read),
+		cmocka_unit_test(no_message_has_no_tlv),
 		cmocka_unit_test(framing),
 		cmocka_unit_test(unknown_types),
 		cmocka_unit_test(known_sizes),

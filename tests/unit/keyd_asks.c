@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What keyd asks the server for and hears from it: many flows at once, weeks of absence, what it knows already, and what is malformed. */
-#include "../sim/pair.h"
+#include "../sim/pair_server.h"
 
 #include <string.h>
 
@@ -209,6 +209,106 @@ static void what_is_malformed_does_no_harm(void **state)
 	}
 }
 
+/* ---- what is malformed in one part ---- */
+
+static uint64_t bad_messages(void)
+{
+	return p.node[A].k.counters[KC_BAD_MESSAGE];
+}
+
+/* it is the last one on this channel, and nothing in it counts */
+static void says_badly(struct chan_buf *b)
+{
+	uint64_t before = bad_messages();
+
+	server_tell(&p, A, b);
+	pair_run(&p, 20);
+	assert_int_equal(bad_messages(), before + 1);
+	assert_true(pair_run_until(&p, came_back, RETURN_MS));
+	pair_run(&p, 100);
+}
+
+static void welcome_begin(struct chan_buf *b, const uint8_t *id, const char *name, size_t len)
+{
+	const uint8_t net[MVPN_NET_ID_LEN] = {0};
+
+	chan_begin(b, MVPN_MSG_WELCOME, 0, 0);
+	chan_put(b, MVPN_TLV_DEVICE, id, MVPN_ID_LEN);
+	chan_put(b, MVPN_TLV_NAME, name, len);
+	chan_put(b, MVPN_TLV_NET, net, sizeof(net));
+	chan_put_u8(b, MVPN_TLV_STATE, MVPN_DEV_ACTIVE);
+	chan_put_u32(b, MVPN_TLV_MAX_OFFLINE, 7);
+}
+
+static void a_welcome_counts_as_a_whole(void **state)
+{
+	const struct keyd *k = &p.node[A].k;
+	struct chan_buf b = {0};
+
+	pair_up(&p, 6, MVPN_MODE_E2E);
+	welcome_begin(&b, p.node[B].id, "other", 5); /* no REKEY */
+	says_badly(&b);
+	welcome_begin(&b, p.node[A].id, "a\nb", 3);
+	chan_put_u32(&b, MVPN_TLV_REKEY, 8);
+	says_badly(&b);
+	assert_memory_equal(k->id->device_id, p.node[A].id, MVPN_ID_LEN);
+	assert_string_equal(k->id->name, "a");
+	assert_int_equal(k->max_offline_s, MVPN_MAX_OFFLINE_S);
+	/* well-formed, but for another device */
+	welcome_begin(&b, p.node[B].id, "other", 5);
+	chan_put_u32(&b, MVPN_TLV_REKEY, 8);
+	server_tell(&p, A, &b);
+	pair_run(&p, 20);
+	assert_memory_equal(k->id->device_id, p.node[A].id, MVPN_ID_LEN);
+	assert_non_null(strstr(k->server_error, "another one"));
+	assert_true(pair_run_until(&p, came_back, RETURN_MS));
+	pair_down(&p);
+}
+
+static void put_peer(struct chan_buf *b, const char *name, size_t len)
+{
+	uint8_t v[MVPN_ID_LEN + 1 + 16];
+
+	memcpy(v, p.node[B].id, MVPN_ID_LEN);
+	v[MVPN_ID_LEN] = MVPN_DEV_SUSPENDED;
+	memcpy(v + MVPN_ID_LEN + 1, name, len);
+	chan_put(b, MVPN_TLV_PEER, v, MVPN_ID_LEN + 1 + len);
+}
+
+/* the peer that is told first keeps its name, its state and its session, and the set its name, whatever is wrong behind it */
+static void a_part_of_the_set_counts_as_a_whole(void **state)
+{
+	const uint8_t set[32] = {1}, op[34] = {2, 128}, len[34] = {1, 129};
+	const uint8_t gateways[MVPN_TLV_GATEWAYS_HEAD_B + 17] = {128};
+	const struct keyd *k = &p.node[A].k;
+	const struct peer *peer;
+	struct chan_buf b = {0};
+
+	pair_up(&p, 7, MVPN_MODE_E2E);
+	server_tell_prefixes(&p.node[A], MVPN_PFX_RESET | MVPN_PFX_COMMIT, set);
+	pair_talk(&p.node[A], 250);
+	assert_true(pair_run_until(&p, pair_works, 3000));
+	peer = node_peer(&p.node[A]);
+	for (unsigned i = 0; i < 4; i++) {
+		chan_begin(&b, MVPN_MSG_PREFIXES, MVPN_PFX_RESET | MVPN_PFX_COMMIT, 0);
+		put_peer(&b, "c", 1);
+		if (i == 0)
+			chan_put(&b, MVPN_TLV_PREFIX, op, sizeof(op));
+		else if (i == 1)
+			chan_put(&b, MVPN_TLV_PREFIX, len, sizeof(len));
+		else if (i == 2)
+			chan_put(&b, MVPN_TLV_GATEWAYS, gateways, sizeof(gateways));
+		else /* would end a line of the file in which it is kept */
+			put_peer(&b, "a b\nself", 8);
+		says_badly(&b);
+		assert_string_equal(peer->name, "b");
+		assert_int_equal(peer->state, 0);
+		assert_non_null(peer->sessions);
+		assert_true(k->set_known);
+	}
+	pair_down(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -218,6 +318,8 @@ int main(void)
 		cmocka_unit_test(who_was_away_for_weeks_goes_on),
 		cmocka_unit_test(who_comes_back_says_what_it_knows),
 		cmocka_unit_test(what_is_malformed_does_no_harm),
+		cmocka_unit_test(a_welcome_counts_as_a_whole),
+		cmocka_unit_test(a_part_of_the_set_counts_as_a_whole),
 	};
 
 	return MVPN_RUN_FIXTURE(tests, pair_setup, pair_teardown);

@@ -128,17 +128,23 @@ static void tables_come_before_introductions(void **state)
 	sim_net_down(&n);
 }
 
-static void report(struct sim_device *d, const struct mvpn_process_refused *r, const char *texts, size_t len,
-		   unsigned copies)
+static void put_refused(struct chan_buf *b, const struct mvpn_process_refused *r, const char *texts, size_t len)
 {
 	uint8_t v[600];
-	struct chan_buf b = {0};
 
 	memcpy(v, r, sizeof(*r));
 	memcpy(v + sizeof(*r), texts, len);
+	chan_put(b, MVPN_TLV_PROCESS_REFUSED, v, sizeof(*r) + len);
+}
+
+static void report(struct sim_device *d, const struct mvpn_process_refused *r, const char *texts, size_t len,
+		   unsigned copies)
+{
+	struct chan_buf b = {0};
+
 	chan_begin(&b, MVPN_MSG_PROCESSES, 0, 0);
 	while (copies--)
-		chan_put(&b, MVPN_TLV_PROCESS_REFUSED, v, sizeof(*r) + len);
+		put_refused(&b, r, texts, len);
 	sim_send(d, &b);
 	chan_buf_free(&b);
 }
@@ -167,6 +173,7 @@ static void refusals_are_on_record(void **state)
 					 .line_be = htobe32(1), .pid_be = htobe32(99),
 					 .uid_be = htobe32(1000), .count_be = htobe32(3)};
 	static const char who[] = "ps\033ql\0/usr/bin/psql\0x.service";
+	struct chan_buf b = {0};
 	struct mvpn_addr dst;
 	struct sim_net n;
 	json_t *d;
@@ -196,8 +203,14 @@ static void refusals_are_on_record(void **state)
 	sim_wait_counter(&n.s, "processes_refused", 1 + MVPN_PROCESS_REPORT_MAX);
 	assert_int_equal(sim_counter(&n.s, "processes_refused"), 1 + MVPN_PROCESS_REPORT_MAX);
 	usleep(600000);
-	report(&n.a, &r, who, sizeof(who) - 1, 1); /* without its last NUL */
+	/* the second one lacks its last NUL: the first one does not count either */
+	chan_begin(&b, MVPN_MSG_PROCESSES, 0, 0);
+	put_refused(&b, &r, who, sizeof(who));
+	put_refused(&b, &r, who, sizeof(who) - 1);
+	sim_send(&n.a, &b);
+	chan_buf_free(&b);
 	sim_expect_close(&n.a, MVPN_R_BAD_MESSAGE);
+	assert_int_equal(sim_counter(&n.s, "processes_refused"), 1 + MVPN_PROCESS_REPORT_MAX);
 	sim_net_down(&n);
 }
 
