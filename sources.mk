@@ -14,7 +14,7 @@ SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_deliver shim_fr
 KEYD := main attach attach_wire channel conf conn control control_doctor control_explain control_identity control_show control_wait ether flows frametab guard identity identity_file intro_msg introduce keystore keytab offer options peers prefixes register resolve rp_filter session_install session_life sessions watch $(SHIM)
 KEYD += cgroups control_flows sockdiag
 KEYD += path pmtu endpoint nat relayed ticket
-KEYD += streams streams_open streams_accept streams_syn streams_pump streams_process answer levels datagrams datagrams_stream
+KEYD += streams streams_open streams_accept streams_syn streams_pump streams_process answer levels datagrams datagrams_out datagrams_stream
 KEYD += processes process_table process_audit traits control_process
 KEYD += hsm hsm_helper hsm_p11 intro_defer delegate rotate rotate_pin vouch
 KEYD += relay_tcp gateways gateways_told gateways_reach translate arrivals pins
@@ -111,7 +111,7 @@ OBJS_unit_server_audit = $(OBJS_unit_server)
 OBJS_unit_server_depart = $(OBJS_unit_server)
 OBJS_unit_server_central = $(OBJS_unit_server)
 UNIT += level_datagrams
-OBJS_unit_level_datagrams = $(call objs,keyd,datagrams sockdiag)
+OBJS_unit_level_datagrams = $(call objs,keyd,datagrams datagrams_out sockdiag)
 LDFLAGS_unit_level_datagrams = -Wl,--wrap=clock_gettime
 # keyd's control side without main(), BPF and fast path: tests/sim/pair.h
 UNIT += keyd_steps keyd_asks

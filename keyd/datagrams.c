@@ -10,11 +10,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "datagrams_out.h"
 #include "log.h"
 #include "peers.h"
 #include "sockdiag.h"
 
-#define TURN 64 /* datagrams of one socket before the others have their turn */
+#define TURN 64	/* datagrams of one socket before the others have their turn */
+#define AT_ONCE 32 /* of them in one system call */
 #define TICK_MS 10000
 #define DATAGRAM_MAX_B 65536
 #define PORTS 65536
@@ -35,6 +37,17 @@ struct end {
 	uint64_t since_ms, packets, bytes;
 };
 
+/* for one datagram that comes; of the pages of buf only what it takes is ever used */
+struct room {
+	struct sockaddr_storage from;
+	struct iovec iov;
+	union {
+		struct cmsghdr h;
+		char b[CMSG_SPACE(sizeof(uint32_t))];
+	} control;
+	uint8_t buf[DATAGRAM_MAX_B];
+};
+
 struct datagrams {
 	struct end *ends[MVPN_DATAGRAM_ENDS_MAX];
 	struct end *by_port[PORTS];
@@ -43,7 +56,8 @@ struct datagrams {
 	struct loop_timer *tick;
 	struct mvpn_addr own4, own6;
 	bool v6; /* the sockets are IPv6's, which take IPv4 too */
-	uint8_t buf[DATAGRAM_MAX_B];
+	struct room room[AT_ONCE];
+	struct datagrams_out *out;
 	uint8_t connected[PORTS / 8]; /* ports to which an application is connected: a bit each */
 };
 
@@ -112,7 +126,7 @@ static struct end *end_get(struct keyd *k, const struct mvpn_endpoint *there)
 
 /* ---- applications ---- */
 
-static void from_application(struct end *e, const struct mvpn_endpoint *from, size_t len)
+static void from_application(struct end *e, const struct mvpn_endpoint *from, const uint8_t *data, size_t len)
 {
 	struct keyd *k = e->k;
 	struct stream_tuple t = {.src = *from, .dst = e->there};
@@ -127,7 +141,7 @@ static void from_application(struct end *e, const struct mvpn_endpoint *from, si
 	e->here = *from;
 	e->packets++;
 	e->bytes += len;
-	datagrams_send(k, &t, k->datagrams->buf, len);
+	datagrams_send(k, &t, data, len);
 }
 
 /* what the kernel has dropped since, because the socket was full */
@@ -143,34 +157,43 @@ static void count_overflow(struct end *e, const struct msghdr *m)
 	e->overflow = n;
 }
 
+/* how many there were, AT_ONCE at most */
+static unsigned receive_some(struct end *e)
+{
+	struct room *room = e->k->datagrams->room;
+	struct mmsghdr m[AT_ONCE] = {};
+	struct mvpn_endpoint from;
+	int n;
+
+	for (unsigned i = 0; i < AT_ONCE; i++) {
+		room[i].iov = (struct iovec){room[i].buf, sizeof(room[i].buf)};
+		m[i].msg_hdr = (struct msghdr){.msg_name = &room[i].from,
+					       .msg_namelen = sizeof(room[i].from),
+					       .msg_iov = &room[i].iov,
+					       .msg_iovlen = 1,
+					       .msg_control = room[i].control.b,
+					       .msg_controllen = sizeof(room[i].control.b)};
+	}
+	n = recvmmsg(e->fd, m, AT_ONCE, MSG_DONTWAIT, NULL);
+	for (int i = 0; i < n; i++) {
+		count_overflow(e, &m[i].msg_hdr);
+		if (!mvpn_endpoint_from_sockaddr(&from, (struct sockaddr *)&room[i].from))
+			from_application(e, &from, room[i].buf, m[i].msg_len);
+	}
+	return n > 0 ? (unsigned)n : 0;
+}
+
 static void ready(void *arg, uint32_t events)
 {
 	struct end *e = arg;
-	struct datagrams *d = e->k->datagrams;
-	struct sockaddr_storage sa;
-	struct mvpn_endpoint from;
-	union {
-		struct cmsghdr h;
-		char b[CMSG_SPACE(sizeof(uint32_t))];
-	} control;
+	unsigned n, sum = 0;
 
-	for (unsigned i = 0; i < TURN; i++) {
-		struct iovec iov = {d->buf, sizeof(d->buf)};
-		struct msghdr m = {.msg_name = &sa,
-				   .msg_namelen = sizeof(sa),
-				   .msg_iov = &iov,
-				   .msg_iovlen = 1,
-				   .msg_control = control.b,
-				   .msg_controllen = sizeof(control.b)};
-		ssize_t n = recvmsg(e->fd, &m, MSG_DONTWAIT);
-
-		if (n < 0 && errno == EAGAIN)
-			return;
-		if (n >= 0)
-			count_overflow(e, &m);
-		if (n >= 0 && !mvpn_endpoint_from_sockaddr(&from, (struct sockaddr *)&sa))
-			from_application(e, &from, (size_t)n);
-	}
+	do {
+		n = receive_some(e);
+		sum += n;
+	} while (n == AT_ONCE && sum < TURN);
+	if (e->assigned)
+		datagrams_flush(e->k, &e->there.addr);
 }
 
 static bool is_here(const struct keyd *k, const struct mvpn_addr *a)
@@ -181,46 +204,14 @@ static bool is_here(const struct keyd *k, const struct mvpn_addr *a)
 	return false;
 }
 
-/* With the source that stands in for remote ends here; a host behind this gateway sees the address that the kernel reaches it from. */
-static bool send_from(const struct end *e, const struct mvpn_endpoint *to, const uint8_t *data,
-		      size_t len)
+/* The address that stands in for remote ends here. A host behind this gateway sees the one that the kernel reaches it from: NULL. */
+static const struct mvpn_addr *source(const struct keyd *k, const struct mvpn_addr *to)
 {
-	const struct datagrams *d = e->k->datagrams;
-	bool v4 = mvpn_addr_is_v4(&to->addr);
-	union {
-		struct cmsghdr h;
-		char b[CMSG_SPACE(sizeof(struct in6_pktinfo))];
-	} control = {};
-	struct sockaddr_storage sa;
-	struct iovec iov = {(void *)(uintptr_t)data, len};
-	struct msghdr m = {.msg_name = &sa,
-			   .msg_namelen = mvpn_endpoint_to_sockaddr(to, d->v6, &sa),
-			   .msg_iov = &iov,
-			   .msg_iovlen = 1,
-			   .msg_control = &control};
+	const struct datagrams *d = k->datagrams;
 
-	if (!is_here(e->k, &to->addr)) {
-		m.msg_control = NULL;
-	} else if (d->v6) {
-		struct in6_pktinfo info = {};
-
-		memcpy(&info.ipi6_addr, (v4 ? d->own4 : d->own6).b, 16);
-		m.msg_controllen = CMSG_SPACE(sizeof(info));
-		control.h.cmsg_level = IPPROTO_IPV6;
-		control.h.cmsg_type = IPV6_PKTINFO;
-		control.h.cmsg_len = CMSG_LEN(sizeof(info));
-		memcpy(CMSG_DATA(&control.h), &info, sizeof(info));
-	} else {
-		struct in_pktinfo info = {};
-
-		memcpy(&info.ipi_spec_dst, d->own4.b + 12, 4);
-		m.msg_controllen = CMSG_SPACE(sizeof(info));
-		control.h.cmsg_level = IPPROTO_IP;
-		control.h.cmsg_type = IP_PKTINFO;
-		control.h.cmsg_len = CMSG_LEN(sizeof(info));
-		memcpy(CMSG_DATA(&control.h), &info, sizeof(info));
-	}
-	return sendmsg(e->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len;
+	if (!is_here(k, to))
+		return NULL;
+	return mvpn_addr_is_v4(to) ? &d->own4 : &d->own6;
 }
 
 void datagrams_deliver(struct keyd *k, const struct stream_tuple *t, const uint8_t *data,
@@ -233,23 +224,38 @@ void datagrams_deliver(struct keyd *k, const struct stream_tuple *t, const uint8
 		return;
 	}
 	e->used_ms = mono_ms();
-	if (!send_from(e, &t->dst, data, len))
-		k->counters[KC_DATAGRAM_DROPPED]++;
+	k->counters[KC_DATAGRAM_DROPPED] +=
+		datagrams_out_put(k->datagrams->out, e->fd, &t->dst, source(k, &t->dst.addr), data, len);
+}
+
+void datagrams_deliver_all(struct keyd *k)
+{
+	if (k->datagrams)
+		k->counters[KC_DATAGRAM_DROPPED] += datagrams_out_flush(k->datagrams->out);
 }
 
 /* ---- sockets ---- */
 
-static int udp_socket(struct datagrams *d)
+static bool has_ip6(void)
+{
+	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return errno != EAFNOSUPPORT;
+	close(fd);
+	return true;
+}
+
+static int udp_socket(const struct datagrams *d)
 {
 	const int off = 0;
-	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = socket(d->v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-	d->v6 = fd >= 0;
-	if (!d->v6)
-		fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	else
+	if (fd < 0)
+		return -errno;
+	if (d->v6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-	return fd < 0 ? -errno : fd;
+	return fd;
 }
 
 static void end_free(struct end *e)
@@ -438,7 +444,9 @@ int datagrams_start(struct keyd *k)
 	k->datagrams = calloc(1, sizeof(*k->datagrams));
 	if (!k->datagrams)
 		return -ENOMEM;
-	r = htab_init(&k->datagrams->by_there);
+	k->datagrams->v6 = has_ip6();
+	k->datagrams->out = datagrams_out_new(k->datagrams->v6);
+	r = k->datagrams->out ? htab_init(&k->datagrams->by_there) : -ENOMEM;
 	if (r == 0)
 		r = loop_timer_new(k->loop, on_tick, k, &k->datagrams->tick);
 	if (r < 0) {
@@ -460,6 +468,7 @@ void datagrams_stop(struct keyd *k)
 		end_free(d->ends[i]);
 	loop_timer_free(d->tick);
 	htab_free(&d->by_there);
+	datagrams_out_free(d->out);
 	free(d);
 	k->datagrams = NULL;
 }

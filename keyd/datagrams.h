@@ -18,8 +18,9 @@ int datagrams_start(struct keyd *k);
 void datagrams_stop(struct keyd *k);
 /* own addresses, zero: none of that family, from which applications hear of remote ends */
 void datagrams_addresses(struct keyd *k, const struct mvpn_addr *own4, const struct mvpn_addr *own6);
-/* to the application here at t->dst, from t->src; counted if it cannot be */
+/* to the application here at t->dst, from t->src; counted if it cannot be. It goes with others that follow at once ... */
 void datagrams_deliver(struct keyd *k, const struct stream_tuple *t, const uint8_t *data, size_t len);
+void datagrams_deliver_all(struct keyd *k); /* ... and no later than this */
 /* what applications have sent to a remote end, by the one that did so last */
 struct datagram_use {
 	struct mvpn_endpoint here, there, keyd; /* keyd: where `here` sends to in truth */
@@ -29,7 +30,9 @@ void datagrams_each(const struct keyd *k, void (*fn)(void *arg, const struct dat
 unsigned datagrams_ends(const struct keyd *k); /* that sockets stand for */
 
 /* ---- datagrams_stream.c ---- */
+/* takes it; it goes with others that follow at once ... */
 void datagrams_send(struct keyd *k, const struct stream_tuple *t, const uint8_t *data, size_t len);
+void datagrams_flush(struct keyd *k, const struct mvpn_addr *to); /* ... and no later than this: all to the host that owns `to` */
 /* the next record to be sealed, into ret; 0: there is none */
 size_t datagrams_next(struct stream *s, uint8_t ret[static MVPN_STREAM_DATA_MAX_B]);
 bool datagrams_waiting(const struct stream *s);

@@ -136,17 +136,22 @@ static struct stream *stream_of(struct peer *p)
 	return found;
 }
 
-void datagrams_send(struct keyd *k, const struct stream_tuple *t, const uint8_t *data, size_t len)
+static struct peer *peer_of(struct keyd *k, const struct mvpn_addr *to)
 {
 	struct peer *p = NULL;
-	struct stream *s;
 	uint32_t owner;
+
+	if (lpm_lookup(k->prefixes, to, &owner))
+		p = peer_by_index(k, owner);
+	return p ? peer_layer_ensure(k, p->id, MVPN_LAYER_SOCKET) : NULL;
+}
+
+void datagrams_send(struct keyd *k, const struct stream_tuple *t, const uint8_t *data, size_t len)
+{
+	struct peer *p = peer_of(k, &t->dst.addr);
+	struct stream *s;
 	bool fresh;
 
-	if (lpm_lookup(k->prefixes, &t->dst.addr, &owner))
-		p = peer_by_index(k, owner);
-	if (p)
-		p = peer_layer_ensure(k, p->id, MVPN_LAYER_SOCKET);
 	if (!p || p->denied_until_ms) {
 		k->counters[KC_DATAGRAM_REFUSED]++;
 		return;
@@ -165,9 +170,18 @@ void datagrams_send(struct keyd *k, const struct stream_tuple *t, const uint8_t 
 	if (fresh) {
 		s->t = *t; /* for whom a session is asked */
 		stream_open_begin(s);
-	} else if (s->state == STREAM_RUNS) {
+	} else if (s->state == STREAM_RUNS && s->queue->bytes >= MVPN_DATAGRAM_QUEUE_B / 2) {
 		stream_move(s);
 	}
+}
+
+void datagrams_flush(struct keyd *k, const struct mvpn_addr *to)
+{
+	struct peer *p = peer_of(k, to);
+	struct stream *s = p ? stream_of(p) : NULL;
+
+	if (s && s->state == STREAM_RUNS && datagrams_waiting(s))
+		stream_move(s);
 }
 
 /* from an address of the peer's to one of ours */

@@ -60,6 +60,20 @@ static int give(struct stream_half *h, const uint8_t *data, size_t len)
 
 /* ---- application to network ---- */
 
+/* a record each, and as many as fit go down together: TCP would make a packet of each */
+static int seal_datagrams(struct stream *s)
+{
+	struct streams *st = s->k->streams;
+	size_t at = 0, len;
+
+	while (at + STREAM_RECORD_MAX_B <= sizeof(st->sealed) &&
+	       (len = datagrams_next(s, st->plain))) {
+		s->sent += len;
+		at += stream_seal(s->tx, STREAM_DATAGRAM, st->plain, len, st->sealed + at);
+	}
+	return at ? give(&s->net, st->sealed, at) ?: 1 : 0;
+}
+
 /* 1: go on; 0: not now; -errno */
 static int seal_some(struct stream *s)
 {
@@ -68,15 +82,8 @@ static int seal_some(struct stream *s)
 
 	if (s->app.ended || s->net.out)
 		return 0;
-	if (s->kind == STREAM_DATAGRAMS) {
-		size_t len = datagrams_next(s, st->plain);
-
-		s->sent += len;
-		return len ? give(&s->net, st->sealed,
-				  stream_seal(s->tx, STREAM_DATAGRAM, st->plain, len, st->sealed))
-				       ?: 1
-			   : 0;
-	}
+	if (s->kind == STREAM_DATAGRAMS)
+		return seal_datagrams(s);
 	if (!stream_class_open(s))
 		return 0;
 	n = recv(s->app.fd, st->plain, sizeof(st->plain), MSG_DONTWAIT);
@@ -227,13 +234,15 @@ static void move(struct stream *s, int r)
 		r = flush(&s->app);
 	if (r == 0 && s->net.out)
 		r = flush(&s->net);
-	/* what is kept here no event tells of */
+	/* what is kept here no event tells of; of what has nothing more now one will */
 	while (r == 0 && (out || in) &&
 	       (s->sent + s->received < end || (in && has_record(s)))) {
-		out = seal_some(s);
-		in = out < 0 ? 0 : receive_some(s);
+		out = out ? seal_some(s) : 0;
+		in = out < 0 || !in ? 0 : receive_some(s);
 		r = out < 0 ? out : in < 0 ? in : 0;
 	}
+	if (s->kind == STREAM_DATAGRAMS)
+		datagrams_deliver_all(s->k);
 	if (s->sent + s->received != before)
 		s->used_ms = mono_ms();
 	if (r == 0 && finished(s)) {

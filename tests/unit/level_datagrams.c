@@ -28,7 +28,7 @@ static struct {
 	struct stream_tuple t;
 	uint8_t data[64];
 	size_t len;
-	unsigned n;
+	unsigned n, flushed;
 } sent;
 
 int shim_stream_own(struct shim *s, int fd)
@@ -100,6 +100,11 @@ void datagrams_send(struct keyd *k, const struct stream_tuple *t, const uint8_t 
 	sent.n++;
 	assert_in_range(len, 0, sizeof(sent.data));
 	memcpy(sent.data, data, len);
+}
+
+void datagrams_flush(struct keyd *k, const struct mvpn_addr *to)
+{
+	sent.flushed = sent.n;
 }
 
 void datagrams_tick(struct keyd *k, uint64_t now_ms)
@@ -238,11 +243,13 @@ static void applications_and_ends(void **state)
 
 	t = (struct stream_tuple){.src = there, .dst = app};
 	datagrams_deliver(&k, &t, (const uint8_t *)"answer", 6);
+	datagrams_deliver_all(&k);
 	assert_int_equal(recvfrom(fd, got, sizeof(got), 0, (struct sockaddr *)&from, &len), 6);
 	assert_int_equal(ntohs(from.sin_port), port);
 	/* one that nobody here has spoken with gets a socket too, and keeps it */
 	t.src.port = 54;
 	datagrams_deliver(&k, &t, (const uint8_t *)"", 0);
+	datagrams_deliver_all(&k);
 	assert_int_equal(recvfrom(fd, got, sizeof(got), 0, (struct sockaddr *)&from, &len), 0);
 	assert_int_not_equal(ntohs(from.sin_port), port);
 	say(fd, ntohs(from.sin_port), "back");
@@ -268,6 +275,84 @@ static void what_is_not_ours_is_refused(void **state)
 			  1);
 	assert_int_equal(k.counters[KC_DATAGRAM_NO_SOCKET], 1);
 	close(fd);
+}
+
+/* more than one system call takes, and not one of them waits for what comes next */
+static void many_at_once(void **state)
+{
+	struct mvpn_endpoint app;
+	int fd = application("127.0.0.1", &app);
+	struct sockaddr_in to = at(take());
+
+	for (unsigned i = 0; i < 150; i++)
+		assert_int_equal(sendto(fd, &i, sizeof(i), 0, (struct sockaddr *)&to, sizeof(to)),
+				 sizeof(i));
+	turn(&k);
+	assert_int_equal(sent.n, 150);
+	assert_int_equal(sent.flushed, 150);
+	assert_memory_equal(sent.data, &(unsigned){149}, sizeof(unsigned));
+	close(fd);
+}
+
+static void hears(int fd, const char *what, size_t len)
+{
+	static char got[70000];
+
+	assert_int_equal(recv(fd, got, sizeof(got), 0), len);
+	assert_memory_equal(got, what, len);
+}
+
+/* whatever may go down together, each one comes as it was sent, in order, and to whom it was for */
+static void runs_arrive_as_they_were(void **state)
+{
+	static const size_t lens[] = {100, 100, 100, 60, 60, 100, 0, 0, 100, 200, 30000, 30000, 30000, 65507, 7};
+	static char data[65507];
+	struct mvpn_endpoint app, other;
+	int fd = application("127.0.0.1", &app), fd2 = application("127.0.0.1", &other);
+	struct stream_tuple t = {.src = there, .dst = app};
+
+	for (unsigned i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+		memset(data, 'a' + (int)i, sizeof(data));
+		t.dst = app;
+		datagrams_deliver(&k, &t, (const uint8_t *)data, lens[i]);
+		if (i % 4 == 2) {
+			t.dst = other;
+			datagrams_deliver(&k, &t, (const uint8_t *)data, 5);
+		}
+	}
+	datagrams_deliver_all(&k);
+	for (unsigned i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+		memset(data, 'a' + (int)i, sizeof(data));
+		hears(fd, data, lens[i]);
+		if (i % 4 == 2)
+			hears(fd2, data, 5);
+	}
+	assert_int_equal(recv(fd, data, 1, MSG_DONTWAIT), -1);
+	/* a hundred of one length, more than the kernel cuts at once */
+	t.dst = app;
+	for (unsigned i = 0; i < 100; i++)
+		datagrams_deliver(&k, &t, (const uint8_t *)&i, sizeof(i));
+	datagrams_deliver_all(&k);
+	for (unsigned i = 0; i < 100; i++)
+		hears(fd, (const char *)&i, sizeof(i));
+	assert_int_equal(k.counters[KC_DATAGRAM_DROPPED], 0);
+	close(fd);
+	close(fd2);
+}
+
+/* together they do not go there: each is tried by itself, and counted */
+static void what_cannot_be_sent_is_counted(void **state)
+{
+	struct stream_tuple t = {.src = there};
+
+	take();
+	assert_int_equal(mvpn_endpoint_parse(&t.dst, "255.255.255.255:9", 0), 0);
+	for (unsigned i = 0; i < 3; i++)
+		datagrams_deliver(&k, &t, (const uint8_t *)"lost", 4);
+	datagrams_deliver_all(&k);
+	assert_int_equal(k.counters[KC_DATAGRAM_DROPPED], 3);
+	datagrams_deliver_all(&k);
+	assert_int_equal(k.counters[KC_DATAGRAM_DROPPED], 3);
 }
 
 static bool in_stock(uint16_t port)
@@ -329,6 +414,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(applications_and_ends),
 		T(what_is_not_ours_is_refused),
+		T(many_at_once),
+		T(runs_arrive_as_they_were),
+		T(what_cannot_be_sent_is_counted),
 		T(idle_ends_go),
 		T(who_is_connected_goes_on),
 	};

@@ -64,6 +64,18 @@ held() { ctlj a flows | jq -e --argjson pid "$(pid_of held)" --arg dst "${ADDR4[
 wait_for 3 "its flow" held
 stop held
 
+# those that come together go together: each has its record, TCP's packets are few
+before=$(counter b control datagrams_received)
+capture_start burst b
+kill -STOP "$(pid_of keyd-a)"
+on a "$UDP" flood "${ADDR4[b]}" 9000 40 100 >/dev/null
+kill -CONT "$(pid_of keyd-a)"
+arrived() { (($(counter b control datagrams_received) == before + 40)); }
+wait_for 5 "40 datagrams at b" arrived
+capture_stop burst
+(($(packets burst "src host ${ADDR4[a]} and tcp dst port $DATA_PORT and greater 160") < 10)) ||
+	fail "40 datagrams in $(packets burst "src host ${ADDR4[a]} and tcp dst port $DATA_PORT and greater 160") packets"
+
 # more than fits is lost and counted, and keyd goes on
 on a "$UDP" flood "${ADDR4[b]}" 9000 3000 60000 >/dev/null
 [[ $(ask a b 4 plain 5 1000 | tail -1) == 5 ]] || fail "after a flood: $(ask a b 4 plain 5 1000)"
