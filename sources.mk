@@ -35,7 +35,7 @@ BPF := shim wire sockops sock stream process translate
 
 # tests/unit/NAME.c, cmocka programs; objects that each links besides lib/: OBJS_unit_NAME
 UNIT :=
-UNIT += addr config ctl fsutil ipc loop lpm secslab spi
+UNIT += addr config ctl fsutil ipc log loop lpm secslab spi
 OBJS_unit_ctl = $(call objs,ctl,$(filter-out main,$(CTL)))
 UNIT += stream aead chan chan_frames chan_msg chan_proof crypto intro intro_keys noise replay token
 UNIT += netlink frame nexthop

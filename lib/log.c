@@ -89,13 +89,15 @@ void log_at(enum log_level level, const char *fmt, ...)
 	errno = saved;
 }
 
-int log_rate_ok(struct log_rate *r)
+int log_rate_ok(enum log_level level, struct log_rate *r)
 {
 	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	unsigned long long now = mono_ms();
 	unsigned suppressed = 0;
 	int ok;
 
+	if (level > log_max)
+		return 0;
 	pthread_mutex_lock(&lock);
 	if (!r->window_ms || now - r->window_ms >= RATE_WINDOW_MS) {
 		suppressed = r->suppressed;
@@ -110,6 +112,6 @@ int log_rate_ok(struct log_rate *r)
 		r->suppressed++;
 	pthread_mutex_unlock(&lock);
 	if (suppressed)
-		log_at(LOG_L_WARN, "%u messages like the next one were kept back", suppressed);
+		log_at(level, "%u messages like the next one were kept back", suppressed);
 	return ok;
 }

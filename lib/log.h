@@ -16,18 +16,18 @@ enum log_level log_setting_level(unsigned setting);
 
 void log_init(const char *name, enum log_level max); /* name prefixes each line on a terminal */
 void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* as log_at, but at most `burst` lines each 10 s for one call site; says how many were kept back */
+/* as log_at, but at most five lines each 10 s for one call site; says how many were kept back */
 #define log_ratelimited(level, ...)                                                                \
 	do {                                                                                       \
 		static struct log_rate rate_;                                                      \
-		if (log_rate_ok(&rate_))                                                           \
+		if (log_rate_ok(level, &rate_))                                                           \
 			log_at(level, __VA_ARGS__);                                                \
 	} while (0)
 struct log_rate {
 	unsigned long long window_ms;
 	unsigned sent, suppressed;
 };
-int log_rate_ok(struct log_rate *r);
+int log_rate_ok(enum log_level level, struct log_rate *r);
 #define log_err(...) log_at(LOG_L_ERR, __VA_ARGS__)
 #define log_warn(...) log_at(LOG_L_WARN, __VA_ARGS__)
 #define log_info(...) log_at(LOG_L_INFO, __VA_ARGS__)
