@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* keyd: start, privileges, the parts in the order in which they need each other, and the end. */
-#include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -10,8 +9,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -38,6 +35,7 @@
 #include "mvpn/ctl.h"
 #include "options.h"
 #include "peers.h"
+#include "privileges.h"
 #include "processes.h"
 #include "relay_tcp.h"
 #include "rotate.h"
@@ -128,38 +126,6 @@ static int parse(int argc, char **argv, struct options *o)
 			MVPN_NETWORK_MAX);
 		return -EINVAL;
 	}
-	return 0;
-}
-
-/* ---- privileges ---- */
-
-static void harden(void)
-{
-	struct rlimit none = {0, 0};
-
-	setrlimit(RLIMIT_CORE, &none);
-	prctl(PR_SET_DUMPABLE, 0);
-	umask(077);
-	if (!capng_have_capability(CAPNG_EFFECTIVE, CAP_IPC_LOCK))
-		log_warn("no CAP_IPC_LOCK: keys are locked in memory only up to `ulimit -l`, and "
-			 "sessions beyond that fail");
-}
-
-/*
- * What is left is what attach, AF_XDP and new sessions need. Root without these is an ordinary user who owns its state
- * directory. Capabilities belong to threads: this comes before the first worker, which inherits what is left.
- */
-static int privileges_drop(const struct keyd *k)
-{
-	const capng_type_t all = CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET;
-
-	capng_clear(CAPNG_SELECT_BOTH);
-	/* workers that are added later bind the data port again, and one above it */
-	if ((k->conf.udp_port < 1024 && capng_update(CAPNG_ADD, all, CAP_NET_BIND_SERVICE)) ||
-	    capng_updatev(CAPNG_ADD, all, CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON,
-			  CAP_IPC_LOCK, -1) ||
-	    capng_apply(CAPNG_SELECT_BOTH) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-		return -EPERM;
 	return 0;
 }
 
@@ -262,6 +228,32 @@ static int start_identity(struct keyd *k)
 	return r ? fail("cannot count this start (boot_gen) in", k->state_dir, r) : 0;
 }
 
+/* errors of the TUN device and of the UDP port are not the same */
+static int fail_fast_path(const struct keyd *k, int r)
+{
+	unsigned port = (unsigned)k->conf.udp_port;
+
+	switch (r) {
+	case -EADDRINUSE:
+		log_err("UDP port %u is another program's in this network namespace, perhaps another keyd's: "
+			"`ss -ulnp sport = %u` says whose; udp_port in keyd.conf chooses another one, on all devices",
+			port, port);
+		return r;
+	case -EBUSY:
+		log_err("the device %s is another program's, perhaps another keyd's in this network namespace: "
+			"tap in keyd.conf chooses another name",
+			k->conf.tap);
+		return r;
+	case -ENOENT:
+	case -ENODEV:
+	case -ENXIO:
+		log_err("no TUN device (/dev/net/tun): %s; `modprobe tun`, or let this container have it",
+			strerror(-r));
+		return r;
+	}
+	return fail("cannot start the fast path (TUN device, UDP port):", k->conf.tap, r);
+}
+
 static int start_data_path(struct keyd *k)
 {
 	struct dp_config dc = {
@@ -292,7 +284,7 @@ static int start_data_path(struct keyd *k)
 	shim_keys_clear_all(k->shim);
 	shim_undivert_all(k->shim);
 	shim_spis_clear_all(k->shim);
-	r = privileges_drop(k);
+	r = privileges_drop((uint16_t)k->conf.udp_port);
 	if (r)
 		return fail("cannot drop privileges", NULL, r);
 	r = kt_new(&k->kt);
@@ -300,9 +292,7 @@ static int start_data_path(struct keyd *k)
 		return fail("key table", NULL, r);
 	r = dp_new(&k->dp, k->kt, &dc);
 	if (r)
-		return fail("cannot start the fast path (tap, UDP port); is another keyd running "
-			    "in this network namespace?",
-			    k->conf.tap, r);
+		return fail_fast_path(k, r);
 	r = shim_tap(k->shim, dp_tap_ifindex(k->dp), &error);
 	if (r)
 		log_err("%s: packets of peers arrive on %s", error ? error : strerror(-r),
@@ -310,6 +300,32 @@ static int start_data_path(struct keyd *k)
 	free(error);
 	return loop_add(k->loop, dp_event_fd(k->dp), EPOLLIN, dp_ready, k, NULL);
 }
+
+static int start_options(struct keyd *k)
+{
+	options_load(k);
+	return 0;
+}
+
+/* in this order; `what` is what a person looks at if it cannot be had */
+static const struct {
+	int (*init)(struct keyd *k);
+	const char *what;
+} parts[] = {
+	{sessions_init, "sessions"},
+	{peers_init, "protected prefixes (the file `protected` in the state directory, and the BPF map)"},
+	{ether_init, "Ethernet frames"},
+	{processes_init, "who may send (the file `processes` in the state directory)"},
+	{start_options, "options"},
+	{endpoint_init, "end points"},
+	{relay_tcp_init, "relaying by TCP"},
+	{channel_init, "the channel to the server"},
+	{rotate_init, "the change of keys"},
+	{server_key_init, "the server's key (the file `server_pins` in the state directory)"},
+	{flows_init, "flows that the BPF programs report"},
+	{attach_init, "interfaces (the pins in `if` of the pin directory, and the file `interfaces` in the state "
+		      "directory)"},
+};
 
 static int start(struct keyd *k)
 {
@@ -323,33 +339,14 @@ static int start(struct keyd *k)
 		r = start_data_path(k);
 	if (r)
 		return r;
-	r = sessions_init(k);
-	if (!r)
-		r = peers_init(k);
-	if (!r)
-		r = ether_init(k);
-	if (!r)
-		r = processes_init(k);
-	if (!r)
-		options_load(k);
-	if (!r)
-		r = endpoint_init(k);
-	if (!r)
-		r = relay_tcp_init(k);
-	if (!r)
-		r = channel_init(k);
-	if (!r)
-		r = rotate_init(k);
-	if (!r)
-		r = server_key_init(k);
-	if (!r)
-		r = flows_init(k);
-	if (!r)
-		r = attach_init(k);
-	if (!r)
-		r = loop_timer_new(k->loop, tick, k, &k->tick);
+	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		r = parts[i].init(k);
+		if (r)
+			return fail("cannot start:", parts[i].what, r);
+	}
+	r = loop_timer_new(k->loop, tick, k, &k->tick);
 	if (r)
-		return fail("start", NULL, r);
+		return fail("cannot start:", "clock", r);
 	r = control_init(k);
 	if (r)
 		return fail("control socket", k->conf.socket, r);
@@ -458,7 +455,7 @@ int main(int argc, char **argv)
 	int r, code = MVPN_EXIT_FAILED;
 
 	if (argc == 2 && !strcmp(argv[1], "--token-helper")) { /* hsm.c's, not a person's */
-		harden();
+		privileges_harden();
 		return mvpn_crypto_init() ? MVPN_EXIT_FAILED : hsm_helper();
 	}
 	if (parse(argc, argv, &o))
@@ -470,7 +467,7 @@ int main(int argc, char **argv)
 		code = MVPN_EXIT_OK;
 		goto out_conf;
 	}
-	harden();
+	privileges_harden();
 	if (mvpn_crypto_init() || aead_init()) {
 		log_err("the cryptographic library does not start");
 		goto out_conf;

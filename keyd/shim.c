@@ -33,6 +33,32 @@ static int bpffs_mount(const char *pin_dir, char **ret_error)
 			 strerror(errno));
 }
 
+/* Whoever owns a directory on the way to the pins could put others in their place: bpffs may be everybody's to write. */
+static int dirs_owned(const char *pin_dir, char **ret_error)
+{
+	char *path = strdup(pin_dir), *slash;
+	struct stat st, above;
+	int r = path ? 0 : -ENOMEM;
+
+	while (!r && !stat(path, &st) && (slash = strrchr(path, '/')) && slash != path) {
+		char *parent = strndup(path, (size_t)(slash - path));
+
+		if (!parent || stat(parent, &above) < 0 || above.st_dev != st.st_dev) {
+			free(parent);
+			break; /* where the file system is mounted: systemd does so for root alone */
+		}
+		free(parent);
+		if (st.st_uid != geteuid() || st.st_mode & (S_IWGRP | S_IWOTH))
+			r = shim_fail(ret_error, -EPERM,
+				      "the pin directory %s is user %u's and has mode %o: others could change what is "
+				      "pinned there; remove it (rm -r %s)",
+				      path, st.st_uid, st.st_mode & 07777, path);
+		*slash = '\0';
+	}
+	free(path);
+	return r;
+}
+
 static int dirs_make(const char *pin_dir, char **ret_error)
 {
 	struct statfs fs;
@@ -57,7 +83,7 @@ static int dirs_make(const char *pin_dir, char **ret_error)
 			ret_error, -EINVAL,
 			"the pin directory %s is not on a BPF file system; choose one below " BPFFS,
 			pin_dir);
-	return 0;
+	return dirs_owned(pin_dir, ret_error);
 }
 
 /* Take over the pinned map, if there is one and it is what this program expects. */
@@ -183,7 +209,8 @@ static int load(struct shim *s, const struct shim_opts *o, char **ret_error)
 	if (r < 0)
 		return shim_fail(ret_error, r,
 				 "the kernel does not load the BPF programs: %s (needs CAP_BPF, "
-				 "CAP_NET_ADMIN, CAP_PERFMON and Linux 6.1)\n%s",
+				 "CAP_NET_ADMIN, CAP_PERFMON, Linux 6.1, and no lockdown for confidentiality: "
+				 "/sys/kernel/security/lockdown)\n%s",
 				 strerror(-r), shim_log_tail());
 	for (map = NULL; (map = bpf_object__next_map(s->bpf->obj, map));) {
 		r = bpf_map__is_internal(map) ? 0 : map_pin(s, map, ret_error);

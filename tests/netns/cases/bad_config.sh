@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck shell=bash
-# A configuration with an unknown key, section or value is an error that names file, line and key; nothing starts.
+# A configuration with an unknown key, section or value is an error that names file, line and key; nothing starts. Nor does it where
+# something that it needs is missing or taken, and the message says what, and what to do.
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 
@@ -42,3 +43,23 @@ rejects bad.conf 'not an ini line at all'
 status=0
 "$BUILD/keyd" --state "$TMP/a" --config "$TMP/missing.conf" --check-config >/dev/null 2>&1 || status=$?
 ((status == 1 || status == 2)) || fail "a missing file is no error"
+
+# what a host or a container may lack
+starts_not() { # TEXT COMMAND…: keyd below COMMAND, in a network namespace of its own
+	local want=$1 out status=0
+	shift
+	out=$(timeout 10 unshare -n "$@" "$BUILD/keyd" --state "$TMP/a" --socket "$TMP/a/s" --pin "$PIN/a" --config "$TMP/a/keyd.conf" 2>&1) || status=$?
+	((status == 1)) || fail "keyd starts without what it needs ($want): status $status"
+	grep -q -- "$want" <<<"$out" || fail "the message does not say '$want': $out"
+}
+touch "$TMP/a/keyd.conf"
+starts_not 'without the capability net_admin' setpriv --bounding-set -net_admin
+starts_not 'no TUN device (/dev/net/tun): No such file' unshare -m bash -c 'mount -t tmpfs none /dev/net && exec "$@"' -
+starts_not "UDP port $DATA_PORT is another program's" bash -c "exec 9< <(exec socat -u UDP6-RECV:$DATA_PORT,ipv6only=0 -)
+	until ss -Hlun | grep -q :$DATA_PORT; do sleep 0.02; done; \"\$@\"; r=\$?; kill \$!; exit \$r" -
+mkdir -p "$PIN"
+chown 65534 "$PIN"
+starts_not "the pin directory $PIN is user 65534's" env
+chown 0 "$PIN"
+chmod 777 "$PIN"
+starts_not "has mode 777: others could change" env
