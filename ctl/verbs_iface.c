@@ -132,7 +132,7 @@ const struct verb verb_enroll = {
 	.options = {{"--token-file", 't', KIND_TEXT, "token", "FILE|-", .required = true,
 		     .help = "file that holds the token; - is standard input"},
 		    {"--name", 'n', KIND_TEXT, "name", "NAME",
-		     .help = "name of this device; default: the host's name"}},
+		     .help = "name of this device; default: device- and 8 digits of its id"}},
 	.prepare = read_token,
 	.timeout_ms = slow,
 	.show = show_enroll,

@@ -127,6 +127,19 @@ static void take_mac(struct keyd *k, struct attachment *a, const struct nl_link 
 }
 
 /* the shim first: from then on nothing protected leaves in clear, whatever the wire does */
+/* by which no packet of another device comes or goes: what is sealed would come back to be sealed */
+static int leads_nowhere(struct keyd *k, const char *name, const struct nl_link *link, char **ret_error)
+{
+	bool own = link->ifindex == dp_tap_ifindex(k->dp) || link->ifindex == ether_tap_ifindex(k);
+
+	if (!own && !(link->flags & IFF_LOOPBACK))
+		return 0;
+	if (asprintf(ret_error, "%s is %s", name,
+		     own ? "keyd's own device, behind the attached interfaces" : "the loopback device: nothing leaves this host by it") < 0)
+		*ret_error = NULL;
+	return -ENXIO;
+}
+
 static int bring_up(struct keyd *k, struct attachment *a, char **ret_error)
 {
 	struct nl_link link;
@@ -137,7 +150,9 @@ static int bring_up(struct keyd *k, struct attachment *a, char **ret_error)
 			*ret_error = NULL;
 		return r;
 	}
-	r = shim_attach(k->shim, a->name, &a->shim, ret_error);
+	r = leads_nowhere(k, a->name, &link, ret_error);
+	if (!r)
+		r = shim_attach(k->shim, a->name, &a->shim, ret_error);
 	if (!r) {
 		a->ifindex =
 			link.ifindex; /* from here on it counts as attached, with the UDP wire at least */

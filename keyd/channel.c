@@ -67,6 +67,17 @@ static void offline(struct keyd *k)
 	k->online_since_ms = 0;
 }
 
+/* what to do about an enrolment that has come so far; the server's own reasons say it */
+static const char *enrol_todo(const struct conn *c)
+{
+	if (c->answered)
+		return "";
+	return c->reached ? "is that the server that made the token, and has it still the key that it had then? Make "
+			    "another: `mvpnctl server token create`"
+			  : "does mvpn-server run there, and is TCP to that port let pass? The token names the address: "
+			    "`mvpnctl server token create --server`";
+}
+
 /* One that counts is made again; the successor of a working one is tried anew later. */
 void channel_lost(struct conn *c, const char *why)
 {
@@ -89,7 +100,7 @@ void channel_lost(struct conn *c, const char *why)
 	channel_set_error(k, why);
 	log_ratelimited(LOG_L_WARN, "channel to the server: %s", why);
 	if (c->fresh)
-		control_enrol_done(k, why);
+		control_enrol_done(k, why, enrol_todo(c));
 	if (k->id)
 		offline(k);
 	else
@@ -354,7 +365,7 @@ static void enrol_key(struct keyd *k, const uint8_t pk[32], bool signs)
 	k->enrol_fresh = NULL;
 	if (!pk) {
 		identity_free(fresh);
-		control_enrol_done(k, hsm_problem(k));
+		control_enrol_done(k, hsm_problem(k), "mvpnctl identity show");
 		return;
 	}
 	fresh->on_token = !signs;
@@ -362,7 +373,7 @@ static void enrol_key(struct keyd *k, const uint8_t pk[32], bool signs)
 	memcpy(signs ? fresh->token_pk : fresh->pk, pk, 32);
 	r = enrol_begin(k, fresh, k->enrol_token_id);
 	if (r)
-		control_enrol_done(k, strerror(-r));
+		control_enrol_done(k, strerror(-r), "");
 }
 
 int channel_enrol(struct keyd *k, const struct mvpn_token *t, const char *name,

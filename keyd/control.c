@@ -28,8 +28,9 @@ void control_attached(struct keyd *k, struct ipc_call *call, const struct attach
 void control_attach_failed(struct ipc_call *call, const char *iface, int r, const char *error)
 {
 	ipc_reply_error(call, MVPN_EXIT_FAILED, r == -ENODEV ? "no-such-interface" : "attach-failed",
-			r == -ENODEV ? "`ip link` lists them"
-				     : "mvpnctl attach --wire udp works on every interface",
+			r == -ENODEV   ? "`ip link` lists them"
+			: r == -ENXIO  ? "`ip route` says by which interface the others are reached"
+				       : "mvpnctl attach --wire udp works on every interface",
 			"cannot attach to %s: %s", iface, error ? error : strerror(-r));
 }
 

@@ -14,7 +14,8 @@ void control_free(struct keyd *k);
 void control_session_up(struct keyd *k, struct peer *p);
 void control_session_failed(struct keyd *k, struct peer *p, enum mvpn_reason why);
 void control_pong(struct keyd *k, struct peer *p, const struct dp_event *e);
-void control_enrol_done(struct keyd *k, const char *error); /* NULL: enrolled */
+/* error NULL: enrolled; else what failed, and what to do (""; the error says it) */
+void control_enrol_done(struct keyd *k, const char *error, const char *todo);
 void control_state_changed(struct keyd *k);
 void control_attached(struct keyd *k, struct ipc_call *call, const struct attachment *a, bool already);
 void control_attach_failed(struct ipc_call *call, const char *iface, int r, const char *error);

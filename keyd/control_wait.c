@@ -408,7 +408,7 @@ void control_session_failed(struct keyd *k, struct peer *p, enum mvpn_reason why
 
 /* ---- enroll ---- */
 
-void control_enrol_done(struct keyd *k, const char *error)
+void control_enrol_done(struct keyd *k, const char *error, const char *todo)
 {
 	struct ipc_call *call = k->enrol_call;
 
@@ -417,8 +417,7 @@ void control_enrol_done(struct keyd *k, const char *error)
 		return;
 	if (error)
 		ipc_reply_error(call, MVPN_EXIT_FAILED, "enrolment-failed",
-				"a token that is used up or too old is replaced by `mvpnctl server "
-				"token create`",
+				todo,
 				"enrolment failed: %s", error);
 	else
 		ipc_reply_ok(call, json_pack("{s:o, s:s, s:s}", "device", show_device(k), "server",
@@ -437,5 +436,5 @@ void control_wait_free(struct keyd *k)
 				"keyd is stopping");
 		waiter_free(k->waiters);
 	}
-	control_enrol_done(k, "keyd is stopping");
+	control_enrol_done(k, "keyd is stopping", "");
 }

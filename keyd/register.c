@@ -216,7 +216,7 @@ int register_welcome(struct conn *c, const struct chan_msg *m)
 	if (k->state == KEYD_ONLINE)
 		rotate_online(k);
 	if (enrolled)
-		control_enrol_done(k, NULL);
+		control_enrol_done(k, NULL, NULL);
 	control_state_changed(k);
 	return 0;
 }

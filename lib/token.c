@@ -122,7 +122,7 @@ int mvpn_token_decode(struct mvpn_token *ret, const char *text)
 	trimmed[len - PREFIX_LEN] = '\0';
 	n = mvpn_base32_decode(bin, sizeof(bin), trimmed);
 	/* too few bytes for a token or not whole base32: it was cut, or mistyped */
-	r = n < 0 ? -EINVAL : -EBADMSG;
+	r = -EBADMSG;
 	if (n < FIXED_B + CHECKSUM_B)
 		goto out;
 	checksum(sum, bin, n - CHECKSUM_B);

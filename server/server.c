@@ -214,7 +214,9 @@ static int open_state(struct server *s, char **ret_error)
 	if (r < 0)
 		return say(
 			ret_error, r, "cannot read the server's keys in", dir,
-			r == -ENOENT ? "make them with: mvpn-server init --state DIR"
+			r == -ENOENT ? "make them with: mvpn-server init --state DIR; if there was a server "
+				       "already, restore server.key and store.key from its backup"
+			: r == -EINVAL ? "server.key or store.key is damaged: restore it from a backup"
 			: r == -EPERM
 				? "the key files must be owned by this user or root, with mode 0600"
 				: NULL);
@@ -225,7 +227,7 @@ static int open_state(struct server *s, char **ret_error)
 	if (r < 0 && *ret_error) {
 		char *words = *ret_error;
 
-		if (asprintf(ret_error, "cannot open the store %s: %s", path, words) < 0)
+		if (asprintf(ret_error, "cannot open the store %s: %s; if it is damaged, restore a backup of it", path, words) < 0)
 			*ret_error = NULL;
 		free(words);
 	}

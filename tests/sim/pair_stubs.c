@@ -92,7 +92,7 @@ void control_pong(struct keyd *k, struct peer *p, const struct dp_event *e)
 {
 }
 
-void control_enrol_done(struct keyd *k, const char *error)
+void control_enrol_done(struct keyd *k, const char *error, const char *todo)
 {
 }
 

@@ -100,7 +100,8 @@ static void not_a_token(void **state)
 	struct mvpn_token t = golden(), before = t;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		assert_int_equal(mvpn_token_decode(&t, bad[i]), -EINVAL);
+		assert_int_equal(mvpn_token_decode(&t, bad[i]),
+				 strncmp(bad[i], "mavp1_", 6) ? -EINVAL : -EBADMSG);
 	assert_memory_equal(&t, &before, sizeof(t)); /* untouched */
 }
 
@@ -114,7 +115,7 @@ static void cut_anywhere(void **state)
 
 		text[len] = '\0';
 		r = mvpn_token_decode(&t, text);
-		assert_true(r == -EINVAL || r == -EBADMSG);
+		assert_int_equal(r, len < 6 ? -EINVAL : -EBADMSG);
 	}
 }
 
@@ -129,7 +130,7 @@ static void mistyped_anywhere(void **state)
 
 		text[i] = c == 'A' ? 'B' : 'A';
 		r = mvpn_token_decode(&t, text);
-		assert_true(r == -EBADMSG || (r == -EINVAL && !text[i + 1]));
+		assert_int_equal(r, -EBADMSG);
 		text[i] = c;
 	}
 }

@@ -10,6 +10,20 @@ topo_up server a b c
 server_start
 host_start a
 [[ $(status_of a .state) == unenrolled ]] || fail "a fresh keyd says $(status_of a .state)"
+# what an enrolment fails by is said with what to do about that, and so is an interface that leads nowhere
+mistake() { # TEXT VERB…
+	local text=$1 out
+	shift
+	out=$(ctl a "$@" 2>&1) && fail "'$*' is done"
+	grep -q "$text" <<<"$out" || fail "'$*' does not say '$text': $out"
+}
+head -c 60 "$(token a)" >"$TMP/cut"
+mistake 'the token is damaged: mistyped or cut' enroll --token-file "$TMP/cut"
+srvj token create --server "${ADDR4[server]}:1" | jq -er .token >"$TMP/closed"
+mistake 'Connection refused' enroll --token-file "$TMP/closed"
+mistake 'is TCP to that port let pass' enroll --token-file "$TMP/closed"
+mistake 'nothing leaves this host by it' attach lo
+mistake "keyd's own device" attach mvpn0
 enrol a
 attach a
 policy "protect ${ADDR4[c]}/32
