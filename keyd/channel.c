@@ -156,6 +156,22 @@ void channel_register(struct keyd *k)
 
 /* ---- messages ---- */
 
+static bool twin_recent(const struct keyd *k)
+{
+	return k->replaced && mono_ms() - k->replaced_ms < MVPN_TWIN_S * 1000;
+}
+
+static void twin_seen(struct keyd *k)
+{
+	k->replaced = twin_recent(k) ? k->replaced + 1 : 1;
+	k->replaced_ms = mono_ms();
+}
+
+bool channel_has_twin(const struct keyd *k)
+{
+	return k->replaced >= MVPN_TWIN_TIMES && twin_recent(k);
+}
+
 static int closed_by_server(struct conn *c, const struct chan_msg *m)
 {
 	struct keyd *k = c->k;
@@ -165,6 +181,8 @@ static int closed_by_server(struct conn *c, const struct chan_msg *m)
 	chan_get_u16(m, MVPN_TLV_REASON, &why);
 	if (why == MVPN_R_DELEGATION && !c->key)
 		delegate_void(k);
+	if (why == MVPN_R_REPLACED && c == k->conn)
+		twin_seen(k);
 	conn_failed(c, "closed by the server: %s", mvpn_reason_text(why));
 	if (!k->id || (why != MVPN_R_REVOKED && why != MVPN_R_SUSPENDED))
 		return 0;

@@ -26,6 +26,8 @@ void channel_register(struct keyd *k);
 /* where the server is, by the channel in use: false if there is none */
 bool channel_server(const struct keyd *k, struct mvpn_endpoint *ret);
 void channel_tick(struct keyd *k); /* each second */
+/* another host logs in as this device, again and again: a copy of its disk, or of its state directory */
+bool channel_has_twin(const struct keyd *k);
 const char *keyd_state_name(enum keyd_state s);
 
 #endif

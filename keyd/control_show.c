@@ -206,6 +206,11 @@ static json_t *problems(struct keyd *k, const uint64_t *shim)
 	else if (k->state != KEYD_ONLINE)
 		show_line(list, "%s: %s", keyd_state_name(k->state),
 			  k->server_error ? k->server_error : "connecting to the server");
+	if (channel_has_twin(k))
+		show_line(list,
+			  "another host logs in with this device's identity (a cloned disk, a restored copy), and the two throw "
+			  "each other off: stop keyd there, remove `identity` from its state directory, and enrol it "
+			  "with a token of its own");
 	if (server_key_problem(k))
 		show_line(list, "%s", server_key_problem(k));
 	if (shim_conflicts(k->shim))

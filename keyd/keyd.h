@@ -243,6 +243,8 @@ struct keyd {
 	struct backoff backoff;
 	uint32_t return_ms; /* RETURN, as the server said last; BACKOFF_UNTOLD */
 	char *server_error; /* why there is no channel, for `status` */
+	unsigned replaced; /* times that another one of this identity took the channel's place, one soon after the other */
+	uint64_t replaced_ms;
 	uint8_t ticket[MVPN_TICKET_B]; /* ticket.c */
 	bool has_ticket;
 	uint64_t server_heard_ms, online_since_ms;

@@ -156,6 +156,8 @@
 #define MVPN_ECHO_TRIES 6		/* ... so often in a row (16 s) ... */
 #define MVPN_ECHO_SILENT_S 60		/* ... and again after so long: UDP to the server may be blocked */
 #define MVPN_ECHO_RATE 10		/* questions of one device a second that the server answers */
+#define MVPN_TWIN_TIMES 3		/* a channel given up so often for one of the same identity ... */
+#define MVPN_TWIN_S 600			/* ... each time within so long of the last: another host has it */
 #define MVPN_ECHO_HEAR_MS 20		/* a worker hands on one answer in so long at most: anybody can send what looks like one */
 #define MVPN_RELAY_MBIT 100		/* of one device through the server; server.conf's relay_mbit */
 #define MVPN_RELAY_BURST_MS 250		/* it may send so long as fast as it can */

@@ -42,4 +42,13 @@ capture_stop wire
 assert_counter_over a shim drop_no_owner 2
 assert_counter_over a shim ingress_clear 3
 assert_no_leak a
+
+# c is a copy of a's disk: the two throw each other off, and are told
+mkdir -p "$TMP/c"
+cp -r "$TMP/a/state" "$TMP/c/state"
+rm -f "$TMP/c/state/lock" "$TMP/c/state/interfaces"
+host_start c
+twins() { status_of a '.problems[]' | grep -q "another host logs in with this device's identity"; }
+wait_for 60 "word of a twin" twins
+host_stop c
 ctl a explain "${ADDR4[c]}" >/dev/null || (($? == 5)) || fail "explain"
