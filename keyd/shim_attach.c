@@ -142,14 +142,14 @@ static int filter_set(struct shim *s, const char *iface, const struct dev *d, en
 	int prog = prog_fd(s, d, which), r;
 	char *path;
 
-	r = clsact_set(d->ifindex, which, prog, ret_fresh);
+	r = clsact_set(s, d->ifindex, which, prog, ret_fresh);
 	if (r < 0)
 		return r;
 	path = shim_pin_if(s, iface, shim_prog_names[which]);
 	r = path ? shim_pin_replace(prog, path) : -ENOMEM;
 	free(path);
 	if (r < 0 && *ret_fresh)
-		clsact_unset(d->ifindex, which);
+		clsact_unset(s, d->ifindex, which);
 	return r;
 }
 
@@ -163,7 +163,7 @@ static void unset(struct shim *s, const char *iface, unsigned ifindex, enum shim
 	if (p == SHIM_PIN_LINK)
 		bpf_link_detach(fd);
 	else if (p == SHIM_PIN_PROG)
-		clsact_unset(ifindex, which);
+		clsact_unset(s, ifindex, which);
 	if (p != SHIM_PIN_NONE) {
 		unlink(path);
 		close(fd);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Where the kernel has no TCX (before 6.6): filters on a clsact qdisc. Ours have one handle on the first free priority of
- * the hook; the last hook has the greatest priority there is.
+ * Where the kernel has no TCX (before 6.6): filters on a clsact qdisc. Those of a network have one handle on the first free priority of
+ * the hook, which several networks share; those that translate come behind, and the last hook has the greatest priority
+ * there is.
  */
 #include <errno.h>
 #include <libmnl/libmnl.h>
@@ -13,18 +14,41 @@
 
 #include "shim_priv.h"
 
-#define HANDLE 0x6d76 /* "mv" */
+#define HANDLE_ALONE 0x6d76 /* "mv" */
 #define PRIO_FIRST 1
 #define PRIO_TRIES 8 /* priority 1 may hold a filter of another kind */
 #define PRIO_LAST 0xffff
 #define DUMP_B 32768 /* one datagram of a netlink dump */
 
+static bool on_ingress(enum shim_prog which)
+{
+	return which == SHIM_INGRESS || which == SHIM_TRANSLATE_IN;
+}
+
 static struct bpf_tc_hook hook_of(unsigned ifindex, enum shim_prog which)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex,
-		    .attach_point = which == SHIM_INGRESS ? BPF_TC_INGRESS : BPF_TC_EGRESS);
+		    .attach_point = on_ingress(which) ? BPF_TC_INGRESS : BPF_TC_EGRESS);
 
 	return hook;
+}
+
+static uint32_t handle_of(const struct shim *s)
+{
+	return s->share_dir ? s->network : HANDLE_ALONE;
+}
+
+/* the priorities that it may have */
+static unsigned prio_first(enum shim_prog which)
+{
+	if (which == SHIM_LEAK)
+		return PRIO_LAST;
+	return which < SHIM_PROGS ? PRIO_FIRST : PRIO_FIRST + PRIO_TRIES;
+}
+
+static unsigned prio_last(enum shim_prog which)
+{
+	return which == SHIM_LEAK ? PRIO_LAST : prio_first(which) + PRIO_TRIES - 1;
 }
 
 int clsact_create(unsigned ifindex, bool *ret_made)
@@ -38,14 +62,12 @@ int clsact_create(unsigned ifindex, bool *ret_made)
 }
 
 /* our filter's priority on that hook, 0 if it is not there */
-static unsigned find(unsigned ifindex, enum shim_prog which)
+static unsigned find(const struct shim *s, unsigned ifindex, enum shim_prog which)
 {
 	struct bpf_tc_hook hook = hook_of(ifindex, which);
-	unsigned first = which == SHIM_LEAK ? PRIO_LAST : PRIO_FIRST;
-	unsigned last = which == SHIM_LEAK ? PRIO_LAST : PRIO_FIRST + PRIO_TRIES - 1;
 
-	for (unsigned prio = first; prio <= last; prio++) {
-		LIBBPF_OPTS(bpf_tc_opts, o, .handle = HANDLE, .priority = prio);
+	for (unsigned prio = prio_first(which); prio <= prio_last(which); prio++) {
+		LIBBPF_OPTS(bpf_tc_opts, o, .handle = handle_of(s), .priority = prio);
 
 		if (bpf_tc_query(&hook, &o) == 0)
 			return prio;
@@ -53,30 +75,31 @@ static unsigned find(unsigned ifindex, enum shim_prog which)
 	return 0;
 }
 
-int clsact_set(unsigned ifindex, enum shim_prog which, int prog_fd, bool *ret_fresh)
+int clsact_set(const struct shim *s, unsigned ifindex, enum shim_prog which, int prog_fd,
+	       bool *ret_fresh)
 {
 	struct bpf_tc_hook hook = hook_of(ifindex, which);
-	unsigned prio = find(ifindex, which), last = prio;
+	unsigned prio = find(s, ifindex, which), last = prio;
 	int r;
 
 	*ret_fresh = prio == 0;
 	if (!prio) {
-		prio = which == SHIM_LEAK ? PRIO_LAST : PRIO_FIRST;
-		last = which == SHIM_LEAK ? PRIO_LAST : PRIO_FIRST + PRIO_TRIES - 1;
+		prio = prio_first(which);
+		last = prio_last(which);
 	}
 	do {
-		LIBBPF_OPTS(bpf_tc_opts, o, .prog_fd = prog_fd, .handle = HANDLE, .priority = prio,
-			    .flags = BPF_TC_F_REPLACE);
+		LIBBPF_OPTS(bpf_tc_opts, o, .prog_fd = prog_fd, .handle = handle_of(s),
+			    .priority = prio, .flags = BPF_TC_F_REPLACE);
 
 		r = bpf_tc_attach(&hook, &o);
 	} while (r < 0 && prio++ < last);
 	return r;
 }
 
-void clsact_unset(unsigned ifindex, enum shim_prog which)
+void clsact_unset(const struct shim *s, unsigned ifindex, enum shim_prog which)
 {
 	struct bpf_tc_hook hook = hook_of(ifindex, which);
-	LIBBPF_OPTS(bpf_tc_opts, o, .handle = HANDLE, .priority = find(ifindex, which));
+	LIBBPF_OPTS(bpf_tc_opts, o, .handle = handle_of(s), .priority = find(s, ifindex, which));
 
 	if (o.priority)
 		bpf_tc_detach(&hook, &o);
@@ -138,12 +161,12 @@ static int classifiers_below(unsigned ifindex, __u32 parent, unsigned prio)
 #define PARENT_INGRESS TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)
 #define PARENT_EGRESS TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)
 
-int clsact_before(unsigned ifindex, enum shim_prog which)
+int clsact_before(const struct shim *s, unsigned ifindex, enum shim_prog which)
 {
-	unsigned prio = find(ifindex, which);
+	unsigned prio = find(s, ifindex, which);
 
-	return prio ? classifiers_below(
-			      ifindex, which == SHIM_INGRESS ? PARENT_INGRESS : PARENT_EGRESS, prio)
+	return prio ? classifiers_below(ifindex, on_ingress(which) ? PARENT_INGRESS : PARENT_EGRESS,
+					prio)
 		    : 0;
 }
 

@@ -21,7 +21,7 @@ static int deliver_attach(struct shim *s, int prog, unsigned ifindex, int *ret_l
 	if (r == -EOPNOTSUPP) {
 		r = clsact_create(ifindex, &made);
 		if (r == 0)
-			r = clsact_set(ifindex, SHIM_INGRESS, prog, &fresh);
+			r = clsact_set(s, ifindex, SHIM_INGRESS, prog, &fresh);
 	}
 	if (r < 0)
 		return shim_fail(ret_error, r, "cannot attach the program that delivers: %s%s%s",

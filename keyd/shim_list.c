@@ -162,7 +162,7 @@ int shim_before_us(struct shim *s, const char *iface, char **ret_names)
 		if (p == SHIM_PIN_LINK) {
 			r = tcx_before(ifindex, fd, in, &list);
 		} else if (p == SHIM_PIN_PROG) {
-			int n = clsact_before(ifindex, hooks[i]);
+			int n = clsact_before(s, ifindex, hooks[i]);
 
 			if (n > 0)
 				append_number(&list, (unsigned)n, "filter", in);

@@ -117,19 +117,25 @@ void shim_translate_leave(struct shim_translate *t); /* the programs stay */
 
 /* ---- clsact filters (shim_clsact.c) ---- */
 enum shim_prog {
+	/* of an attached interface, in the order of attachment */
 	SHIM_EGRESS,
 	SHIM_LEAK,
 	SHIM_INGRESS,
-	SHIM_PROGS
-}; /* in the order of attachment */
+	SHIM_PROGS,
+	/* of one behind this gateway */
+	SHIM_TRANSLATE_OUT = SHIM_PROGS,
+	SHIM_TRANSLATE_IN
+};
 extern const char *const shim_prog_names[SHIM_PROGS];
 /* *ret_made: the qdisc was not there before */
 int clsact_create(unsigned ifindex, bool *ret_made);
 /* removes the qdisc if no filter of anybody is left on it */
 void clsact_remove_unused(unsigned ifindex);
-int clsact_set(unsigned ifindex, enum shim_prog which, int prog_fd, bool *ret_fresh);
-void clsact_unset(unsigned ifindex, enum shim_prog which);
+/* the filters of this network's, which stand beside those of another on the same interface */
+int clsact_set(const struct shim *s, unsigned ifindex, enum shim_prog which, int prog_fd,
+	       bool *ret_fresh);
+void clsact_unset(const struct shim *s, unsigned ifindex, enum shim_prog which);
 /* classifiers that come before ours on the hook: how many */
-int clsact_before(unsigned ifindex, enum shim_prog which);
+int clsact_before(const struct shim *s, unsigned ifindex, enum shim_prog which);
 
 #endif

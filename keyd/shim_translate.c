@@ -72,15 +72,15 @@ int shim_translate_start(struct shim *s, char **ret_error)
 
 #define PIN_HEAD "translate-"
 
-/* pinned, so that answers still go to the devices and not to this host while keyd is upgraded */
-static int pin(struct shim *s, unsigned ifindex, const char *way, int link)
+/* The link, or a filter's program: so that answers still go to the devices and not to this host while keyd is upgraded. */
+static int pin(struct shim *s, unsigned ifindex, const char *way, int fd)
 {
 	char name[40], *path;
 	int r;
 
 	snprintf(name, sizeof(name), PIN_HEAD "%u-%s", ifindex, way);
 	path = shim_pin(s, name);
-	r = path ? shim_pin_replace(link, path) : -ENOMEM;
+	r = path ? shim_pin_replace(fd, path) : -ENOMEM;
 	free(path);
 	return r;
 }
@@ -93,6 +93,25 @@ static struct translated_iface *find(struct shim_translate *t, unsigned ifindex)
 	return NULL;
 }
 
+/* a TCX link goes with its pin and what is open of it */
+static void unpin(struct shim *s, const char *name, unsigned ifindex)
+{
+	char *path = shim_pin(s, name);
+	int fd = -1;
+	enum shim_pinned p = shim_pin_open(path, &fd);
+
+	if (p == SHIM_PIN_PROG) {
+		clsact_unset(s, ifindex,
+			     strstr(name, "-in") ? SHIM_TRANSLATE_IN : SHIM_TRANSLATE_OUT);
+		clsact_remove_unused(ifindex);
+	}
+	if (p != SHIM_PIN_NONE) {
+		close(fd);
+		unlink(path);
+	}
+	free(path);
+}
+
 /* those of interfaces that are not behind this gateway any more, and of an earlier life */
 static void unpin_others(struct shim *s)
 {
@@ -100,15 +119,13 @@ static void unpin_others(struct shim *s)
 	struct dirent *e;
 
 	while (d && (e = readdir(d))) {
-		char *path;
+		unsigned ifindex;
 
-		if (strncmp(e->d_name, PIN_HEAD, strlen(PIN_HEAD)) != 0 ||
-		    find(s->translate, (unsigned)atoi(e->d_name + strlen(PIN_HEAD))))
+		if (strncmp(e->d_name, PIN_HEAD, strlen(PIN_HEAD)) != 0)
 			continue;
-		path = shim_pin(s, e->d_name);
-		if (path)
-			unlink(path);
-		free(path);
+		ifindex = (unsigned)atoi(e->d_name + strlen(PIN_HEAD));
+		if (!find(s->translate, ifindex))
+			unpin(s, e->d_name, ifindex);
 	}
 	if (d)
 		closedir(d);
@@ -149,16 +166,21 @@ static int attach_tcx(struct shim *s, struct translated_iface *i, const struct b
 	return r;
 }
 
-static int attach_clsact(struct translated_iface *i, const struct bpf_program *out,
+static int attach_clsact(struct shim *s, struct translated_iface *i, const struct bpf_program *out,
 			 const struct bpf_program *in)
 {
+	int in_fd = bpf_program__fd(in), out_fd = bpf_program__fd(out), r;
 	bool made, fresh;
-	int r = clsact_create(i->ifindex, &made);
 
 	i->out = i->in = -1;
+	r = clsact_create(i->ifindex, &made);
 	if (r == 0)
-		r = clsact_set(i->ifindex, SHIM_INGRESS, bpf_program__fd(in), &fresh);
-	return r ?: clsact_set(i->ifindex, SHIM_EGRESS, bpf_program__fd(out), &fresh);
+		r = clsact_set(s, i->ifindex, SHIM_TRANSLATE_IN, in_fd, &fresh);
+	if (r == 0)
+		r = pin(s, i->ifindex, "in", in_fd);
+	if (r == 0)
+		r = clsact_set(s, i->ifindex, SHIM_TRANSLATE_OUT, out_fd, &fresh);
+	return r ? r : pin(s, i->ifindex, "out", out_fd);
 }
 
 static int attach(struct shim *s, struct translated_iface *i, bool raw)
@@ -168,17 +190,7 @@ static int attach(struct shim *s, struct translated_iface *i, bool raw)
 				 *in = raw ? b->progs.translate_in_raw : b->progs.translate_in;
 	int r = s->no_tcx ? -EOPNOTSUPP : attach_tcx(s, i, out, in);
 
-	return r == -EOPNOTSUPP ? attach_clsact(i, out, in) : r;
-}
-
-/* TCX links go with their pins and what is open of them */
-static void detach(struct translated_iface *i)
-{
-	if (i->in >= 0)
-		return;
-	clsact_unset(i->ifindex, SHIM_EGRESS);
-	clsact_unset(i->ifindex, SHIM_INGRESS);
-	clsact_remove_unused(i->ifindex);
+	return r == -EOPNOTSUPP ? attach_clsact(s, i, out, in) : r;
 }
 
 static bool wanted(const struct shim_behind *list, unsigned n, unsigned ifindex)
@@ -217,7 +229,6 @@ int shim_translate_set(struct shim *s, const struct shim_behind *list, unsigned 
 			i++;
 			continue;
 		}
-		detach(&t->ifaces[i]);
 		links_close(&t->ifaces[i]);
 		t->ifaces[i] = t->ifaces[--t->n];
 	}
@@ -236,8 +247,6 @@ void shim_translate_stop(struct shim *s)
 
 	s->translate = NULL;
 	unpin_others(s);
-	for (unsigned i = 0; t && i < t->n; i++)
-		detach(&t->ifaces[i]);
 	shim_translate_leave(t);
 }
 

@@ -204,6 +204,44 @@ static void test_restart(void **state)
 	assert_int_equal(shim_conflicts(narrow), 0);
 }
 
+static void filters(const char *expected)
+{
+	char *seen = st_output(
+		"tc filter show dev v0 egress 2>/dev/null | grep -c 'bpf.*handle'; "
+		"tc filter show dev v0 ingress 2>/dev/null | grep -c 'bpf.*handle'; true");
+
+	assert_string_equal(seen, expected);
+	free(seen);
+}
+
+/* clsact, where links do not tell whose a program is: each network's stay when another's come and go, and so do those that translate */
+static void test_filters_side_by_side(void **state)
+{
+	struct shim_behind behind = {.raw = false};
+
+	st_need_root();
+	st_veth_up(state);
+	wide->no_tcx = narrow->no_tcx = true;
+	behind.ifindex = if_nametoindex("v0");
+	assert_int_equal(mvpn_addr_parse(&behind.addr, "10.5.0.1"), 0);
+	st_attach(wide, "v0");
+	filters("2\n1\n");
+	st_attach(narrow, "v0");
+	st_attach(narrow, "v0");
+	filters("4\n2\n");
+	assert_int_equal(shim_translate_start(wide, NULL), 0);
+	assert_int_equal(shim_translate_set(wide, &behind, 1), 0);
+	filters("5\n3\n");
+	assert_int_equal(shim_translate_set(wide, NULL, 0), 0);
+	filters("4\n2\n");
+	st_detach(wide, "v0");
+	filters("2\n1\n");
+	st_detach(narrow, "v0");
+	filters("0\n0\n");
+	shim_translate_stop(wide);
+	st_veth_down(state);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -212,6 +250,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_sealed, up, down),
 		cmocka_unit_test_setup_teardown(test_opened, up, down),
 		cmocka_unit_test_setup_teardown(test_restart, up, down),
+		cmocka_unit_test_setup_teardown(test_filters_side_by_side, up, down),
 	};
 
 	return cmocka_run_group_tests(tests, st_setup, st_teardown);

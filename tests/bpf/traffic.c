@@ -370,7 +370,7 @@ static void test_last_hook(void **state)
 	if (what == SHIM_PIN_LINK)
 		assert_int_equal(bpf_link_detach(fd), 0);
 	else
-		clsact_unset(if_nametoindex("v0"), SHIM_EGRESS);
+		clsact_unset(s, if_nametoindex("v0"), SHIM_EGRESS);
 	close(fd);
 	free(path);
 	before = st_counter(s, MVPN_C_LEAK);

@@ -35,14 +35,17 @@ static int prog_of(const char *way)
 	struct bpf_link_info info = {};
 	__u32 len = sizeof(info);
 	char path[256];
-	int link, prog;
+	enum shim_pinned p;
+	int pinned, prog;
 
 	snprintf(path, sizeof(path), "%s/translate-%d-%s", st_pin_dir(), LO, way);
-	link = bpf_obj_get(path);
-	assert_true(link >= 0);
-	assert_int_equal(bpf_obj_get_info_by_fd(link, &info, &len), 0);
+	p = shim_pin_open(path, &pinned);
+	if (p == SHIM_PIN_PROG)
+		return pinned;
+	assert_int_equal(p, SHIM_PIN_LINK);
+	assert_int_equal(bpf_obj_get_info_by_fd(pinned, &info, &len), 0);
 	prog = bpf_prog_get_fd_by_id(info.prog_id);
-	close(link);
+	close(pinned);
 	return prog;
 }
 
@@ -52,7 +55,7 @@ static int up(void **state)
 	struct shim *s = st_shim();
 	char *error = NULL;
 
-	if (!s || !st_has_tcx())
+	if (!s)
 		return 0;
 	st_policy(state);
 	st_protect(s, "10.6.0.0/16", 0, MVPN_PROT_LOCAL | MVPN_PROT_TRANSLATED);
@@ -69,7 +72,7 @@ static int up(void **state)
 
 static int down(void **state)
 {
-	if (st_shim() && st_has_tcx()) {
+	if (st_shim()) {
 		close(out_fd);
 		close(in_fd);
 		shim_translate_stop(st_shim());
@@ -276,7 +279,6 @@ static void there_and_back(const struct side *s, uint8_t protocol)
 static void test_there_and_back(void **state)
 {
 	st_need_root();
-	st_need_tcx();
 	for (int i = 0; i < 2; i++) {
 		there_and_back(&sides[i], 6);
 		there_and_back(&sides[i], 17);
@@ -289,7 +291,6 @@ static void test_no_checksum_stays_none(void **state)
 	struct packet p, after;
 
 	st_need_root();
-	st_need_tcx();
 	make(&p, &sides[0], 17, sides[0].device, 4000, sides[0].host, 80, false);
 	put(p.b + sum_at(&p), 0);
 	assert_int_equal(run(out_fd, &p, LO, &after), NEXT);
@@ -337,7 +338,6 @@ static void errors(const struct side *s, uint8_t protocol)
 static void test_errors(void **state)
 {
 	st_need_root();
-	st_need_tcx();
 	for (int i = 0; i < 2; i++) {
 		errors(&sides[i], 6);
 		errors(&sides[i], 17);
@@ -352,7 +352,6 @@ static void test_others_are_left_alone(void **state)
 	struct packet p;
 
 	st_need_root();
-	st_need_tcx();
 	make(&p, s, 6, s->device, 4000, s->host, 80, false);
 	expect_untouched(&p, out_fd, 0);
 	make(&p, s, 6, "10.9.0.1", 4000, s->host, 80, false);
@@ -374,7 +373,6 @@ static void test_what_cannot_is_dropped(void **state)
 	struct packet p;
 
 	st_need_root();
-	st_need_tcx();
 	make(&p, s, 17, s->device, 4000, s->host, 80, false);
 	p.b[p.l3 + 6] |= 0x20; /* more fragments */
 	expect_dropped(&p, MVPN_T_UNTRANSLATABLE);
@@ -418,7 +416,6 @@ static void test_ports_run_out(void **state)
 	struct packet p, after;
 
 	st_need_root();
-	st_need_tcx();
 	memset(seen, 0, sizeof(seen));
 	sweep(UINT64_MAX); /* what other tests have left */
 	for (unsigned i = 0; i < MVPN_TRANSLATE_PORTS + 500; i++) {
@@ -454,10 +451,9 @@ static void test_flows_outlive_keyd(void **state)
 	struct shim_behind behind = {.ifindex = LO};
 	const struct side *s = &sides[0];
 	struct packet p, before, after;
-	char path[256];
+	char path[256], *left;
 
 	st_need_root();
-	st_need_tcx();
 	make(&p, s, 6, s->device, 4000, s->host, 80, false);
 	assert_int_equal(run(out_fd, &p, LO, &before), NEXT);
 	close(out_fd);
@@ -474,6 +470,9 @@ static void test_flows_outlive_keyd(void **state)
 	shim_translate_stop(st_shim());
 	snprintf(path, sizeof(path), "%s/translate-%d-out", st_pin_dir(), LO);
 	assert_int_equal(access(path, F_OK), -1);
+	left = st_output("tc filter show dev lo egress 2>/dev/null; tc qdisc show dev lo clsact");
+	assert_string_equal(left, "");
+	free(left);
 }
 
 int main(void)
