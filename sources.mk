@@ -2,12 +2,12 @@
 # What is built from what, one line a room; a new source file is named here.
 
 LIB := addr aead by chan chan_handshake chan_msg chan_proof config crypto delegation echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac netlink netlink_link netlink_route noise reason replay secmem secslab service spi stream token
-LIB += conduit backoff
+LIB += conduit backoff echo_ends forward
 LIB += class class_json
 # the part of lib/ that each program links
 LIB_keyd := $(LIB)
 LIB_server := addr aead by chan chan_handshake chan_msg chan_proof config crypto delegation echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac noise reason secmem service token
-LIB_server += conduit class class_json
+LIB_server += conduit class class_json echo_ends forward
 LIB_mvpnctl := addr by fsutil ipc ipc_request ipc_socket log loop mac service
 
 SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_deliver shim_frames shim_list shim_maps shim_networks shim_pin shim_process shim_protect shim_socket shim_streams shim_translate shim_transport shim_xdp
@@ -20,17 +20,18 @@ KEYD += hsm hsm_helper hsm_p11 intro_defer delegate rotate rotate_pin vouch
 KEYD += relay_tcp gateways gateways_told gateways_reach translate arrivals pins
 KEYD += server_key server_pins
 KEYD += control_classes streams_class control_hooks privileges
+KEYD += fwdtab forwards relay_way control_relays
 DP := nexthop frame wire_xdp
-DP += run wire_xdp_open errqueue quote opener
+DP += run wire_xdp_open errqueue quote opener pass
 DP += class shape chunks
 DP += dp tell worker owner relay spin tap seal open permit segment fragment mss coalesce hold icmp wire_udp ether
 SERVER := main server conf identity privileges listen channel dispatch enrol register introduce intro_table intro_record session push registry owners policy policy_parse audit store_sqlite store_device store_token store_session store_policy admin admin_token admin_device admin_policy
 SERVER += macs ether policy_ether policy_mode policy_text echo relay policy_test policy_lines policy_pairs policy_service policy_by admin_policy_diff admin_policy_check audit_feed admin_audit audit_keep policy_settings
 SERVER += depart psk delegate rotate store_rotate gate audit_check audit_verify services levels processes refusal
 SERVER += relay_tcp policy_protect gateways
-CTL := args help human input main mvpnctl output proc table verb_explain verb_flows verbs_device verbs_identity verbs_iface verbs_key verbs_peer verbs_policy verbs_status verbs_token verbs_audit
+CTL := args help human input main mvpnctl output proc table verb_explain verb_flows verb_relays verbs_device verbs_identity verbs_iface verbs_key verbs_peer verbs_policy verbs_status verbs_token verbs_audit
 SERVER += tables policy_index keyfile server_key admin_key
-SERVER += policy_class
+SERVER += policy_class policy_relay relay_device
 BPF := shim wire sockops sock stream process translate
 
 # tests/unit/NAME.c, cmocka programs; objects that each links besides lib/: OBJS_unit_NAME
@@ -50,17 +51,22 @@ OBJS_unit_run = $(call objs,keyd/dp,run)
 OBJS_unit_nexthop = $(call objs,keyd/dp,nexthop)
 UNIT += packet ecn segment spin coalesce hold keytab seal open owner ether wire_udp
 OBJS_unit_wire_udp = $(call objs,keyd/dp,wire_udp errqueue opener)
-OBJS_unit_seal = $(call objs,keyd,keytab frametab) $(call objs,keyd/dp,worker spin owner relay tap seal open permit class shape chunks quote segment fragment mss coalesce hold icmp ether wire_udp errqueue)
+OBJS_unit_seal = $(call objs,keyd,keytab frametab fwdtab) $(call objs,keyd/dp,pass worker spin owner relay tap seal open permit class shape chunks quote segment fragment mss coalesce hold icmp ether wire_udp errqueue)
 OBJS_unit_ether = $(OBJS_unit_seal)
 OBJS_unit_open = $(OBJS_unit_seal)
 OBJS_unit_owner = $(OBJS_unit_seal)
 OBJS_unit_coalesce = $(call objs,keyd/dp,coalesce segment fragment mss)
 OBJS_unit_spin = $(call objs,keyd/dp,spin)
 OBJS_unit_hold = $(call objs,keyd/dp,hold chunks)
-OBJS_unit_keytab = $(call objs,keyd,keytab frametab)
+OBJS_unit_keytab = $(call objs,keyd,keytab frametab fwdtab)
 OBJS_unit_segment = $(call objs,keyd/dp,segment fragment mss)
 UNIT += mss quote echo server_echo conduit server_relay backoff
 OBJS_unit_server_relay = $(OBJS_unit_server)
+UNIT += forward forwards server_relay_device
+OBJS_unit_forward = $(call objs,keyd,fwdtab)
+OBJS_unit_forwards = $(call objs,keyd,forwards fwdtab)
+LDFLAGS_unit_forwards = -Wl,--wrap=clock_gettime
+OBJS_unit_server_relay_device = $(OBJS_unit_server)
 OBJS_unit_quote = $(OBJS_unit_seal)
 OBJS_unit_mss = $(call objs,keyd/dp,mss)
 UNIT += answer
@@ -74,7 +80,7 @@ OBJS_unit_policy_service = $(OBJS_unit_policy)
 OBJS_unit_permit = $(OBJS_unit_seal)
 OBJS_unit_server_services = $(OBJS_unit_server)
 UNIT += server server_bad server_flood server_push server_kill server_steps server_trust server_ether policy store
-OBJS_unit_policy = $(call objs,server,policy policy_class policy_parse policy_by policy_index policy_protect policy_ether policy_mode policy_lines policy_pairs policy_service policy_settings policy_test policy_text)
+OBJS_unit_policy = $(call objs,server,policy policy_class policy_parse policy_by policy_index policy_protect policy_relay policy_ether policy_mode policy_lines policy_pairs policy_service policy_settings policy_test policy_text)
 OBJS_unit_store = $(call objs,server,store_sqlite store_device store_rotate store_token store_session store_policy audit audit_keep audit_verify)
 OBJS_unit_server = $(call objs,server,$(filter-out main privileges,$(SERVER))) $(call objs,tests/sim,sim_server sim_device sim_intro)
 OBJS_unit_server_bad = $(OBJS_unit_server)
@@ -135,7 +141,7 @@ OBJS_bpf_many_peers = $(call objs,keyd,$(filter-out main,$(KEYD))) $(call objs,k
 BPFTEST += wire_xdp
 OBJS_bpf_wire_xdp = $(call objs,keyd/dp,frame run wire_xdp wire_xdp_open) $(call objs,tests/bpf,wire_pair)
 BPFTEST += dp_pair
-OBJS_bpf_dp_pair = $(call objs,keyd,keytab frametab $(SHIM)) $(call objs,keyd/dp,$(DP)) $(call objs,tests/bpf,dp_net)
+OBJS_bpf_dp_pair = $(call objs,keyd,keytab frametab fwdtab $(SHIM)) $(call objs,keyd/dp,$(DP)) $(call objs,tests/bpf,dp_net)
 # tests/bench/scale*.c
 SCALE := scale scale_path scale_bpf scale_keyd
 OBJS_scale = $(call objs,keyd,$(filter-out main,$(KEYD))) $(call objs,keyd/dp,$(DP)) $(call objs,tests/bench,$(SCALE))
@@ -169,11 +175,13 @@ SRCS_fuzz_stream := lib/addr.c lib/aead.c lib/class.c lib/crypto.c lib/intro_key
 FUZZ += ether echo process
 SRCS_fuzz_process := keyd/process_table.c keyd/traits.c lib/by.c lib/chan.c lib/chan_handshake.c lib/chan_msg.c lib/chan_proof.c lib/crypto.c lib/noise.c lib/secmem.c
 FUZZ += conduit relay
-SRCS_fuzz_relay := server/relay.c lib/addr.c lib/chan_msg.c lib/htab.c
+SRCS_fuzz_relay := server/relay.c server/relay_device.c lib/addr.c lib/chan_msg.c lib/crypto.c lib/forward.c lib/htab.c lib/log.c lib/reason.c
+FUZZ += forwards
+SRCS_fuzz_forwards := keyd/forwards.c keyd/fwdtab.c lib/addr.c lib/chan_msg.c lib/crypto.c lib/echo_ends.c lib/echo_msg.c lib/forward.c lib/htab.c lib/log.c lib/secmem.c
 SRCS_fuzz_conduit := lib/crypto.c lib/conduit.c
 SRCS_fuzz_echo := lib/crypto.c lib/echo_msg.c
 SRCS_fuzz_ether := keyd/frametab.c lib/addr.c lib/lpm.c lib/mac.c
-SRCS_fuzz_policy := $(addprefix server/policy,.c _class.c _parse.c _by.c _index.c _protect.c _ether.c _lines.c _mode.c _pairs.c _service.c _settings.c _test.c _text.c) lib/addr.c lib/by.c lib/class.c lib/reason.c lib/service.c
+SRCS_fuzz_policy := $(addprefix server/policy,.c _class.c _parse.c _by.c _index.c _protect.c _relay.c _ether.c _lines.c _mode.c _pairs.c _service.c _settings.c _test.c _text.c) lib/addr.c lib/by.c lib/class.c lib/reason.c lib/service.c
 FUZZ += messages
 SRCS_fuzz_messages = $(patsubst $(O)/%.o,%.c,$(OBJS_pair)) $(patsubst %,lib/%.c,$(LIB))
 LDFLAGS_fuzz_messages = $(LDFLAGS_pair)

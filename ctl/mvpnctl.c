@@ -17,6 +17,7 @@ const struct verb *const verbs[] = {
 	&verb_peers,
 	&verb_sessions,
 	&verb_flows,
+	&verb_relays,
 	&verb_ping,
 	&verb_explain,
 	&verb_doctor,

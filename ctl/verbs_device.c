@@ -98,6 +98,8 @@ static void show_one(const json_t *r)
 		line("sessions", PLAIN, "%zu", json_array_size(sessions));
 	else
 		line("sessions", PLAIN, "%llu", (unsigned long long)number_of(d, "sessions"));
+	if (json_is_integer(json_object_get(d, "relays")))
+		line("relays", PLAIN, "for %llu pairs of other devices", (unsigned long long)number_of(d, "relays"));
 }
 
 const struct verb verb_device_show = {

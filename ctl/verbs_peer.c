@@ -94,6 +94,15 @@ static void over_limit(const json_t *s, char *ret, size_t size)
 		snprintf(ret, size, "%llu dropped", n);
 }
 
+/* "relayed via gw1" */
+static const char *path_text(const json_t *o, char *ret, size_t size)
+{
+	bool via = has_text(o, "relay");
+
+	snprintf(ret, size, "%s%s%s", text_of(o, "path"), via ? " via " : "", via ? text_of(o, "relay") : "");
+	return ret;
+}
+
 static void show_sessions(const json_t *r)
 {
 	static const char *const headers[] = {
@@ -120,7 +129,7 @@ static void show_sessions(const json_t *r)
 		table_cell(t, PLAIN, "%s", seconds_of(s, "rekey_in_s", b));
 		table_cell(t, PLAIN, "%s", text_of(s, "endpoint"));
 		table_cell(t, strcmp(text_of(s, "path"), "direct") ? WARN : PLAIN, "%s",
-			   text_of(s, "path"));
+			   path_text(s, bad, sizeof(bad)));
 		table_cell(t, PLAIN, "%llu", (unsigned long long)number_of(s, "mtu"));
 		table_cell(t, PLAIN, "%llu", (unsigned long long)number_of(s, "lanes"));
 		table_cell(t, FAINT, "%s", text_of(s, "tx_spi"));
@@ -176,6 +185,7 @@ static void show_ping(const json_t *r)
 		     *v;
 	uint64_t sent = number_of(r, "sent"), received = number_of(r, "received");
 	double session = real_of(r, "session_ms");
+	char path[128];
 	size_t i;
 
 	if (session > 0)
@@ -188,7 +198,7 @@ static void show_ping(const json_t *r)
 			printf("reply %zu: none\n", i + 1);
 	}
 	printf("%s (%s): %llu sent, %llu received, %.0f %% lost\n", text_of(r, "peer"),
-	       text_of(r, "path"), (unsigned long long)sent, (unsigned long long)received,
+	       path_text(r, path, sizeof(path)), (unsigned long long)sent, (unsigned long long)received,
 	       sent ? 100.0 * (double)(sent - (received > sent ? sent : received)) / (double)sent
 		    : 0.0);
 	if (received && json_array_size(rtt) == 3)

@@ -152,6 +152,9 @@ static void show_data_path(const json_t *r)
 	if (!strcmp(text_of(r, "udp"), "blocked"))
 		line("UDP", WARN, "to the server is blocked%s",
 		     flag_of(r, "relay_tcp") ? ": what is relayed goes by TCP" : "");
+	if (number_of(r, "relays"))
+		line("relays", PLAIN, "for %llu pairs of other devices (mvpnctl relays)",
+		     (unsigned long long)number_of(r, "relays"));
 	line("peers", PLAIN, "%llu; sessions %llu; protected prefixes %llu",
 	     (unsigned long long)number_of(r, "peers"),
 	     (unsigned long long)number_of(r, "sessions"),

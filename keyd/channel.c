@@ -12,6 +12,7 @@
 #include "crypto.h"
 #include "delegate.h"
 #include "ether.h"
+#include "forwards.h"
 #include "hsm.h"
 #include "intro_defer.h"
 #include "keystore.h"
@@ -198,6 +199,7 @@ static int closed_by_server(struct conn *c, const struct chan_msg *m)
 	k->state = state;
 	intro_deferred_drop(k, NULL);
 	sessions_drop_all(k, why);
+	forwards_drop_all(k);
 	return 0;
 }
 
@@ -267,6 +269,8 @@ int channel_message(struct conn *c, const struct chan_msg *m)
 		return introduce_cancel(k, m);
 	case MVPN_MSG_RELAY:
 		return relayed_message(k, m);
+	case MVPN_MSG_FORWARD:
+		return forwards_message(k, m);
 	case MVPN_MSG_PEER_RESET:
 		return introduce_peer_gone(k, m);
 	case MVPN_MSG_REVOKE:

@@ -240,7 +240,7 @@ static const struct {
 	{"identity-unlock", control_identity_unlock, NULL},
 	{"identity-passphrase", control_identity_passphrase, NULL},
 	{"rotate", control_rotate, NULL},
-	{"pin", control_pin, NULL},
+	{"pin", control_pin, NULL},	 {"relays", NULL, show_relays},
 };
 
 static void on_request(void *arg, struct ipc_call *call, const char *verb, json_t *args)

@@ -16,6 +16,7 @@
 #include "options.h"
 #include "peers.h"
 #include "processes.h"
+#include "relayed.h"
 #include "sessions.h"
 
 /* 224.0.0.0/4, 255.255.255.255, ff00::/8: no device owns them, whatever is protected */
@@ -157,11 +158,14 @@ static bool explain_source(const struct session *s, struct explained *e)
 
 static void explain_session(const struct session *s, json_t *why)
 {
+	const char *via = relayed_via(s->peer);
+
 	show_line(why, "epoch %u transmits with SPI %08x", s->epoch, s->tx_spi);
-	if (strcmp(nat_path_name(s), "direct") != 0)
-		show_line(why, "its packets are %s%s", nat_path_name(s),
-			  s->peer->relayed ? ": the server passes them on and cannot read them"
-					   : " their way to the peer");
+	if (s->peer->relayed)
+		show_line(why, "its packets are %s: %s%s passes them on and cannot read them", nat_path_name(s),
+			  via ? "device " : "the server", via ? via : "");
+	else if (strcmp(nat_path_name(s), "direct") != 0)
+		show_line(why, "its packets are %s their way to the peer", nat_path_name(s));
 	if (s->mode != MVPN_MODE_E2E)
 		show_line(why, "its keys are %s: the server knows them, too", mvpn_mode_name(s->mode));
 }

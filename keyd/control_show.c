@@ -12,6 +12,7 @@
 #include "datagrams.h"
 #include "endpoint.h"
 #include "ether.h"
+#include "forwards.h"
 #include "hsm.h"
 #include "keystore.h"
 #include "levels.h"
@@ -22,6 +23,7 @@
 #include "gateways.h"
 #include "peers.h"
 #include "relay_tcp.h"
+#include "relayed.h"
 #include "rp_filter.h"
 #include "server_key.h"
 #include "sessions.h"
@@ -47,6 +49,7 @@ const char *const keyd_counter_names[KC_MAX] = {
 	"translated",	 "untranslatable", "translations_full",
 	"server_key_pinned", "server_key_refused", "server_key_old",
 	"process_refused", "process_unreported",
+	"forward_opened", "forward_refused", "relay_silent",
 };
 
 static double age_s(uint64_t at_ms)
@@ -313,6 +316,7 @@ json_t *show_status(struct keyd *k)
 	json_object_set_new(body, "behind_nat", json_boolean(endpoint_behind_nat(k)));
 	json_object_set_new(body, "udp", json_string(endpoint_udp(k)));
 	json_object_set_new(body, "relay_tcp", json_boolean(relay_tcp_up(k)));
+	json_object_set_new(body, "relays", json_integer(forwards_count(k)));
 	json_object_set_new(body, "workers", json_integer(dp_workers(k->dp)));
 	json_object_set_new(body, "suites", suites);
 	json_object_set_new(body, "peers", json_integer(k->npeers));
@@ -468,6 +472,7 @@ static json_t *show_session(struct keyd *k, const struct session *s)
 	const struct kt_session *kt = s->kt;
 	uint64_t now = mono_ms(), tx, rx;
 	unsigned streams, suite = kt ? kt->suite : s->streams->suite;
+	const char *via = relayed_via(s->peer);
 	struct kt_stats stats;
 	json_t *o;
 
@@ -494,6 +499,7 @@ static json_t *show_session(struct keyd *k, const struct session *s)
 	json_object_set_new(o, "lanes", json_integer(kt ? kt->ntx : 0));
 	json_object_set_new(o, "endpoint", endpoint_json(&s->peer->endpoint));
 	json_object_set_new(o, "path", json_string(nat_path_name(s)));
+	json_object_set_new(o, "relay", via ? json_string(via) : json_null());
 	json_object_set_new(o, "mtu", json_integer(path_mtu(s->peer)));
 	json_object_set_new(o, "mtu_state", json_string(path_mtu_state(s->peer)));
 #define STAT(name) json_object_set_new(o, #name, json_integer(stats.name))

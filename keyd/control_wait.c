@@ -13,6 +13,7 @@
 #include "mvpn/ctl.h"
 #include "nat.h"
 #include "peers.h"
+#include "relayed.h"
 #include "sessions.h"
 
 #define PING_COUNT_MAX 10000
@@ -91,10 +92,11 @@ static void ping_free(struct ping_run *r)
 static void ping_done(struct ping_run *r)
 {
 	const struct session *s = session_transmitting(r->peer);
-	json_t *body = json_pack("{s:s, s:i, s:i, s:I, s:O, s:s}", "peer", peer_label(r->peer),
+	json_t *body = json_pack("{s:s, s:i, s:i, s:I, s:O, s:s, s:s?}", "peer", peer_label(r->peer),
 				 "sent", r->sent, "received", r->received, "session_ms",
 				 (json_int_t)r->session_ms, "replies", r->replies, "path",
-				 s ? nat_path_name(s) : "none");
+				 s ? nat_path_name(s) : "none", "relay",
+				 relayed_via(r->peer));
 
 	if (r->received)
 		json_object_set_new(body, "rtt_ms",

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "channel.h"
-#include "echo_msg.h"
+#include "echo_ends.h"
 #include "log.h"
 #include "relay_tcp.h"
 #include "relayed.h"
@@ -16,10 +16,7 @@
 struct own_endpoint {
 	struct keyd *k;
 	struct loop_timer *timer;
-	uint8_t *key; /* sodium_malloc()ed; of the channel */
-	uint32_t id;  /* 0: the server answers none */
-	uint64_t counter;
-	uint8_t cookie[ECHO_COOKIE_B];
+	struct echo_asker ask; /* its key sodium_malloc()ed, its id of the channel */
 	unsigned tries; /* since the last answer */
 	bool known, nat;
 	bool blocked; /* as the server was told */
@@ -73,14 +70,12 @@ static unsigned patience_ms(const struct own_endpoint *o)
 
 static void ask(struct own_endpoint *o)
 {
-	struct echo_msg m = {.id = o->id, .counter = ++o->counter};
 	struct mvpn_endpoint server;
 	uint8_t packet[MVPN_ECHO_B];
 
-	if (!o->id || !channel_server(o->k, &server))
+	if (!o->ask.id || !channel_server(o->k, &server))
 		return;
-	memcpy(m.cookie, o->cookie, sizeof(m.cookie));
-	echo_seal(packet, MVPN_ECHO, &m, o->key);
+	echo_ask(&o->ask, packet);
 	dp_send_plain(o->k->dp, &server, packet, sizeof(packet));
 	loop_timer_arm(o->timer, patience_ms(o));
 	o->tries = o->tries < MVPN_ECHO_TRIES ? o->tries + 1 : 1;
@@ -143,19 +138,16 @@ static void learn(struct own_endpoint *o, const struct mvpn_endpoint *seen)
 	o->seen = *seen;
 }
 
-void endpoint_answered(struct keyd *k, const struct dp_event *e)
+static void answered(struct own_endpoint *o, const uint8_t data[MVPN_ECHO_B])
 {
-	struct own_endpoint *o = k->own;
-	struct echo_msg m;
-	bool proven;
+	struct mvpn_endpoint seen;
+	enum echo_heard heard = echo_answered(&o->ask, data, &seen);
 
-	if (!o->id || echo_open(&m, e->data, o->key) || m.counter != o->counter || !m.seen.port)
-		return; /* forged, or to a question that has been repeated since */
-	learn(o, &m.seen);
-	proven = !memcmp(m.cookie, o->cookie, sizeof(m.cookie));
-	memcpy(o->cookie, m.cookie, sizeof(o->cookie));
+	if (heard == ECHO_BAD)
+		return;
+	learn(o, &seen);
 	o->tries = 0;
-	if (!proven) {
+	if (heard != ECHO_PROVEN) {
 		ask(o); /* with the cookie, at once: then the server believes that we are there */
 		return;
 	}
@@ -166,24 +158,34 @@ void endpoint_answered(struct keyd *k, const struct dp_event *e)
 		loop_timer_disarm(o->timer);
 }
 
+bool endpoint_answered(struct keyd *k, const struct dp_event *e)
+{
+	uint32_t id;
+
+	if (!echo_look(e->data, sizeof(e->data), MVPN_ECHO_REPLY, &id) || id != k->own->ask.id)
+		return false;
+	answered(k->own, e->data);
+	return true;
+}
+
 void endpoint_welcome(struct keyd *k, const struct chan_msg *m)
 {
 	struct own_endpoint *o = k->own;
 	uint8_t v[MVPN_TLV_ECHO_B];
 	uint32_t id_be;
 
-	o->id = 0;
+	o->ask.id = 0;
 	loop_timer_disarm(o->timer);
 	if (chan_get_bytes(m, MVPN_TLV_ECHO, v, sizeof(v))) {
 		memcpy(&id_be, v, sizeof(id_be));
-		memcpy(o->key, v + sizeof(id_be), ECHO_KEY_B);
+		memcpy(o->ask.key, v + sizeof(id_be), ECHO_KEY_B);
 		sodium_memzero(v, sizeof(v));
-		o->id = be32toh(id_be);
+		o->ask.id = be32toh(id_be);
 	}
-	if (o->id != kt_echo(k->kt))
+	if (o->ask.id != kt_echo(k->kt))
 		k->keep_ms = 0; /* another channel, maybe of a server that has forgotten what it relays */
-	kt_set_echo(k->kt, o->id);
-	relay_tcp_welcome(k, o->id, o->key);
+	kt_set_echo(k->kt, o->ask.id);
+	relay_tcp_welcome(k, o->ask.id, o->ask.key);
 	if (o->blocked)
 		tell_server(o);
 	o->tries = 0;
@@ -209,8 +211,8 @@ int endpoint_init(struct keyd *k)
 		return -ENOMEM;
 	k->own = o;
 	o->k = k;
-	o->key = sodium_malloc(ECHO_KEY_B);
-	return o->key ? loop_timer_new(k->loop, on_timer, o, &o->timer) : -ENOMEM;
+	o->ask.key = sodium_malloc(ECHO_KEY_B);
+	return o->ask.key ? loop_timer_new(k->loop, on_timer, o, &o->timer) : -ENOMEM;
 }
 
 void endpoint_free(struct keyd *k)
@@ -220,7 +222,7 @@ void endpoint_free(struct keyd *k)
 	if (!o)
 		return;
 	loop_timer_free(o->timer);
-	sodium_free(o->key);
+	sodium_free(o->ask.key);
 	free(o);
 	k->own = NULL;
 }

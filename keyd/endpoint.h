@@ -13,7 +13,7 @@
 int endpoint_init(struct keyd *k);
 void endpoint_free(struct keyd *k);
 void endpoint_welcome(struct keyd *k, const struct chan_msg *m);
-void endpoint_answered(struct keyd *k, const struct dp_event *e); /* DP_EV_ECHO */
+bool endpoint_answered(struct keyd *k, const struct dp_event *e); /* DP_EV_ECHO; false: it is to no question of these */
 bool endpoint_behind_nat(const struct keyd *k);
 /* what is asked of the server by UDP is not answered */
 bool endpoint_udp_blocked(const struct keyd *k);

@@ -31,6 +31,7 @@ struct ether;
 struct gateway;
 struct gateways;
 struct own_endpoint;
+struct forwards;
 struct relay_tcp;
 struct attachment;
 struct session;
@@ -120,7 +121,7 @@ struct peer {
 	struct mvpn_endpoint endpoint;
 	struct path *path; /* path.c; NULL without a session */
 	struct nat_probe *probe; /* nat.c, NULL: none so far */
-	bool relayed;		 /* relayed.c: reached through the server */
+	bool relayed;		 /* relayed.c: reached through the server, or another device */
 	struct gateway *gateway; /* gateways.c; NULL: to no prefix that has several */
 	bool no_udp;		 /* the server sends it packets by TCP, as it said last */
 	uint64_t kept_packets;	 /* sent when nat.c looked last */
@@ -201,6 +202,9 @@ enum keyd_counter {
 	KC_SERVER_KEY_OLD,	/* channels by the key that the server had before */
 	KC_PROCESS_REFUSED,    /* attempts that lines with `by` refused */
 	KC_PROCESS_UNREPORTED, /* of them, of more kinds at a time than go to the server */
+	KC_FORWARD_OPENED,     /* pairs for which this device was told to relay */
+	KC_FORWARD_REFUSED,    /* ... and did not */
+	KC_RELAY_SILENT,       /* devices that should have relayed for this one, and did not answer */
 	KC_MAX,
 };
 extern const char *const keyd_counter_names[KC_MAX];
@@ -281,6 +285,7 @@ struct keyd {
 	struct processes *processes; /* processes.c */
 	struct own_endpoint *own; /* endpoint.c */
 	struct relay_tcp *relay_tcp; /* relay_tcp.c */
+	struct forwards *forwards;   /* forwards.c */
 	uint64_t keep_ms; /* nat.c: peers are to be kept from then on */
 
 	/* sessions.c */

@@ -63,6 +63,7 @@ struct keytab {
 	struct peer_chunk *_Atomic chunks[PEER_CHUNKS];
 	struct lpm *_Atomic lpm;
 	struct frames_box *_Atomic frames;
+	struct fwdtab *_Atomic forwards;
 	_Atomic uint64_t epoch;
 	_Atomic uint32_t options; /* enum mvpn_options */
 	_Atomic uint32_t echo;
@@ -113,15 +114,17 @@ static void lpm_retired_free(struct retired *r)
 	lpm_free((struct lpm *)r);
 }
 
-static void lpm_memory_free(struct retired *r)
+static void plain_free(struct retired *r)
 {
 	free(r);
 }
 
 static void lpm_outgrown(void *arg, void *mem)
 {
-	retire(arg, mem, lpm_memory_free);
+	retire(arg, mem, plain_free);
 }
+
+_Static_assert(sizeof(struct retired) <= FWDTAB_LINK_B, "fwdtab.h");
 
 static void frames_box_free(struct retired *r)
 {
@@ -206,6 +209,7 @@ void kt_free(struct keytab *kt)
 	frames = atomic_load(&kt->frames);
 	if (frames)
 		retire(kt, &frames->retired, frames_box_free);
+	kt_set_forwards(kt, NULL);
 	for (unsigned i = 0; i < MVPN_WORKERS_MAX; i++)
 		kt_worker_offline(kt, i);
 	kt_reclaim(kt);
@@ -228,6 +232,19 @@ int kt_set_frames(struct keytab *kt, struct frametab *t)
 	if (old)
 		retire(kt, &old->retired, frames_box_free);
 	return 0;
+}
+
+void kt_set_forwards(struct keytab *kt, struct fwdtab *t)
+{
+	struct fwdtab *old = atomic_exchange_explicit(&kt->forwards, t, memory_order_acq_rel);
+
+	if (old)
+		retire(kt, (struct retired *)old, plain_free);
+}
+
+const struct fwdtab *kt_forwards(struct keytab *kt)
+{
+	return atomic_load_explicit(&kt->forwards, memory_order_acquire);
 }
 
 void kt_set_prefixes(struct keytab *kt, struct lpm *lpm)

@@ -20,6 +20,7 @@
 #include "aead.h"
 #include "class.h"
 #include "frametab.h"
+#include "fwdtab.h"
 #include "intro.h"
 #include "lpm.h"
 #include "mvpn/limits.h"
@@ -150,6 +151,7 @@ void kt_set_prefixes(struct keytab *kt, struct lpm *lpm);
 void kt_set_options(struct keytab *kt, uint32_t options);
 /* whose answers to echoes are to be handed on, 0: none */
 void kt_set_echo(struct keytab *kt, uint32_t id);
+void kt_set_forwards(struct keytab *kt, struct fwdtab *t); /* takes ownership, of NULL too */
 int kt_set_frames(struct keytab *kt, struct frametab *t); /* takes ownership, of NULL too */
 struct kt_peer *kt_peer_get(struct keytab *kt, uint32_t index); /* creates; NULL only without memory */
 void kt_peer_drop(struct keytab *kt, uint32_t index); /* and its sessions */
@@ -188,6 +190,7 @@ void kt_worker_offline(struct keytab *kt, unsigned worker);   /* before it sleep
 struct kt_peer *kt_lookup_dst(struct keytab *kt, const struct mvpn_addr *dst); /* NULL: not protected or nobody's */
 uint32_t kt_options(const struct keytab *kt);
 uint32_t kt_echo(const struct keytab *kt);
+const struct fwdtab *kt_forwards(struct keytab *kt); /* NULL: this device relays nothing */
 const struct frametab *kt_frames(struct keytab *kt); /* NULL: there are none */
 struct kt_session *kt_lookup_spi(struct keytab *kt, uint32_t spi);
 struct kt_peer *kt_lookup_peer(struct keytab *kt, uint32_t index); /* the main thread too; never creates */

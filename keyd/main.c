@@ -22,6 +22,7 @@
 #include "endpoint.h"
 #include "ether.h"
 #include "flows.h"
+#include "forwards.h"
 #include "fsutil.h"
 #include "guard.h"
 #include "hsm.h"
@@ -38,6 +39,7 @@
 #include "privileges.h"
 #include "processes.h"
 #include "relay_tcp.h"
+#include "relay_way.h"
 #include "rotate.h"
 #include "server_key.h"
 #include "rp_filter.h"
@@ -191,10 +193,18 @@ static void tick(void *arg)
 	rotate_tick(k);
 	server_key_tick(k);
 	sessions_tick(k);
+	forwards_tick(k, mono_ms());
 	levels_tick(k, mono_ms());
 	translate_tick(k);
 	sd_notify(0, "WATCHDOG=1");
 	loop_timer_arm(k->tick, TICK_MS);
+}
+
+/* of the server, or of a device that relays */
+static void echo_answer(struct keyd *k, const struct dp_event *e)
+{
+	if (!endpoint_answered(k, e))
+		relay_way_answered(k, e);
 }
 
 static void dp_ready(void *arg, uint32_t events)
@@ -206,7 +216,9 @@ static void dp_ready(void *arg, uint32_t events)
 		if (e.type == DP_EV_ERROR)
 			attach_wire_failed(k, e.ifindex, e.error);
 		else if (e.type == DP_EV_ECHO)
-			endpoint_answered(k, &e);
+			echo_answer(k, &e);
+		else if (e.type == DP_EV_ASKED)
+			forwards_asked(k, &e);
 		else
 			sessions_dp_event(k, &e);
 	}
@@ -319,6 +331,7 @@ static const struct {
 	{start_options, "options"},
 	{endpoint_init, "end points"},
 	{relay_tcp_init, "relaying by TCP"},
+	{forwards_init, "relaying for others"},
 	{channel_init, "the channel to the server"},
 	{rotate_init, "the change of keys"},
 	{server_key_init, "the server's key (the file `server_pins` in the state directory)"},
@@ -394,6 +407,7 @@ static void stop(struct keyd *k)
 	peers_free(k);
 	dp_free(k->dp);
 	kt_free(k->kt);
+	forwards_free(k); /* workers have used its accounts */
 	shim_close(k->shim);
 	nl_free(k->nl);
 	keystore_free(k);

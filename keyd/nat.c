@@ -171,7 +171,7 @@ bool nat_pong(struct peer *p, const struct dp_event *e)
 	b->tries = 0;
 	loop_timer_disarm(b->timer);
 	log_info("peer %s has moved to %s", peer_label(p), mvpn_endpoint_str(&b->to, text));
-	p->relayed = relayed_from(b->k, &b->to);
+	p->relayed = relayed_from(b->k, p, &b->to);
 	path_set_endpoint(b->k, p, &b->to);
 	sessions_path_found(p);
 	return true;

@@ -27,7 +27,7 @@ void nat_probe(struct session *s, const struct mvpn_endpoint *from);
 bool nat_pong(struct peer *p, const struct dp_event *e);
 void nat_forget(struct peer *p); /* its last session has ended */
 void nat_tick(struct keyd *k, uint64_t now_ms); /* each second */
-/* "direct", "relayed", "relayed-tcp" (to or from the server at least in part by TCP), or "punching" while it is sought */
+/* "direct", "relayed" (by relayed_via()), "relayed-tcp" (to or from the server at least in part by TCP), or "punching" while it is sought */
 const char *nat_path_name(const struct session *s);
 
 #endif

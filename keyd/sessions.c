@@ -16,6 +16,7 @@
 #include "path.h"
 #include "peers.h"
 #include "relay_tcp.h"
+#include "relay_way.h"
 #include "relayed.h"
 #include "spi.h"
 #include "streams.h"
@@ -120,6 +121,7 @@ void session_drop(struct session *s, enum mvpn_reason why, bool tell)
 	else
 		kt_spi_free(k->kt, s->rx_spi);
 	session_streams_free(s->streams);
+	relay_way_free(s);
 	loop_timer_free(s->timer);
 	k->nsessions--;
 	free(s);
@@ -202,7 +204,7 @@ void sessions_dp_event(struct keyd *k, const struct dp_event *e)
 	case DP_EV_ENDPOINT:
 		/* the peer may have come to the direct way a moment later */
 		if (s && (s->transmits || s->awaits_path) &&
-		    (s->awaits_path || !relayed_from(k, &e->from)))
+		    (s->awaits_path || !relayed_from(k, s->peer, &e->from)))
 			nat_probe(s, &e->from);
 		break;
 	case DP_EV_PONG:
@@ -230,7 +232,8 @@ void sessions_dp_event(struct keyd *k, const struct dp_event *e)
 		if (s && s == session_transmitting(s->peer))
 			session_rekey(k, s->peer);
 		break;
-	case DP_EV_ECHO: /* no session's: endpoint.c */
+	case DP_EV_ECHO: /* no session's: main.c */
+	case DP_EV_ASKED:
 	case DP_EV_ERROR:
 		break;
 	}

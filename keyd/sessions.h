@@ -40,6 +40,7 @@ struct session {
 	bool nat; /* on the way, or no UDP: nothing is sent on it until the way is found */
 	bool no_udp; /* at one end at least: it is not waited for a direct way */
 	uint64_t relay_asked_ms; /* relayed.c; 0: never */
+	struct relay_way *way; /* relay_way.c: the device that relays it; NULL: none, the server if it is relayed */
 	bool awaits_path; /* confirmed, but from an end point that is being probed */
 	struct mvpn_endpoint seen; /* by the server */
 	struct mvpn_endpoint cand[MVPN_CANDIDATES_MAX]; /* the peer's own */

@@ -88,6 +88,8 @@ static const struct {
 					   "session is made anew"},
 	[MVPN_R_PROCESS] = {"process", "the policy lets only certain processes send there (`by`), and "
 				       "the keyd of one of the two is too old to tell: update it"},
+	[MVPN_R_RELAY] = {"relay", "no device that the policy lets relay can do it, and the server does not; see `relay` in the policy and "
+				   "relay_mbit in server.conf"},
 	[MVPN_R_SERVER_KEY] = {"server-key", "the server has given up the key that is pinned: `mvpnctl server key show` there says its key, "
 					     "`mvpnctl pin KEY` pins it here; or enrol with a new token"},
 	[MVPN_R_STREAM_UNREACHABLE] = {"stream-unreachable",

@@ -14,6 +14,7 @@
 #include "log.h"
 #include "macs.h"
 #include "push.h"
+#include "relay_device.h"
 #include "session.h"
 #include "tables.h"
 
@@ -82,12 +83,13 @@ static json_t *device_json(struct server *s, const struct device *d)
 	policy_each_group(s->policy, &subject, add_group, groups);
 	mvpn_fingerprint(fp, delegate_identity(&d->row));
 	return json_pack(
-		"{s:o, s:s, s:s, s:o, s:o, s:b, s:I, s:s, s:i, s:o}", "id", json_hex(d->row.id, 16), "name",
+		"{s:o, s:s, s:s, s:o, s:o, s:b, s:I, s:s, s:i, s:o, s:o}", "id", json_hex(d->row.id, 16), "name",
 		d->row.name, "state", state_name(d->row.state), "addresses", owned_json(d, true),
 		"groups", sorted(groups), "online", device_conn(d) != NULL, "last_seen_at",
 		(json_int_t)(device_conn(d) ? wall_now() : d->row.last_seen_at), "fingerprint", fp,
 		"ephemeral_s", (int)d->row.ephemeral_s, "delegated_until",
-		d->row.delegated ? json_integer((json_int_t)d->row.delegation.not_after) : json_null());
+		d->row.delegated ? json_integer((json_int_t)d->row.delegation.not_after) : json_null(),
+		"relays", d->relay_kbit ? json_integer(d->relay_pairs) : json_null());
 }
 
 static int by_name(const void *a, const void *b)
@@ -367,6 +369,7 @@ void admin_device_rename(struct server *s, struct ipc_call *call, json_t *args)
 	tables_changed(s, TABLE_LEVELS);
 	tables_changed(s, TABLE_PROCESSES);
 	introduce_recheck(s);
+	relay_devices_recheck(s);
 	session_cut_forbidden(s);
 	ipc_reply_ok(call,
 		     json_pack("{s:o, s:s}", "id", json_hex(d->row.id, 16), "name", d->row.name));

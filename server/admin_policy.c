@@ -11,6 +11,7 @@
 #include "log.h"
 #include "processes.h"
 #include "push.h"
+#include "relay_device.h"
 #include "services.h"
 #include "session.h"
 #include "tables.h"
@@ -109,6 +110,7 @@ static int put_in_force(struct server *s, struct policy *p, uint64_t rev)
 	tables_changed(s, TABLE_LEVELS);
 	tables_changed(s, TABLE_PROCESSES);
 	introduce_recheck(s);
+	relay_devices_recheck(s);
 	push_flush(s); /* the sessions' rows may take a while */
 	return session_cut_forbidden(s);
 }

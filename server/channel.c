@@ -19,6 +19,7 @@
 #include "listen.h"
 #include "log.h"
 #include "push.h"
+#include "relay_device.h"
 #include "relay_tcp.h"
 
 #define READ_B 16384
@@ -190,9 +191,13 @@ static void let_go(struct conn *c)
 
 void conn_detach(struct conn *c)
 {
-	if (c->dev)
-		relay_tcp_close(c->dev->conduit);
+	struct device *d = c->dev;
+
+	if (d)
+		relay_tcp_close(d->conduit);
 	let_go(c);
+	if (d)
+		relay_device_gone(c->s, d);
 }
 
 /* the conduit goes on: it is the device's, and each channel of the same life stands for it */

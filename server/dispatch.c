@@ -7,6 +7,7 @@
 #include "log.h"
 #include "processes.h"
 #include "relay.h"
+#include "relay_device.h"
 #include "rotate.h"
 #include "server_key.h"
 #include "session.h"
@@ -37,6 +38,8 @@ static int device_message(struct conn *c, const struct chan_msg *m)
 		return introduce_reject(c, m);
 	case MVPN_MSG_RELAY:
 		return relay_message(c, m);
+	case MVPN_MSG_FORWARD:
+		return relay_device_message(c, m);
 	case MVPN_MSG_PROCESSES:
 		return processes_message(c, m);
 	case MVPN_MSG_UDP:

@@ -11,7 +11,8 @@
 #include <unistd.h>
 
 #include "crypto.h"
-#include "echo_msg.h"
+#include "echo_ends.h"
+#include "forward.h"
 #include "htab.h"
 #include "listen.h"
 #include "log.h"
@@ -41,14 +42,11 @@ struct echo_end {
 	struct hnode by_id;
 	struct conn *c;
 	uint32_t id;
-	uint64_t serial, counter;
-	struct mvpn_endpoint asked; /* where the last question came from ... */
-	uint8_t cookie[ECHO_COOKIE_B]; /* ... and what was sent there */
-	struct mvpn_endpoint proven; /* port 0: none */
+	uint64_t serial;
+	struct echo_place place;
 	bool blocked; /* it says that UDP does not pass */
 	uint64_t conduit_counter; /* of its last conduit */
-	uint64_t at_ms, tokens; /* answers left, in 1/1000 */
-	uint64_t relay_ns; /* token bucket of relayed bytes: when it was, or will be, empty */
+	_Atomic uint64_t relay_rate; /* fwd_may()'s, of relayed bytes */
 	/* the address of ours that it asked last, and how: it hears others from no other */
 	int fd;
 	bool v6;
@@ -87,9 +85,14 @@ static struct echo_end *find(const struct echo *e, uint32_t id)
 	return NULL;
 }
 
-static void key_of(const struct echo *e, const struct echo_end *end, uint8_t ret[ECHO_KEY_B])
+uint64_t echo_serial(struct echo *e)
 {
-	uint64_t serial_be = htobe64(end->serial);
+	return ++e->serial;
+}
+
+void echo_key(const struct echo *e, uint64_t serial, uint8_t ret[ECHO_KEY_B])
+{
+	uint64_t serial_be = htobe64(serial);
 	const struct mvpn_part parts[] = {{"mavp1 echo", 10}, {&serial_be, sizeof(serial_be)}};
 
 	mvpn_blake2b(ret, ECHO_KEY_B, e->master, MASTER_B, parts, 2);
@@ -102,9 +105,8 @@ static struct echo_end *end_new(struct echo *e, struct conn *c)
 	if (!end)
 		return NULL;
 	end->c = c;
-	end->serial = ++e->serial;
-	end->at_ms = mono_ms();
-	end->tokens = MVPN_ECHO_RATE * 1000;
+	end->serial = echo_serial(e);
+	echo_place_init(&end->place, mono_ms());
 	do
 		end->id = randombytes_random();
 	while (!end->id || find(e, end->id));
@@ -126,7 +128,7 @@ void echo_welcome(struct conn *c, struct chan_buf *b)
 		return;
 	id_be = htobe32(c->echo->id);
 	memcpy(v, &id_be, sizeof(id_be));
-	key_of(e, c->echo, v + sizeof(id_be));
+	echo_key(e, c->echo->serial, v + sizeof(id_be));
 	chan_put(b, MVPN_TLV_ECHO, v, sizeof(v));
 	sodium_memzero(v, sizeof(v));
 }
@@ -142,9 +144,9 @@ void echo_forget(struct conn *c)
 
 bool echo_endpoint(const struct conn *c, struct mvpn_endpoint *ret)
 {
-	if (!c->echo || !c->echo->proven.port)
+	if (!c->echo || !c->echo->place.proven.port)
 		return false;
-	*ret = c->echo->proven;
+	*ret = c->echo->place.proven;
 	return true;
 }
 
@@ -160,16 +162,22 @@ static void not_loopback(const struct device *d, const struct conn *to, struct m
 		}
 }
 
-void echo_put_endpoint(struct chan_buf *b, const struct device *d, const struct conn *to)
+void echo_seen(const struct device *d, const struct conn *to, uint8_t ret[ECHO_SEEN_B])
 {
 	struct mvpn_endpoint seen = {d->conn->from.addr, d->udp_port};
-	uint8_t v[18];
 
 	echo_endpoint(d->conn, &seen);
 	not_loopback(d, to, &seen);
-	memcpy(v, seen.addr.b, 16);
-	v[16] = (uint8_t)(seen.port >> 8);
-	v[17] = (uint8_t)seen.port;
+	memcpy(ret, seen.addr.b, 16);
+	ret[16] = (uint8_t)(seen.port >> 8);
+	ret[17] = (uint8_t)seen.port;
+}
+
+void echo_put_endpoint(struct chan_buf *b, const struct device *d, const struct conn *to)
+{
+	uint8_t v[ECHO_SEEN_B];
+
+	echo_seen(d, to, v);
 	chan_put(b, MVPN_TLV_ENDPOINT, v, sizeof(v));
 	if (echo_blocked(d->conn))
 		chan_put_u8(b, MVPN_TLV_NO_UDP, 1);
@@ -193,7 +201,7 @@ struct conn *echo_find(const struct echo *e, uint32_t id, uint8_t ret_key[ECHO_K
 
 	if (!end)
 		return NULL;
-	key_of(e, end, ret_key);
+	echo_key(e, end->serial, ret_key);
 	return end->c;
 }
 
@@ -207,51 +215,10 @@ bool echo_may_conduit(struct conn *c, uint64_t counter)
 
 bool echo_may_relay(struct conn *c, size_t len)
 {
-	uint64_t now = mono_ns(), cost = len * 8000 / c->s->conf->relay_mbit;
-	uint64_t full = MVPN_RELAY_BURST_MS * 1000000ULL;
-
-	if (c->echo->relay_ns + full < now)
-		c->echo->relay_ns = now - full;
-	if (c->echo->relay_ns + cost > now)
-		return false;
-	c->echo->relay_ns += cost;
-	return true;
+	return fwd_may(&c->echo->relay_rate, len, (uint32_t)c->s->conf->relay_mbit * 1000, mono_ns());
 }
 
 /* ---- questions ---- */
-
-static bool may(struct echo_end *end)
-{
-	uint64_t now = mono_ms(), full = MVPN_ECHO_RATE * 1000;
-
-	end->tokens += (now - end->at_ms) * MVPN_ECHO_RATE;
-	end->at_ms = now;
-	if (end->tokens > full)
-		end->tokens = full;
-	if (end->tokens < 1000)
-		return false;
-	end->tokens -= 1000;
-	return true;
-}
-
-static bool same(const struct mvpn_endpoint *x, const struct mvpn_endpoint *y)
-{
-	return x->port == y->port && mvpn_addr_eq(&x->addr, &y->addr);
-}
-
-/* a question of `end` from there; *m becomes its answer */
-static void take(struct echo_end *end, const struct mvpn_endpoint *from, struct echo_msg *m)
-{
-	end->counter = m->counter;
-	if (!same(&end->asked, from)) {
-		end->asked = *from;
-		randombytes_buf(end->cookie, sizeof(end->cookie));
-	} else if (!sodium_memcmp(m->cookie, end->cookie, sizeof(end->cookie))) {
-		end->proven = *from;
-	}
-	m->seen = *from;
-	memcpy(m->cookie, end->cookie, sizeof(m->cookie));
-}
 
 /* from the address that was asked, for NAT lets no other answer in; by whatever route */
 static void from_there(struct msghdr *m)
@@ -279,7 +246,6 @@ static bool answer(struct echo *e, struct question *q)
 {
 	struct mvpn_endpoint from;
 	struct echo_end *end = NULL;
-	struct echo_msg m;
 	uint8_t key[ECHO_KEY_B];
 	uint32_t id;
 	bool ok;
@@ -289,16 +255,14 @@ static bool answer(struct echo *e, struct question *q)
 		end = find(e, id);
 	if (!end)
 		return false;
-	key_of(e, end, key);
-	ok = !echo_open(&m, q->data, key) && m.counter > end->counter && may(end);
+	echo_key(e, end->serial, key);
+	ok = echo_place_answer(&end->place, q->data, &from, key, mono_ms());
 	if (ok) {
-		take(end, &from, &m);
 		from_there(&q->m);
 		end->fd = q->fd;
 		end->v6 = q->from.ss_family == AF_INET6;
 		memcpy(end->control, q->control, sizeof(end->control));
 		end->controllen = q->m.msg_controllen;
-		echo_seal(q->data, MVPN_ECHO_REPLY, &m, key);
 	}
 	sodium_memzero(key, sizeof(key));
 	return ok;
@@ -332,9 +296,9 @@ bool echo_send(struct conn *to, const uint8_t *data, size_t len)
 	struct sockaddr_storage ss;
 	struct msghdr m = {.msg_name = &ss, .msg_iov = &iov, .msg_iovlen = 1};
 
-	if (!end || !end->proven.port)
+	if (!end || !end->place.proven.port)
 		return false;
-	m.msg_namelen = mvpn_endpoint_to_sockaddr(&end->proven, end->v6, &ss);
+	m.msg_namelen = mvpn_endpoint_to_sockaddr(&end->place.proven, end->v6, &ss);
 	m.msg_control = end->control;
 	m.msg_controllen = end->controllen;
 	return sendmsg(end->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;

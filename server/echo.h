@@ -27,6 +27,13 @@ bool echo_may_conduit(struct conn *c, uint64_t counter);
 /* a sealed packet by UDP to where the device is proven to be: false if that is not known, or it could not be sent */
 bool echo_send(struct conn *to, const uint8_t *data, size_t len);
 
+/* for who answers echoes of others: the key of a number, each of which is given out once in this life */
+uint64_t echo_serial(struct echo *e);
+void echo_key(const struct echo *e, uint64_t serial, uint8_t ret[ECHO_KEY_B]);
+
+/* as TLV_ENDPOINT has it */
+#define ECHO_SEEN_B 18
+void echo_seen(const struct device *d, const struct conn *to, uint8_t ret[ECHO_SEEN_B]);
 /* adds TLV_ENDPOINT for `to`: that, or else the channel's source address and the registered port; and TLV_NO_UDP */
 void echo_put_endpoint(struct chan_buf *b, const struct device *d, const struct conn *to);
 /* takes so many bytes off what the device may have relayed: false, it has had that */

@@ -33,6 +33,7 @@ void policy_free(struct policy *p)
 	free(p->tests);
 	free(p->modes);
 	free(p->levels);
+	free(p->relays);
 	free(p->names);
 	free(p->text);
 	free(p);

@@ -24,6 +24,7 @@
 #define POLICY_ETHERS_MAX 1000
 #define POLICY_TESTS_MAX 10000
 #define POLICY_PAIRINGS_MAX 1000 /* mode lines, and as many level lines */
+#define POLICY_RELAYS_MAX 1000 /* names */
 #define POLICY_ETHERTYPES_MAX 32 /* different ones in one policy: bounds what is told about a pair */
 
 struct policy;
@@ -174,6 +175,16 @@ bool policy_level_about(const struct policy *p, const struct policy_subject *sel
 /* enum mvpn_level */
 unsigned policy_level_of(const struct policy *p, const struct policy_subject *a,
 			 const struct policy_subject *b);
+
+/* a name of a `relay` line: a device, or those of a group, that pass on the sealed packets of pairs which find no direct way */
+struct policy_relay {
+	unsigned line;
+	const char *name;
+	uint32_t rate_kbit; /* of each pair */
+};
+const struct policy_relay *policy_relays(const struct policy *p, unsigned *ret_count);
+/* the first that means this device; NULL: it relays nothing */
+const struct policy_relay *policy_relay_of(const struct policy *p, const struct policy_subject *s);
 
 /* what it sets for the whole network: enum mvpn_options */
 uint32_t policy_options(const struct policy *p);

@@ -66,17 +66,26 @@ static int read_burst(struct reader *r, struct mvpn_class *c)
 	return 0;
 }
 
-static int read_limit(struct reader *r, struct mvpn_class *c)
+int read_rate(struct reader *r, uint32_t *ret_kbit)
 {
 	struct word w;
 	int e = read_word(r, "a rate", false, &w);
 
 	if (e < 0)
 		return e;
-	c->rate_kbit = amount(&w, rates);
-	if (c->rate_kbit < MVPN_LIMIT_MIN_KBIT || c->rate_kbit > MVPN_LIMIT_MAX_KBIT)
+	*ret_kbit = amount(&w, rates);
+	if (*ret_kbit < MVPN_LIMIT_MIN_KBIT || *ret_kbit > MVPN_LIMIT_MAX_KBIT)
 		return fail_at(r, w.start, "a limit is %dkbit to %dgbit, like 20mbit",
 			       MVPN_LIMIT_MIN_KBIT, MVPN_LIMIT_MAX_KBIT / 1000000);
+	return 0;
+}
+
+static int read_limit(struct reader *r, struct mvpn_class *c)
+{
+	int e = read_rate(r, &c->rate_kbit);
+
+	if (e < 0)
+		return e;
 	c->burst_b = mvpn_burst_default(c->rate_kbit);
 	return next_is(r, "burst") ? read_burst(r, c) : 0;
 }

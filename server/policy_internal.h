@@ -42,6 +42,8 @@ struct policy {
 	unsigned ntests;
 	struct policy_pairing *modes, *levels;
 	unsigned nmodes, nlevels;
+	struct policy_relay *relays;
+	unsigned nrelays;
 	struct policy_name *names; /* used, in order */
 	unsigned nnames;
 	unsigned setting_line[POLICY_SETTINGS]; /* 0: not set */

@@ -8,6 +8,7 @@
  *   ethernet [only] NAME -> NAME type TYPE [, TYPE]… [dscp …] [limit …]   policy_ether.c, policy_class.c
  *   mode end-to-end|central60|central63 NAME -> NAME      policy_mode.c
  *   level LEVEL NAME -> NAME                              policy_mode.c
+ *   relay NAME [, NAME]… [limit RATE]                     policy_relay.c
  *   test allow|deny NAME -> NAME [PROTO [PORT]] [by …]    policy_test.c
  *   dscp, multicast, rekey, max-offline                   policy_settings.c
  */
@@ -123,6 +124,8 @@ static int read_line(struct reader *r)
 		return read_mode(r);
 	if (word_is(&key, "level"))
 		return read_level(r);
+	if (word_is(&key, "relay"))
+		return read_relay(r);
 	if (word_is(&key, "test"))
 		return read_test(r);
 	setting = policy_setting_find(&key);
@@ -130,7 +133,7 @@ static int read_line(struct reader *r)
 		return read_setting(r, setting, &key);
 	return fail_at(r, key.start,
 		       "unknown statement \"%.*s\": a line starts with group, allow, ethernet, "
-		       "level, mode, protect, test, dscp, multicast, rekey or max-offline",
+		       "level, mode, protect, relay, test, dscp, multicast, rekey or max-offline",
 		       (int)(key.len < 40 ? key.len : 40), key.start);
 }
 

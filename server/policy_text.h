@@ -2,7 +2,7 @@
 /*
  * The words of a policy's text, read in place, and where they were when something is wrong with them. For the readers of
  * statements only (policy_parse.c, policy_by.c, policy_class.c, policy_protect.c, policy_ether.c, policy_service.c,
- * policy_settings.c, policy_test.c).
+ * policy_settings.c, policy_relay.c, policy_test.c).
  */
 #ifndef SERVER_POLICY_TEXT_H
 #define SERVER_POLICY_TEXT_H
@@ -73,6 +73,9 @@ int by_cut(const struct by_words *from, struct mvpn_by_value **ret, unsigned *re
 /* policy_class.c: "[dscp …] [limit …]" */
 bool class_is_next(struct reader *r); /* does not take it */
 int read_class(struct reader *r, bool frames, struct mvpn_class *ret);
+int read_rate(struct reader *r, uint32_t *ret_kbit); /* what follows "limit" */
+/* policy_relay.c: what follows "relay" */
+int read_relay(struct reader *r);
 /* policy_test.c: what follows "test" */
 int read_test(struct reader *r);
 /* policy_mode.c: what follows "mode", "level" */

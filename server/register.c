@@ -17,6 +17,7 @@
 #include "psk.h"
 #include "push.h"
 #include "refusal.h"
+#include "relay_device.h"
 #include "rotate.h"
 #include "server_key.h"
 #include "session.h"
@@ -334,6 +335,7 @@ void register_welcome(struct conn *c)
 	session_tell_owed(c);
 	tables_subscribe(c); /* before what it protects */
 	push_subscribe(c);
+	relay_device_up(c->s, c->dev);
 }
 
 /* ---- the device's channel ---- */
@@ -349,8 +351,10 @@ static void attach(struct conn *c, struct device *d)
 		count(s, replaced);
 		conn_retire(old);
 		/* another life, maybe another host with the same identity: it hears so at once */
-		if (before != boot_gen)
+		if (before != boot_gen) {
 			conn_close(old, MVPN_R_REPLACED);
+			relay_device_gone(s, d);
+		}
 	}
 	c->dev = d;
 	d->conn = c;

@@ -46,6 +46,10 @@ struct device {
 	struct conn *conn;
 	struct relay_tcp *conduit; /* relay_tcp.c; NULL: it takes packets by UDP */
 	uint16_t udp_port;
+	/* relay_device.c: on-line, and lets pairs go through it; 0: it does not */
+	uint32_t relay_kbit;
+	struct device *relay_prev, *relay_next;
+	unsigned relay_pairs; /* that do */
 	uint64_t offline_ms; /* since then without a channel; 0: since the server's start */
 	uint64_t pass_ms;    /* gate.c: its rate of handshakes by ticket */
 	uint64_t changes_ms; /* start of the window in which `changes` of its claims are counted */

@@ -1,129 +1,73 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "relay.h"
 
-#include <endian.h>
 #include <errno.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "echo.h"
-#include "htab.h"
-#include "mvpn/wire.h"
+#include "relay_device.h"
 #include "relay_tcp.h"
 
-/* one end's half of a session that is relayed */
-struct half {
-	struct hnode by_spi;
-	struct pair *pair;
-	uint8_t device[16];
-	uint32_t spi; /* it receives by; 0: it has not said so yet */
-	bool no_udp;  /* as the other end was told */
-};
-
-struct pair {
-	struct hnode by_session;
-	struct pair *prev, *next; /* by `at_ms`, the longest unheard first */
-	uint8_t session[16];
-	struct half half[2];
-	uint64_t at_ms; /* when either end last spoke */
-};
-
-struct relay {
-	struct server *s;
-	struct htab by_session, by_spi;
-	struct pair *first, *last;
-	unsigned count;
-};
-
-static struct pair *find(const struct relay *r, const uint8_t session[16])
+static struct relay_pair *pair_of(struct fwd_pair *p)
 {
-	struct hnode *n = htab_first(&r->by_session, htab_hash(&r->by_session, session, 16));
-
-	for (; n; n = htab_next(n)) {
-		struct pair *p = container_of(n, struct pair, by_session);
-
-		if (!memcmp(p->session, session, 16))
-			return p;
-	}
-	return NULL;
+	return (struct relay_pair *)p; /* its first member */
 }
 
-static void unlink_pair(struct relay *r, struct pair *p)
+static struct relay_pair *find(const struct relay *r, const uint8_t session[16])
 {
-	*(p->prev ? &p->prev->next : &r->first) = p->next;
-	*(p->next ? &p->next->prev : &r->last) = p->prev;
+	return pair_of(fwd_find(&r->t, session));
 }
 
-static void link_last(struct relay *r, struct pair *p)
+static void pair_free(struct relay *r, struct relay_pair *p)
 {
-	p->next = NULL;
-	p->prev = r->last;
-	*(p->prev ? &p->prev->next : &r->first) = p;
-	r->last = p;
-	p->at_ms = mono_ms();
-}
-
-static void set_spi(struct relay *r, struct half *h, uint32_t spi)
-{
-	if (h->spi == spi)
-		return;
-	if (h->spi)
-		htab_del(&r->by_spi, &h->by_spi);
-	h->spi = spi;
-	if (spi)
-		htab_add(&r->by_spi, &h->by_spi, htab_hash(&r->by_spi, &spi, sizeof(spi)));
-}
-
-static void pair_free(struct relay *r, struct pair *p)
-{
-	set_spi(r, &p->half[0], 0);
-	set_spi(r, &p->half[1], 0);
-	htab_del(&r->by_session, &p->by_session);
-	unlink_pair(r, p);
-	r->count--;
+	relay_device_end(r->s, p);
+	fwd_remove(&r->t, &p->f);
 	free(p);
 }
 
-static struct pair *pair_new(struct relay *r, const struct store_session *row)
+static struct relay_pair *pair_new(struct relay *r, const struct store_session *row)
 {
-	struct pair *p;
+	struct relay_pair *p;
+	struct fwd_pair *idle;
 
 	/* those that nobody has spoken of for long are over */
-	while (r->first && mono_ms() - r->first->at_ms > MVPN_RELAY_IDLE_S * 1000)
-		pair_free(r, r->first);
-	p = r->count < MVPN_RELAY_PAIRS_MAX ? calloc(1, sizeof(*p)) : NULL;
-	if (!p)
-		return NULL;
-	memcpy(p->session, row->id, 16);
-	memcpy(p->half[0].device, row->a, 16);
-	memcpy(p->half[1].device, row->b, 16);
-	p->half[0].pair = p->half[1].pair = p;
-	htab_add(&r->by_session, &p->by_session, htab_hash(&r->by_session, p->session, 16));
-	link_last(r, p);
-	r->count++;
+	while ((idle = fwd_idle(&r->t, mono_ms(), MVPN_RELAY_IDLE_S * 1000)))
+		pair_free(r, pair_of(idle));
+	p = r->t.count < MVPN_RELAY_PAIRS_MAX ? calloc(1, sizeof(*p)) : NULL;
+	if (p)
+		fwd_add(&r->t, &p->f, row->id, row->a, row->b, mono_ms());
 	return p;
 }
 
 void relay_drop(struct server *s, const uint8_t session[16])
 {
-	struct pair *p = s->relay ? find(s->relay, session) : NULL;
+	struct relay_pair *p = s->relay ? find(s->relay, session) : NULL;
 
 	if (p)
 		pair_free(s->relay, p);
 }
 
+static struct fwd_half *half_of(struct relay_pair *p, const struct device *d)
+{
+	for (unsigned i = 0; i < 2; i++)
+		if (!memcmp(p->f.half[i].device, d->row.id, 16))
+			return &p->f.half[i];
+	return NULL;
+}
+
 void relay_end(struct conn *c, const uint8_t session[16])
 {
-	struct pair *p = find(c->s->relay, session);
+	struct relay_pair *p = find(c->s->relay, session);
 
-	if (p && (!memcmp(p->half[0].device, c->dev->row.id, 16) ||
-		  !memcmp(p->half[1].device, c->dev->row.id, 16)))
+	if (p && half_of(p, c->dev))
 		pair_free(c->s->relay, p);
 }
 
 /* ---- RELAY ---- */
 
-static struct conn *conn_of(struct server *s, const struct half *h)
+static struct conn *conn_of(struct server *s, const struct fwd_half *h)
 {
 	struct device *d = registry_by_id(s->reg, h->device);
 
@@ -140,25 +84,47 @@ static void refuse(struct conn *c, const uint8_t session[16], enum mvpn_reason r
 	conn_send(c, b);
 }
 
-/* tells `to` how it stands, and where its peer is seen now */
-static void tell(struct conn *to, const struct pair *p, struct conn *peer)
+static bool both_asked(const struct relay_pair *p)
 {
-	bool open = p->half[0].spi && p->half[1].spi;
+	return p->f.half[0].spi && p->f.half[1].spi;
+}
+
+/* tells `to` how it stands, and where its peer is seen now */
+static void tell(struct conn *to, const struct relay_pair *p, struct conn *peer)
+{
 	struct chan_buf *b = &to->s->buf;
 
-	chan_begin(b, MVPN_MSG_RELAY, open ? MVPN_RELAY_OPEN : 0, 0);
-	chan_put(b, MVPN_TLV_SESSION, p->session, 16);
+	if (both_asked(p) && !p->by_device && !to->s->conf->relay_mbit) {
+		count(to->s, relay_refused);
+		refuse(to, p->f.session, MVPN_R_RELAY);
+		return;
+	}
+	chan_begin(b, MVPN_MSG_RELAY, both_asked(p) ? MVPN_RELAY_OPEN : 0, 0);
+	chan_put(b, MVPN_TLV_SESSION, p->f.session, 16);
 	echo_put_endpoint(b, peer->dev, to);
+	if (both_asked(p) && p->by_device)
+		relay_device_put(b, p, to);
 	conn_send(to, b);
+	sodium_memzero(b->data, b->len);
+}
+
+void relay_tell(struct server *s, struct relay_pair *p)
+{
+	struct conn *a = conn_of(s, &p->f.half[0]), *b = conn_of(s, &p->f.half[1]);
+
+	if (!a || !b || !both_asked(p))
+		return;
+	tell(a, p, b);
+	tell(b, p, a);
 }
 
 /* the session's place in this exchange; NULL and *ret_reason: there is none */
-static struct pair *pair_for(struct conn *c, const uint8_t session[16],
-			     enum mvpn_reason *ret_reason)
+static struct relay_pair *pair_for(struct conn *c, const uint8_t session[16],
+				   enum mvpn_reason *ret_reason)
 {
 	struct relay *r = c->s->relay;
 	struct store_session row;
-	struct pair *p;
+	struct relay_pair *p;
 
 	*ret_reason = MVPN_R_EXPIRED;
 	if (store_session_get(c->s->store, session, &row) < 0 || row.state != SESSION_ACTIVE ||
@@ -169,14 +135,27 @@ static struct pair *pair_for(struct conn *c, const uint8_t session[16],
 	return p ? p : pair_new(r, &row);
 }
 
-int relay_message(struct conn *c, const struct chan_msg *m)
+/* what this end says; true: the other one is to hear of it */
+static bool take(struct conn *c, struct relay_pair *p, struct fwd_half *mine, uint32_t spi)
 {
 	struct relay *r = c->s->relay;
+	bool *no_udp = &p->no_udp[fwd_end(mine)], blocked = echo_blocked(c);
+	bool news = mine->spi != spi || *no_udp != blocked;
+
+	*no_udp = blocked;
+	fwd_set_spi(&r->t, mine, spi);
+	fwd_touch(&r->t, &p->f, mono_ms());
+	return news;
+}
+
+int relay_message(struct conn *c, const struct chan_msg *m)
+{
+	struct server *s = c->s;
 	enum mvpn_reason reason = MVPN_R_LOCAL_POLICY;
-	uint8_t session[16];
+	uint8_t session[16], silent[MVPN_ID_LEN];
 	struct conn *peer;
-	struct half *mine;
-	struct pair *p = NULL;
+	struct fwd_half *mine;
+	struct relay_pair *p = NULL;
 	uint32_t spi;
 	bool news;
 
@@ -185,24 +164,24 @@ int relay_message(struct conn *c, const struct chan_msg *m)
 		return -EPROTO;
 	if (c->budget < 0)
 		reason = MVPN_R_LIMIT;
-	else if (c->s->conf->relay_mbit)
+	else if (s->conf->relay_mbit || relay_devices_named(s))
 		p = pair_for(c, session, &reason);
 	if (!p) {
-		count(c->s, relay_refused);
+		count(s, relay_refused);
 		refuse(c, session, reason);
 		return 0;
 	}
-	mine = &p->half[memcmp(p->half[0].device, c->dev->row.id, 16) != 0];
-	news = mine->spi != spi || mine->no_udp != echo_blocked(c);
-	mine->no_udp = echo_blocked(c);
-	set_spi(r, mine, spi);
-	unlink_pair(r, p);
-	link_last(r, p);
-	peer = conn_of(c->s, &p->half[mine == &p->half[0]]);
+	mine = half_of(p, c->dev);
+	news = take(c, p, mine, spi);
+	if (chan_get_bytes(m, MVPN_TLV_DEVICE, silent, sizeof(silent)))
+		relay_device_silent(s, p, silent, c->dev);
+	peer = conn_of(s, fwd_other(mine));
 	if (!peer) {
 		refuse(c, session, MVPN_R_PEER_OFFLINE);
 		return 0;
 	}
+	if (both_asked(p))
+		news |= relay_device_choose(s, p);
 	tell(c, p, peer);
 	if (news) /* the peer says its SPI, or hears that it is open, or how */
 		tell(peer, p, c);
@@ -212,7 +191,7 @@ int relay_message(struct conn *c, const struct chan_msg *m)
 /* ---- packets ---- */
 
 /* the channel of the end that this is, or NULL */
-static struct conn *came_from(struct server *s, const struct half *h,
+static struct conn *came_from(struct server *s, const struct fwd_half *h,
 			      const struct mvpn_endpoint *from, const struct device *sender)
 {
 	struct conn *c = conn_of(s, h);
@@ -229,32 +208,20 @@ static struct conn *came_from(struct server *s, const struct half *h,
 static bool forward(struct conn *to, const uint8_t *data, size_t len)
 {
 	return to->dev->conduit ? relay_tcp_send(to->dev->conduit, data, len)
-			       : echo_send(to, data, len);
+				: echo_send(to, data, len);
 }
 
 bool relay_packet(struct relay *r, const uint8_t *data, size_t len,
 		  const struct mvpn_endpoint *from, const struct device *sender)
 {
-	struct mvpn_hdr h;
+	struct fwd_half *mine = NULL;
 	struct conn *by, *to;
-	struct hnode *n;
 	uint32_t spi;
 
-	if (len < MVPN_OVERHEAD)
+	if (!r->s->conf->relay_mbit || !fwd_sealed(data, len, &spi))
 		return false;
-	memcpy(&h, data, sizeof(h));
-	if ((h.type != MVPN_TUNNEL && h.type != MVPN_CTRL && h.type != MVPN_FRAME) ||
-	    h.lane & MVPN_LANE_ZERO)
-		return false;
-	spi = be32toh(h.spi);
-	for (n = htab_first(&r->by_spi, htab_hash(&r->by_spi, &spi, sizeof(spi))); n;
-	     n = htab_next(n)) {
-		struct half *mine = container_of(n, struct half, by_spi);
-		struct half *other = &mine->pair->half[mine == &mine->pair->half[0]];
-
-		if (mine->spi != spi || !other->spi)
-			continue;
-		by = came_from(r->s, other, from, sender);
+	while ((mine = fwd_by_spi(&r->t, spi, mine))) {
+		by = fwd_other(mine)->spi ? came_from(r->s, fwd_other(mine), from, sender) : NULL;
 		if (!by)
 			continue;
 		to = conn_of(r->s, mine);
@@ -272,24 +239,20 @@ bool relay_packet(struct relay *r, const uint8_t *data, size_t len,
 int relay_new(struct server *s)
 {
 	struct relay *r = calloc(1, sizeof(*r));
-	int e;
 
 	if (!r)
 		return -ENOMEM;
 	r->s = s;
 	s->relay = r;
-	e = htab_init(&r->by_session);
-	return e ? e : htab_init(&r->by_spi);
+	return fwd_init(&r->t);
 }
 
 void relay_free(struct relay *r)
 {
 	if (!r)
 		return;
-	while (r->first)
-		pair_free(r, r->first);
-	htab_free(&r->by_session);
-	htab_free(&r->by_spi);
+	while (r->t.first)
+		pair_free(r, pair_of(r->t.first));
+	fwd_free(&r->t);
 	free(r);
 }
-

@@ -81,6 +81,9 @@
 	X(relayed)	/* sealed packets passed on between two devices */                        \
 	X(relay_limited) /* of them, dropped: over relay_mbit, or the receiver is off-line */     \
 	X(relay_refused) /* sessions that are not relayed */                                      \
+	X(relay_devices) /* pairs given to a device that relays */                                \
+	X(relay_devices_refused) /* of them, by the device */                                     \
+	X(relay_devices_silent) /* of them, for one of their ends gets no answer there */         \
 	X(conduits)	/* connections for sealed packets of devices whose UDP is blocked */        \
 	X(conduit_refused) /* by nobody we know, malformed, or while relay_mbit is 0 */          \
 	X(conduit_full) /* sealed packets dropped: such a device reads too slowly */               \

@@ -81,10 +81,14 @@ enum mvpn_msg {
 	/* C→S, no TLVs: does UDP to the server pass? flags MVPN_UDP_BLOCKED: it does not. Said when it changes, and on each new
 	 * channel while it does not. */
 	MVPN_MSG_UDP = 0x1b,
-	/* C→S: TLV_SESSION, TLV_SPI (by which this end receives): relay it; said anew while it is needed. S→C: TLV_SESSION,
-	 * TLV_ENDPOINT (the peer's, as S sees it now); flags MVPN_RELAY_OPEN once both ends have said so, until then the
-	 * receiver is asked to. Or TLV_SESSION, TLV_REASON: it is not relayed. TLV_NO_UDP, as in OFFER and ANSWER. */
+	/* C→S: TLV_SESSION, TLV_SPI (by which this end receives): relay it; said anew while it is needed; TLV_DEVICE: the device that
+	 * relays it does not answer. S→C: TLV_SESSION, TLV_ENDPOINT (the peer's, as S sees it now); flags MVPN_RELAY_OPEN once both
+	 * ends have said so, until then the receiver is asked to; then, if it is not S that relays, TLV_RELAY_BY. Or TLV_SESSION,
+	 * TLV_REASON: it is not relayed. TLV_NO_UDP, as in OFFER and ANSWER. */
 	MVPN_MSG_RELAY = 0x20,
+	/* S→C: pass on the packets of a pair, for MVPN_RELAY_IDLE_S, unless it is said anew: TLV_SESSION, TLV_RELAY_RATE (of the pair),
+	 * TLV_RELAY_END for either end; flags MVPN_FORWARD_END, TLV_SESSION: no more. C→S: TLV_SESSION, TLV_REASON: it is refused. */
+	MVPN_MSG_FORWARD = 0x1c,
 };
 
 /* NEXT: it is not in use yet, else it is the key. ASK: say when it is pinned */
@@ -92,6 +96,7 @@ enum mvpn_key_flags { MVPN_KEY_NEXT = 1, MVPN_KEY_ASK = 2 };
 enum mvpn_register_flags { MVPN_REG_PROCESSES = 1 }; /* this end knows PROCESSES */
 enum mvpn_udp_flags { MVPN_UDP_BLOCKED = 1 };
 enum mvpn_relay_flags { MVPN_RELAY_OPEN = 1 };
+enum mvpn_forward_flags { MVPN_FORWARD_END = 1 };
 enum mvpn_prefixes_flags { MVPN_PFX_RESET = 1, MVPN_PFX_COMMIT = 2 };
 
 #define MVPN_TLV_CRITICAL 0x8000
@@ -136,6 +141,9 @@ enum mvpn_tlv {
 	MVPN_TLV_PSK_EPOCH = 39,    /* u32 */
 	MVPN_TLV_ECHO = 40,	    /* id u32 | key[32]: the server answers echoes (lib/echo_msg.h) on the channel's UDP port */
 	MVPN_TLV_SPI = 41,	    /* u32 */
+	MVPN_TLV_RELAY_RATE = 49,   /* u32 kbit/s */
+	MVPN_TLV_RELAY_END = 50,    /* struct mvpn_relay_end | its name: to the device that relays */
+	MVPN_TLV_RELAY_BY = 51,	    /* struct mvpn_relay_by | its name: to the ends, of the device that relays */
 	MVPN_TLV_NO_UDP = 57,	    /* u8, 1; beside ENDPOINT: the peer says that UDP between it and the server is blocked */
 	MVPN_TLV_KEY_SERIAL = 52,   /* u64, rises with each change of the server's key that is begun or cancelled */
 	MVPN_TLV_KEY_LEFT = 53,	    /* u32 seconds: the one before that is good for so long still; 0: it is gone */
@@ -221,6 +229,7 @@ enum mvpn_reason {
 	MVPN_R_STREAM_ADDRESS = 33, /* from no address of the one device, or to none that the other one owns */
 	MVPN_R_SELECTORS = 34,	    /* the policy lets the two exchange something else than the session is for */
 	MVPN_R_PROCESS = 35,	    /* the policy tells processes apart, and one of the two cannot */
+	MVPN_R_RELAY = 36,	    /* no device relays the pair, nor the server; or the device that was asked does not */
 	MVPN_R_SERVER_KEY = 37,	    /* the server has given up the key that is pinned */
 	MVPN_R_STREAM_UNREACHABLE = 39, /* no way leads from there to the destination */
 	MVPN_R_MAX,
@@ -281,6 +290,22 @@ struct mvpn_ether {
 	uint8_t owner[16]; /* zero: nobody */
 } __attribute__((packed));
 
+/*
+ * The key is for echoes (lib/echo_msg.h) between that end and the device that relays, with the end's SPI as their id: so the device
+ * learns where the end is, and nobody else can say so. It opens no packet.
+ */
+struct mvpn_relay_end {
+	uint8_t device[MVPN_ID_LEN];
+	uint32_t spi_be; /* by which it receives */
+	uint8_t key[MVPN_KEY_LEN];
+} __attribute__((packed));
+struct mvpn_relay_by {
+	uint8_t device[MVPN_ID_LEN];
+	uint8_t addr[16]; /* its data port, as S sees it */
+	uint16_t port_be;
+	uint8_t key[MVPN_KEY_LEN];
+} __attribute__((packed));
+
 /* alike: the same but for pid and count */
 struct mvpn_process_refused {
 	uint8_t dst[16], peer[MVPN_ID_LEN];
@@ -300,6 +325,8 @@ struct mvpn_process_refused {
 
 _Static_assert(sizeof(struct mvpn_ether) == 26, "ETHER is 26 bytes");
 _Static_assert(sizeof(struct mvpn_process_refused) == 52, "PROCESS_REFUSED is 52 bytes before its texts");
+_Static_assert(sizeof(struct mvpn_relay_end) == 52, "RELAY_END is 52 bytes before its name");
+_Static_assert(sizeof(struct mvpn_relay_by) == 66, "RELAY_BY is 66 bytes before its name");
 _Static_assert(sizeof(struct mvpn_req) == 100, "REQ is 100 bytes before its candidates");
 _Static_assert(sizeof(struct mvpn_candidate) == 20, "candidate is 20 bytes");
 

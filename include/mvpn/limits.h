@@ -163,6 +163,11 @@
 #define MVPN_RELAY_BURST_MS 250		/* it may send so long as fast as it can */
 #define MVPN_RELAY_PAIRS_MAX 65536
 #define MVPN_RELAY_IDLE_S 90		/* the ends speak of it each MVPN_KEEPALIVE_S */
+#define MVPN_RELAY_DEVICE_PAIRS_MAX 1024 /* of one device that relays */
+#define MVPN_RELAY_ASK_MS 100		/* an end repeats its question to such a device after so long, then at doubling intervals ... */
+#define MVPN_RELAY_ASK_TRIES 4		/* ... and after so many (1.5 s) says that it does not answer */
+#define MVPN_RELAY_WATCH_S 2		/* it asks again so often while packets go that way, else each MVPN_KEEPALIVE_S */
+#define MVPN_RELAY_AVOID_S 60		/* a device that did not answer one of the ends is not asked to relay for it for so long */
 #define MVPN_ECHO_BLOCKED_TRIES 4	/* unanswered ones in a row (3.75 s) that mean: UDP to the server is blocked */
 #define MVPN_ECHO_WATCH_S 2		/* it is asked so often while packets go by TCP instead */
 #define MVPN_CONDUIT_PACKET_MAX_B 9216	/* what the data path sends at most: its payload of a jumbo frame */

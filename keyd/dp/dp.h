@@ -71,7 +71,8 @@ enum dp_event_type {
 	DP_EV_REACH,	 /* the peer, a gateway, reaches a prefix or does not: `token` */
 	DP_EV_REKEY,	 /* the session nears a bound: failed opens, lanes that other workers need */
 	DP_EV_TOO_BIG,	 /* an ICMP error or the device says so of packets to `peer`; `mtu` would fit, 0 unknown */
-	DP_EV_ECHO,	 /* what may be an answer of the server to an echo: `data` */
+	DP_EV_ECHO,	 /* what may be an answer to an echo, of the server or of a device that relays: `data` */
+	DP_EV_ASKED,	 /* what may be a question of an end for which this device relays: `data`, `from` */
 	DP_EV_ERROR,	 /* a wire failed: `ifindex` (0: tap or UDP), `error` -errno */
 };
 struct dp_event {
@@ -134,7 +135,12 @@ enum dp_counter {
 	DP_C_RX_SHORT,	    /* in: too short for a header */
 	DP_C_RX_BAD_TYPE,
 	DP_C_RX_PUNCH,	    /* what a peer behind NAT sends to open its way: nothing to open */
-	DP_C_RX_ECHO,	    /* answers of the server */
+	DP_C_RX_ECHO,	    /* answers of the server, and of devices that relay */
+	DP_C_RX_QUESTION,   /* of ends for which this device relays */
+	DP_C_PASSED,	    /* what it has relayed: sealed packets of others, passed on as they came */
+	DP_C_PASSED_BYTES,  /* of their UDP payloads */
+	DP_C_PASS_LIMITED,  /* over the pair's rate */
+	DP_C_PASS_REFUSED,  /* from elsewhere than the pair's other end, or before it is known where the ends are */
 	DP_C_RX_UNKNOWN_SPI,
 	DP_C_RX_AUTH_FAIL,
 	DP_C_RX_REPLAY,

@@ -7,8 +7,10 @@
 #include <sodium.h>
 
 #include "class.h"
+#include "echo_msg.h"
 #include "ether.h"
 #include "mss.h"
+#include "pass.h"
 #include "permit.h"
 #include "worker.h"
 
@@ -379,10 +381,29 @@ void open_kept(struct worker *w, struct kt_session *s, uint8_t *data, size_t len
 		count(w, DP_C_RX_UNKNOWN_SPI, 1);
 }
 
-/* of the types that belong to no session; false: it is none of them */
-static bool open_plain(struct worker *w, const uint8_t *data, size_t len)
+/* An answer to one of our questions? The main thread looks whether it is authentic: it must not be kept busy by what is not. */
+static bool open_answer(struct worker *w, const uint8_t *data)
 {
 	struct dp_event e = {.type = DP_EV_ECHO};
+	uint64_t *after;
+	uint32_t id;
+
+	if (!echo_look(data, sizeof(e.data), MVPN_ECHO_REPLY, &id) ||
+	    (id != kt_echo(w->kt) && !kt_lookup_spi(w->kt, id)))
+		return false;
+	after = &w->echo_after_ns[id % ECHO_GATES];
+	count(w, DP_C_RX_ECHO, 1);
+	if (w->now < *after)
+		return true;
+	*after = w->now + MVPN_ECHO_HEAR_MS * 1000000ULL;
+	memcpy(e.data, data, sizeof(e.data));
+	worker_event(w, &e);
+	return true;
+}
+
+/* of the types that belong to no session; false: it is none of them */
+static bool open_plain(struct worker *w, const uint8_t *data, size_t len, const struct wire_from *from)
+{
 	struct mvpn_hdr h;
 
 	if (len < sizeof(h))
@@ -392,18 +413,10 @@ static bool open_plain(struct worker *w, const uint8_t *data, size_t len)
 		count(w, DP_C_RX_PUNCH, 1);
 		return true;
 	}
-	if (h.type != MVPN_ECHO_REPLY || len != sizeof(e.data))
+	if (len != MVPN_ECHO_B)
 		return false;
-	if (!h.spi || be32toh(h.spi) != kt_echo(w->kt))
-		return false;
-	count(w, DP_C_RX_ECHO, 1);
-	/* the main thread looks whether it is authentic: it must not be kept busy by what is not */
-	if (w->now < w->echo_after_ns)
-		return true;
-	w->echo_after_ns = w->now + MVPN_ECHO_HEAR_MS * 1000000ULL;
-	memcpy(e.data, data, sizeof(e.data));
-	worker_event(w, &e);
-	return true;
+	return (h.type == MVPN_ECHO_REPLY && open_answer(w, data)) ||
+	       (h.type == MVPN_ECHO && pass_question(w, data, from));
 }
 
 void open_datagram(void *arg, uint8_t *data, size_t len, const struct wire_from *from)
@@ -412,7 +425,7 @@ void open_datagram(void *arg, uint8_t *data, size_t len, const struct wire_from 
 	struct kt_session *s;
 	struct mvpn_hdr h;
 
-	if (open_plain(w, data, len))
+	if (open_plain(w, data, len, from))
 		return;
 	if (len < MVPN_OVERHEAD || len - MVPN_OVERHEAD > PACKET_MAX_B) {
 		count(w, DP_C_RX_SHORT, 1);
@@ -426,7 +439,7 @@ void open_datagram(void *arg, uint8_t *data, size_t len, const struct wire_from 
 	}
 	s = kt_lookup_spi(w->kt, be32toh(h.spi));
 	if (!s) {
-		count(w, DP_C_RX_UNKNOWN_SPI, 1);
+		count(w, DP_C_RX_UNKNOWN_SPI, !pass_sealed(w, be32toh(h.spi), data, len, from));
 		return;
 	}
 	if ((h.lane & MVPN_LANE_MASK) >= s->nrx)

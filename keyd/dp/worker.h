@@ -28,6 +28,8 @@
 
 #define RX_BUDGET 256 /* payloads of one wire before the others get their turn */
 
+#define ECHO_GATES 64 /* by the id of the echo */
+
 /* sessions remembered for quotes in ICMP errors; a collision means one hint less */
 #define WORKER_SENT 256
 struct worker_sent {
@@ -91,7 +93,7 @@ struct worker {
 	uint8_t *packet;	 /* TAP_PACKET_MAX bytes behind TAP_HEADROOM */
 	uint8_t *scratch;	 /* ICMP_ERROR_MAX_B or a control packet, likewise */
 	uint64_t icmp_tokens_ns; /* token bucket: up to a second's worth */
-	uint64_t echo_after_ns; /* no answer to an echo is handed on before then */
+	uint64_t echo_after_ns[ECHO_GATES]; /* no answer to an echo is handed on before then */
 	uint32_t ip6_id;	 /* segment_start()'s; begins at random */
 	struct {
 		uint32_t spi;

@@ -13,6 +13,7 @@
 #include "../../keyd/endpoint.h"
 #include "../../keyd/prefixes.h"
 #include "../../keyd/peers.h"
+#include "../../keyd/forwards.h"
 #include "../../keyd/relay_tcp.h"
 #include "../../keyd/sessions.h"
 #include "log.h"
@@ -101,7 +102,7 @@ void scale_keyd_make(void)
 	scale_must(!loop_new(&k.loop) && !nl_new(&k.nl) && !shim_open(&k.shim, pins, &error) &&
 			   !kt_new(&k.kt) && !dp_new(&k.dp, k.kt, &dc) && !sessions_init(&k) &&
 			   !peers_init(&k) && !endpoint_init(&k) &&
-				   !relay_tcp_init(&k),
+				   !relay_tcp_init(&k) && !forwards_init(&k),
 		   error ? error : "cannot make a keyd");
 }
 
@@ -161,6 +162,7 @@ void scale_keyd_free(void)
 	peers_free(&k);
 	dp_free(k.dp);
 	kt_free(k.kt);
+	forwards_free(&k);
 	shim_purge(k.shim);
 	shim_close(k.shim);
 	nl_free(k.nl);

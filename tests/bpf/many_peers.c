@@ -13,6 +13,7 @@
 #include "../../keyd/identity.h"
 #include "../../keyd/peers.h"
 #include "../../keyd/prefixes.h"
+#include "../../keyd/forwards.h"
 #include "../../keyd/relay_tcp.h"
 #include "../../keyd/sessions.h"
 #include "aead.h"
@@ -47,7 +48,7 @@ static int setup(void **state)
 	       ?: dp_new(&k.dp, k.kt, &dc)
 	       ?: sessions_init(&k)
 	       ?: peers_init(&k)
-	       ?: endpoint_init(&k) ?: relay_tcp_init(&k);
+	       ?: endpoint_init(&k) ?: relay_tcp_init(&k) ?: forwards_init(&k);
 }
 
 static int teardown(void **state)
@@ -62,6 +63,7 @@ static int teardown(void **state)
 	peers_free(&k);
 	dp_free(k.dp);
 	kt_free(k.kt);
+	forwards_free(&k);
 	shim_purge(k.shim);
 	shim_close(k.shim);
 	nl_free(k.nl);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The server's relay between four devices and a stranger: whatever they say and send, in whatever order, a packet goes out only to
- * one end of a session that is on record, by the SPI which that end has given, when it came from the other end; once, as it came.
+ * The server's relay between four devices and a stranger, two of which may relay themselves: whatever they say and send, in whatever order,
+ * a packet goes out only to one end of a session that is on record, by the SPI which that end has given, when it came from the other
+ * end; once, as it came. Who relays is told of open pairs that are not its own, and the ends are told of it alone.
  */
 #include <endian.h>
 #include <errno.h>
@@ -10,6 +11,7 @@
 
 #include "../../server/echo.h"
 #include "../../server/relay.h"
+#include "../../server/relay_device.h"
 #include "../../server/relay_tcp.h"
 #include "chan_impl.h"
 #include "mvpn/wire.h"
@@ -89,10 +91,105 @@ bool echo_may_relay(struct conn *c, size_t len)
 	return len != MVPN_OVERHEAD + 1;
 }
 
+uint64_t echo_serial(struct echo *e)
+{
+	static uint64_t serial;
+
+	return ++serial;
+}
+
+void echo_key(const struct echo *e, uint64_t serial, uint8_t ret[ECHO_KEY_B])
+{
+	memset(ret, (int)serial, ECHO_KEY_B);
+}
+
+void echo_seen(const struct device *d, const struct conn *to, uint8_t ret[ECHO_SEEN_B])
+{
+	if (!device_conn(d))
+		abort();
+	memset(ret, 1, ECHO_SEEN_B);
+}
+
+bool registry_owns(const struct device *d, const struct mvpn_addr *a)
+{
+	return d->nowned;
+}
+
+struct policy_subject registry_subject(const struct device *d)
+{
+	return (struct policy_subject){.name = d->row.name};
+}
+
+static const struct policy_relay relays[] = {{1, "2", 1000}, {1, "3", 2000}};
+static unsigned nrelays; /* in the policy */
+
+const struct policy_relay *policy_relays(const struct policy *p, unsigned *ret_count)
+{
+	*ret_count = nrelays;
+	return relays;
+}
+
+const struct policy_relay *policy_relay_of(const struct policy *p, const struct policy_subject *s)
+{
+	for (unsigned i = 0; i < nrelays; i++)
+		if (!strcmp(relays[i].name, s->name))
+			return &relays[i];
+	return NULL;
+}
+
+int server_transact(struct server *s, bool durable, int (*fn)(struct server *s, void *arg), void *arg)
+{
+	return fn(s, arg);
+}
+
+int audit_add(struct audit *a, const char *actor, const char *event, json_t *detail)
+{
+	json_decref(detail);
+	return 0;
+}
+
+static bool is_end(const uint8_t session[16], const struct mvpn_relay_end *e)
+{
+	int i = session_of(session);
+
+	for (unsigned k = 0; i >= 0 && k < 2; k++)
+		if (!memcmp(devices[ends[i][k]].row.id, e->device, 16))
+			return e->spi_be;
+	return false;
+}
+
+/* to a device that relays, on-line and named by the policy: it is no end of what it is told of */
+static void check_forward(const struct conn *c, const struct chan_msg *m)
+{
+	struct policy_subject subject = {.name = c->dev->row.name};
+	uint8_t session[16];
+	struct mvpn_relay_end e;
+	struct chan_tlv tlv;
+	unsigned n = 0;
+	size_t pos = 0;
+
+	if (!chan_get_bytes(m, MVPN_TLV_SESSION, session, 16))
+		abort();
+	while (chan_tlv_next(m, &pos, &tlv)) {
+		if (tlv.type != MVPN_TLV_RELAY_END)
+			continue;
+		memcpy(&e, tlv.value, sizeof(e));
+		if (!memcmp(e.device, c->dev->row.id, 16) || !is_end(session, &e))
+			abort();
+		n++;
+	}
+	if (n != (m->flags & MVPN_FORWARD_END ? 0 : 2) || (n && !policy_relay_of(NULL, &subject)))
+		abort();
+}
+
 void conn_send(struct conn *c, const struct chan_buf *b)
 {
-	if (chan_msg_check(b->data, b->len) < 0)
+	struct chan_msg m = {.type = b->data[0], .flags = b->data[1], .tlvs = b->data + 4, .len = b->len - 4};
+
+	if (chan_msg_check(b->data, b->len) < 0 || !online[c - conns])
 		abort();
+	if (m.type == MVPN_MSG_FORWARD)
+		check_forward(c, &m);
 }
 
 static bool passes(const struct device *to, const uint8_t *data, size_t len)
@@ -178,6 +275,34 @@ static void good_packet(int d, bool conduit, uint8_t type, uint8_t spi, size_t l
 	free(p);
 }
 
+static void refuse(unsigned d, uint8_t session, bool whole)
+{
+	struct chan_buf b = {0};
+	struct chan_msg m = {.type = MVPN_MSG_FORWARD};
+	uint8_t id[16] = {session};
+
+	chan_begin(&b, MVPN_MSG_FORWARD, 0, 0);
+	chan_put(&b, MVPN_TLV_SESSION, id, sizeof(id));
+	if (whole)
+		chan_put_u16(&b, MVPN_TLV_REASON, MVPN_R_LIMIT);
+	m.tlvs = b.data + 4;
+	m.len = b.len - 4;
+	if (online[d] && (relay_device_message(&conns[d], &m) < 0) != !whole)
+		abort();
+	chan_buf_free(&b);
+}
+
+static void turn(unsigned d, bool on)
+{
+	if (online[d] == on)
+		return;
+	online[d] = on;
+	if (on)
+		relay_device_up(&server, &devices[d]);
+	else
+		relay_device_gone(&server, &devices[d]);
+}
+
 static void over(unsigned session)
 {
 	memset(said[session], 0, sizeof(said[session]));
@@ -217,15 +342,21 @@ static size_t step(const uint8_t *p, size_t left)
 		over(session);
 		relay_drop(&server, id);
 		active[session] = p[2] & 1;
+		if (p[2] & 2) {
+			nrelays = p[2] >> 2 & 3 ? 2 : 0;
+			relay_devices_recheck(&server);
+		}
 		break;
 	case 6:
-		online[d] = p[1] & 1;
+		turn(d, p[1] & 1);
 		conns[d].phase = p[1] & 2 ? CONN_READY : CONN_HANDSHAKE;
 		devices[d].conduit = p[1] & 4 ? (struct relay_tcp *)(uintptr_t)(d + 1) : NULL;
 		conns[d].budget = p[1] & 8 ? -1 : 1;
 		break;
 	case 7:
 		clock_ms += p[1] * 1000ULL;
+		if (p[2] & 1)
+			refuse(d, (uint8_t)session, p[2] & 2);
 		break;
 	}
 	return 4;
@@ -233,11 +364,20 @@ static size_t step(const uint8_t *p, size_t left)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	server = (struct server){.conf = &settings};
+	static struct device *list[DEVICES];
+	static struct registry reg = {.devices = list, .size = DEVICES};
+
+	server = (struct server){.conf = &settings, .reg = &reg, .echo = (struct echo *)list};
+	nrelays = 2;
 	settings.relay_mbit = 1;
 	memset(said, 0, sizeof(said));
 	for (unsigned i = 0; i < DEVICES; i++) {
-		devices[i] = (struct device){.conn = &conns[i], .row.id = {(uint8_t)(i + 1)}};
+		devices[i] = (struct device){.conn = &conns[i],
+					     .udp_port = (uint16_t)(100 + i),
+					     .nowned = 1,
+					     .row = {.id = {(uint8_t)(i + 1)}, .state = MVPN_DEV_ACTIVE}};
+		devices[i].row.name[0] = (char)('1' + i);
+		list[i] = &devices[i];
 		conns[i] = (struct conn){.s = &server, .dev = &devices[i], .from.port = (uint16_t)(100 + i)};
 		online[i] = true;
 	}
@@ -245,6 +385,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		active[i] = true;
 	if (relay_new(&server))
 		abort();
+	relay_devices_recheck(&server);
 	while (size >= 4) {
 		size_t n = step(data, size);
 

@@ -18,6 +18,7 @@
 #include "../../keyd/identity.h"
 #include "../../keyd/intro_defer.h"
 #include "../../keyd/peers.h"
+#include "../../keyd/forwards.h"
 #include "../../keyd/processes.h"
 #include "../../keyd/relay_tcp.h"
 #include "../../keyd/rotate.h"
@@ -247,7 +248,7 @@ static void node_start(void *arg)
 	assert_non_null(k->id);
 	identity_fill(n, k->id);
 	assert_int_equal(kt_new(&k->kt) ?: sessions_init(k) ?: peers_init(k) ?: ether_init(k) ?: processes_init(k)
-			 ?: endpoint_init(k) ?: relay_tcp_init(k) ?: server_key_init(k) ?: channel_init(k) ?: rotate_init(k), 0);
+			 ?: endpoint_init(k) ?: relay_tcp_init(k) ?: forwards_init(k) ?: server_key_init(k) ?: channel_init(k) ?: rotate_init(k), 0);
 	loop_timer_arm(n->tick, 1000);
 	channel_start(k);
 }
@@ -272,6 +273,7 @@ static void node_stop(struct node *n)
 	processes_free(k);
 	peers_free(k);
 	kt_free(k->kt);
+	forwards_free(k);
 	identity_free(k->id);
 }
 

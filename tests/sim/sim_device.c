@@ -423,7 +423,7 @@ void sim_register(struct sim_device *d, const char *name, const char *const *add
 		chan_put(&b, MVPN_TLV_DELEGATION, value, sizeof(value));
 		d->has_word = false;
 	}
-	chan_put_u16(&b, MVPN_TLV_UDP_PORT, 7469);
+	chan_put_u16(&b, MVPN_TLV_UDP_PORT, d->udp_port ?: 7469);
 	chan_put_u64(&b, MVPN_TLV_BOOT_GEN, d->boot_gen);
 	chan_put_u16(&b, MVPN_TLV_SUITES, 1);
 	chan_put(&b, MVPN_TLV_VERSION, "sim", 3);

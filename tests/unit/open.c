@@ -357,6 +357,84 @@ static void answers_to_echoes_are_handed_on(void **state)
 	assert_true(event(&b, DP_EV_ECHO, &e));
 }
 
+/* what is another pair's goes on as it came, if it comes from the one end to the other, at the pair's rate; nothing else */
+static void packets_of_others_are_passed_on(void **state)
+{
+	struct fwd_account account = {0};
+	struct fwdtab *t = fwdtab_new(2);
+	struct mvpn_hdr h = {.type = MVPN_TUNNEL, .lane = 3, .spi = htobe32(0x77)};
+	struct wire_from from = {.ep = ep_a, .tos = 0x2a}, elsewhere = {.ep = ep_b};
+	uint8_t p[1000] = {0};
+	unsigned n;
+
+	elsewhere.ep.port++;
+	memcpy(p, &h, sizeof(h));
+	memset(p + sizeof(h), 0xa5, sizeof(p) - sizeof(h));
+	open_datagram(b.w, p, sizeof(p), &from);
+	assert_int_equal(counter(&b, DP_C_RX_UNKNOWN_SPI), 1); /* there is no such pair */
+	fwdtab_add(t, &(struct fwd_entry){.spi = 0x77, .rate_kbit = 8000, .from = ep_a, .to = ep_b, .account = &account});
+	fwdtab_add(t, &(struct fwd_entry){.spi = 0x66, .end = 1, .rate_kbit = 8000, .from = ep_b, .account = &account});
+	fwdtab_sort(t);
+	kt_set_forwards(b.kt, t);
+	open_datagram(b.w, p, sizeof(p), &from);
+	assert_int_equal(b.wire.n, 1);
+	assert_int_equal(b.wire.len[0], sizeof(p));
+	assert_memory_equal(b.wire.data[0], p, sizeof(p));
+	assert_int_equal(b.wire.to[0].port, ep_b.port);
+	assert_memory_equal(&b.wire.to[0].addr, &ep_b.addr, sizeof(ep_b.addr));
+	assert_int_equal(b.wire.tos[0], 0x2a);
+	/* from elsewhere; to an end that has not proven where it is */
+	open_datagram(b.w, p, sizeof(p), &elsewhere);
+	h.spi = htobe32(0x66);
+	memcpy(p, &h, sizeof(h));
+	open_datagram(b.w, p, sizeof(p), &(struct wire_from){.ep = ep_b});
+	assert_int_equal(b.wire.n, 1);
+	assert_int_equal(counter(&b, DP_C_PASS_REFUSED), 2);
+	h.spi = htobe32(0x77);
+	memcpy(p, &h, sizeof(h));
+	for (n = 1; !counter(&b, DP_C_PASS_LIMITED); n++) {
+		b.wire.n = 0;
+		open_datagram(b.w, p, sizeof(p), &from);
+	}
+	assert_int_equal(n - 1, MVPN_RELAY_BURST_MS); /* 1000 bytes a ms */
+	assert_int_equal(counter(&b, DP_C_PASSED), MVPN_RELAY_BURST_MS);
+	assert_int_equal(counter(&b, DP_C_PASSED_BYTES), MVPN_RELAY_BURST_MS * sizeof(p));
+	assert_int_equal(account.packets, MVPN_RELAY_BURST_MS);
+	assert_int_equal(account.limited, 1);
+	assert_int_equal(counter(&b, DP_C_RX_UNKNOWN_SPI), 1);
+}
+
+/* and their questions where they are seen go to the main thread, but not as many as anybody likes to send */
+static void questions_of_others_are_handed_on(void **state)
+{
+	struct fwd_account account = {0};
+	struct fwdtab *t = fwdtab_new(1);
+	struct mvpn_hdr h = {.type = MVPN_ECHO, .spi = htobe32(0x77)};
+	struct wire_from from = {.ep = ep_a};
+	uint8_t p[MVPN_ECHO_B] = {0};
+	struct dp_event e;
+
+	fwdtab_add(t, &(struct fwd_entry){.spi = 0x77, .account = &account});
+	kt_set_forwards(b.kt, t);
+	memcpy(p, &h, sizeof(h));
+	open_datagram(b.w, p, sizeof(p), &from);
+	open_datagram(b.w, p, sizeof(p), &from);
+	assert_true(event(&b, DP_EV_ASKED, &e));
+	assert_memory_equal(e.data, p, sizeof(p));
+	assert_int_equal(e.from.port, ep_a.port);
+	assert_false(event(&b, DP_EV_ASKED, &e));
+	assert_int_equal(counter(&b, DP_C_RX_QUESTION), 2);
+	p[7] ^= 1; /* another id */
+	open_datagram(b.w, p, sizeof(p), &from);
+	assert_false(event(&b, DP_EV_ASKED, &e));
+	assert_int_equal(counter(&b, DP_C_RX_BAD_TYPE), 1);
+	/* an answer to a question about a session of ours: of the device that relays it */
+	h = (struct mvpn_hdr){.type = MVPN_ECHO_REPLY, .spi = htobe32(b.s->rx_spi)};
+	memcpy(p, &h, sizeof(h));
+	open_datagram(b.w, p, sizeof(p), &from);
+	assert_true(event(&b, DP_EV_ECHO, &e));
+}
+
 static void punches_are_counted(void **state)
 {
 	struct mvpn_hdr h = {.type = MVPN_PUNCH};
@@ -376,6 +454,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(answers_to_echoes_are_handed_on),
+		T(packets_of_others_are_passed_on),
+		T(questions_of_others_are_handed_on),
 		T(punches_are_counted),
 		T(tampered_and_replayed_are_refused),
 		T(lane_bits_that_must_be_zero),

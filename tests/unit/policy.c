@@ -233,6 +233,29 @@ static void level_lines_are_read(void **state)
 	assert_int_equal(mode(text, "w2", "db"), MVPN_MODE_E2E);
 }
 
+static void relay_lines_are_read(void **state)
+{
+	static const char *const groups[] = {"edge"};
+	struct policy_subject gw = {.name = "gw1"}, other = {.name = "a"},
+			      member = {.name = "b", .groups = groups, .ngroups = 1};
+	struct policy *p = parse("group rooms = gw1, gw2\nrelay rooms,edge limit 20mbit # two\nrelay gw1, c\n");
+	const struct policy_relay *r = policy_relay_of(p, &gw);
+	unsigned n;
+
+	policy_relays(p, &n);
+	assert_int_equal(n, 4);
+	assert_int_equal(r->rate_kbit, 20000); /* the first line that names it */
+	assert_int_equal(r->line, 2);
+	assert_null(policy_relay_of(p, &other));
+	assert_ptr_equal(policy_relay_of(p, &member), r + 1);
+	other.name = "c";
+	assert_int_equal(policy_relay_of(p, &other)->rate_kbit, MVPN_RELAY_MBIT * 1000);
+	policy_free(p);
+	policy_relays(NULL, &n);
+	assert_int_equal(n, 0);
+	assert_null(policy_relay_of(NULL, &gw));
+}
+
 static void ethernet_rules_are_said_again(void **state)
 {
 	struct policy *p = parse("ethernet only a->b type 0x88B5,0x9000\nethernet x -> * type *");
@@ -310,6 +333,14 @@ static void errors_say_where(void **state)
 		{"level network+transport a -> b", 1, 15, "seals nothing"},
 		{"level socket only a -> b", 1, 19, "leave \"only\" out"},
 		{"level socket a -> b c", 1, 21, "unexpected"},
+		{"relay", 1, 6, "missing"},
+		{"relay a b", 1, 9, "unexpected"},
+		{"relay a,", 1, 9, "missing"},
+		{"relay *", 1, 7, "found"},
+		{"relay a limit", 1, 14, "missing"},
+		{"relay a limit 7mb", 1, 15, "kbit"},
+		{"relay a, b limit 1mbit burst 1mb", 1, 24, "unexpected"},
+		{"relay a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a", 1, 39, "use groups"},
 		{"deny a -> b", 1, 1, "unknown statement"},
 		{"allow a* -> b", 1, 8, "->"},
 		{"allow *x -> b", 1, 7, "alone"},
@@ -494,6 +525,7 @@ int main(void)
 		cmocka_unit_test(ethernet_lines_are_read),
 		cmocka_unit_test(mode_lines_are_read),
 		cmocka_unit_test(level_lines_are_read),
+		cmocka_unit_test(relay_lines_are_read),
 		cmocka_unit_test(ethernet_rules_are_said_again),
 		cmocka_unit_test(settings_hold_for_the_whole_network),
 		cmocka_unit_test(times_are_read),
