@@ -8,6 +8,7 @@
 #include "mvpn/limits.h"
 
 #define NONE UINT32_MAX
+#define PEER_SLOTS 256 /* by the low bits of the peer's index */
 
 struct held {
 	uint64_t seq; /* rises with each packet put */
@@ -25,6 +26,7 @@ struct hold {
 	uint64_t seq;
 	uint32_t first, last, free_held;
 	unsigned count;
+	uint16_t of_slot[PEER_SLOTS]; /* how many are held */
 };
 
 int hold_new(struct hold **ret)
@@ -95,6 +97,7 @@ static void held_end(struct hold *h, uint32_t i)
 	e->next = h->free_held;
 	h->free_held = i;
 	h->count--;
+	h->of_slot[e->peer % PEER_SLOTS]--;
 }
 
 int hold_put(struct hold *h, uint32_t peer, const struct packet *p, const struct virtio_net_hdr *vh,
@@ -124,6 +127,7 @@ int hold_put(struct hold *h, uint32_t peer, const struct packet *p, const struct
 		h->held[h->last].next = i;
 	h->last = i;
 	h->count++;
+	h->of_slot[peer % PEER_SLOTS]++;
 	return 0;
 }
 
@@ -162,6 +166,11 @@ unsigned hold_expire(struct hold *h, uint64_t now_ns)
 unsigned hold_count(const struct hold *h)
 {
 	return h->count;
+}
+
+bool hold_waits(const struct hold *h, uint32_t peer)
+{
+	return h->of_slot[peer % PEER_SLOTS];
 }
 
 uint64_t hold_next_expiry(const struct hold *h)

@@ -27,6 +27,8 @@ uint32_t hold_take(struct hold *h, uint32_t peer, uint64_t *cursor, uint8_t *dat
 		   struct virtio_net_hdr *ret);
 unsigned hold_expire(struct hold *h, uint64_t now_ns); /* drops what is too old; returns how many */
 unsigned hold_count(const struct hold *h);
+/* May a packet of `peer` be in it? At once, for every packet that is sent; now and then one of another peer's is taken for it. */
+bool hold_waits(const struct hold *h, uint32_t peer);
 uint64_t hold_next_expiry(const struct hold *h); /* UINT64_MAX: nothing is held */
 
 #endif

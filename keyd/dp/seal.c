@@ -188,6 +188,17 @@ static void hold_packet(struct worker *w, uint32_t peer, const struct packet *p,
 		count(w, DP_C_HELD, 1);
 }
 
+/* The session can be there before this worker is told to send what it holds: that goes first, and the packet behind it. */
+static bool held_first(struct worker *w, uint32_t peer, const struct packet *p,
+		       const struct virtio_net_hdr *h)
+{
+	if (w->flushing || !hold_waits(w->hold, peer))
+		return false;
+	hold_packet(w, peer, p, h);
+	seal_flush_held(w, peer);
+	return true;
+}
+
 /*
  * a session that this worker can send on, and where to; else the packet is held and a session
  * asked for
@@ -199,6 +210,8 @@ static struct kt_session *ready(struct worker *w, struct kt_peer *peer, const st
 
 	*ret_ep = atomic_load_explicit(&peer->endpoint, memory_order_acquire);
 	if (s && *ret_ep && w->index < s->ntx) {
+		if (held_first(w, peer->index, p, h))
+			return NULL;
 		watched(w, peer);
 		return s;
 	}
@@ -352,8 +365,10 @@ void seal_flush_held(struct worker *w, uint32_t index)
 	uint32_t len;
 
 	/* one that still cannot go is held again, behind the cursor */
+	w->flushing = true;
 	while (peer && (len = hold_take(w->hold, index, &cursor, w->packet, &h)))
 		count(w, DP_C_HELD_SENT, seal_kept(w, peer, len, &h));
+	w->flushing = false;
 }
 
 /* when the first packet of the queue may go; now: its session has no such limit any more */

@@ -78,6 +78,7 @@ struct worker {
 	struct spin spin;
 	struct coalescer coalescer;
 	struct hold *hold;
+	bool flushing; /* what is being sealed was held */
 	struct shaper *shaper;
 	bool waited; /* what is being sealed has waited in the shaper: it goes */
 	struct rx_run run;

@@ -129,7 +129,10 @@ static void expiry(void **state)
 	assert_int_equal(hold_expire(h, MVPN_HOLD_S * SECOND), 0);
 	assert_int_equal(hold_expire(h, (1 + MVPN_HOLD_S) * SECOND), 1);
 	assert_int_equal(hold_count(h), 1);
+	assert_false(hold_waits(h, 1));
+	assert_true(hold_waits(h, 2));
 	assert_int_equal(hold_expire(h, 100 * SECOND), 1);
+	assert_false(hold_waits(h, 2));
 	assert_true(hold_next_expiry(h) == UINT64_MAX);
 }
 

@@ -150,6 +150,28 @@ static void held_until_there_is_a_session(void **state)
 	assert_true(stack(&b, &h));
 }
 
+/* the session is there, and the worker has not been told to send what it holds: nothing overtakes that */
+static void held_goes_first(void **state)
+{
+	struct inner i = {INNER_UDP};
+	struct virtio_net_hdr h = inner_vnet(&i, VIRTIO_NET_HDR_GSO_NONE, 0);
+
+	kt_session_disarm_tx(a.kt, a.s);
+	for (i.payload = 100; i.payload < 105; i.payload++)
+		send_super(&a, &i, &h);
+	assert_int_equal(a.wire.n, 0);
+	kt_session_arm_tx(a.kt, a.s);
+	for (; i.payload < 107; i.payload++)
+		send_super(&a, &i, &h);
+	assert_int_equal(hold_count(a.w->hold), 0);
+	assert_int_equal(a.wire.n, 7);
+	for (unsigned n = 1; n < a.wire.n; n++)
+		assert_int_equal(a.wire.len[n], a.wire.len[0] + n);
+	seal_flush_held(a.w, PEER_B);
+	assert_int_equal(a.wire.n, 7);
+	assert_int_equal(counter(&a, DP_C_HELD_SENT), 6);
+}
+
 /* what waits for one peer is not sent to it when the prefix has become another's */
 static void held_for_the_owner_alone(void **state)
 {
@@ -284,19 +306,13 @@ static void nobodys_and_malformed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(super_packets_arrive_whole),
-		T(mss_of_a_connection_fits),
-		T(nothing_of_it_is_readable),
-		T(generation_by_packets_and_its_end),
-		T(bounds_that_are_set),
-		T(generations_end),
-		T(held_until_there_is_a_session),
-		T(held_for_the_owner_alone),
-		T(no_lane_no_packet),
-		T(refused_is_answered),
-		T(too_big_is_answered),
-		T(icmp_is_not_answered_to_all),
-		T(nobodys_and_malformed),
+		T(super_packets_arrive_whole),	  T(mss_of_a_connection_fits),
+		T(nothing_of_it_is_readable),	  T(generation_by_packets_and_its_end),
+		T(bounds_that_are_set),		  T(generations_end),
+		T(held_until_there_is_a_session), T(held_goes_first),
+		T(held_for_the_owner_alone),	  T(no_lane_no_packet),
+		T(refused_is_answered),		  T(too_big_is_answered),
+		T(icmp_is_not_answered_to_all),	  T(nobodys_and_malformed),
 	};
 
 	return MVPN_RUN(tests);
