@@ -52,7 +52,7 @@ static __always_inline int syn_hold(struct __sk_buff *skb)
 	struct mvpn_syn *e;
 	const __be32 *seq;
 	__be32 own;
-	__u32 options;
+	__u32 len;
 
 	if (bpf_skb_load_bytes(skb, 0, head, sizeof(head)))
 		return SYN_STAYS;
@@ -66,20 +66,22 @@ static __always_inline int syn_hold(struct __sk_buff *skb)
 	seq = bpf_map_lookup_elem(&answered, &from);
 	if (seq && *seq == own)
 		return SYN_PASSES;
+	len = (head[TCP_DATA_OFF] >> 4) * 4;
+	/* the bound is to be of the very register that the helper takes: 6.1 follows no other */
+	asm volatile("" : "+r"(len));
+	if (len < TCP_HEAD_B)
+		return SYN_STAYS;
 	e = bpf_ringbuf_reserve(&syns, sizeof(*e), 0);
 	if (!e)
 		return SYN_STAYS; /* it comes again */
 	__builtin_memset(e, 0, sizeof(*e));
 	e->from = from;
 	e->at = at;
-	options = (head[TCP_DATA_OFF] >> 4) * 4 - TCP_HEAD_B;
-	__builtin_memcpy(e->tcp, head, sizeof(head));
-	if (options > 0 && options <= sizeof(e->tcp) - TCP_HEAD_B &&
-	    bpf_skb_load_bytes(skb, TCP_HEAD_B, e->tcp + TCP_HEAD_B, options)) {
+	e->len = len;
+	if (bpf_skb_load_bytes(skb, 0, e->tcp, len)) {
 		bpf_ringbuf_discard(e, 0);
 		return SYN_STAYS;
 	}
-	e->len = (head[TCP_DATA_OFF] >> 4) * 4;
 	bpf_ringbuf_submit(e, 0);
 	return SYN_STAYS;
 }
