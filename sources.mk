@@ -10,11 +10,11 @@ LIB_server := addr aead by chan chan_handshake chan_msg chan_proof config crypto
 LIB_server += conduit class class_json echo_ends forward
 LIB_mvpnctl := addr by fsutil ipc ipc_request ipc_socket log loop mac service
 
-SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_deliver shim_frames shim_list shim_maps shim_networks shim_pin shim_process shim_protect shim_socket shim_streams shim_translate shim_transport shim_xdp
+SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_deliver shim_frames shim_list shim_maps shim_networks shim_pin shim_ports shim_process shim_protect shim_socket shim_streams shim_translate shim_transport shim_xdp
 KEYD := main attach attach_wire channel conf conn control control_doctor control_explain control_identity control_show control_wait ether flows frametab guard identity identity_file intro_msg introduce keystore keytab offer options peers prefixes register resolve rp_filter session_install session_life sessions watch $(SHIM)
 KEYD += cgroups control_flows sockdiag
 KEYD += path pmtu endpoint nat relayed ticket
-KEYD += streams streams_open streams_accept streams_syn streams_pump streams_process answer levels datagrams datagrams_out datagrams_stream
+KEYD += streams streams_open streams_accept streams_syn streams_pump streams_process answer ports levels datagrams datagrams_out datagrams_stream
 KEYD += processes process_table process_audit traits control_process
 KEYD += hsm hsm_helper hsm_p11 intro_defer delegate rotate rotate_pin vouch
 KEYD += relay_tcp gateways gateways_told gateways_reach translate arrivals pins
@@ -117,11 +117,11 @@ OBJS_unit_server_audit = $(OBJS_unit_server)
 OBJS_unit_server_depart = $(OBJS_unit_server)
 OBJS_unit_server_central = $(OBJS_unit_server)
 UNIT += level_datagrams
-OBJS_unit_level_datagrams = $(call objs,keyd,datagrams datagrams_out sockdiag)
+OBJS_unit_level_datagrams = $(call objs,keyd,datagrams datagrams_out ports sockdiag)
 LDFLAGS_unit_level_datagrams = -Wl,--wrap=clock_gettime
 # keyd's control side without main(), BPF and fast path: tests/sim/pair.h
 UNIT += keyd_steps keyd_asks
-PAIR_KEYD = $(filter-out $(SHIM) main answer attach attach_wire cgroups conf arrivals control% datagram% ether explain% flows guard hsm_% levels options process% resolve rp_filter sockdiag streams% traits translate,$(KEYD))
+PAIR_KEYD = $(filter-out $(SHIM) main answer attach attach_wire cgroups conf arrivals control% datagram% ether explain% flows guard hsm_% levels options ports process% resolve rp_filter sockdiag streams% traits translate,$(KEYD))
 OBJS_pair = $(call objs,keyd,$(PAIR_KEYD)) $(call objs,tests/sim,pair pair_path pair_server pair_intro pair_stubs pair_parts)
 OBJS_unit_keyd_steps = $(OBJS_pair)
 OBJS_unit_keyd_asks = $(OBJS_pair)

@@ -131,6 +131,14 @@ struct {
 } levels SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MVPN_KEPT_PORTS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct mvpn_kept_port);
+	__type(value, __u32);
+} kept_ports SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, MVPN_FLOWS_MAX);
 	__type(key, struct mvpn_flow_key);

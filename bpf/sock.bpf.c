@@ -4,6 +4,8 @@
  * for one before the first packet is made, let alone has found its neighbour and a way to the network shim. And it notes whose
  * socket that is. If the policy says `by` and means other processes, the call fails at once.
  *
+ * Nobody but keyd may bind a port of keyd's that applications' sockets send to (keyd/ports.h).
+ *
  * What must not leave in clear, or not from this process, the network shim stops, whatever happens here. It changes no address, so
  * sockets that are open when it comes or goes notice nothing, and programs that were started before it are seen like others.
  */
@@ -198,6 +200,33 @@ int sendmsg6(struct bpf_sock_addr *ctx)
 
 	v6(ctx, to);
 	return ours(ctx) ? look_up_once(ctx, to) : PROCEED;
+}
+
+/*
+ * A port of keyd's to which applications are connected without knowing it is not for others, least of all when keyd has died: they would
+ * get in clear what was to be sealed.
+ */
+static __always_inline int may_bind(struct bpf_sock_addr *ctx)
+{
+	struct mvpn_kept_port key = {.port = (__be16)ctx->user_port, .proto = ctx->protocol};
+	struct bpf_sock *sk = ctx->sk;
+
+	if (!key.port || !sk || bpf_get_netns_cookie(ctx) != netns_cookie ||
+	    !bpf_map_lookup_elem(&kept_ports, &key))
+		return PROCEED;
+	return bpf_sk_storage_get(&own_streams, sk, NULL, 0) ? PROCEED : REFUSE;
+}
+
+SEC("cgroup/bind4")
+int bind4(struct bpf_sock_addr *ctx)
+{
+	return may_bind(ctx);
+}
+
+SEC("cgroup/bind6")
+int bind6(struct bpf_sock_addr *ctx)
+{
+	return may_bind(ctx);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

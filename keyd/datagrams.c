@@ -13,6 +13,7 @@
 #include "datagrams_out.h"
 #include "log.h"
 #include "peers.h"
+#include "ports.h"
 #include "sockdiag.h"
 
 #define TURN 64	/* datagrams of one socket before the others have their turn */
@@ -263,6 +264,8 @@ static void end_free(struct end *e)
 	loop_remove(e->source);
 	if (e->fd >= 0)
 		close(e->fd);
+	if (e->port)
+		ports_gone(e->k, IPPROTO_UDP, e->port);
 	free(e);
 }
 
@@ -270,9 +273,6 @@ static int end_add(struct keyd *k)
 {
 	struct datagrams *d = k->datagrams;
 	struct end *e = calloc(1, sizeof(*e));
-	struct sockaddr_storage sa = {};
-	socklen_t len = sizeof(sa);
-	struct mvpn_endpoint own;
 	const int on = 1;
 	int r;
 
@@ -282,22 +282,14 @@ static int end_add(struct keyd *k)
 	r = e->fd = udp_socket(d);
 	if (r < 0)
 		goto fail;
-	sa.ss_family = d->v6 ? AF_INET6 : AF_INET;
-	r = -EIO;
 	setsockopt(e->fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof(on));
-	if (bind(e->fd, (struct sockaddr *)&sa, d->v6 ? sizeof(struct sockaddr_in6)
-						      : sizeof(struct sockaddr_in)) < 0 ||
-	    getsockname(e->fd, (struct sockaddr *)&sa, &len) < 0)
-		r = -errno;
-	else
-		r = mvpn_endpoint_from_sockaddr(&own, (struct sockaddr *)&sa);
+	r = shim_stream_own(k->shim, e->fd);
 	if (r == 0)
-		r = shim_stream_own(k->shim, e->fd);
+		r = ports_bind(k, e->fd, d->v6, IPPROTO_UDP, &e->port);
 	if (r == 0)
 		r = loop_add(k->loop, e->fd, EPOLLIN, ready, e, &e->source);
 	if (r < 0)
 		goto fail;
-	e->port = own.port;
 	d->ends[d->n++] = e;
 	d->by_port[e->port] = e;
 	return shim_datagram_ready(k->shim, e->port);

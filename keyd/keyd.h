@@ -38,6 +38,7 @@ struct session;
 struct stream;
 struct streams;
 struct datagrams;
+struct ports;
 struct intro_run;
 struct keystore;
 struct nat_probe;
@@ -304,6 +305,7 @@ struct keyd {
 
 	struct streams *streams; /* streams.c; NULL: no peer is at the socket level */
 	struct datagrams *datagrams; /* datagrams.c, likewise */
+	struct ports *ports;	     /* ports.c; NULL: none so far */
 	char *levels_problem;	     /* levels.c; NULL: none */
 	uint64_t levels_again_ms;
 

@@ -36,6 +36,7 @@
 #include "mvpn/ctl.h"
 #include "options.h"
 #include "peers.h"
+#include "ports.h"
 #include "privileges.h"
 #include "processes.h"
 #include "relay_tcp.h"
@@ -195,6 +196,7 @@ static void tick(void *arg)
 	sessions_tick(k);
 	forwards_tick(k, mono_ms());
 	levels_tick(k, mono_ms());
+	ports_tick(k, mono_ms());
 	translate_tick(k);
 	sd_notify(0, "WATCHDOG=1");
 	loop_timer_arm(k->tick, TICK_MS);
@@ -389,6 +391,7 @@ static void stop(struct keyd *k)
 	if (k->shim)
 		levels_stop(k);
 	free(k->levels_problem);
+	ports_free(k);
 	if (k->by_slot)
 		sessions_free(k);
 	/* Nothing is attached: leave nothing behind. A start that failed does not know what is: it leaves all in place. */

@@ -4,10 +4,10 @@
  * pinned below the pin directory (/sys/fs/bpf/mvpn/v4), so that it outlives keyd:
  *
  *   protected prefix_lengths keys config exempt own_sockets flows event_rate events spis counters ifaces     maps
- *   frames frame_tap ports sock_last sockets levels own_streams guards uids exes groups processes sock_process refused translated returning
+ *   frames frame_tap ports sock_last sockets levels kept_ports own_streams guards uids exes groups processes sock_process refused translated returning
  *   refusals arrivals network
  *   claims claimants attached data_ports host: these, exempt and own_sockets below the directory that networks share, if there is one
- *   transport sock_{connect,sendmsg}{4,6}  links on the root of the cgroup tree
+ *   transport sock_{connect,sendmsg,bind}{4,6}  links on the root of the cgroup tree
  *   if/IFACE/{egress,ingress,leak}    TCX links, or programs where clsact filters are used (kernel < 6.6)
  *   translate-N-{in,out}            links on interface N, behind this gateway
  *   if/IFACE/{xdp,xsks}               XDP link and XSKMAP when the AF_XDP wire is in use
@@ -125,8 +125,8 @@ void shim_transport_detach(struct shim *s);
 /* the cgroup that it is on; NULL: it is not, and *ret_error says why (NULL: not tried) */
 const char *shim_transport(const struct shim *s, const char **ret_error);
 /*
- * The socket shim (bpf/sock.bpf.c), likewise: without it the introduction begins with the first packet. It refuses nothing and
- * outlives keyd, when it does nothing.
+ * The socket shim (bpf/sock.bpf.c), likewise: without it the introduction begins with the first packet. It outlives keyd, when it does
+ * nothing but to keep ports.
  */
 int shim_socket_attach(struct shim *s);
 void shim_socket_detach(struct shim *s);
@@ -159,8 +159,12 @@ void shim_on_refusal(struct shim *s, void (*fn)(void *arg, const struct mvpn_ref
 int shim_streams_attach(struct shim *s);
 void shim_streams_detach(struct shim *s);
 bool shim_streams(const struct shim *s, const char **ret_error); /* attached? else why not (NULL: not tried) */
-/* a TCP socket of keyd's, and what it accepts: sealed already */
+/* a socket of keyd's, and what it accepts: sealed already */
 int shim_stream_own(struct shim *s, int fd);
+/* ports that only such a socket may bind, while the socket shim is there, keyd or not; -EEXIST: it is kept already */
+int shim_port_keep(struct shim *s, uint8_t proto, uint16_t port);
+void shim_port_give(struct shim *s, uint8_t proto, uint16_t port);
+int shim_ports_each(struct shim *s, int (*fn)(void *arg, uint8_t proto, uint16_t port), void *arg); /* fn may give it */
 /* connections to that peer go to keyd; -ENOENT: not attached, or not diverted */
 int shim_divert(struct shim *s, uint32_t peer, const struct mvpn_diversion *d);
 int shim_undivert(struct shim *s, uint32_t peer);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The socket shim: four programs on the root of the cgroup tree, all or none, by pinned links. */
+/* The socket shim: six programs on the root of the cgroup tree, all or none, by pinned links. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +16,8 @@ static const struct {
 	{"sock_connect6", "connect6", BPF_CGROUP_INET6_CONNECT},
 	{"sock_sendmsg4", "sendmsg4", BPF_CGROUP_UDP4_SENDMSG},
 	{"sock_sendmsg6", "sendmsg6", BPF_CGROUP_UDP6_SENDMSG},
+	{"sock_bind4", "bind4", BPF_CGROUP_INET4_BIND},
+	{"sock_bind6", "bind6", BPF_CGROUP_INET6_BIND},
 };
 #define NHOOKS (sizeof(hooks) / sizeof(hooks[0]))
 

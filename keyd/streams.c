@@ -14,6 +14,7 @@
 #include "datagrams.h"
 #include "log.h"
 #include "peers.h"
+#include "ports.h"
 #include "secslab.h"
 #include "sessions.h"
 
@@ -237,51 +238,57 @@ int streams_accept(struct keyd *k, int listener, struct sockaddr_storage *from)
 	return -1;
 }
 
-/* on every address, of both families if there are two */
-static int listener(struct keyd *k, uint16_t port, bool remote, uint16_t *ret_port)
+/* Of other keyds, on the data port's number: the kernel hands over a connection once something has come on it. */
+static int listen_remote(struct keyd *k, int fd, bool v6)
 {
-	struct sockaddr_in6 any6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-	struct sockaddr_in any4 = {.sin_family = AF_INET, .sin_port = htons(port)};
-	const int on = 1, off = 0, patience_s = MVPN_STREAM_OPEN_S;
+	const struct mvpn_endpoint any6 = {.port = (uint16_t)k->conf.udp_port},
+				   any4 = {{.b = {[10] = 0xff, [11] = 0xff}}, any6.port};
+	const int on = 1, patience_s = MVPN_STREAM_OPEN_S;
+	struct sockaddr_storage sa;
+	socklen_t len = mvpn_endpoint_to_sockaddr(v6 ? &any6 : &any4, false, &sa);
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	/* who says nothing costs the kernel a request, and us nothing */
+	setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &patience_s, sizeof(patience_s));
+	return bind(fd, (struct sockaddr *)&sa, len) < 0 ? -errno : 0;
+}
+
+/* For diverted connections; no instant at which a SYN could pass. */
+static int listen_local(struct keyd *k, int fd, bool v6)
+{
+	int r = shim_syns_hold(k->shim, fd);
+
+	return r < 0 ? r : ports_bind(k, fd, v6, IPPROTO_TCP, &k->streams->port);
+}
+
+/* on every address, of both families if there are two */
+static int listener(struct keyd *k, int (*how)(struct keyd *k, int fd, bool v6))
+{
 	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), r;
-	struct sockaddr_storage bound;
-	struct mvpn_endpoint e;
-	socklen_t len = sizeof(bound);
+	const int off = 0;
 	bool v6 = fd >= 0;
 
 	if (!v6)
 		fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (v6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-	/* who says nothing costs the kernel a request, and us nothing */
-	if (remote)
-		setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &patience_s, sizeof(patience_s));
-	r = v6 ? bind(fd, (struct sockaddr *)&any6, sizeof(any6))
-	       : bind(fd, (struct sockaddr *)&any4, sizeof(any4));
-	/* no instant at which a SYN could pass */
-	if (r == 0 && !remote)
-		r = shim_syns_hold(k->shim, fd);
+	r = shim_stream_own(k->shim, fd);
 	if (r == 0)
-		r = listen(fd, BACKLOG);
-	if (r == 0)
-		r = getsockname(fd, (struct sockaddr *)&bound, &len);
-	r = r < 0 ? -errno : shim_stream_own(k->shim, fd);
+		r = how(k, fd, v6);
+	if (r == 0 && listen(fd, BACKLOG) < 0)
+		r = -errno;
 	if (r < 0) {
 		close(fd);
 		return r;
 	}
-	if (!mvpn_endpoint_from_sockaddr(&e, (struct sockaddr *)&bound))
-		*ret_port = e.port;
 	return fd;
 }
 
 int streams_start(struct keyd *k)
 {
 	struct streams *st;
-	uint16_t port;
 	int r;
 
 	if (k->streams)
@@ -299,9 +306,9 @@ int streams_start(struct keyd *k)
 	if (!r)
 		r = loop_timer_new(k->loop, on_pause_over, st, &st->pause);
 	if (!r)
-		r = st->remote = listener(k, (uint16_t)k->conf.udp_port, true, &port);
+		r = st->remote = listener(k, listen_remote);
 	if (r >= 0)
-		r = st->local = listener(k, 0, false, &st->port);
+		r = st->local = listener(k, listen_local);
 	if (r >= 0)
 		r = loop_add(k->loop, st->remote, EPOLLIN, streams_remote_ready, k,
 			     &st->remote_source);
@@ -329,6 +336,8 @@ void streams_stop(struct keyd *k)
 	loop_remove(st->remote_source);
 	if (st->local >= 0)
 		close(st->local);
+	if (st->port)
+		ports_gone(k, IPPROTO_TCP, st->port);
 	if (st->remote >= 0)
 		close(st->remote);
 	loop_timer_free(st->pause);

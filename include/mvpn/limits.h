@@ -144,6 +144,7 @@
 #define MVPN_STREAMS_MAX 16384		/* at once in one keyd: each takes two sockets and 3 KB of locked memory */
 #define MVPN_DIVERTED_MAX 16384	/* connections on their way from connect() to keyd, and from keyd to accept() (LRU) */
 #define MVPN_DATAGRAM_ENDS_MAX 4096	/* remote ends of datagrams at once: each has a UDP socket of keyd's */
+#define MVPN_KEPT_PORTS_MAX (4 * MVPN_DATAGRAM_ENDS_MAX) /* those of earlier lives, too, to which applications are connected still */
 #define MVPN_DATAGRAM_READY 64		/* sockets kept for the next ends: more than connect at once before keyd looks */
 #define MVPN_DATAGRAM_IDLE_S 120	/* an end that nobody has spoken with gives its socket back (RFC 4787, REQ-5) */
 #define MVPN_DATAGRAM_QUEUE_B (256 << 10) /* of one peer, that TCP does not take yet; beyond it they are lost, as on a slow link */

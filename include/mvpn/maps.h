@@ -89,6 +89,15 @@ struct mvpn_end {
 	__be16 port;
 	__u16 zero;
 };
+/*
+ * kept_ports: BPF_MAP_TYPE_HASH -> u32 1: ports of keyd's that applications' sockets send to. Nobody else may bind them, and after
+ * keyd's death neither.
+ */
+struct mvpn_kept_port {
+	__be16 port;
+	__u8 proto;
+	__u8 zero;
+};
 /* ring syns: a SYN that waits for what keyd says */
 struct mvpn_syn {
 	struct mvpn_end from, at; /* the application's end, and keyd's that it goes to */
@@ -432,6 +441,7 @@ _Static_assert(sizeof(struct mvpn_key) == 16, "map value");
 _Static_assert(sizeof(struct mvpn_config) == 16, "map value");
 _Static_assert(sizeof(struct mvpn_diversion) == 40, "map value");
 _Static_assert(sizeof(struct mvpn_end) == 20, "map key has no padding");
+_Static_assert(sizeof(struct mvpn_kept_port) == 4, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_syn) == 104, "ring record");
 _Static_assert(sizeof(struct mvpn_guard_line) == 48, "map value");
 _Static_assert(sizeof(struct mvpn_exe) == 16, "map key has no padding");

@@ -481,6 +481,56 @@ static void test_process(void **state)
 	shim_on_refusal(s, NULL, NULL);
 }
 
+static int bind_to(int fd, bool v6, uint16_t port)
+{
+	struct sockaddr_in6 a6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	struct sockaddr_in a4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+
+	return v6 ? bind(fd, (struct sockaddr *)&a6, sizeof(a6))
+		  : bind(fd, (struct sockaddr *)&a4, sizeof(a4));
+}
+
+static int given(void *arg, uint8_t proto, uint16_t port)
+{
+	shim_port_give(arg, proto, port);
+	return 0;
+}
+
+/* keyd's ports are its own, in the next life too; the other protocol's of that number is anybody's */
+static void test_ports(void **state)
+{
+	struct shim *s = st_shim();
+
+	need(s);
+	assert_int_equal(shim_port_keep(s, IPPROTO_UDP, 61234), 0);
+	assert_int_equal(shim_port_keep(s, IPPROTO_UDP, 61234), -EEXIST);
+	for (unsigned v6 = 0; v6 < 2; v6++) {
+		int family = v6 ? AF_INET6 : AF_INET, fd = socket(family, SOCK_DGRAM, 0),
+		    tcp = socket(family, SOCK_STREAM, 0);
+
+		assert_int_equal(bind_to(fd, v6, 61234), -1);
+		assert_int_equal(errno, EPERM);
+		assert_int_equal(bind_to(tcp, v6, 61234), 0);
+		s = st_reopen();
+		assert_int_equal(shim_cgroup_choose(s, stc_cgroup(), MVPN_NETNS_OWN), 0);
+		need(s);
+		assert_int_equal(bind_to(fd, v6, 61234), -1);
+		assert_int_equal(errno, EPERM);
+		assert_int_equal(shim_stream_own(s, fd), 0);
+		assert_int_equal(bind_to(fd, v6, 61234), 0);
+		close(fd);
+		close(tcp);
+	}
+	assert_int_equal(shim_port_keep(s, IPPROTO_TCP, 61235), 0);
+	assert_int_equal(shim_ports_each(s, given, s), 0);
+	for (unsigned port = 61234; port < 61236; port++) {
+		int fd = socket(AF_INET, port & 1 ? SOCK_STREAM : SOCK_DGRAM, 0);
+
+		assert_int_equal(bind_to(fd, false, (uint16_t)port), 0);
+		close(fd);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -488,6 +538,7 @@ int main(void)
 		cmocka_unit_test(test_owner),	   cmocka_unit_test(test_rate),
 		cmocka_unit_test(test_none),	   cmocka_unit_test(test_life),
 		cmocka_unit_test(test_namespaces), cmocka_unit_test(test_process),
+		cmocka_unit_test(test_ports),
 	};
 
 	if (st_setup(NULL) < 0)

@@ -8,9 +8,11 @@
   the answer is waited for 5 s, or as long as PATIENCE says; HOW is
         plain      by sendto()      connected  by connect() and send()      mapped  by sendto() of an IPv6 socket, to IPv4
   flood HOST PORT N SIZE        N datagrams as fast as they go; prints how many were sent
+  late HOST PORT FILE           one that has connected and been answered; sends IN-THE-CLEAR once there is such a file, and prints
+                                refused, silent (a second) or what comes back
   many PORT HOST…               one socket, a datagram to each host in turn and a line about whose answer came from where
 """
-import hashlib, os, socket, struct, sys
+import hashlib, os, socket, struct, sys, time
 
 
 def name(addr):
@@ -57,6 +59,24 @@ def ask(host, port, how, n=0, size=100):
     return 0
 
 
+def late(host, port, path):
+    s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(5)
+    s.connect((host, port))
+    s.send(b"who")
+    s.recv(65536)
+    print("connected", flush=True)
+    while not os.path.exists(path):
+        time.sleep(0.02)
+    s.settimeout(1)
+    try:
+        s.send(b"IN-THE-CLEAR")
+        print(s.recv(65536))
+    except OSError as e:
+        print("refused" if e.errno == 111 else "silent" if isinstance(e, TimeoutError) else e)
+    return 0
+
+
 def flood(host, port, n, size):
     s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
     for i in range(n):
@@ -81,6 +101,8 @@ if verb == "serve":
     serve(int(rest[0]))
 elif verb == "ask":
     sys.exit(ask(rest[0], int(rest[1]), rest[2], *map(int, rest[3:])))
+elif verb == "late":
+    sys.exit(late(rest[0], int(rest[1]), rest[2]))
 elif verb == "flood":
     sys.exit(flood(rest[0], *map(int, rest[1:])))
 else:

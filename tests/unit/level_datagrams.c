@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "../../keyd/datagrams.h"
+#include "../../keyd/ports.h"
 #include "loop.h"
 
 #define ENDS 8
@@ -88,6 +89,41 @@ void shim_datagram_release(struct shim *s, uint16_t port, const struct mvpn_endp
 			given[i].port = 0;
 }
 
+/* which ports nobody else may bind */
+static bool kept[2][65536];
+
+int shim_port_keep(struct shim *s, uint8_t proto, uint16_t port)
+{
+	bool *is = &kept[proto == IPPROTO_TCP][port];
+
+	if (*is)
+		return -EEXIST;
+	*is = true;
+	return 0;
+}
+
+void shim_port_give(struct shim *s, uint8_t proto, uint16_t port)
+{
+	kept[proto == IPPROTO_TCP][port] = false;
+}
+
+int shim_ports_each(struct shim *s, int (*fn)(void *arg, uint8_t proto, uint16_t port), void *arg)
+{
+	for (unsigned i = 0; i < 2 * 65536; i++)
+		if (kept[i / 65536][i % 65536])
+			fn(arg, i / 65536 ? IPPROTO_TCP : IPPROTO_UDP, (uint16_t)(i % 65536));
+	return 0;
+}
+
+static unsigned nkept(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < 2 * 65536; i++)
+		n += kept[i / 65536][i % 65536];
+	return n;
+}
+
 uint64_t shim_datagram_refused(struct shim *s)
 {
 	return 0;
@@ -161,6 +197,7 @@ static int setup(void **state)
 
 	memset(&k, 0, sizeof(k));
 	memset(given, 0, sizeof(given));
+	memset(kept, 0, sizeof(kept));
 	memset(&sent, 0, sizeof(sent));
 	nstock = 0;
 	assert_int_equal(loop_new(&k.loop), 0);
@@ -180,6 +217,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	datagrams_stop(&k);
+	ports_free(&k);
 	lpm_free(k.prefixes);
 	loop_free(k.loop);
 	return 0;
@@ -407,6 +445,53 @@ static void who_is_connected_goes_on(void **state)
 	assert_int_equal(datagrams_ends(&k), 0);
 }
 
+/* what the kernel chooses from by itself */
+static void range(unsigned *ret_lo, unsigned *ret_hi)
+{
+	FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "r");
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%u %u", ret_lo, ret_hi), 2);
+	fclose(f);
+}
+
+/* a port is kept while there is a socket, and as long as an application might still send to it, over keyd's life */
+static void ports_are_kept(void **state)
+{
+	struct mvpn_endpoint app;
+	int fd = application("127.0.0.1", &app);
+	uint16_t port = take();
+	struct sockaddr_in to = at(port);
+	unsigned lo, hi;
+
+	range(&lo, &hi);
+	assert_int_equal(nkept(), MVPN_DATAGRAM_READY);
+	for (unsigned i = 0; i < nstock; i++)
+		assert_true(kept[0][stock[i]] && (stock[i] < lo || stock[i] > hi));
+	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+	assert_true(kept[0][port]);
+	datagrams_stop(&k);
+	ports_free(&k); /* the next life knows nothing but what the shim does */
+	kept[1][2000] = true;
+	nstock = 0;
+	assert_int_equal(datagrams_start(&k), 0);
+	for (unsigned i = 0; i < nstock; i++)
+		assert_int_not_equal(stock[i], port);
+	ports_tick(&k, mono_ms());
+	assert_int_equal(nkept(), 2 * MVPN_DATAGRAM_READY + 1);
+	ahead_ms += MVPN_DATAGRAM_IDLE_S * 1000 + 1;
+	ports_tick(&k, mono_ms());
+	assert_true(kept[0][port]); /* an application is connected to it */
+	assert_int_equal(nkept(), MVPN_DATAGRAM_READY + 1);
+	close(fd);
+	ports_tick(&k, mono_ms()); /* looked just now */
+	assert_true(kept[0][port]);
+	ahead_ms += 10001;
+	ports_tick(&k, mono_ms());
+	assert_false(kept[0][port]);
+	assert_int_equal(nkept(), MVPN_DATAGRAM_READY);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -419,6 +504,7 @@ int main(void)
 		T(what_cannot_be_sent_is_counted),
 		T(idle_ends_go),
 		T(who_is_connected_goes_on),
+		T(ports_are_kept),
 	};
 
 	return MVPN_RUN(tests);

@@ -91,6 +91,28 @@ level socket 'allow only a -> b proto udp port 9001'
 assert_counter_over a control datagrams_refused 0
 level socket+network 'allow a -> b'
 [[ $(ask a b 6 connected 3 1400 | tail -1) == 3 ]] || fail "datagrams at both levels"
+# keyd has died: the port of its that an application is connected to is nobody else's
+level socket 'allow a -> b'
+spawn late4 a "$UDP" late "${ADDR4[b]}" 9000 "$TMP/now"
+spawn late6 a "$UDP" late "${ADDR6[b]}" 9000 "$TMP/now"
+for n in 4 6; do
+	wait_for 5 "the answer to late$n" grep -q connected "$TMP/log/late$n.log"
+done
+ports=$(on a ss -Hun state established | awk '{n = split($4, to, ":"); print to[n]}' | sort -u)
+(($(wc -l <<<"$ports") == 2)) || fail "ports that two applications are connected to: $ports"
+host_stop a KILL
+for port in $ports; do
+	! timeout 1 nsenter --net="/run/netns/$P-a" "$UDP" serve "$port" >"$TMP/log/other.log" 2>&1 || fail "another program binds port $port"
+	grep -q 'Operation not permitted' "$TMP/log/other.log" || fail "binding port $port: $(tail -1 "$TMP/log/other.log")"
+done
+touch "$TMP/now"
+for n in 4 6; do
+	wait_for 5 "the end of late$n" grep -q refused "$TMP/log/late$n.log"
+done
+host_start a
+wait_for 10 "level on a" at_level a b socket
+[[ $(ask a b 4 connected 3 1400 | tail -1) == 3 ]] || fail "datagrams after keyd's restart"
+
 # nobody may: refused at once
 policy 'level socket a -> b'
 wait_for 5 "end of the sessions" no_session a
