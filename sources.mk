@@ -19,6 +19,7 @@ KEYD += processes process_table process_audit traits control_process
 KEYD += hsm hsm_helper hsm_p11 intro_defer delegate rotate rotate_pin vouch
 KEYD += relay_tcp gateways gateways_told gateways_reach translate arrivals pins
 KEYD += server_key server_pins
+KEYD += asks
 KEYD += control_classes streams_class control_hooks privileges
 KEYD += fwdtab forwards relay_way control_relays
 DP := nexthop frame wire_xdp

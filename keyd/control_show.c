@@ -50,6 +50,7 @@ const char *const keyd_counter_names[KC_MAX] = {
 	"server_key_pinned", "server_key_refused", "server_key_old",
 	"process_refused", "process_unreported",
 	"forward_opened", "forward_refused", "relay_silent",
+	"asks_paced",
 };
 
 static double age_s(uint64_t at_ms)

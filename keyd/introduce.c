@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "asks.h"
 #include "channel.h"
 #include "control.h"
 #include "delegate.h"
@@ -205,35 +206,47 @@ fail_free:
 	return r;
 }
 
-void session_want(struct keyd *k, struct peer *p, const struct mvpn_addr *dst, uint8_t proto,
-		  uint16_t dport)
+/* a session with p is to be asked for now */
+static bool lacks_session(struct keyd *k, struct peer *p)
 {
-	uint64_t now = mono_ms();
 	const struct session *newest = p->sessions;
+	uint64_t now = mono_ms();
 
-	p->wanted_ms = now;
-	peer_watch(k, p);
 	if (p->denied_until_ms && now >= p->denied_until_ms)
 		peer_undeny(k, p);
 	if (k->state != KEYD_ONLINE || !k->id || p->intro || p->denied_until_ms ||
 	    now < p->backoff_until_ms)
-		return;
+		return false;
 	if (session_transmitting(p)) {
 		dp_flush_held(k->dp,
 			      p->index); /* the packet was held just before the session came */
-		return;
+		return false;
 	}
 	/* the peer has just introduced itself: its first packet lets us transmit */
 	if (newest && newest->state == SESSION_UNCONFIRMED &&
 	    now < newest->created_ms + MVPN_BUSY_WAIT_S * 1000)
-		return;
+		return false;
 	if (hsm_problem(k)) { /* session_want_again asks once the token is back */
 		p->error = MVPN_R_KEY_AWAY;
 		control_session_failed(k, p, MVPN_R_KEY_AWAY);
 		streams_session_failed(p, MVPN_R_KEY_AWAY);
-		return;
+		return false;
 	}
-	run_start(k, p, dst, proto, dport, NULL);
+	return true;
+}
+
+void session_want(struct keyd *k, struct peer *p, const struct mvpn_addr *dst, uint8_t proto,
+		  uint16_t dport)
+{
+	p->wanted_ms = mono_ms();
+	peer_watch(k, p);
+	if (lacks_session(k, p) && asks_want(k, p))
+		run_start(k, p, dst, proto, dport, NULL);
+}
+
+bool session_want_turn(struct keyd *k, struct peer *p)
+{
+	return lacks_session(k, p) && !run_start(k, p, NULL, 0, 0, NULL);
 }
 
 /* The packet that asked came while we were backing off or off-line, and no other follows it: it would never be sent. */

@@ -27,6 +27,7 @@
 #include "shim.h"
 
 struct conn;
+struct asks;
 struct ether;
 struct gateway;
 struct gateways;
@@ -136,6 +137,10 @@ struct peer {
 	/* while one of the three above is set, or a session does not have `uncovered` yet */
 	struct peer *watched_next;
 	bool watched;
+	/* asks.c: what waits for its turn, 0 nothing; in which list; packets sent before that */
+	uint8_t asks, asks_list;
+	struct peer *asks_next, *asks_prev;
+	uint64_t asks_sent;
 	bool has_uncovered, uncovered_own; /* a prefix of its own, or of this device */
 	unsigned uncovered_tries;
 	struct mvpn_prefix uncovered;
@@ -206,6 +211,7 @@ enum keyd_counter {
 	KC_FORWARD_OPENED,     /* pairs for which this device was told to relay */
 	KC_FORWARD_REFUSED,    /* ... and did not */
 	KC_RELAY_SILENT,       /* devices that should have relayed for this one, and did not answer */
+	KC_ASKS_PACED,	       /* peers about which the server was asked later, because there were many */
 	KC_MAX,
 };
 extern const char *const keyd_counter_names[KC_MAX];
@@ -294,6 +300,7 @@ struct keyd {
 	struct htab sessions_by_id;
 	struct htab intros_by_nonce; /* introduce.c's */
 	struct peer *watched;	     /* peers that each second is about */
+	struct asks *asks;	     /* asks.c */
 	unsigned nsessions, nintros;
 
 	/* attach.c */

@@ -5,6 +5,7 @@
 #include <sodium.h>
 #include <string.h>
 
+#include "asks.h"
 #include "channel.h"
 #include "endpoint.h"
 #include "log.h"
@@ -190,7 +191,7 @@ int relayed_message(struct keyd *k, const struct chan_msg *m)
 	}
 	if (asks) { /* it does not hear us, or we do not hear it: who has nothing to send learns it only so */
 		endpoint_suspect(k);
-		relayed_ask(s);
+		asks_relay(s);
 	}
 	nat_punch(s); /* to where the peer is seen now, and by the way that is open */
 	return 0;
@@ -212,7 +213,7 @@ void relayed_silent(struct keyd *k, struct peer *p)
 
 	endpoint_suspect(k);
 	if (s)
-		relayed_ask(s);
+		asks_relay(s);
 }
 
 void relayed_udp_changed(struct keyd *k)
@@ -223,7 +224,7 @@ void relayed_udp_changed(struct keyd *k)
 
 		if (s && (p->relayed || path_is_silent(p) ||
 			  (endpoint_udp_blocked(k) && (!s->transmits || s->relay_asked_ms))))
-			relayed_ask(s);
+			asks_relay(s);
 	}
 	/* what came through the relay a moment ago may hide the first packet of the direct way (MVPN_ENDPOINT_GAP_MS): again soon */
 	if (!endpoint_udp_blocked(k))
@@ -236,7 +237,7 @@ void relayed_conduit_up(struct keyd *k)
 		struct session *s = in_use(k->peers[i]);
 
 		if (s && (s->relay_asked_ms || k->peers[i]->relayed))
-			relayed_ask(s);
+			asks_relay(s);
 	}
 }
 
@@ -245,5 +246,5 @@ void relayed_tick(struct keyd *k, struct peer *p)
 	struct session *s = in_use(p);
 
 	if (s && s->transmits && (s->nat || endpoint_udp_blocked(k)) && (p->relayed || path_is_silent(p)))
-		relayed_ask(s);
+		asks_relay(s);
 }

@@ -9,7 +9,7 @@
 
 #include "sessions.h"
 
-void relayed_ask(struct session *s); /* there is no way so far, or not any more */
+void relayed_ask(struct session *s); /* asks.c: there is no way so far, or not any more */
 int relayed_message(struct keyd *k, const struct chan_msg *m); /* RELAY: 0 or -EPROTO */
 /* did this come through the relay, from that peer? */
 bool relayed_from(const struct keyd *k, const struct peer *p, const struct mvpn_endpoint *from);

@@ -4,6 +4,7 @@
 #include <sodium.h>
 #include <string.h>
 
+#include "asks.h"
 #include "control.h"
 #include "log.h"
 #include "nat.h"
@@ -62,7 +63,7 @@ static void confirm(struct session *s)
 	s->confirms++;
 	if (!s->relay_asked_ms &&
 	    (s->peer->relayed || s->confirms >= (s->no_udp ? CONFIRMS_NO_UDP : CONFIRMS_RELAY)))
-		relayed_ask(s);
+		asks_relay(s);
 	if (s->nat)
 		nat_punch(s);
 	else
@@ -303,7 +304,7 @@ void sessions_path_silent(struct keyd *k, struct peer *p)
 	const struct session *s = session_transmitting(p);
 
 	if (s && s->state == SESSION_ACTIVE && !s->futile)
-		session_rekey(k, p);
+		asks_rekey(k, p);
 }
 
 /* Its successor was never confirmed by the peer, or this end did not hear so: then the peer is draining it. The next attempt comes

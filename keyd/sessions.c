@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "asks.h"
 #include "channel.h"
 #include "control.h"
 #include "crypto.h"
@@ -28,7 +29,7 @@ int sessions_init(struct keyd *k)
 	k->by_slot = calloc(MVPN_SPI_SLOTS, sizeof(*k->by_slot));
 	if (!k->by_slot)
 		return -ENOMEM;
-	return htab_init(&k->sessions_by_id) ?: htab_init(&k->intros_by_nonce);
+	return htab_init(&k->sessions_by_id) ?: htab_init(&k->intros_by_nonce) ?: asks_init(k);
 }
 
 void sessions_free(struct keyd *k)
@@ -40,6 +41,7 @@ void sessions_free(struct keyd *k)
 	sessions_drop_all(k, MVPN_R_SHUTDOWN);
 	htab_free(&k->sessions_by_id);
 	htab_free(&k->intros_by_nonce);
+	asks_free(k);
 	free(k->by_slot);
 }
 

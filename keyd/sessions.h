@@ -41,6 +41,7 @@ struct session {
 	bool no_udp; /* at one end at least: it is not waited for a direct way */
 	uint64_t relay_asked_ms; /* relayed.c; 0: never */
 	struct relay_way *way; /* relay_way.c: the device that relays it; NULL: none, the server if it is relayed */
+	bool relay_wanted; /* asks.c: it will be, in its turn */
 	bool awaits_path; /* confirmed, but from an end point that is being probed */
 	struct mvpn_endpoint seen; /* by the server */
 	struct mvpn_endpoint cand[MVPN_CANDIDATES_MAX]; /* the peer's own */
@@ -109,6 +110,8 @@ void sessions_prefixes_changed(struct keyd *k); /* any of them */
 /* a packet (or the operator) wants to reach the peer; dst NULL: any of its addresses */
 void session_want(struct keyd *k, struct peer *p, const struct mvpn_addr *dst, uint8_t proto,
 		  uint16_t dport);
+/* asks.c: it is p's turn; false: nothing was to be asked */
+bool session_want_turn(struct keyd *k, struct peer *p);
 void session_want_again(struct keyd *k,
 			struct peer *p); /* each second, while a packet may be held */
 /* make the next epoch; -EALREADY one is under way, -ENOTCONN no channel, -ENOENT no session */

@@ -37,6 +37,8 @@
 #define MVPN_INTRO_BACKOFF_S 5
 #define MVPN_HSM_WAITING_MAX 64 /* Diffie-Hellmans that wait for a token: a slow card needs 30 s for them */
 #define MVPN_INTRO_OPEN_MAX 4096	/* introductions under way in one keyd */
+#define MVPN_ASK_RATE 400		/* messages a second by which one keyd asks about its peers: of the 500 that the server hears ... */
+#define MVPN_ASK_BURST 100		/* ... so many at once, and a fifth of what it hears is left for all else */
 #define MVPN_UNCONFIRMED_S 10		/* B's session that A never used is dropped */
 #define MVPN_SESSION_REKEY_S 3600	/* ±10 %; the policy may say 600..86400 */
 #define MVPN_SESSION_OLD_RX_S 60	/* old receive key kept after the new one is confirmed */

@@ -2,10 +2,13 @@
 /* What keyd asks the server for and hears from it: many flows at once, weeks of absence, what it knows already, and what is malformed. */
 #include "../sim/pair_server.h"
 
+#include <sodium.h>
 #include <string.h>
 
+#include "../../keyd/asks.h"
 #include "../../keyd/channel.h"
 #include "../../keyd/peers.h"
+#include "../../keyd/relayed.h"
 #include "../../keyd/sessions.h"
 #include "loop.h"
 
@@ -51,6 +54,146 @@ static void flows_of_both_ends_make_one_session(void **state)
 	assert_int_equal(p.server.offers, 1); /* the other was told that one is under way */
 	assert_int_equal(p.server.fails[MVPN_R_BUSY], 1);
 	assert_int_equal(p.node[A].k.nsessions, 1);
+	pair_down(&p);
+}
+
+/* ---- many peers at once ---- */
+
+#define PEERS 400
+#define BUSY 40 /* of them, the last ones: something is sent to them while they wait */
+#define WINDOW_MS 100
+
+static struct peer *many[PEERS];
+static unsigned nrelays, nrequests, in_window, most;
+static uint64_t window_ms;
+
+/* counts what A asks; nothing of it arrives */
+static struct fate swallow(void *arg, const struct passing *x)
+{
+	bool ask = x->what == MVPN_MSG_RELAY || x->what == MVPN_MSG_REQUEST;
+
+	if (!x->to_server || x->n->i != A || !ask)
+		return (struct fate){1, {PAIR_WAY_MS}};
+	nrelays += x->what == MVPN_MSG_RELAY;
+	nrequests += x->what == MVPN_MSG_REQUEST;
+	if (mono_ms() - window_ms >= WINDOW_MS) {
+		window_ms = mono_ms();
+		in_window = 0;
+	}
+	if (++in_window > most)
+		most = in_window;
+	return (struct fate){0};
+}
+
+static void as_it_is(uint8_t *data, size_t *len)
+{
+}
+
+/* a session that transmits, as after an introduction */
+static void give_session(struct keyd *k, struct peer *peer, unsigned i)
+{
+	struct intro_selectors sel = {.na = 1, .nb = 1};
+	struct intro_keys keys = {.suite = MVPN_CHACHA20_POLY1305, .tx_lanes = 1, .rx_lanes = 1, .peer_spi = 0x10001 + i, .peer_udpport = 7};
+	uint8_t id[MVPN_ID_LEN] = {0x55, (uint8_t)i, (uint8_t)(i >> 8)};
+	const struct session_spec spec = {.id = id,
+					  .seq = 1,
+					  .initiator = true,
+					  .rx_spi = kt_spi_alloc(k->kt),
+					  .ttl_s = 3600,
+					  .keys = &keys,
+					  .selectors = &sel,
+					  .endpoint = {p.node[B].addr, 7}};
+	struct session *s;
+
+	randombytes_buf(keys.tx, sizeof(keys.tx));
+	randombytes_buf(keys.rx, sizeof(keys.rx));
+	assert_int_equal(session_install(k, peer, &spec, &s), 0);
+	sessions_dp_event(k, &(struct dp_event){.type = DP_EV_CONFIRMED, .rx_spi = s->rx_spi, .from = spec.endpoint});
+	assert_ptr_equal(session_transmitting(peer), s);
+}
+
+static void many_up(uint64_t seed, bool sessions)
+{
+	struct keyd *k = &p.node[A].k;
+
+	pair_up(&p, seed, MVPN_MODE_E2E);
+	p.fate = swallow;
+	p.mangle = as_it_is;
+	p.others = true;
+	p.server.deaf = true;
+	nrelays = nrequests = in_window = most = 0;
+	for (unsigned i = 0; i < PEERS; i++) {
+		const uint8_t id[MVPN_ID_LEN] = {0x66, (uint8_t)i, (uint8_t)(i >> 8)};
+
+		many[i] = peer_ensure(k, id);
+		assert_non_null(many[i]);
+		if (sessions)
+			give_session(k, many[i], i);
+	}
+}
+
+static bool nobody_waits(struct pair *x)
+{
+	return asks_waiting(&x->node[A].k) == 0;
+}
+
+/* a link fails under all of them: the server hears of each, at its pace, and first of those to which something is sent */
+static void a_link_that_fails_is_told_at_a_pace(void **state)
+{
+	struct keyd *k = &p.node[A].k;
+	uint64_t began_ms, busy_ms = 0, idle_ms = UINT64_MAX;
+
+	many_up(8, true);
+	began_ms = mono_ms();
+	for (unsigned i = 0; i < PEERS; i++) {
+		relayed_silent(k, many[i]);
+		relayed_silent(k, many[i]); /* said again while it waits */
+	}
+	assert_true(nrelays <= MVPN_ASK_BURST);
+	for (unsigned i = PEERS - BUSY; i < PEERS; i++)
+		kt_add(&session_transmitting(many[i])->kt->tx[0].packets, 1);
+	assert_true(pair_run_until(&p, nobody_waits, 10000));
+	pair_run(&p, 20); /* the last ones are under way */
+	/* each once, but the first few, which did not wait */
+	assert_in_range(nrelays, PEERS, PEERS + MVPN_ASK_BURST);
+	assert_int_equal(k->counters[KC_ASKS_PACED], PEERS - MVPN_ASK_BURST / 2);
+	assert_true(most <= MVPN_ASK_BURST + MVPN_ASK_RATE * WINDOW_MS / 1000);
+	assert_in_range(mono_ms() - began_ms, (PEERS - MVPN_ASK_BURST) * 1000 / MVPN_ASK_RATE, 1500);
+	for (unsigned i = MVPN_ASK_BURST; i < PEERS; i++) {
+		uint64_t at_ms = session_transmitting(many[i])->relay_asked_ms;
+
+		assert_true(at_ms >= began_ms);
+		if (i >= PEERS - BUSY)
+			busy_ms = at_ms > busy_ms ? at_ms : busy_ms;
+		else
+			idle_ms = at_ms < idle_ms ? at_ms : idle_ms;
+	}
+	assert_true(busy_ms <= idle_ms);
+	pair_down(&p);
+}
+
+/* packets for all of them: nobody is forgotten, and a packet goes before paths that are silent */
+static void packets_for_many_ask_at_a_pace(void **state)
+{
+	struct keyd *k = &p.node[A].k;
+
+	many_up(9, true);
+	for (unsigned i = 0; i < PEERS / 2; i++)
+		relayed_silent(k, many[i]);
+	for (unsigned i = PEERS / 2; i < PEERS; i++) {
+		sessions_drop_peer(k, many[i], MVPN_R_EXPIRED, false);
+		session_want(k, many[i], &p.node[B].addr, 17, 9);
+		session_want(k, many[i], &p.node[B].addr, 17, 9);
+	}
+	assert_int_equal(nrequests, 0);
+	pair_run(&p, 700);
+	assert_int_equal(nrequests, PEERS / 2);
+	assert_true(nrelays < PEERS / 2);
+	assert_true(pair_run_until(&p, nobody_waits, 5000));
+	pair_run(&p, 20);
+	assert_true(nrelays >= PEERS / 2);
+	assert_int_equal(nrequests, PEERS / 2);
+	assert_true(most <= MVPN_ASK_BURST + MVPN_ASK_RATE * WINDOW_MS / 1000);
 	pair_down(&p);
 }
 
@@ -314,6 +457,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(flows_of_a_pair_ask_once),
 		cmocka_unit_test(flows_of_both_ends_make_one_session),
+		cmocka_unit_test(a_link_that_fails_is_told_at_a_pace),
+		cmocka_unit_test(packets_for_many_ask_at_a_pace),
 		cmocka_unit_test(who_was_away_for_weeks_learns_at_once),
 		cmocka_unit_test(who_was_away_for_weeks_goes_on),
 		cmocka_unit_test(who_comes_back_says_what_it_knows),
