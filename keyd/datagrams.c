@@ -3,6 +3,7 @@
 #include "datagrams.h"
 
 #include <errno.h>
+#include <linux/errqueue.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "datagrams_out.h"
+#include "answer.h"
 #include "log.h"
 #include "peers.h"
 #include "ports.h"
@@ -184,11 +186,51 @@ static unsigned receive_some(struct end *e)
 	return n > 0 ? (unsigned)n : 0;
 }
 
+/* of ICMP's errors only "port unreachable" is one of the application's */
+static bool nobody_listens(const struct msghdr *m)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR((struct msghdr *)(uintptr_t)m, c)) {
+		struct sock_extended_err e;
+
+		if ((c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR) ||
+		    (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR)) {
+			memcpy(&e, CMSG_DATA(c), sizeof(e));
+			return e.ee_errno == ECONNREFUSED && (e.ee_origin == SO_EE_ORIGIN_ICMP ||
+							      e.ee_origin == SO_EE_ORIGIN_ICMP6);
+		}
+	}
+	return false;
+}
+
+/* one that could not be delivered; false: no more of them */
+static bool hear_error(struct end *e)
+{
+	struct sockaddr_storage sa;
+	union {
+		struct cmsghdr h;
+		char b[512];
+	} control;
+	struct msghdr m = {.msg_name = &sa,
+			   .msg_namelen = sizeof(sa),
+			   .msg_control = control.b,
+			   .msg_controllen = sizeof(control.b)};
+	struct stream_tuple t = {.src = e->there};
+
+	if (recvmsg(e->fd, &m, MSG_DONTWAIT | MSG_ERRQUEUE) < 0)
+		return false;
+	if (e->assigned && nobody_listens(&m) && m.msg_namelen &&
+	    !mvpn_endpoint_from_sockaddr(&t.dst, (struct sockaddr *)&sa))
+		datagrams_return(e->k, &t);
+	return true;
+}
+
 static void ready(void *arg, uint32_t events)
 {
 	struct end *e = arg;
 	unsigned n, sum = 0;
 
+	for (unsigned i = 0; events & EPOLLERR && i < TURN && hear_error(e); i++)
+		;
 	do {
 		n = receive_some(e);
 		sum += n;
@@ -227,6 +269,21 @@ void datagrams_deliver(struct keyd *k, const struct stream_tuple *t, const uint8
 	e->used_ms = mono_ms();
 	k->counters[KC_DATAGRAM_DROPPED] +=
 		datagrams_out_put(k->datagrams->out, e->fd, &t->dst, source(k, &t->dst.addr), data, len);
+}
+
+void datagrams_untaken(struct keyd *k, const struct stream_tuple *t)
+{
+	const struct end *e = k->datagrams ? find(k->datagrams, &t->dst) : NULL;
+	const struct mvpn_addr *own = e ? source(k, &t->src.addr) : NULL;
+	int r;
+
+	if (!own)
+		return;
+	r = answer_datagram(k->streams->answer, &t->src,
+			    &(struct mvpn_endpoint){.addr = *own, .port = e->port}, ANSWER_PORT);
+	if (r < 0)
+		log_ratelimited(LOG_L_WARN, "an application is not told that nobody takes its datagrams: %s",
+				strerror(-r));
 }
 
 void datagrams_deliver_all(struct keyd *k)
@@ -283,6 +340,9 @@ static int end_add(struct keyd *k)
 	if (r < 0)
 		goto fail;
 	setsockopt(e->fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof(on));
+	/* the socket's own family's, and IPv4's on IPv6's too */
+	setsockopt(e->fd, IPPROTO_IP, IP_RECVERR, &on, sizeof(on));
+	setsockopt(e->fd, IPPROTO_IPV6, IPV6_RECVERR, &on, sizeof(on));
 	r = shim_stream_own(k->shim, e->fd);
 	if (r == 0)
 		r = ports_bind(k, e->fd, d->v6, IPPROTO_UDP, &e->port);

@@ -21,6 +21,8 @@ void datagrams_addresses(struct keyd *k, const struct mvpn_addr *own4, const str
 /* to the application here at t->dst, from t->src; counted if it cannot be. It goes with others that follow at once ... */
 void datagrams_deliver(struct keyd *k, const struct stream_tuple *t, const uint8_t *data, size_t len);
 void datagrams_deliver_all(struct keyd *k); /* ... and no later than this */
+/* nobody there has taken what the application here at t->src has sent to t->dst: its socket hears of it, if it is connected */
+void datagrams_untaken(struct keyd *k, const struct stream_tuple *t);
 /* what applications have sent to a remote end, by the one that did so last */
 struct datagram_use {
 	struct mvpn_endpoint here, there, keyd; /* keyd: where `here` sends to in truth */
@@ -33,6 +35,8 @@ unsigned datagrams_ends(const struct keyd *k); /* that sockets stand for */
 /* takes it; it goes with others that follow at once ... */
 void datagrams_send(struct keyd *k, const struct stream_tuple *t, const uint8_t *data, size_t len);
 void datagrams_flush(struct keyd *k, const struct mvpn_addr *to); /* ... and no later than this: all to the host that owns `to` */
+/* what came so nobody here takes: its sender's keyd is told */
+void datagrams_return(struct keyd *k, const struct stream_tuple *t);
 /* the next record to be sealed, into ret; 0: there is none */
 size_t datagrams_next(struct stream *s, uint8_t ret[static MVPN_STREAM_DATA_MAX_B]);
 bool datagrams_waiting(const struct stream *s);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "datagrams_out.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <stdlib.h>
@@ -87,7 +88,10 @@ static bool send_some(const struct datagrams_out *o, size_t at, size_t len, size
 		put_control(&m, IPPROTO_UDP, UDP_SEGMENT, &size, sizeof(size));
 	if (!m.msg_controllen)
 		m.msg_control = NULL;
-	return sendmsg(o->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len;
+	/* the first time it may say what became of an earlier one */
+	return sendmsg(o->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len ||
+	       (errno == ECONNREFUSED &&
+		sendmsg(o->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len);
 }
 
 /* the way to a host behind a gateway may not take them together: its MTU is less than `each` */

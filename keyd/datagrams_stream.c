@@ -85,6 +85,18 @@ static bool allowed(const struct session *s, bool out, const struct stream_tuple
 		     session_serves(s, out, IPPROTO_UDP, t->src.port));
 }
 
+/* It came from there, and goes back, for nobody has taken it: ends as they were. No other datagram has such ends. */
+static bool is_returned(struct keyd *k, const struct peer *p, const struct stream_tuple *t, bool out)
+{
+	const struct peer *twin = peer_by_id(k, p->id);
+	uint32_t from, to;
+
+	if (!twin || !lpm_lookup(k->prefixes, &t->src.addr, &from) ||
+	    !lpm_lookup(k->prefixes, &t->dst.addr, &to))
+		return false;
+	return out ? from == twin->index && to == KEYD_SELF : from == KEYD_SELF && to == twin->index;
+}
+
 /* asked now: there may have been no session when it came */
 size_t datagrams_next(struct stream *s, uint8_t ret[static MVPN_STREAM_DATA_MAX_B])
 {
@@ -95,8 +107,9 @@ size_t datagrams_next(struct stream *s, uint8_t ret[static MVPN_STREAM_DATA_MAX_
 	while ((e = take(s->queue))) {
 		size_t len = e->len;
 		int head = stream_datagram_get(e->record, len, &t);
-		bool may = head >= 0 && allowed(session, true, &t);
-		bool goes = may && datagram_class_passes(session, true, &t, len - (size_t)head);
+		bool back = head >= 0 && is_returned(s->k, s->peer, &t, true);
+		bool may = head >= 0 && allowed(session, !back, &t);
+		bool goes = may && (back || datagram_class_passes(session, true, &t, len - (size_t)head));
 
 		if (goes)
 			memcpy(ret, e->record, len);
@@ -175,6 +188,16 @@ void datagrams_send(struct keyd *k, const struct stream_tuple *t, const uint8_t 
 	}
 }
 
+/* only by a stream that is there, and runs: the one that it came by, or its like */
+void datagrams_return(struct keyd *k, const struct stream_tuple *t)
+{
+	struct peer *p = peer_of(k, &t->src.addr);
+	struct stream *s = p ? stream_of(p) : NULL;
+
+	if (s && s->state == STREAM_RUNS && put(s, t, NULL, 0))
+		stream_move(s);
+}
+
 void datagrams_flush(struct keyd *k, const struct mvpn_addr *to)
 {
 	struct peer *p = peer_of(k, to);
@@ -205,6 +228,10 @@ int datagrams_receive(struct stream *s, const uint8_t *record, size_t len)
 		return head;
 	if (q)
 		q->used_ms = mono_ms();
+	if ((size_t)head == len && is_returned(s->k, s->peer, &t, false)) {
+		datagrams_untaken(s->k, &t);
+		return 0;
+	}
 	if (!addresses_fit(s->k, s->peer, &t) || !allowed(session, false, &t)) {
 		s->k->counters[KC_DATAGRAM_REFUSED]++;
 		return 0;

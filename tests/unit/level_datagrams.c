@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../keyd/answer.h"
 #include "../../keyd/datagrams.h"
 #include "../../keyd/ports.h"
 #include "loop.h"
@@ -87,6 +88,33 @@ void shim_datagram_release(struct shim *s, uint16_t port, const struct mvpn_endp
 	for (unsigned i = 0; i < ENDS; i++)
 		if (given[i].port == port)
 			given[i].port = 0;
+}
+
+/* what is told of datagrams that nobody takes: to the other keyd, and to the application here */
+static struct {
+	struct stream_tuple t;
+	unsigned n;
+} returned;
+static struct {
+	struct mvpn_endpoint from, at;
+	enum answer_error what;
+	unsigned n;
+} told;
+
+void datagrams_return(struct keyd *k, const struct stream_tuple *t)
+{
+	returned.t = *t;
+	returned.n++;
+}
+
+int answer_datagram(const struct answer *a, const struct mvpn_endpoint *from,
+		    const struct mvpn_endpoint *at, enum answer_error what)
+{
+	told.from = *from;
+	told.at = *at;
+	told.what = what;
+	told.n++;
+	return 0;
 }
 
 /* which ports nobody else may bind */
@@ -455,6 +483,55 @@ static void range(unsigned *ret_lo, unsigned *ret_hi)
 	fclose(f);
 }
 
+/* the other keyd is told who has sent what nobody takes, and the next datagram is not lost by it */
+static void nobody_takes_it(void **state)
+{
+	struct mvpn_endpoint app, other;
+	int fd = application("127.0.0.1", &app), open = application("127.0.0.1", &other);
+	struct stream_tuple t = {there, app};
+	char got[8];
+
+	returned.n = 0;
+	take();
+	close(fd);
+	datagrams_deliver(&k, &t, (const uint8_t *)"lost", 4);
+	datagrams_deliver_all(&k);
+	t.dst = other;
+	datagrams_deliver(&k, &t, (const uint8_t *)"next", 4);
+	datagrams_deliver_all(&k);
+	assert_int_equal(recv(open, got, sizeof(got), 0), 4);
+	turn(&k);
+	assert_int_equal(returned.n, 1);
+	assert_memory_equal(&returned.t.src, &there, sizeof(there));
+	assert_memory_equal(&returned.t.dst, &app, sizeof(app));
+	assert_int_equal(k.counters[KC_DATAGRAM_DROPPED], 0);
+	close(open);
+}
+
+/* and here the application is, if it has sent there, from where it has */
+static void the_application_hears_of_it(void **state)
+{
+	struct streams streams = {};
+	struct stream_tuple t = {.dst = there};
+	uint16_t port = take();
+	int fd = application("127.0.0.1", &t.src);
+
+	k.streams = &streams;
+	told.n = 0;
+	say(fd, port, "ask");
+	datagrams_untaken(&k, &t);
+	assert_int_equal(told.n, 1);
+	assert_memory_equal(&told.from, &t.src, sizeof(t.src));
+	assert_int_equal(told.at.port, port);
+	assert_true(mvpn_addr_eq(&told.at.addr, &k.addresses[0]));
+	assert_int_equal(told.what, ANSWER_PORT);
+	t.dst.port++;
+	datagrams_untaken(&k, &t); /* where nobody has sent anything */
+	assert_int_equal(told.n, 1);
+	k.streams = NULL;
+	close(fd);
+}
+
 /* a port is kept while there is a socket, and as long as an application might still send to it, over keyd's life */
 static void ports_are_kept(void **state)
 {
@@ -505,6 +582,8 @@ int main(void)
 		T(idle_ends_go),
 		T(who_is_connected_goes_on),
 		T(ports_are_kept),
+		T(nobody_takes_it),
+		T(the_application_hears_of_it),
 	};
 
 	return MVPN_RUN(tests);

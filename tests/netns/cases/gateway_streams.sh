@@ -46,6 +46,7 @@ for family in 4 6; do
 		[[ $got == "$gateway "*" 9000 ${addr[d]} 9000"*$'\n'5 ]] || fail "IPv$family datagrams, $how, to d: $got"
 	done
 done
+[[ $(on a "$ROOT/tests/netns/datagram.py" ask "${ADDR4[d]}" 9009 connected) == refused ]] || fail "d's port 9009, where nobody listens"
 on a curl -sS -m 20 -o "$TMP/got" "http://${ADDR4[d]}/page"
 cmp "$TMP/web/page" "$TMP/got" || fail "the page is another one"
 capture_stop wire

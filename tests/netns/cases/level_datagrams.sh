@@ -58,6 +58,13 @@ assert_no_plaintext wire IN-THE-CLEAR
 assert_counter_over a control datagrams_sent 50
 assert_counter_over b control datagrams_received 50
 
+# nobody listens there: whoever is connected hears of it, and what follows is not lost by it
+for to in "${ADDR4[b]}" "${ADDR6[b]}"; do
+	[[ $(on a "$UDP" ask "$to" 9009 connected) == refused ]] || fail "port 9009 of $to, where nobody listens"
+	[[ $(PATIENCE=0.3 on a "$UDP" ask "$to" 9009 plain) == silent ]] || fail "a socket that is not connected hears of port 9009"
+done
+[[ $(ask a b 4 connected 10 1400 | tail -1) == 10 ]] || fail "after port 9009: $(ask a b 4 connected 10 1400)"
+
 spawn held a bash -c "exec 3<>/dev/udp/${ADDR4[b]}/9000; echo who >&3; exec sleep 30"
 held() { ctlj a flows | jq -e --argjson pid "$(pid_of held)" --arg dst "${ADDR4[b]}" \
 	'.flows[] | select(.level == "socket" and .proto == 17 and .dst == $dst and .dport == 9000 and .process.pid == $pid)'; }
