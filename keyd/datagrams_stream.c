@@ -149,19 +149,9 @@ static struct stream *stream_of(struct peer *p)
 	return found;
 }
 
-static struct peer *peer_of(struct keyd *k, const struct mvpn_addr *to)
-{
-	struct peer *p = NULL;
-	uint32_t owner;
-
-	if (lpm_lookup(k->prefixes, to, &owner))
-		p = peer_by_index(k, owner);
-	return p ? peer_layer_ensure(k, p->id, MVPN_LAYER_SOCKET) : NULL;
-}
-
 void datagrams_send(struct keyd *k, const struct stream_tuple *t, const uint8_t *data, size_t len)
 {
-	struct peer *p = peer_of(k, &t->dst.addr);
+	struct peer *p = streams_peer(k, &t->dst.addr);
 	struct stream *s;
 	bool fresh;
 
@@ -191,7 +181,7 @@ void datagrams_send(struct keyd *k, const struct stream_tuple *t, const uint8_t 
 /* only by a stream that is there, and runs: the one that it came by, or its like */
 void datagrams_return(struct keyd *k, const struct stream_tuple *t)
 {
-	struct peer *p = peer_of(k, &t->src.addr);
+	struct peer *p = streams_peer(k, &t->src.addr);
 	struct stream *s = p ? stream_of(p) : NULL;
 
 	if (s && s->state == STREAM_RUNS && put(s, t, NULL, 0))
@@ -200,7 +190,7 @@ void datagrams_return(struct keyd *k, const struct stream_tuple *t)
 
 void datagrams_flush(struct keyd *k, const struct mvpn_addr *to)
 {
-	struct peer *p = peer_of(k, to);
+	struct peer *p = streams_peer(k, to);
 	struct stream *s = p ? stream_of(p) : NULL;
 
 	if (s && s->state == STREAM_RUNS && datagrams_waiting(s))
@@ -213,7 +203,8 @@ static bool addresses_fit(struct keyd *k, const struct peer *p, const struct str
 	const struct peer *twin = peer_by_id(k, p->id);
 	uint32_t from, to;
 
-	return twin && lpm_lookup(k->prefixes, &t->src.addr, &from) && from == twin->index &&
+	return twin && lpm_lookup(k->prefixes, &t->src.addr, &from) &&
+	       (from == twin->index || streams_gateway_is(k, &t->src.addr, twin->index)) &&
 	       lpm_lookup(k->prefixes, &t->dst.addr, &to) && to == KEYD_SELF;
 }
 

@@ -9,6 +9,7 @@
 #include "log.h"
 #include "peers.h"
 #include "sessions.h"
+#include "streams.h"
 
 #define MS_NS 1000000ULL
 #define STALL_MS (MVPN_GATEWAY_SILENT_MS / 2) /* we did not run meanwhile: nobody's silence */
@@ -46,6 +47,17 @@ static unsigned badness(struct keyd *k, const struct gateway_set *set, unsigned 
 	return gateway_of(k, set->member[i])->failed ? 2 : set->away_ms[i] != 0;
 }
 
+/* connections that live in the gateway's keyd, not in packets, are at their end when it is given up; it has a moment to come back */
+static void leave(struct keyd *k, struct gateway_set *set, bool now)
+{
+	if (!set->left_ms || (!now && mono_ms() < set->left_ms + MVPN_GATEWAY_LEFT_MS))
+		return;
+	set->left_ms = 0;
+	for (unsigned i = 0; i < set->n; i++)
+		if (set->member[i] == set->left && i != set->current && badness(k, set, i))
+			streams_gateway_left(k, &set->prefix, k->peers[set->left]);
+}
+
 static void choose_better(struct keyd *k, struct gateway_set *set)
 {
 	unsigned now = badness(k, set, set->current), best = set->current;
@@ -53,8 +65,12 @@ static void choose_better(struct keyd *k, struct gateway_set *set)
 	for (unsigned i = 0; i < set->n; i++)
 		if (badness(k, set, i) < badness(k, set, best))
 			best = i;
-	if (best != set->current)
+	if (best != set->current) {
+		leave(k, set, true);
+		set->left = set->member[set->current];
+		set->left_ms = mono_ms();
 		use(k, set, best, now == 2 ? "has failed" : "does not reach it");
+	}
 }
 
 /* the first one that is well, but one that has failed before only when it has proved itself */
@@ -62,6 +78,7 @@ static void choose(struct keyd *k, struct gateway_set *set, uint64_t now)
 {
 	unsigned i;
 
+	leave(k, set, false);
 	if (badness(k, set, set->current)) {
 		choose_better(k, set);
 		return;
@@ -136,12 +153,14 @@ static uint64_t heard_ms(const struct peer *p)
 	return last / MS_NS;
 }
 
+/* by packets, or by streams, which go round that session */
 static void note_sent(struct gateway *g, const struct session *s, uint64_t now)
 {
+	const struct peer *streams = peer_layer_by_id(s->k, s->peer->id, MVPN_LAYER_SOCKET);
 	struct kt_stats st;
 
 	kt_session_stats(s->kt, &st);
-	if (st.tx_packets != g->sent)
+	if (st.tx_packets != g->sent || (streams && streams->streams))
 		g->sent_ms = now;
 	g->sent = st.tx_packets;
 }
@@ -330,9 +349,9 @@ static json_t *explain_one(const struct keyd *k, const struct gateway_set *set, 
 		state = "away";
 		why = "it does not reach the hosts there: `mvpnctl doctor` on it says why";
 	}
-	return json_pack("{s:s, s:s, s:s?, s:b, s:b}", "name", peer_label(p), "state", state, "why",
+	return json_pack("{s:s, s:s, s:s?, s:b, s:b, s:b}", "name", peer_label(p), "state", state, "why",
 			 why, "in_use", i == set->current, "session",
-			 session_transmitting(p) != NULL);
+			 session_transmitting(p) != NULL, "streams", !p->gateway->stream_failed_ms);
 }
 
 json_t *gateways_explain(struct keyd *k, const struct mvpn_addr *dst)

@@ -29,6 +29,8 @@ struct gateway_set {
 	unsigned n, current;
 	uint32_t member[MVPN_GATEWAYS_MAX]; /* peer indices, of layer NETWORK */
 	uint64_t away_ms[MVPN_GATEWAYS_MAX]; /* when it said last that it does not reach the prefix; 0: it does */
+	uint32_t left;	  /* who was in use before and was not well then ... */
+	uint64_t left_ms; /* ... since; 0: nobody, or streams through it have been reset */
 	uint64_t name;			    /* of the prefix, in REACH */
 	struct gateway_way way;		    /* if `self` */
 	bool self;			    /* this device is one of them, and asks nobody */
@@ -64,6 +66,7 @@ struct gateway {
 	uint64_t asked_ms;	       /* the first PING that was not answered, 0 none */
 	uint64_t pinged_ms, wanted_ms; /* when it was, and when a session was asked for */
 	uint64_t sent, sent_ms;	       /* packets, and when there were fewer */
+	uint64_t stream_failed_ms, stream_back_ms; /* streams_gateway.c: it took none then, 0: it does; not tried again for so long */
 	unsigned words;		       /* REACH, since it was looked at last */
 };
 

@@ -82,6 +82,8 @@ static bool members(struct keyd *k, const uint8_t *ids, unsigned n, struct gatew
 /* what its members have said of it */
 static void away_keep(const struct gateway_set *old, struct gateway_set *new)
 {
+	new->left = old->left;
+	new->left_ms = old->left_ms;
 	for (unsigned i = 0; i < new->n; i++)
 		for (unsigned o = 0; o < old->n; o++)
 			if (old->member[o] == new->member[i])

@@ -199,6 +199,8 @@ enum keyd_counter {
 	KC_GATEWAY_FAILED,
 	KC_GATEWAY_CHANGED,
 	KC_GATEWAY_AWAY, /* times that one said that it does not reach a prefix */
+	KC_GATEWAY_STREAM_FAILED, /* times that one was found to take no streams */
+	KC_STREAM_LEFT, /* open through a gateway that was given up: reset */
 	KC_PREFIX_LOST,	 /* times that this device, as a gateway, did not */
 	KC_TRANSLATED, /* packets, as the programs count them; see maps.h */
 	KC_UNTRANSLATABLE,

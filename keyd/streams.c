@@ -105,8 +105,8 @@ static void on_deadline(void *arg)
 	if (s->opener && s->state >= STREAM_OPENS)
 		stream_abort(s, MVPN_R_EXPIRED);
 	else
-		stream_abort(s, s->state == STREAM_WAITS && s->peer->error ? s->peer->error
-									   : MVPN_R_PEER_SILENT);
+		stream_unreached(s, s->state == STREAM_WAITS && s->peer->error ? s->peer->error
+									       : MVPN_R_PEER_SILENT);
 }
 
 struct stream *stream_new(struct keyd *k, struct peer *p, bool opener)

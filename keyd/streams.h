@@ -32,6 +32,13 @@ void streams_cut(struct peer *p, enum mvpn_reason why);
 /* ---- streams_process.c ---- */
 void streams_judge(struct keyd *k); /* who may send has changed */
 
+/* ---- streams_gateway.c ---- */
+/* who gets a new stream, or a datagram, to dst, of several gateways one; of layer SOCKET, or NULL */
+struct peer *streams_peer(struct keyd *k, const struct mvpn_addr *dst);
+bool streams_gateway_is(const struct keyd *k, const struct mvpn_addr *a, uint32_t index); /* one of those */
+/* packets go through another one now, and it has not come back: connections through it that are open are reset */
+void streams_gateway_left(struct keyd *k, const struct mvpn_prefix *prefix, const struct peer *from);
+
 /* ---- among the files ---- */
 enum stream_state {
 	STREAM_WAITS,	 /* opener: for a session */
@@ -63,6 +70,7 @@ struct stream {
 	bool turn; /* it has waited: more goes now, even if other streams have taken the tokens meanwhile */
 	struct stream_held *held;    /* opener of a connection: the application's SYN that waits; NULL: none (any more) */
 	enum stream_state state;
+	unsigned moves; /* to another gateway */
 	bool opener, again; /* again: for the second time, with a new session */
 	bool shut;  /* FINAL has come: the application is told once it has taken everything */
 	enum stream_kind kind; /* only a CONNECTION has an application */
@@ -98,6 +106,11 @@ void stream_unlink(struct stream *s);
 void stream_free(struct stream *s); /* closes both sockets as they are */
 /* The application's connection is reset, or its connect() answered, and the other keyd told why. s is gone then. */
 void stream_abort(struct stream *s, enum mvpn_reason why);
+/* It did not get as far as the other keyd: it goes through another gateway, or is aborted. s may be gone then. */
+void stream_unreached(struct stream *s, enum mvpn_reason why);
+void stream_gateway_well(const struct stream *s); /* it did */
+/* until then: less than usual if another gateway can take it */
+unsigned stream_patience_ms(const struct stream *s, unsigned usual_s);
 int stream_keys(struct stream *s,
 		const uint8_t nonce[static STREAM_NONCE_B]); /* -ENOKEY: its session has gone */
 int stream_watch(struct stream *s, struct stream_half *h, uint32_t events, loop_io_fn *fn);

@@ -62,6 +62,7 @@ static void answered(struct stream *s, const uint8_t answer[static ANSWER_B])
 
 		setsockopt(s->net.fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
 		s->k->counters[KC_STREAM_OPENED]++;
+		stream_gateway_well(s);
 		/* the pump's handler takes the place of ours */
 		stream_watch(s, &s->net, 0, NULL);
 		if (s->held)
@@ -82,7 +83,7 @@ static void answer_ready(void *arg, uint32_t events)
 			answered(s, answer);
 	} else if (n >= 0 || errno != EAGAIN) {
 		if (n || s->again || s->kind == STREAM_PROBE)
-			stream_abort(s, MVPN_R_PEER_SILENT);
+			stream_unreached(s, MVPN_R_PEER_SILENT);
 		else
 			session_unknown(s);
 	}
@@ -131,7 +132,7 @@ static void connected(void *arg, uint32_t events)
 			"data port open for TCP?",
 			peer_label(s->peer), mvpn_endpoint_str(&s->peer->endpoint, text),
 			strerror(error));
-		stream_abort(s, MVPN_R_PEER_SILENT);
+		stream_unreached(s, MVPN_R_PEER_SILENT);
 	}
 }
 
@@ -173,7 +174,7 @@ static void connect_out(struct stream *s, const struct session *session)
 	}
 	memcpy(s->session, session->id, sizeof(s->session));
 	s->state = STREAM_CONNECTS;
-	loop_timer_arm(s->deadline, MVPN_STREAM_REACH_S * 1000);
+	loop_timer_arm(s->deadline, stream_patience_ms(s, MVPN_STREAM_REACH_S));
 	s->net.fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	r = s->net.fd < 0 ? -errno : shim_stream_own(s->k->shim, s->net.fd);
 	if (r == 0) {
@@ -187,8 +188,10 @@ static void connect_out(struct stream *s, const struct session *session)
 		log_ratelimited(LOG_L_WARN, "no stream to %s: %s", peer_label(s->peer),
 				strerror(-r));
 		/* for want of a descriptor it comes again */
-		stream_abort(s, r == -ENETUNREACH || r == -EHOSTUNREACH ? MVPN_R_PEER_SILENT
-									: MVPN_R_LIMIT);
+		if (r == -ENETUNREACH || r == -EHOSTUNREACH)
+			stream_unreached(s, MVPN_R_PEER_SILENT);
+		else
+			stream_abort(s, MVPN_R_LIMIT);
 	}
 }
 
@@ -203,7 +206,7 @@ void stream_open_begin(struct stream *s)
 		return;
 	}
 	if (s->peer->denied_until_ms) {
-		stream_abort(s, s->peer->error);
+		stream_unreached(s, s->peer->error);
 		return;
 	}
 	/* up or failed: we are told, and maybe at once. Then s is gone. */
@@ -232,7 +235,7 @@ void streams_session_failed(struct peer *p, enum mvpn_reason why)
 	for (s = p->streams; s; s = next) {
 		next = s->next;
 		if (s->state == STREAM_WAITS)
-			stream_abort(s, why);
+			stream_unreached(s, why);
 	}
 }
 

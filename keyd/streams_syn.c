@@ -116,16 +116,6 @@ void stream_answer(struct stream *s)
 
 /* ---- SYNs ---- */
 
-static struct peer *owner(struct keyd *k, const struct mvpn_addr *to)
-{
-	struct peer *p = NULL;
-	uint32_t index;
-
-	if (lpm_lookup(k->prefixes, to, &index))
-		p = peer_by_index(k, index);
-	return p ? peer_layer_ensure(k, p->id, MVPN_LAYER_SOCKET) : NULL;
-}
-
 static void begin(struct keyd *k, const struct answer_syn *syn)
 {
 	struct stream_held *h;
@@ -138,7 +128,7 @@ static void begin(struct keyd *k, const struct answer_syn *syn)
 		answer(k->streams, syn, MVPN_R_STREAM_REFUSED);
 		return;
 	}
-	p = owner(k, &to.addr);
+	p = streams_peer(k, &to.addr);
 	if (!p) {
 		answer(k->streams, syn, MVPN_R_UNKNOWN_DST);
 		return;
@@ -151,6 +141,7 @@ static void begin(struct keyd *k, const struct answer_syn *syn)
 	}
 	s->t.src = syn->from;
 	s->t.dst = to;
+	loop_timer_arm(s->deadline, stream_patience_ms(s, MVPN_STREAM_OPEN_S));
 	s->held = h;
 	h->stream = s;
 	h->syn = *syn;

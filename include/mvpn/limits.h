@@ -100,6 +100,8 @@
 #define MVPN_GATEWAY_BUSY_MS 10000	/* nothing is sent to it any more after so long without a packet */
 #define MVPN_GATEWAY_BACK_MS 5000	/* one that had failed is preferred again when it has been well for so long; twice as long ... */
 #define MVPN_GATEWAY_BACK_MAX_MS 80000	/* ... and at most so long each time that it fails again ... */
+#define MVPN_GATEWAY_LEFT_MS 2000	/* streams through one that is not in use any more are reset if it has not come back after so long */
+#define MVPN_GATEWAY_STREAM_MS 2000	/* a stream that has not reached its keyd after so long goes through another one */
 #define MVPN_REACH_LOOK_MS 1000		/* so often a gateway looks whether it reaches its prefixes, besides when links or routes change */
 #define MVPN_REACH_SILENT_MS 1200	/* who has to answer there has not done so twice */
 #define MVPN_REACH_LOOKS 256		/* prefixes that are looked at in one MVPN_GATEWAY_LOOK_MS */

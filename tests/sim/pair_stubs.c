@@ -32,6 +32,10 @@ bool attached_index(const struct keyd *k, unsigned ifindex)
 	return false;
 }
 
+void streams_gateway_left(struct keyd *k, const struct mvpn_prefix *prefix, const struct peer *from)
+{
+}
+
 unsigned dp_tap_ifindex(const struct dp *dp)
 {
 	return 0;
