@@ -63,7 +63,9 @@ OBJS_unit_keytab = $(call objs,keyd,keytab frametab fwdtab)
 OBJS_unit_segment = $(call objs,keyd/dp,segment fragment mss)
 UNIT += mss quote echo server_echo conduit server_relay backoff
 OBJS_unit_server_relay = $(OBJS_unit_server)
-UNIT += forward forwards server_relay_device
+UNIT += forward forwards server_relay_device relay_way
+OBJS_unit_relay_way = $(call objs,keyd,relay_way)
+LDFLAGS_unit_relay_way = $(addprefix -Wl$(comma)--wrap=,clock_gettime loop_timer_new loop_timer_arm loop_timer_free)
 OBJS_unit_forward = $(call objs,keyd,fwdtab)
 OBJS_unit_forwards = $(call objs,keyd,forwards fwdtab)
 LDFLAGS_unit_forwards = -Wl,--wrap=clock_gettime

@@ -282,12 +282,27 @@ void forwards_drop_all(struct keyd *k)
 	publish(k);
 }
 
+/* Without a channel nobody could say that a pair goes on: it does, for as long as this device's sessions would. */
+static void tick_offline(struct keyd *k, uint64_t now_ms)
+{
+	struct fwd_table *t = &k->forwards->t;
+
+	if (now_ms >= k->server_heard_ms + k->max_offline_s * 1000ULL)
+		forwards_drop_all(k);
+	while (fwd_idle(t, now_ms, 0))
+		fwd_touch(t, t->first, now_ms);
+}
+
 void forwards_tick(struct keyd *k, uint64_t now_ms)
 {
 	struct forwards *fs = k->forwards;
 	struct fwd_pair *p;
 	bool any = false;
 
+	if (k->state != KEYD_ONLINE) {
+		tick_offline(k, now_ms);
+		return;
+	}
 	while ((p = fwd_idle(&fs->t, now_ms, MVPN_RELAY_IDLE_S * 1000))) {
 		pair_free(fs, (struct forward *)p);
 		any = true;

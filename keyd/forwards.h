@@ -2,8 +2,8 @@
 /*
  * This device as a relay: the pairs that the server has opened here (FORWARD), and where their ends are, which these prove by echoes
  * with keys that the server has given (lib/echo_ends.h). The packets are passed on by the workers (dp/pass.h), which have them by
- * fwdtab.h. A pair ends when the server says so, MVPN_RELAY_IDLE_S after it has said last that it goes on, or with this device's own right to be in
- * the network.
+ * fwdtab.h. A pair ends when the server says so, MVPN_RELAY_IDLE_S after it has said last that it goes on (while it is away that time stands
+ * still), or with this device's own right to be in the network.
  */
 #ifndef MVPN_FORWARDS_H
 #define MVPN_FORWARDS_H

@@ -56,6 +56,7 @@ static void silent(struct relay_way *w)
 			w->name, peer_label(s->peer));
 	s->k->counters[KC_RELAY_SILENT]++;
 	w->tries = 0;
+	w->proven = false;
 	loop_timer_arm(w->timer, MVPN_RELAY_WATCH_S * 1000);
 	relayed_unanswered(s, w->device);
 }
@@ -151,6 +152,7 @@ static struct relay_way *way_new(struct session *s, const struct mvpn_relay_by *
 	}
 	memcpy(w->ask.key, by->key, sizeof(by->key));
 	w->ask.id = s->rx_spi;
+	w->ask.counter = mono_ns(); /* above those of an earlier way with that key */
 	memcpy(w->device, by->device, sizeof(w->device));
 	memcpy(w->at.addr.b, by->addr, sizeof(by->addr));
 	w->at.port = be16toh(by->port_be);

@@ -102,6 +102,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(&k, 0, sizeof(k));
 	self.device_id[0] = 3;
 	k.id = &self;
+	k.state = KEYD_ONLINE;
+	k.max_offline_s = 900;
 	clock_ms = 1000000;
 	if (forwards_init(&k))
 		abort();
@@ -126,6 +128,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break;
 		case 3:
 			clock_ms += data[1] * 1000ULL;
+			k.state = data[2] & 1 ? KEYD_ONLINE : KEYD_OFFLINE;
 			forwards_tick(&k, clock_ms);
 			break;
 		}

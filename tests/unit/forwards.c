@@ -154,6 +154,7 @@ static int setup(void **state)
 {
 	assert_int_equal(mvpn_crypto_init(), 0);
 	k.id = &self;
+	k.state = KEYD_ONLINE;
 	return forwards_init(&k);
 }
 
@@ -277,6 +278,32 @@ static void a_pair_that_is_not_spoken_of_ends(void **state)
 	assert_null(published);
 }
 
+static void pairs_outlive_an_absence_of_the_server(void **state)
+{
+	k.server_heard_ms = clock_ms;
+	k.max_offline_s = 900;
+	assert_int_equal(open_pair(1, 0x11, 0x22), 0);
+	assert_int_equal(open_pair(2, 0x33, 0x44), 0);
+	k.state = KEYD_OFFLINE;
+	for (unsigned s = 0; s < 899; s++) {
+		clock_ms += 1000;
+		forwards_tick(&k, clock_ms);
+	}
+	assert_int_equal(forwards_count(&k), 2);
+	/* it is back: now it must say so */
+	k.state = KEYD_ONLINE;
+	clock_ms += MVPN_RELAY_IDLE_S * 1000;
+	assert_int_equal(open_pair(1, 0x11, 0x22), 0);
+	forwards_tick(&k, clock_ms + 1);
+	assert_int_equal(forwards_count(&k), 1);
+	/* nobody's word holds for longer than the policy has it */
+	k.state = KEYD_OFFLINE;
+	k.server_heard_ms = clock_ms - 900 * 1000;
+	forwards_tick(&k, clock_ms);
+	assert_int_equal(forwards_count(&k), 0);
+	assert_null(published);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -286,6 +313,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(malformed_messages_close_the_channel, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_pair_that_is_not_spoken_of_ends, setup, teardown),
+		cmocka_unit_test_setup_teardown(pairs_outlive_an_absence_of_the_server, setup, teardown),
 	};
 
 	return MVPN_RUN(tests);
