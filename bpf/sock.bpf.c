@@ -20,6 +20,7 @@
 #include "protect.h"
 #include "sockctx.h"
 
+#define SOCK_RAW 3 /* enum sock_type of the kernel */
 #define REFUSE 0 /* EPERM */
 #define PROCEED 1
 
@@ -57,9 +58,8 @@ static __always_inline bool by_stream(struct bpf_sock_addr *ctx, __u32 peer)
 }
 
 /* who it is; an entry that is there is the same process's, or the socket was handed on */
-static __always_inline void record(struct bpf_sock_addr *ctx)
+static __always_inline void record(__u64 cookie)
 {
-	__u64 cookie = bpf_get_socket_cookie(ctx);
 	__u32 pid = bpf_get_current_pid_tgid() >> 32;
 	const struct mvpn_socket *known = bpf_map_lookup_elem(&sockets, &cookie);
 	struct mvpn_socket v = {};
@@ -88,7 +88,7 @@ static __always_inline enum looked look_up(struct bpf_sock_addr *ctx, const __u3
 	if (!protected_by(flow.dst, &prot) || (prot.flags & MVPN_PROT_LOCAL) || anothers(0, flow.dst) ||
 	    never_owned(flow.dst, bpf_htons(is_v4(to) ? ETH_P_IP : ETH_P_IPV6)))
 		return UNPROTECTED;
-	record(ctx);
+	record(bpf_get_socket_cookie(ctx));
 	flow.dport = (__be16)ctx->user_port;
 	flow.proto = ctx->protocol;
 	/* without keyd the indices of peers may be of its last life, and nothing passes anyway */
@@ -227,6 +227,16 @@ SEC("cgroup/bind6")
 int bind6(struct bpf_sock_addr *ctx)
 {
 	return may_bind(ctx);
+}
+
+/* raw and ping sockets pass no other hook: whose they are is noted when they are made */
+SEC("cgroup/sock_create")
+int create(struct bpf_sock *ctx)
+{
+	if ((ctx->type == SOCK_RAW || ctx->protocol == IPPROTO_ICMP || ctx->protocol == IPPROTO_ICMPV6) &&
+	    bpf_get_netns_cookie(ctx) == netns_cookie)
+		record(bpf_get_socket_cookie(ctx));
+	return PROCEED;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "by.h"
 #include "mvpn/limits.h"
 
 #define PATH_B 512
@@ -118,20 +119,10 @@ const char *cgroups_path(const struct cgroups *c, uint64_t id)
 
 void cgroup_unit(char *ret, size_t size, const char *path)
 {
-	static const char *const kinds[] = {".service", ".scope", ".slice"};
-	const char *part = path, *end;
+	char unit[MVPN_GROUP_NAME_B];
 
 	snprintf(ret, size, "%s", "");
-	for (; *part; part = *end ? end + 1 : end) {
-		size_t len;
-
-		end = strchrnul(part, '/');
-		len = (size_t)(end - part);
-		for (unsigned i = 0; i < 3; i++) {
-			size_t kind = strlen(kinds[i]);
-
-			if (len > kind && !memcmp(end - kind, kinds[i], kind))
-				snprintf(ret, size, "%.*s", (int)len, part);
-		}
-	}
+	for (unsigned n = 0; mvpn_by_unit_in(path, n, unit); n++)
+		if (!mvpn_by_wrong(MVPN_BY_UNIT, unit))
+			snprintf(ret, size, "%s", unit);
 }

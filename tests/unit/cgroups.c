@@ -45,7 +45,7 @@ static void test_units(void **state)
 		{"/docker/0123", ""},
 		{"/system.slice/db.service", "db.service"},
 		{"/system.slice/db.service/workers", "db.service"},
-		{"/user.slice/user-1000.slice/user@1000.service/app.slice/run.scope", "run.scope"},
+		{"/user.slice/user-1000.slice/user@1000.service/app.slice/run.scope", "user@1000.service"},
 		{"/user.slice", "user.slice"},
 		{"/.service", ""},
 	};

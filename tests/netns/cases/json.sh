@@ -27,6 +27,9 @@ check '.flows[0] | '"$(has src dst proto sport dport peer packets bytes first_s 
 # whose a flow is: who connects by its call, who accepted by its socket; and what has become of a connection
 cgroup=$(status_of a .socket.cgroup)
 if [[ -d $cgroup ]]; then
+	# of raw and ping sockets, too, and after their end
+	ctlj a flows | jq -e '.flows[]|select(.proto == 1).process | .comm == "ping" and .uid == 0 and .pid > 0 and (.cgroup|type == "string")' >/dev/null ||
+		fail "flows of ping: $(ctlj a flows)"
 	flow() { ctlj "$1" flows | jq -e "[.flows[]|select(.proto == 6)][0] | $2"; }
 	group=$cgroup/$P-client.service
 	mkdir "$group"
