@@ -222,6 +222,10 @@ static bool lacks_session(struct keyd *k, struct peer *p)
 			      p->index); /* the packet was held just before the session came */
 		return false;
 	}
+	if (peer_is_revoked(k, p)) {
+		peer_deny(k, p, MVPN_R_REVOKED);
+		return false;
+	}
 	/* the peer has just introduced itself: its first packet lets us transmit */
 	if (newest && newest->state == SESSION_UNCONFIRMED &&
 	    now < newest->created_ms + MVPN_BUSY_WAIT_S * 1000)

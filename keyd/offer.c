@@ -111,6 +111,8 @@ int introduce_offer(struct keyd *k, const struct chan_msg *m)
 		why = MVPN_R_BAD_MESSAGE; /* ourselves */
 	} else if (!p || !keys) {
 		why = MVPN_R_LIMIT;
+	} else if (peer_is_revoked(k, p)) {
+		why = MVPN_R_REVOKED;
 	} else if (k->id->delegates && hsm_problem(k)) {
 		why = MVPN_R_KEY_AWAY;
 	} else if (delegate_peer(k, &im, identity)) {

@@ -39,6 +39,13 @@ struct peer *peer_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN])
 	return find(k, id, MVPN_LAYER_NETWORK);
 }
 
+bool peer_is_revoked(struct keyd *k, const struct peer *p)
+{
+	const struct peer *twin = peer_by_id(k, p->id);
+
+	return twin && twin->state == MVPN_DEV_REVOKED;
+}
+
 struct peer *peer_layer_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN], uint8_t layer)
 {
 	return find(k, id, layer);

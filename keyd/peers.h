@@ -16,6 +16,8 @@ struct peer *peer_layer_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN], uin
 const char *peer_layer_name(const struct peer *p);
 struct peer *peer_by_index(struct keyd *k, uint32_t index); /* NULL if none */
 struct peer *peer_by_id(struct keyd *k, const uint8_t id[MVPN_ID_LEN]);
+/* that device, at whatever layer: the server has said so in this life */
+bool peer_is_revoked(struct keyd *k, const struct peer *p);
 /* by name, id in hex, or an address inside one of its prefixes */
 struct peer *peer_find(struct keyd *k, const char *what);
 /* an address of its own, REQ's destination when no packet names one; unspecified when it owns none */

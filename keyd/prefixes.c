@@ -197,6 +197,13 @@ static int apply_gateways(struct keyd *k, const uint8_t *v, size_t len)
 
 static void peer_told(struct keyd *k, struct peer *p, const uint8_t *v, size_t len)
 {
+	/* that is for good: only a store from before it, or another server, says otherwise */
+	if (p->state == MVPN_DEV_REVOKED && v[MVPN_ID_LEN] != MVPN_DEV_REVOKED) {
+		log_ratelimited(LOG_L_ERR, "the server says that %s is %s, which was REVOKED before: was its store restored from an old copy? It stays refused "
+			"here until keyd is started anew; revoke it again on the server (`mvpnctl server device revoke`)",
+			peer_label(p), v[MVPN_ID_LEN] == MVPN_DEV_ACTIVE ? "active" : "known");
+		return;
+	}
 	if (v[MVPN_ID_LEN] == MVPN_DEV_ACTIVE && p->state != MVPN_DEV_ACTIVE)
 		peer_undeny(k,
 			    p); /* approved, or no longer suspended: a refusal of before is void */
@@ -398,6 +405,10 @@ int peers_message(struct keyd *k, const struct chan_msg *m)
 	options_set(k, options);
 	options_times(k, m);
 	if (chan_get_u64(m, MVPN_TLV_REV, &rev) && rev != k->policy_rev) {
+		if (rev < k->policy_rev)
+			log_warn("the server's policy is revision %llu now, and was %llu before: its store was restored from an old copy; who "
+				 "runs it must revoke and apply anew what came after that",
+				 (unsigned long long)rev, (unsigned long long)k->policy_rev);
 		k->policy_rev = rev;
 		sessions_policy_changed(k);
 	}

@@ -40,6 +40,8 @@ void register_send(struct conn *c)
 	chan_put_u64(&b, MVPN_TLV_BOOT_GEN, k->boot_gen);
 	chan_put_u16(&b, MVPN_TLV_SUITES, k->suites);
 	chan_put(&b, MVPN_TLV_VERSION, MVPN_VERSION, strlen(MVPN_VERSION));
+	if (k->policy_rev)
+		chan_put_u64(&b, MVPN_TLV_REV, k->policy_rev);
 	/* the successor of a working channel asks for the whole set: the other one may still bring changes */
 	if (c == k->conn && k->set_known)
 		chan_put(&b, MVPN_TLV_SET, k->set, sizeof(k->set));

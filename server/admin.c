@@ -181,6 +181,8 @@ static void verb_status(struct server *s, struct ipc_call *call, json_t *args)
 		count(s, store_errors);
 	if (s->policy_alarm)
 		json_array_append_new(problems, json_string(s->policy_alarm));
+	if (s->restored_alarm)
+		json_array_append_new(problems, json_string(s->restored_alarm));
 	if (key_problem)
 		json_array_append_new(problems, json_string(key_problem));
 	free(key_problem);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The channel PSK of a device is renewed by the server: WELCOME carries the next one, on record before it is sent; the one before
- * is good until the next has been used. So whoever crashes whenever can log in with what it has.
+ * is good until the next has been used. So whoever crashes whenever can log in with what it has. Each comes from the one before and
+ * the server's store key: a store that was restored from an old copy knows those that it has not seen yet.
  */
 #ifndef SERVER_PSK_H
 #define SERVER_PSK_H

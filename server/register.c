@@ -17,6 +17,7 @@
 #include "psk.h"
 #include "push.h"
 #include "refusal.h"
+#include "restored.h"
 #include "relay_device.h"
 #include "rotate.h"
 #include "server_key.h"
@@ -37,6 +38,7 @@ struct registration {
 	uint8_t macs[CONN_MACS_MAX][6];
 	unsigned nmacs;
 	uint16_t udp_port;
+	uint64_t policy_rev; /* that it knows; 0: none */
 	bool knows_set;
 	bool tells_processes;
 	uint8_t set[PUSH_SET_B];
@@ -78,6 +80,7 @@ static int parse(const struct conn *c, const struct chan_msg *m, struct registra
 	reg->udp_port = MVPN_DATA_PORT;
 	chan_get_u16(m, MVPN_TLV_UDP_PORT, &reg->udp_port);
 	chan_get_u64(m, MVPN_TLV_BOOT_GEN, &told);
+	chan_get_u64(m, MVPN_TLV_REV, &reg->policy_rev);
 	reg->knows_set = chan_get_bytes(m, MVPN_TLV_SET, reg->set, sizeof(reg->set));
 	if (!reg->udp_port || told != boot_gen)
 		return -EPROTO;
@@ -426,6 +429,7 @@ int register_message(struct conn *c, const struct chan_msg *m)
 	c->knows_set = reg.knows_set;
 	c->tells_processes = reg.tells_processes;
 	memcpy(c->set, reg.set, sizeof(c->set));
+	restored_policy(c->s, c->dev, reg.policy_rev);
 	register_welcome(c);
 	return 0;
 }

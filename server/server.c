@@ -33,6 +33,7 @@
 #include "tables.h"
 
 #define SEQ_BLOCK 10000 /* numbers promised by one write */
+#define SEQ_CLOCK_BITS 16 /* they begin with the clock, so many a second, which no server gives */
 #define CHORES_MS 60000
 #define CHECKPOINT_MS 3600000 /* so much of the audit trail could be cut off unseen, by who has the store only */
 #define SEEN_MS 1000
@@ -119,6 +120,9 @@ static int load_seq(struct server *s)
 	r = store_session_seq_max(s->store, &max);
 	if (s->seq < max)
 		s->seq = max;
+	/* a store that was restored from an old copy must not go back behind what devices have seen: they would take a session for old */
+	if (s->seq < (uint64_t)wall_now() << SEQ_CLOCK_BITS)
+		s->seq = (uint64_t)wall_now() << SEQ_CLOCK_BITS;
 	s->seq_limit = s->seq;
 	/* now, and not when the first packet of a pair waits for the disk */
 	return r == 0 ? reserve_seq(s) : r;
@@ -446,6 +450,7 @@ void server_free(struct server *s)
 	registry_free(s->reg);
 	policy_free(s->policy);
 	free(s->policy_alarm);
+	free(s->restored_alarm);
 	store_close(s->store);
 	identity_free(&s->id);
 	chan_buf_free(&s->buf);

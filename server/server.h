@@ -128,6 +128,7 @@ struct server {
 	struct policy *policy; /* NULL: nothing is allowed */
 	uint64_t policy_rev;
 	char *policy_alarm; /* why an older revision is in force, or NULL */
+	char *restored_alarm; /* restored.c: the store is an old copy; NULL: nothing says so */
 
 	struct listener *listener;
 	struct gate *gate;

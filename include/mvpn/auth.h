@@ -19,7 +19,7 @@
 
 enum mvpn_msg {
 	/* C→S. First message after the handshake, flags MVPN_REG_PROCESSES: TLV_NAME (enrolment only), TLV_ADDR… (claimed), TLV_UDP_PORT,
-	 * TLV_BOOT_GEN, TLV_SUITES, TLV_VERSION, TLV_MAC… (claimed), TLV_SET (of the last COMMIT, on the only channel),
+	 * TLV_BOOT_GEN, TLV_SUITES, TLV_VERSION, TLV_MAC… (claimed), TLV_SET (of the last COMMIT, on the only channel), TLV_REV (of the newest),
 	 * TLV_DELEGATION (delegated log-in, or enrolment of a key that signs). Sent again, without TLV_NAME and TLV_DELEGATION, when the host's addresses or MAC addresses change. */
 	MVPN_MSG_REGISTER = 0x01,
 	/* both ways, every MVPN_CHAN_HEARTBEAT_S; the server's carries TLV_TIME, TLV_RETURN */

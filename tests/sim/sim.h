@@ -62,7 +62,7 @@ struct sim_device {
 	struct sim_prefix *prefixes;
 	unsigned nprefixes, commits;
 	uint64_t rev;
-	bool knows_set, says_set; /* REGISTER says the SET of the last commit */
+	bool knows_set, says_set; /* REGISTER says the SET and the REV of the last commit */
 	uint8_t set[32];
 	unsigned resets; /* whole sets that came */
 	uint32_t options, max_offline_s;

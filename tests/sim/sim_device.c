@@ -429,6 +429,8 @@ void sim_register(struct sim_device *d, const char *name, const char *const *add
 	chan_put(&b, MVPN_TLV_VERSION, "sim", 3);
 	if (d->says_set && d->knows_set)
 		chan_put(&b, MVPN_TLV_SET, d->set, sizeof(d->set));
+	if (d->says_set)
+		chan_put_u64(&b, MVPN_TLV_REV, d->rev);
 	sim_send(d, &b);
 	chan_buf_free(&b);
 }

@@ -408,12 +408,12 @@ static void a_welcome_counts_as_a_whole(void **state)
 	pair_down(&p);
 }
 
-static void put_peer(struct chan_buf *b, const char *name, size_t len)
+static void put_peer(struct chan_buf *b, uint8_t state, const char *name, size_t len)
 {
 	uint8_t v[MVPN_ID_LEN + 1 + 16];
 
 	memcpy(v, p.node[B].id, MVPN_ID_LEN);
-	v[MVPN_ID_LEN] = MVPN_DEV_SUSPENDED;
+	v[MVPN_ID_LEN] = state;
 	memcpy(v + MVPN_ID_LEN + 1, name, len);
 	chan_put(b, MVPN_TLV_PEER, v, MVPN_ID_LEN + 1 + len);
 }
@@ -434,7 +434,7 @@ static void a_part_of_the_set_counts_as_a_whole(void **state)
 	peer = node_peer(&p.node[A]);
 	for (unsigned i = 0; i < 4; i++) {
 		chan_begin(&b, MVPN_MSG_PREFIXES, MVPN_PFX_RESET | MVPN_PFX_COMMIT, 0);
-		put_peer(&b, "c", 1);
+		put_peer(&b, MVPN_DEV_SUSPENDED, "c", 1);
 		if (i == 0)
 			chan_put(&b, MVPN_TLV_PREFIX, op, sizeof(op));
 		else if (i == 1)
@@ -442,13 +442,44 @@ static void a_part_of_the_set_counts_as_a_whole(void **state)
 		else if (i == 2)
 			chan_put(&b, MVPN_TLV_GATEWAYS, gateways, sizeof(gateways));
 		else /* would end a line of the file in which it is kept */
-			put_peer(&b, "a b\nself", 8);
+			put_peer(&b, MVPN_DEV_SUSPENDED, "a b\nself", 8);
 		says_badly(&b);
 		assert_string_equal(peer->name, "b");
 		assert_int_equal(peer->state, 0);
 		assert_non_null(peer->sessions);
 		assert_true(k->set_known);
 	}
+	pair_down(&p);
+}
+
+/* as after the server's store was restored from a copy of before the revocation */
+static void revoked_is_for_good(void **state)
+{
+	static const uint8_t states[] = {MVPN_DEV_REVOKED, MVPN_DEV_ACTIVE};
+	struct node *a = &p.node[A];
+	struct chan_buf b = {0};
+	unsigned requests;
+
+	pair_up(&p, 10, MVPN_MODE_E2E);
+	pair_talk(a, 250);
+	assert_true(pair_run_until(&p, pair_works, 3000));
+	for (unsigned i = 0; i < 2; i++) {
+		chan_begin(&b, MVPN_MSG_PREFIXES, MVPN_PFX_COMMIT, 0);
+		put_peer(&b, states[i], "b", 1);
+		chan_put_u64(&b, MVPN_TLV_REV, 9 - i);
+		server_tell(&p, A, &b);
+		pair_run(&p, 1000);
+		assert_null(node_peer(a)->sessions);
+	}
+	/* neither does it ask, nor is it asked */
+	requests = p.server.requests;
+	pair_run(&p, MVPN_DENY_CACHE_S * 1000 + 5000);
+	assert_int_equal(p.server.requests, requests);
+	pair_talk(a, 0);
+	pair_talk(&p.node[B], 250);
+	pair_run(&p, 5000);
+	assert_null(node_peer(a)->sessions);
+	assert_true(p.server.fails[MVPN_R_REVOKED] > 0);
 	pair_down(&p);
 }
 
@@ -465,6 +496,7 @@ int main(void)
 		cmocka_unit_test(what_is_malformed_does_no_harm),
 		cmocka_unit_test(a_welcome_counts_as_a_whole),
 		cmocka_unit_test(a_part_of_the_set_counts_as_a_whole),
+		cmocka_unit_test(revoked_is_for_good),
 	};
 
 	return MVPN_RUN_FIXTURE(tests, pair_setup, pair_teardown);
