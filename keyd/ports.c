@@ -87,7 +87,7 @@ static int bind_to(int fd, bool v6, uint16_t port)
 		       : 0;
 }
 
-/* -EADDRINUSE, or -EEXIST: an application may still send there */
+/* -EADDRINUSE, or an application may still send there: -EEXIST to this keyd, -EPERM to one of another network */
 static int try(struct keyd *k, int fd, bool v6, uint8_t proto, uint16_t port)
 {
 	int r = shim_port_keep(k->shim, proto, port);
@@ -117,7 +117,7 @@ static int outside(struct keyd *k, int fd, bool v6, uint8_t proto, uint16_t *ret
 		r = try(k, fd, v6, proto, port);
 		if (r == 0)
 			*ret_port = port;
-		if (r != -EADDRINUSE && r != -EEXIST && r != -EACCES)
+		if (r != -EADDRINUSE && r != -EEXIST && r != -EPERM)
 			return r;
 	}
 	return -EADDRINUSE;

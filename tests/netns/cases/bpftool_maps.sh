@@ -7,7 +7,7 @@ source "$(dirname "$0")/../lib.sh"
 net_up
 need bpftool
 ping4 a b -c 2 -i 0.05
-for map in protected keys config exempt own_sockets flows spis counters frames frame_tap ports sockets levels; do
+for map in protected keys config exempt own_sockets flows spis counters frames frame_tap ports sockets levels kept_ports; do
 	[[ -e $PIN/a/$map ]] || fail "no map $map in $PIN/a: $(ls "$PIN/a")"
 	bpftool -j map show pinned "$PIN/a/$map" | jq -e '.btf_id > 0' >/dev/null || fail "map $map has no BTF"
 done
