@@ -49,6 +49,7 @@
 
 #define CONFIG_DEFAULT "/etc/mvpn/keyd.conf"
 #define TICK_MS 1000
+#define FILES (MVPN_KEYD_FILES + 2 * MVPN_STREAMS_MAX + MVPN_DATAGRAM_ENDS_MAX)
 
 struct options {
 	const char *state, *config, *socket, *pin, *network;
@@ -298,6 +299,7 @@ static int start_data_path(struct keyd *k)
 	shim_keys_clear_all(k->shim);
 	shim_undivert_all(k->shim);
 	shim_spis_clear_all(k->shim);
+	files_allow(FILES);
 	r = privileges_drop((uint16_t)k->conf.udp_port);
 	if (r)
 		return fail("cannot drop privileges", NULL, r);

@@ -12,6 +12,7 @@
 
 #include "answer.h"
 #include "datagrams.h"
+#include "fsutil.h"
 #include "log.h"
 #include "peers.h"
 #include "ports.h"
@@ -111,13 +112,13 @@ static void on_deadline(void *arg)
 
 struct stream *stream_new(struct keyd *k, struct peer *p, bool opener)
 {
-	struct stream *s = k->streams->count < MVPN_STREAMS_MAX ? calloc(1, sizeof(*s)) : NULL;
+	struct stream *s = k->streams->count < k->streams->max ? calloc(1, sizeof(*s)) : NULL;
 	void *dirs = NULL;
 
 	if (!s || loop_timer_new(k->loop, on_deadline, s, &s->deadline) ||
 	    secslab_get(k->streams->slab, 2 * sizeof(struct stream_dir), &dirs)) {
-		log_ratelimited(LOG_L_ERR, "no room for another stream: there are %u",
-				k->streams->count);
+		log_ratelimited(LOG_L_ERR, "no room for another stream: there are %u, of %u at most",
+				k->streams->count, k->streams->max);
 		k->counters[KC_STREAM_REFUSED]++;
 		if (s)
 			loop_timer_free(s->deadline);
@@ -286,6 +287,21 @@ static int listener(struct keyd *k, int (*how)(struct keyd *k, int fd, bool v6))
 	return fd;
 }
 
+/* each has two sockets, and when they had all descriptors there would be no channel any more */
+static unsigned streams_room(void)
+{
+	uint64_t files = files_allow(0),
+		 room = files > MVPN_KEYD_FILES ? (files - MVPN_KEYD_FILES) / 2 : 0;
+
+	if (room >= MVPN_STREAMS_MAX)
+		return MVPN_STREAMS_MAX;
+	log_ratelimited(LOG_L_WARN,
+			"%llu streams at once, not %d: %llu descriptors are allowed; raise LimitNOFILE= of "
+			"the service",
+			(unsigned long long)room, MVPN_STREAMS_MAX, (unsigned long long)files);
+	return (unsigned)room;
+}
+
 int streams_start(struct keyd *k)
 {
 	struct streams *st;
@@ -298,6 +314,7 @@ int streams_start(struct keyd *k)
 		return -ENOMEM;
 	k->streams = st;
 	st->local = st->remote = -1;
+	st->max = streams_room();
 	r = secslab_new(&st->slab);
 	if (!r)
 		r = htab_init(&st->held);

@@ -94,7 +94,7 @@ struct streams {
 	struct loop_timer *pause; /* after accept() failed for want of something */
 	uint16_t port;		  /* of `local` */
 	struct secslab *slab;
-	unsigned count;
+	unsigned count, max;
 	/* one stream at a time works with these */
 	uint8_t plain[MVPN_STREAM_DATA_MAX_B];
 	uint8_t sealed[2 * STREAM_RECORD_MAX_B];

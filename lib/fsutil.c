@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -214,4 +215,20 @@ int dir_make(const char *path, mode_t mode)
 	if (stat(path, &st) < 0)
 		return -errno;
 	return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+}
+
+uint64_t files_allow(uint64_t n)
+{
+	struct rlimit l, more = {n, n};
+
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+		return 0;
+	if (l.rlim_cur >= n)
+		return l.rlim_cur;
+	if (l.rlim_max >= n)
+		more.rlim_max = l.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+		return n;
+	more.rlim_cur = more.rlim_max = l.rlim_max;
+	return setrlimit(RLIMIT_NOFILE, &more) == 0 ? l.rlim_max : l.rlim_cur;
 }

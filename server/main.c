@@ -20,6 +20,8 @@
 #include "privileges.h"
 #include "server.h"
 
+#define FILES_BESIDES 1024 /* store, control clients, connections on their way out */
+
 static const char usage[] =
 	"usage: mvpn-server init [--state DIR] [--name NAME] [--store sqlite:PATH]\n"
 	"           make the server's key and store, and print the public key\n"
@@ -295,7 +297,7 @@ static int command_run(struct options *o)
 	int lock, r;
 
 	privileges_harden();
-	files = privileges_raise_files(o->conf.max_channels);
+	files = files_allow(o->conf.max_channels + FILES_BESIDES);
 	if (files < o->conf.max_channels)
 		log_warn("%llu files may be open, fewer than max_channels (%llu): raise LimitNOFILE= of the "
 			 "service, and the system's own limit above it, or lower max_channels",

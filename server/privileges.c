@@ -12,8 +12,6 @@
 
 #include "privileges.h"
 
-#define FILES_BESIDES 1024 /* store, control clients, connections on their way out */
-
 void privileges_harden(void)
 {
 	struct rlimit none = {0, 0};
@@ -23,23 +21,6 @@ void privileges_harden(void)
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 #endif
 	umask(0077);
-}
-
-uint64_t privileges_raise_files(uint64_t channels)
-{
-	struct rlimit l;
-
-	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
-		return 0;
-	if (l.rlim_max < channels + FILES_BESIDES) {
-		struct rlimit more = {channels + FILES_BESIDES, channels + FILES_BESIDES};
-
-		if (setrlimit(RLIMIT_NOFILE, &more) == 0)
-			return more.rlim_cur;
-	}
-	l.rlim_cur = l.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &l);
-	return l.rlim_cur;
 }
 
 static int lookup(const char *user, uid_t *uid, gid_t *gid)

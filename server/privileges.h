@@ -3,12 +3,8 @@
 #ifndef SERVER_PRIVILEGES_H
 #define SERVER_PRIVILEGES_H
 
-#include <stdint.h>
-
 /* no core dumps, not traceable by its own user; before any key is read */
 void privileges_harden(void);
-/* as many descriptors as the channels need; what the limit allows otherwise. Returns the number. */
-uint64_t privileges_raise_files(uint64_t channels);
 /* hand the state directory's files to the user that the server will run as; root only */
 int privileges_give_state(const char *state_dir, const char *user);
 /* become `user` (NULL: stay) and drop every capability: after the sockets are bound. -ENOENT no such user. */

@@ -13,7 +13,7 @@
   connect HOST PORT HOW [S]   what connect() says within S seconds (5) and after how many ms: ok, the name of the error, or silent. HOW is
                                 block   a socket that waits         poll    one that does not, and poll()
                                 fast    data with the SYN (TFO)     mptcp   a socket of MPTCP
-  crowd HOST PORT N           N connections at once, each asked `who`, all open until the last has answered
+  crowd HOST PORT N [S]       N connections at once, each there within S seconds (30) and asked `who`, all open until the last has answered: how many did
 """
 import errno, hashlib, os, select, socket, struct, sys, threading, time
 
@@ -160,13 +160,24 @@ def connect(host, port, how, patience):
     return 0
 
 
-def crowd(host, port, n):
+def answered(s):
+    try:
+        return line(s).startswith(name(s.getsockname()))
+    except OSError:
+        return False
+
+
+def crowd(host, port, n, patience):
     socks, t = [], time.monotonic()
     for _ in range(n):
-        s = socket.create_connection((host, port), timeout=30)
-        s.sendall(b"who\n")
-        socks.append(s)
-    good = sum(line(s).startswith(name(s.getsockname())) for s in socks)
+        try:
+            s = socket.create_connection((host, port), timeout=patience)
+            s.settimeout(30)
+            s.sendall(b"who\n")
+            socks.append(s)
+        except OSError:
+            pass
+    good = sum(answered(s) for s in socks)
     print(good, f"{time.monotonic() - t:.1f}")
     return 0
 
@@ -178,4 +189,4 @@ elif sys.argv[1] == "ask":
 elif sys.argv[1] == "connect":
     sys.exit(connect(sys.argv[2], int(sys.argv[3]), sys.argv[4], int(sys.argv[5]) if len(sys.argv) > 5 else 5))
 else:
-    sys.exit(crowd(sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
+    sys.exit(crowd(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5]) if len(sys.argv) > 5 else 30))

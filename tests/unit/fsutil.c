@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -145,6 +146,27 @@ static void paths_join(void **state)
 	}
 }
 
+/* up to the hard limit anybody may; what is there already stays */
+static void descriptors(void **state)
+{
+	struct rlimit before, l;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	l = (struct rlimit){100, before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &l), 0);
+	assert_int_equal(files_allow(0), 100);
+	assert_int_equal(files_allow(before.rlim_max), before.rlim_max);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &l), 0);
+	assert_int_equal(files_allow(200), 200);
+	assert_int_equal(files_allow(150), 200);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &l), 0);
+	assert_int_equal(l.rlim_cur, 200);
+	assert_int_equal(l.rlim_max, before.rlim_max);
+	/* more than the kernel lets anybody have: as many as may be */
+	assert_int_equal(files_allow(1ULL << 40), before.rlim_max);
+	setrlimit(RLIMIT_NOFILE, &before);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -153,6 +175,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(secrets_must_be_private, setup, teardown),
 		cmocka_unit_test_setup_teardown(directories_with_parents, setup, teardown),
 		cmocka_unit_test(paths_join),
+		cmocka_unit_test(descriptors),
 	};
 
 	return MVPN_RUN(tests);

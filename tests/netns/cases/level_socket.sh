@@ -9,7 +9,10 @@ source "$(dirname "$0")/../lib.sh"
 
 need python3
 STREAM=$ROOT/tests/netns/stream.py
+soft=$(ulimit -Sn)
+ulimit -Sn 256 # keyd allows itself what it needs
 net_up
+ulimit -Sn "$soft"
 policy $'allow a -> b\nlevel socket a -> b'
 diverts() { ctlj "$1" explain "$2" | jq -e '.why|any(contains("at the socket"))'; }
 wait_for 5 "level on a" diverts a "${ADDR4[b]}"
@@ -55,6 +58,11 @@ done
 assert_no_plaintext wire IN-THE-CLEAR
 (($(packets wire "tcp port $DATA_PORT") > 20)) || fail "no streams on the wire"
 (($(packets wire "tcp port 8000") == 0)) || fail "the application's own connection is on the wire"
+
+# more streams than descriptors that keyd was started with
+crowd() { on a "$STREAM" crowd "${ADDR4[b]}" 8000 "$@" | cut -d' ' -f1; }
+[[ $(crowd 150) == 150 ]] || fail "not 150 streams at once"
+wait_for 5 "end of the crowd" has_streams 0 a b
 
 # keys of the session change under a stream, which goes on
 epoch() { ctlj a sessions | jq '[.sessions[] | select(.layer == "socket" and .transmits).epoch] | max'; }
@@ -140,3 +148,14 @@ host_stop a KILL
 capture_stop dead
 (($(packets dead "tcp port 8000") == 0)) || fail "in clear without keyd"
 assert_no_leak b
+# with few descriptors streams leave some to the rest of keyd: beyond that connections wait, and the journal says why
+(
+	ulimit -n 400
+	host_start a
+)
+wait_for 10 "streams with few descriptors" carried
+wait_for 5 "end of that stream" has_streams 0 a b
+held=$(crowd 74 1)
+((held >= 60 && held <= 72)) || fail "$held streams with 400 descriptors, of which 256 are not for streams"
+ctl a status >/dev/null || fail "keyd does not answer"
+grep -q '72 streams at once.*LimitNOFILE' "$TMP/log/keyd-a.log" || fail "nothing said about the descriptors"
