@@ -4,6 +4,8 @@
  *
  *   pingpong serve PORT                       TCP and UDP, both families: a banner byte on accept, then echo; UDP below
  *   pingpong ask tcp|udp ADDR PORT N SIZE     N exchanges one after the other: "p50_us p99_us lost"
+ *   pingpong crowd ADDR PORT N                N connections at once, or as many as there can be; an exchange by each then; prints
+ *                                             how many answered and the seconds it took, and holds them until its input ends
  *   pingpong first ADDR PORT                  microseconds from connect() to the first byte of data
  *   pingpong send ADDR PORT SIZE SECS PPS     numbered datagrams (PPS 0: flat out), counted by the server:
  *                                             "sent N received N duplicate N reordered N pps N"
@@ -22,12 +24,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 enum {
-	CLIENTS_MAX = 32,
+	BACKLOG = 4096,
+	CROWD_MAX = 30000,
+	CROWD_AHEAD = 64, /* connections that wait for their banner */
 	BATCH = 64,
 	SIZE_MAX_B = 65000,
 	SEQ_MAX = 1 << 24, /* numbered datagrams of one run whose duplicates are seen */
@@ -159,51 +165,72 @@ static int listener(int type, uint16_t port)
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room)))
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
-	if (bind(fd, (void *)&any, sizeof(any)) || (type == SOCK_STREAM && listen(fd, CLIENTS_MAX)))
+	if (bind(fd, (void *)&any, sizeof(any)) || (type == SOCK_STREAM && listen(fd, BACKLOG)))
 		die("bind");
 	return fd;
 }
 
-static void accept_one(struct pollfd *p, int *n)
+static void watch(int epfd, int fd)
 {
-	int fd = accept4(p[0].fd, NULL, NULL, SOCK_CLOEXEC), on = 1;
+	struct epoll_event ev = {.events = EPOLLIN, .data.fd = fd};
+
+	if (epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &ev))
+		die("epoll_ctl");
+}
+
+static void accept_one(int epfd, int listener)
+{
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC), on = 1;
 
 	if (fd < 0)
 		return;
-	if (*n == CLIENTS_MAX + 2 || write(fd, "B", 1) != 1) {
+	if (write(fd, "B", 1) != 1) {
 		close(fd);
 		return;
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	p[(*n)++] = (struct pollfd){.fd = fd, .events = POLLIN};
+	watch(epfd, fd);
+}
+
+/* each connection takes one */
+static void allow_descriptors(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l))
+		die("getrlimit");
+	l.rlim_cur = l.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &l);
 }
 
 static _Noreturn void serve(uint16_t port)
 {
-	struct pollfd p[CLIENTS_MAX + 2];
-	int n = 2;
+	int tcp = listener(SOCK_STREAM, port), udp = listener(SOCK_DGRAM, port),
+	    epfd = epoll_create1(EPOLL_CLOEXEC);
+	struct epoll_event ev[BATCH];
 
-	p[0] = (struct pollfd){.fd = listener(SOCK_STREAM, port), .events = POLLIN};
-	p[1] = (struct pollfd){.fd = listener(SOCK_DGRAM, port), .events = POLLIN};
+	allow_descriptors();
+	watch(epfd, tcp);
+	watch(epfd, udp);
 	signal(SIGPIPE, SIG_IGN);
 	puts("ready");
 	fflush(stdout);
 	for (;;) {
-		if (poll(p, (nfds_t)n, -1) < 0)
-			die("poll");
-		if (p[0].revents)
-			accept_one(p, &n);
-		if (p[1].revents)
-			serve_udp(p[1].fd);
-		for (int i = n - 1; i >= 2; i--)
-			if (p[i].revents && !serve_tcp(p[i].fd)) {
-				close(p[i].fd);
-				p[i] = p[--n];
-			}
+		int n = epoll_wait(epfd, ev, BATCH, -1);
+
+		for (int i = 0; i < n; i++) {
+			if (ev[i].data.fd == tcp)
+				accept_one(epfd, tcp);
+			else if (ev[i].data.fd == udp)
+				serve_udp(udp);
+			else if (!serve_tcp(ev[i].data.fd))
+				close(ev[i].data.fd);
+		}
 	}
 }
 
-static int dial(int type, const char *addr, const char *port, uint64_t *ret_start_ns)
+/* -1: not connected, errno says why */
+static int try_dial(int type, const char *addr, const char *port, uint64_t *ret_start_ns)
 {
 	struct addrinfo hint = {.ai_socktype = type, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV},
 			*ai;
@@ -221,9 +248,22 @@ static int dial(int type, const char *addr, const char *port, uint64_t *ret_star
 	else if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)))
 		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
 	*ret_start_ns = now_ns();
-	if (connect(fd, ai->ai_addr, ai->ai_addrlen))
-		die("connect");
+	error = connect(fd, ai->ai_addr, ai->ai_addrlen);
 	freeaddrinfo(ai);
+	if (!error)
+		return fd;
+	error = errno;
+	close(fd);
+	errno = error;
+	return -1;
+}
+
+static int dial(int type, const char *addr, const char *port, uint64_t *ret_start_ns)
+{
+	int fd = try_dial(type, addr, port, ret_start_ns);
+
+	if (fd < 0)
+		die("connect");
 	return fd;
 }
 
@@ -305,6 +345,52 @@ static int first(const char *addr, const char *port)
 		die("no data");
 	printf("%.1f\n", (double)(now_ns() - start) / 1000);
 	return 0;
+}
+
+/* has connection fd sent so many bytes? */
+static bool crowd_hears(int fd, size_t len)
+{
+	char in[64];
+
+	return hear(fd, SOCK_STREAM, in, len, FIRST_TIMEOUT_MS);
+}
+
+static int crowd(const char *addr, const char *port, unsigned n)
+{
+	static const char question[16] = "sixteen bytes...";
+	static int fd[CROWD_MAX];
+	unsigned good = 0, there = 0;
+	uint64_t start = now_ns(), ignored;
+	char c;
+
+	if (n > CROWD_MAX) {
+		errno = EINVAL;
+		die("connections");
+	}
+	allow_descriptors();
+	signal(SIGPIPE, SIG_IGN);
+	for (unsigned i = 0; i < n; i++) {
+		fd[i] = try_dial(SOCK_STREAM, addr, port, &ignored);
+		if (fd[i] < 0) {
+			fprintf(stderr, "pingpong: connection %u of %u: %s\n", i + 1, n, strerror(errno));
+			n = i;
+			break;
+		}
+		if (i >= CROWD_AHEAD)
+			there += crowd_hears(fd[i - CROWD_AHEAD], 1);
+	}
+	for (unsigned i = n >= CROWD_AHEAD ? n - CROWD_AHEAD : 0; i < n; i++)
+		there += crowd_hears(fd[i], 1);
+	for (unsigned i = 0; i < n && there == n; i++)
+		if (write(fd[i], question, sizeof(question)) != sizeof(question))
+			break;
+	for (unsigned i = 0; i < n && there == n; i++)
+		good += crowd_hears(fd[i], sizeof(question));
+	printf("%u %.2f\n", good, (double)(now_ns() - start) / 1e9);
+	fflush(stdout);
+	while (read(0, &c, 1) > 0)
+		;
+	return good && good == n ? 0 : 1;
 }
 
 /* datagrams [seq, seq + n) of the run; returns how many the kernel took */
@@ -443,6 +529,8 @@ int main(int argc, char **argv)
 	if (!strcmp(verb, "ask") && argc == 7)
 		return ask(!strcmp(argv[2], "tcp") ? SOCK_STREAM : SOCK_DGRAM, argv[3], argv[4],
 			   (size_t)atol(argv[5]), (size_t)atol(argv[6]));
+	if (!strcmp(verb, "crowd") && argc == 5)
+		return crowd(argv[2], argv[3], (unsigned)atol(argv[4]));
 	if (!strcmp(verb, "first") && argc == 4)
 		return first(argv[2], argv[3]);
 	if (!strcmp(verb, "send") && argc == 7)
@@ -451,7 +539,7 @@ int main(int argc, char **argv)
 	if (!strcmp(verb, "rate") && argc == 7)
 		return carried_rate(argv[2], argv[3], (size_t)atol(argv[4]), atof(argv[5]),
 				    atof(argv[6]));
-	fputs("usage: pingpong serve PORT | ask tcp|udp ADDR PORT N SIZE | first ADDR PORT |\n"
+	fputs("usage: pingpong serve PORT | ask tcp|udp ADDR PORT N SIZE | crowd ADDR PORT N | first ADDR PORT |\n"
 	      "       send|rate ADDR PORT SIZE SECS PPS\n",
 	      stderr);
 	return 2;

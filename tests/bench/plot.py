@@ -29,6 +29,7 @@ LEGEND, FOOT = 0.075, 0.018
 WIDTH, HEIGHT = 2000, 1640
 COLOURS = {
     "plain": "#3d3d3d", "plain-nooffload": "#a3a3a3", "mvpn-udp": "#0b5fa5", "mvpn-xdp": "#62b0ea",
+    "mvpn-socket": "#17766b", "mvpn-both": "#74c0b4",
     "wireguard-go": "#9c2f1b", "openvpn": "#e0762d", "fastd": "#e9b949", "nebula": "#6f9a3d", "strongswan": "#7d55a0",
     "tinc": "#c9a0d6",
 }  # fmt: skip

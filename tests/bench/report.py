@@ -15,9 +15,9 @@ import sys
 
 METRICS = (
     "tcp1 tcp4 tcp1r tcp4r udp64_pps udp64_loss udp512_pps udp512_loss udp1400_pps udp1400_loss udp64_clean_pps "
-    "pingpong_p50 pingpong_p99 cpu_s_per_gb rss rss10 first_byte"
+    "pingpong_p50 pingpong_p99 cpu_s_per_gb rss rss10 first_byte streams streams_s stream_kib"
 ).split()
-LESS_IS_BETTER = ("pingpong", "cpu", "rss", "first")
+LESS_IS_BETTER = ("pingpong", "cpu", "rss", "first", "streams_s", "stream_kib")
 HEADER = "system metric value unit ratio_to_plain ratio_to_best_peer min max rounds offloads".split()
 FIELDS = 7
 

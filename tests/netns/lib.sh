@@ -384,12 +384,12 @@ daemons_up() {
 # addresses are protected once their device has registered them: the first by enrolling, the others by attaching
 protects() { [[ $(ctlj "$1" status | jq .protected) == "$2" ]]; } # HOST COUNT
 has_peer() { ctlj "$1" peers | jq -e '.peers | length > 0'; }
-# the pair's session is ended and what was refused forgotten: the next packet meets no session
-drop_sessions() {
+# the pair's sessions are ended and what was refused forgotten: the next packet meets none. Then POLICY, as daemons_up's.
+drop_sessions() { # [POLICY]
 	policy '# nobody may talk'
 	wait_for 5 "end of the sessions" no_session a
 	wait_for 5 "end of the sessions" no_session b
-	policy 'allow a -> b'
+	policy "${1:-allow a -> b}"
 	wait_for 5 "new policy on a" same_rev a
 	wait_for 5 "new policy on b" same_rev b
 }
