@@ -194,9 +194,10 @@ UNITS := mvpn-server.service mvpn-keyd.service mvpn-guard.service
 TEMPLATES := mvpn-keyd@.service mvpn-guard@.service
 MAN := $(wildcard docs/*.8 docs/*.5 docs/*.1)
 docdir ?= $(prefix)/share/doc/mvpn
+completiondir ?= $(prefix)/share/bash-completion/completions
 D := $(DESTDIR)
 install: all
-	install -d $(D)$(sbindir) $(D)$(unitdir) $(D)$(sysconfdir)/mvpn/keyd.conf.d $(D)$(docdir)/examples
+	install -d $(D)$(sbindir) $(D)$(unitdir) $(D)$(sysconfdir)/mvpn/keyd.conf.d $(D)$(docdir)/examples $(D)$(completiondir)
 	install -m 755 $(BUILD)/keyd $(D)$(sbindir)/mvpn-keyd
 	install -m 755 $(BUILD)/mvpn-server $(BUILD)/mvpnctl $(D)$(sbindir)
 	for u in $(UNITS); do sed 's,/usr/sbin/,$(sbindir)/,g' dist/systemd/$$u >$(D)$(unitdir)/$$u && \
@@ -205,12 +206,14 @@ install: all
 		chmod 644 $(D)$(unitdir)/mvpn-$$u@.service || exit 1; done
 	for c in keyd server; do install -m 644 dist/$$c.conf $(D)$(docdir)/examples; \
 		[ -e $(D)$(sysconfdir)/mvpn/$$c.conf ] || install -m 644 dist/$$c.conf $(D)$(sysconfdir)/mvpn; done
+	install -m 644 dist/mvpnctl.bash $(D)$(completiondir)/mvpnctl
 	install -m 644 README.md LICENSE $(wildcard docs/*.md) $(D)$(docdir)
 	for m in $(MAN); do s=$(D)$(mandir)/man$${m##*.}; install -d $$s && install -m 644 $$m $$s || exit 1; done
 # configuration and state stay
 uninstall:
 	rm -f $(addprefix $(D)$(sbindir)/,mvpn-keyd mvpn-server mvpnctl) $(addprefix $(D)$(unitdir)/,$(UNITS) $(TEMPLATES))
 	for m in $(MAN); do rm -f $(D)$(mandir)/man$${m##*.}/$$(basename $$m); done
+	rm -f $(D)$(completiondir)/mvpnctl
 	rm -rf $(D)$(docdir)
 
 clean:

@@ -92,7 +92,7 @@ void help_verb(const struct verb *v)
 	char usage[256];
 
 	verb_usage(v, usage, sizeof(usage));
-	printf("usage: mvpnctl %s\n\n%s.\n", usage, v->summary);
+	printf("usage: mvpnctl %s\n\n%s%s\n", usage, v->summary, strchr(v->summary, '?') ? "" : ".");
 	if (v->operands[0].name || v->options[0].name)
 		putchar('\n');
 	for (unsigned i = 0; i < sizeof(v->operands) / sizeof(v->operands[0]); i++)

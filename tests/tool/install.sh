@@ -28,6 +28,25 @@ echo '# mine' >"$D/etc/mvpn/keyd.conf"
 make -s install DESTDIR="$D" BUILD="$BUILD" >/dev/null
 grep -q '# mine' "$D/etc/mvpn/keyd.conf" || fail "install overwrote the configuration"
 
+# what bash offers is what the program says of itself
+completes() { # WANT WORD…
+	# shellcheck disable=SC2034 # for the function
+	(
+		PATH=$D/usr/sbin:$PATH
+		# shellcheck source=dist/mvpnctl.bash
+		source "$D/usr/share/bash-completion/completions/mvpnctl"
+		COMP_WORDS=(mvpnctl "${@:2}") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+		_mvpnctl
+		[[ " ${COMPREPLY[*]} " == *" $1 "* ]] || fail "completion of '${*:2}' has no $1: ${COMPREPLY[*]}"
+	)
+}
+completes explain ex
+completes create server token ''
+completes --ephemeral-after server token create --
+completes --pid explain --
+completes set identity passphrase ''
+completes json-line -o ''
+
 if command -v systemd-analyze >/dev/null; then
 	# the units name absolute paths: let them be those of the copy
 	sed -i "s,=/usr/sbin/,=$D/usr/sbin/,; /^Documentation=/d" "$D"/lib/systemd/system/*.service
