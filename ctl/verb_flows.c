@@ -59,12 +59,24 @@ static void process_cells(struct table *t, const json_t *p)
 	table_cell(t, PLAIN, "%s", has_text(p, "exe") ? text_of(p, "exe") : "");
 }
 
+/* what hosts behind this gateway see in place of the device; the policy's line about its process */
+static void policy_cells(struct table *t, const json_t *f)
+{
+	const json_t *line = json_object_get(json_object_get(f, "rule"), "line");
+
+	table_cell(t, PLAIN, "%s", has_text(f, "translated") ? text_of(f, "translated") : "");
+	if (json_is_integer(line))
+		table_cell(t, PLAIN, "line %llu", (unsigned long long)json_integer_value(line));
+	else
+		table_cell(t, PLAIN, "%s", "");
+}
+
 static void show_flows(const json_t *r)
 {
 	static const char *const headers[] = {
 		"SOURCE",    "DESTINATION", "PROTO",	"PEER",	  "?PROCESS",	"?UID",
 		"?UNIT",     "?PROGRAM",    ">PACKETS", ">BYTES", "?>RECEIVED", ">BEGAN AGO",
-		">LAST AGO", "LEVEL",	    "VERDICT",	NULL};
+		">LAST AGO", "LEVEL",	    "?SEEN AS",	"?RULE",  "VERDICT",	NULL};
 	struct table *t = table_new(headers);
 	const json_t *f, *tcp;
 	size_t i;
@@ -88,6 +100,7 @@ static void show_flows(const json_t *r)
 		table_cell(t, PLAIN, "%s", seconds_of(f, "first_s", b));
 		table_cell(t, PLAIN, "%s", seconds_of(f, "last_s", b));
 		table_cell(t, PLAIN, "%s", text_of(f, "level"));
+		policy_cells(t, f);
 		table_cell(t, strstr(verdict, "drop") || strstr(verdict, "leak") ? BAD : PLAIN,
 			   "%s", verdict);
 	}

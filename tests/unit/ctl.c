@@ -450,6 +450,7 @@ static void flows_name_the_program(void **state)
 			 "{\"schema\":1,\"ok\":true,\"flows\":[{\"src\":\"10.0.0.1\",\"dst\":"
 			 "\"10.0.0.2\",\"proto\":6,\"process\":{\"pid\":%d,\"comm\":\"psql\","
 			 "\"uid\":4711,\"unit\":\"postgres-client.service\",\"since_s\":%d},"
+			 "\"translated\":\"10.9.0.1:61007\",\"rule\":{\"line\":3,\"text\":\"allow\"},"
 			 "\"tcp\":{\"bytes_in\":2048}}]}",
 			 (int)getpid(), old ? 1 << 30 : 0);
 		assert_int_equal(reply(&verb_flows, OUTPUT_TABLE, text), 0);
@@ -458,6 +459,7 @@ static void flows_name_the_program(void **state)
 		assert_non_null(strstr(out, "4711"));
 		assert_non_null(strstr(out, "postgres-client.service"));
 		assert_non_null(strstr(out, "2.0 KiB"));
+		assert_non_null(strstr(out, "10.9.0.1:61007  line 3"));
 		assert_true(n > 8);
 		exe[n] = '\0';
 		exe[8] = '\0'; /* the table may shorten what is long */
@@ -471,7 +473,7 @@ static void every_verb_bears_odd_replies(void **state)
 	static const char *const odd[] = {
 		"{\"schema\":1,\"ok\":true}",
 		"{\"schema\":1,\"ok\":true,\"peers\":[1,null,{}],\"sessions\":[[],\"x\",{}],"
-		"\"flows\":[{},3,{\"process\":7,\"tcp\":1},{\"process\":{\"pid\":\"x\",\"inode\":-1}}],"
+		"\"flows\":[{},3,{\"process\":7,\"tcp\":1,\"rule\":3,\"translated\":{}},{\"process\":{\"pid\":\"x\",\"inode\":-1}}],"
 		"\"devices\":[{}],"
 		"\"tokens\":[{}],\"events\":[{\"detail\":3}],\"checks\":[7],\"problems\":[1],"
 		"\"interfaces\":[null],"
