@@ -37,6 +37,24 @@ static __always_inline bool is_own(struct __sk_buff *skb, __u32 peer)
 	return own == OWN_PACKET || (own == OWN_STREAM && !layered(peer));
 }
 
+/*
+ * What is left of a connection that has ended is no socket to BPF, and the kernel lets a new one take its place, as it does when a port
+ * is used again: then it is the listener's.
+ */
+static __always_inline struct bpf_sock *tcp_socket(struct __sk_buff *skb, struct bpf_sock_tuple *t, bool v4)
+{
+	__u32 len = v4 ? sizeof(t->ipv4) : sizeof(t->ipv6);
+	struct bpf_sock *sk = bpf_sk_lookup_tcp(skb, t, len, BPF_F_CURRENT_NETNS, 0);
+
+	if (sk)
+		return sk;
+	if (v4)
+		t->ipv4.sport = 0;
+	else
+		t->ipv6.sport = 0;
+	return bpf_sk_lookup_tcp(skb, t, len, BPF_F_CURRENT_NETNS, 0);
+}
+
 /* to a TCP connection of keyd's that carries streams, wherever it came from: what is no record of theirs is refused there */
 static __always_inline bool is_stream_in(struct __sk_buff *skb, const struct pkt *p)
 {
@@ -51,13 +69,13 @@ static __always_inline bool is_stream_in(struct __sk_buff *skb, const struct pkt
 		__builtin_memcpy(&t.ipv4.daddr, p->flow.dst + 12, 4);
 		t.ipv4.sport = p->flow.sport;
 		t.ipv4.dport = p->flow.dport;
-		sk = bpf_sk_lookup_tcp(skb, &t, sizeof(t.ipv4), BPF_F_CURRENT_NETNS, 0);
+		sk = tcp_socket(skb, &t, true);
 	} else {
 		__builtin_memcpy(t.ipv6.saddr, p->flow.src, 16);
 		__builtin_memcpy(t.ipv6.daddr, p->flow.dst, 16);
 		t.ipv6.sport = p->flow.sport;
 		t.ipv6.dport = p->flow.dport;
-		sk = bpf_sk_lookup_tcp(skb, &t, sizeof(t.ipv6), BPF_F_CURRENT_NETNS, 0);
+		sk = tcp_socket(skb, &t, false);
 	}
 	if (!sk)
 		return false;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The ingress guard: cleartext from a protected source never reaches the stack. */
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -188,6 +189,54 @@ static void test_streams_by_level(void **state)
 	close(fd);
 }
 
+/* a connection to that listener which it has closed first: what is left of it stays for a minute */
+static uint16_t connected_before(int listener)
+{
+	struct sockaddr_in self = {.sin_family = AF_INET, .sin_addr.s_addr = inet_addr("127.0.0.2")},
+			   to = {.sin_family = AF_INET,
+				 .sin_addr.s_addr = inet_addr("127.0.0.1"),
+				 .sin_port = htons(7469)};
+	socklen_t len = sizeof(self);
+	int fd = socket(AF_INET, SOCK_STREAM, 0), accepted;
+	char c;
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&self, sizeof(self)), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&self, &len), 0);
+	accepted = accept(listener, NULL, NULL);
+	assert_true(accepted >= 0);
+	close(accepted);
+	assert_int_equal(read(fd, &c, 1), 0);
+	close(fd);
+	return ntohs(self.sin_port);
+}
+
+/* a port that a peer uses again soon, as thousands of connections make it do */
+static void test_stream_of_a_port_once_more(void **state)
+{
+	struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(7469)};
+	struct shim *s = st_shim();
+	struct packet p;
+	const int on = 1;
+	uint16_t port;
+	int fd;
+
+	st_need_root();
+	st_run("ip link set lo up");
+	st_protect(s, "127.0.0.2/32", 1, 0);
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	assert_int_equal(bind(fd, (struct sockaddr *)&any, sizeof(any)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	port = connected_before(fd);
+	pkt_tcp4(&p, "127.0.0.2", port, "127.0.0.1", 7469, PKT_SYN);
+	st_expect(s, INGRESS(s), &p, SHOT, MVPN_C_INGRESS_CLEAR); /* another program's */
+	assert_int_equal(shim_stream_own(s, fd), 0);
+	st_expect(s, INGRESS(s), &p, NEXT, MVPN_C_PASS_OWN);
+	close(fd);
+	st_expect(s, INGRESS(s), &p, SHOT, MVPN_C_INGRESS_CLEAR); /* nobody listens any more */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -198,6 +247,7 @@ int main(void)
 		cmocka_unit_test_setup(test_channel, st_policy),
 		cmocka_unit_test_setup(test_vlan_and_cut, st_policy),
 		cmocka_unit_test_setup(test_streams_by_level, st_policy),
+		cmocka_unit_test_setup(test_stream_of_a_port_once_more, st_policy),
 	};
 
 	return cmocka_run_group_tests(tests, st_setup, st_teardown);
