@@ -26,6 +26,7 @@ struct peer_change {
 	uint8_t id[16];
 	uint8_t state;
 	char name[MVPN_NAME_MAX_B + 1];
+	unsigned at; /* its place among those collected */
 };
 
 struct delta {
@@ -453,6 +454,7 @@ void push_peer(struct server *s, const struct device *d, bool gone)
 	}
 	p->peers = a;
 	pc = &p->peers[p->npeers++];
+	pc->at = p->npeers;
 	memcpy(pc->id, d->row.id, sizeof(pc->id));
 	memcpy(pc->name, d->row.name, sizeof(pc->name));
 	pc->state = gone ? MVPN_DEV_REVOKED : d->row.state;
@@ -462,6 +464,40 @@ void push_revision(struct server *s)
 {
 	s->push->revision = true;
 	dirty(s->push);
+}
+
+static int by_prefix(const void *x, const void *y)
+{
+	return policy_prefix_cmp(x, y);
+}
+
+/* by device, and of one the latest first */
+static int by_device(const void *x, const void *y)
+{
+	const struct peer_change *a = x, *b = y;
+	int c = memcmp(a->id, b->id, sizeof(a->id));
+
+	return c ? c : (a->at < b->at) - (a->at > b->at);
+}
+
+/* What was collected of one prefix or device several times is told once, as it is now: the last word counts. */
+static void merge_changes(struct push *p)
+{
+	unsigned n = 0;
+
+	if (p->nprefixes)
+		qsort(p->prefixes, p->nprefixes, sizeof(*p->prefixes), by_prefix);
+	for (unsigned i = 0; i < p->nprefixes; i++)
+		if (!n || policy_prefix_cmp(&p->prefixes[n - 1], &p->prefixes[i]))
+			p->prefixes[n++] = p->prefixes[i];
+	p->nprefixes = n;
+	n = 0;
+	if (p->npeers)
+		qsort(p->peers, p->npeers, sizeof(*p->peers), by_device);
+	for (unsigned i = 0; i < p->npeers; i++)
+		if (!n || memcmp(p->peers[n - 1].id, p->peers[i].id, sizeof(p->peers[i].id)) != 0)
+			p->peers[n++] = p->peers[i];
+	p->npeers = n;
 }
 
 static int write_changes(struct writer *w)
@@ -511,6 +547,7 @@ void push_flush(struct server *s)
 	if (!p->nprefixes && !p->npeers && !p->revision && !p->overflow)
 		return;
 	set_make(p);
+	merge_changes(p);
 	r = writer_init(&w, p);
 	if (r == 0 && !p->overflow)
 		r = write_changes(&w);

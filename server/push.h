@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The protected set on its way to every channel. Changes are collected until the loop comes round, encoded once
+ * The protected set on its way to every channel. Changes are collected until the loop comes round, those of one prefix or device merged, encoded once
  * as a delta, kept in a ring, and copied to each channel as fast as it reads. A new channel gets a snapshot (shared by
  * all that come before the next change), then the deltas after it. A channel that falls out of the ring gets a snapshot
  * again: nothing queues without bound. The last part of each change carries what the whole set is then, in 32 bytes (SET); a

@@ -130,6 +130,48 @@ static void registering_again_goes_on(void **state)
 	sim_net_down(&n);
 }
 
+/* how often the last PREFIXES names that address */
+static unsigned told(const struct sim_device *d, const char *address)
+{
+	struct mvpn_addr a;
+	struct chan_tlv t;
+	unsigned n = 0;
+	size_t pos = 0;
+
+	assert_int_equal(mvpn_addr_parse(&a, address), 0);
+	while (chan_tlv_next(&d->msg, &pos, &t))
+		n += t.type == MVPN_TLV_PREFIX && !memcmp(t.value + 2, a.b, sizeof(a.b));
+	return n;
+}
+
+/* what is superseded before it was told is not told at all */
+static void changes_of_one_moment_are_told_once(void **state)
+{
+	const char *none[1] = {NULL}, *one[1] = {A_ADDR};
+	struct sim_net n;
+	unsigned commits;
+	json_int_t deltas;
+
+	net_up(&n);
+	sim_register(&n.a, NULL, none, 0);
+	sim_wait_no_prefix(&n.b, A_ADDR);
+	json_decref(sim_ok(&n.s, "status", NULL));
+	deltas = sim_counter(&n.s, "deltas");
+	commits = n.b.commits;
+	sim_server_pause(&n.s);
+	for (unsigned i = 0; i < 4; i++) {
+		sim_register(&n.a, NULL, one, 1);
+		sim_register(&n.a, NULL, none, 0);
+	}
+	sim_register(&n.a, NULL, one, 1);
+	sim_server_resume(&n.s);
+	sim_wait_prefix(&n.b, A_ADDR, &n.a);
+	assert_int_equal(told(&n.b, A_ADDR), 1);
+	assert_int_equal(n.b.commits, commits + 1);
+	assert_int_equal(sim_counter(&n.s, "deltas"), deltas + 1);
+	sim_net_down(&n);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -139,6 +181,7 @@ int main(void)
 		cmocka_unit_test(a_renamed_or_suspended_owner_is_another_state),
 		cmocka_unit_test(an_unknown_state_gets_the_whole_set),
 		cmocka_unit_test(registering_again_goes_on),
+		cmocka_unit_test(changes_of_one_moment_are_told_once),
 	};
 
 	return MVPN_RUN(tests);
