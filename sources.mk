@@ -129,7 +129,7 @@ PAIR_KEYD = $(filter-out $(SHIM) main answer attach attach_wire cgroups conf arr
 OBJS_pair = $(call objs,keyd,$(PAIR_KEYD)) $(call objs,tests/sim,pair pair_path pair_server pair_intro pair_stubs pair_parts)
 OBJS_unit_keyd_steps = $(OBJS_pair)
 OBJS_unit_keyd_asks = $(OBJS_pair)
-LDFLAGS_pair = $(addprefix -Wl$(comma)--wrap=,clock_gettime epoll_wait socket connect nl_addr_list)
+LDFLAGS_pair = $(addprefix -Wl$(comma)--wrap=,clock_gettime epoll_wait socket connect nl_addr_list nl_route_get nl_routes_into)
 LDFLAGS_unit_keyd_steps = $(LDFLAGS_pair)
 LDFLAGS_unit_keyd_asks = $(LDFLAGS_pair)
 # tests/bpf/NAME.c, cmocka programs that need root: linked with keyd/shim

@@ -12,6 +12,7 @@
 #include "../../keyd/identity.h"
 #include "../../keyd/keystore.h"
 #include "../../keyd/peers.h"
+#include "../../keyd/forwards.h"
 #include "../../keyd/processes.h"
 #include "../../keyd/sessions.h"
 #include "../sim/pair.h"
@@ -28,7 +29,7 @@ static const uint8_t types[] = {
 };
 #define TYPES (sizeof(types) / sizeof(types[0]))
 /* what happens besides, behind the types in the first byte */
-enum { TIME_PASSES = TYPES, TALKS, ROTATES, THINGS };
+enum { TIME_PASSES = TYPES, TALKS, ROTATES, FORWARDS, THINGS };
 
 static struct attachment iface = {.name = "eth9", .ifindex = 9, .up = true, .mac = {2, 0, 0, 0, 0, 9}};
 static struct pair p;
@@ -255,6 +256,20 @@ static size_t value(void *arg, struct said *s, unsigned type, unsigned kind, uin
 	case MVPN_TLV_NOISE2:
 		said_bytes(s, ret, INTRO_MSG1_B);
 		return INTRO_MSG1_B;
+	case MVPN_TLV_RELAY_RATE:
+		said_number(ret, kind, 4);
+		return 4;
+	case MVPN_TLV_RELAY_END: /* device, SPI, key, name */
+		id_of(s, kind, ret);
+		said_number(ret + 16, said_u8(s), 4);
+		memset(ret + 20, kind, 32);
+		return sizeof(struct mvpn_relay_end) + text(s, 1, ret + sizeof(struct mvpn_relay_end));
+	case MVPN_TLV_RELAY_BY: /* device, address, port, key, name */
+		id_of(s, kind, ret);
+		address(s, said_u8(s), ret + 16);
+		said_number(ret + 32, said_u8(s), 2);
+		memset(ret + 34, kind, 32);
+		return sizeof(struct mvpn_relay_by) + text(s, 1, ret + sizeof(struct mvpn_relay_by));
 	case MVPN_TLV_ETHER:
 		return ether(s, kind, ret);
 	case MVPN_TLV_LEVEL:
@@ -319,8 +334,8 @@ static void in_force(struct keyd *k, uint8_t ret[32])
 		add(k->id, sizeof(*k->id));
 	add((uint64_t[]){k->state, k->return_ms, k->max_offline_s, k->rekey_s, k->policy_rev, k->options, k->naddresses, k->npeers,
 			 k->nsessions, k->nintros, k->set_known, k->prefixes_known, k->processes->unknown,
-			 k->processes->table ? k->processes->table->n : 0},
-	    14 * sizeof(uint64_t));
+			 k->processes->table ? k->processes->table->n : 0, forwards_count(k)},
+	    15 * sizeof(uint64_t));
 	add(k->set, sizeof(k->set));
 	add(k->ticket, sizeof(k->ticket));
 	if (k->naddresses)
@@ -452,6 +467,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		if (what < TYPES)
 			message(&s, types[what]);
+		else if (what == FORWARDS)
+			message(&s, MVPN_MSG_FORWARD);
 		else
 			thing(&s, what);
 	}

@@ -98,6 +98,10 @@ void streams_stop(struct keyd *k)
 {
 }
 
+void streams_judge(struct keyd *k)
+{
+}
+
 uint16_t streams_port(const struct keyd *k)
 {
 	return MVPN_DATA_PORT;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What keyd's channel and sessions call that has no part in introductions between the two. */
+#include <errno.h>
+
 #include "pair.h"
 
 #include "../../keyd/attach.h"
@@ -23,6 +25,19 @@ unsigned attach_addresses(struct keyd *k, int channel_fd, struct mvpn_addr **ret
 /* --wrap=nl_addr_list: this machine's addresses are none of theirs */
 int __wrap_nl_addr_list(struct nl *n, int (*fn)(void *arg, unsigned ifindex, const struct mvpn_addr *addr), void *arg);
 int __wrap_nl_addr_list(struct nl *n, int (*fn)(void *arg, unsigned ifindex, const struct mvpn_addr *addr), void *arg)
+{
+	return 0;
+}
+
+/* likewise its routes */
+int __wrap_nl_route_get(struct nl *n, const struct mvpn_addr *dst, struct nl_route *ret);
+int __wrap_nl_route_get(struct nl *n, const struct mvpn_addr *dst, struct nl_route *ret)
+{
+	return -ENETUNREACH;
+}
+
+int __wrap_nl_routes_into(struct nl *n, const struct mvpn_prefix *p, unsigned *ret_oif, unsigned max);
+int __wrap_nl_routes_into(struct nl *n, const struct mvpn_prefix *p, unsigned *ret_oif, unsigned max)
 {
 	return 0;
 }
