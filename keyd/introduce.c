@@ -215,13 +215,8 @@ static bool lacks_session(struct keyd *k, struct peer *p)
 	if (p->denied_until_ms && now >= p->denied_until_ms)
 		peer_undeny(k, p);
 	if (k->state != KEYD_ONLINE || !k->id || p->intro || p->denied_until_ms ||
-	    now < p->backoff_until_ms)
+	    now < p->backoff_until_ms || session_transmitting(p))
 		return false;
-	if (session_transmitting(p)) {
-		dp_flush_held(k->dp,
-			      p->index); /* the packet was held just before the session came */
-		return false;
-	}
 	if (peer_is_revoked(k, p)) {
 		peer_deny(k, p, MVPN_R_REVOKED);
 		return false;
@@ -242,6 +237,10 @@ static bool lacks_session(struct keyd *k, struct peer *p)
 void session_want(struct keyd *k, struct peer *p, const struct mvpn_addr *dst, uint8_t proto,
 		  uint16_t dport)
 {
+	if (session_transmitting(p)) {
+		dp_flush_held(k->dp, p->index); /* the packet was held just before the session came */
+		return;
+	}
 	p->wanted_ms = mono_ms();
 	peer_watch(k, p);
 	if (lacks_session(k, p) && asks_want(k, p))

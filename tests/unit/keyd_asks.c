@@ -36,6 +36,7 @@ static void flows_of_a_pair_ask_once(void **state)
 	flows_begin(&p.node[A]);
 	assert_true(pair_run_until(&p, pair_works, 1000));
 	flows_begin(&p.node[A]);
+	assert_int_equal(node_peer(&p.node[A])->wanted_ms, 0); /* nothing waits, should the session be cut now */
 	pair_run(&p, 5000);
 	assert_int_equal(p.server.requests, 1);
 	assert_int_equal(p.server.offers, 1);
