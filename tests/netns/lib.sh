@@ -285,6 +285,17 @@ behind() {
 	ip -n "$P-a" route add 10.9.0.0/24 via "${ADDR4[$1]}"
 	ip -n "$P-a" route add fd09::/64 via "${ADDR6[$1]}"
 }
+# c, a second gateway beside b to d's network; it is d's way back, whichever a takes, and a's route hangs on neither, as in a network with a
+# router
+second_gateway() {
+	host_start c
+	enrol c
+	attach c
+	behind c b
+	ip -n "$P-a" route replace 10.9.0.0/24 via "${ADDR4[server]}"
+}
+through() { ctlj a explain "${ADDR4[d]}" | jq -e --arg g "$1" '.peer == $g and (.gateways[]|select(.in_use).name) == $g' >/dev/null; } # GATEWAY
+both_stand_by() { ctlj a explain "${ADDR4[d]}" | jq -e '.gateways|all(.session and .state == "well")' >/dev/null; }
 
 # ---- daemons ----
 
@@ -384,12 +395,12 @@ daemons_up() {
 # addresses are protected once their device has registered them: the first by enrolling, the others by attaching
 protects() { [[ $(ctlj "$1" status | jq .protected) == "$2" ]]; } # HOST COUNT
 has_peer() { ctlj "$1" peers | jq -e '.peers | length > 0'; }
-# the pair's sessions are ended and what was refused forgotten: the next packet meets none. Then POLICY, as daemons_up's.
-drop_sessions() { # [POLICY]
+# the pair's sessions are ended and what was refused forgotten: the next packet meets none
+drop_sessions() {
 	policy '# nobody may talk'
 	wait_for 5 "end of the sessions" no_session a
 	wait_for 5 "end of the sessions" no_session b
-	policy "${1:-allow a -> b}"
+	policy "allow a -> b"
 	wait_for 5 "new policy on a" same_rev a
 	wait_for 5 "new policy on b" same_rev b
 }
@@ -561,6 +572,23 @@ serve_behind() {
 	spawn web d python3 -m http.server --bind :: --directory "$TMP/web" 80
 	wait_for 5 "web server" listening d t 80
 }
+# how long a hears nothing of gap.py on d, from start to end: less than 3 s, and a connection made before has lost nothing
+GAP=$ROOT/tests/netns/gap.py
+gap_start() {
+	: >"$TMP/log/gap.log"
+	spawn gap a "$GAP" watch "${ADDR4[d]}" 9000
+	wait_for 5 "datagrams" grep -q ready "$TMP/log/gap.log"
+	sleep 0.2 # of well-being
+}
+gap_end() { # WHAT
+	local ms connection
+	stop gap
+	read -r ms connection < <(tail -1 "$TMP/log/gap.log")
+	echo "$1: $ms ms without an answer, connection $connection"
+	((ms < 3000)) || fail "$1: $ms ms without an answer"
+	[[ $connection == exact ]] || fail "$1: the connection: $connection"
+}
+
 serve() { # HOST [PORT]: the pingpong server
 	spawn "serve-$1" "$1" "$PINGPONG" serve "${2:-7000}"
 	wait_for 5 "pingpong server" listening "$1" t "${2:-7000}"

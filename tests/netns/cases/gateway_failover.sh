@@ -9,35 +9,12 @@
 source "$(dirname "$0")/../lib.sh"
 
 need python3 curl
-GAP=$ROOT/tests/netns/gap.py
 net_up
-host_start c
-enrol c
-attach c
-behind c b # c is d's way back, whichever gateway a takes
-# a's route must not hang on a gateway: as in a network with a router
-ip -n "$P-a" route replace 10.9.0.0/24 via "${ADDR4[server]}"
+second_gateway
 policy $'allow a -> b\nallow a -> c\nprotect 10.9.0.0/24 via b, c'
 for h in a b c; do
 	wait_for 10 "the prefix on $h" protects $h 7
 done
-
-through() { ctlj a explain "${ADDR4[d]}" | jq -e --arg g "$1" '.peer == $g and (.gateways[]|select(.in_use).name) == $g' >/dev/null; }
-ready() { ctlj a explain "${ADDR4[d]}" | jq -e '.gateways|all(.session and .state == "well")'; }
-gap_start() {
-	: >"$TMP/log/gap.log"
-	spawn gap a "$GAP" watch "${ADDR4[d]}" 9000
-	wait_for 5 "datagrams" grep -q ready "$TMP/log/gap.log"
-	sleep 0.2 # of well-being
-}
-gap_end() { # WHAT
-	local ms connection
-	stop gap
-	read -r ms connection < <(tail -1 "$TMP/log/gap.log")
-	echo "$1: $ms ms without an answer, connection $connection"
-	((ms < 3000)) || fail "$1: $ms ms without an answer"
-	[[ $connection == exact ]] || fail "$1: the connection: $connection"
-}
 
 spawn serve d "$GAP" serve 9000
 wait_for 5 listener grep -q ready "$TMP/log/serve.log"
@@ -48,7 +25,7 @@ wait_for 5 "web server" listening d t 80
 capture_start wire a
 ping4 a d -c 1 || fail "a does not reach d"
 through b || fail "not through b: $(ctlj a explain "${ADDR4[d]}")"
-wait_for 5 "sessions with both gateways" ready
+wait_for 5 "sessions with both gateways" both_stand_by
 sent=$(counter b dp rx_packets)
 
 gap_start

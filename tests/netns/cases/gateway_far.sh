@@ -9,13 +9,8 @@
 source "$(dirname "$0")/../lib.sh"
 
 need python3 bridge
-GAP=$ROOT/tests/netns/gap.py
 net_up
-host_start c
-enrol c
-attach c
-behind c b # c is d's way back, whichever gateway a takes
-ip -n "$P-a" route replace 10.9.0.0/24 via "${ADDR4[server]}"
+second_gateway
 printf '[gateway]\ncheck = 10.9.0.200\n' >"$TMP/b/keyd.conf"
 ctl b reload >/dev/null || fail "reload of b"
 printf '[gateway]\ncheck = 10.9.0.200 somewhere\n' >"$TMP/c/keyd.conf"
@@ -27,30 +22,14 @@ for h in a b c; do
 done
 
 explained() { ctlj a explain "${ADDR4[d]}" | jq -e --arg g "$1" "$2" >/dev/null; }
-through() { explained "$1" '.peer == $g and (.gateways[]|select(.in_use).name) == $g'; }
 is() { explained "$1" ".gateways[]|select(.name == \$g).state == \"$2\""; } # GATEWAY STATE
-ready() { ctlj a explain "${ADDR4[d]}" | jq -e '.gateways|all(.session and .state == "well")'; }
 says() { ctlj "$1" doctor | jq -e --arg t "$2" '.checks[]|select(.name == "gateway" and .result == "warn").detail|contains($t)' >/dev/null; }
-gap_start() {
-	: >"$TMP/log/gap.log"
-	spawn gap a "$GAP" watch "${ADDR4[d]}" 9000
-	wait_for 5 "datagrams" grep -q ready "$TMP/log/gap.log"
-	sleep 0.2 # of well-being
-}
-gap_end() { # WHAT
-	local ms connection
-	stop gap
-	read -r ms connection < <(tail -1 "$TMP/log/gap.log")
-	echo "$1: $ms ms without an answer, connection $connection"
-	((ms < 3000)) || fail "$1: $ms ms without an answer"
-	[[ $connection == exact ]] || fail "$1: the connection: $connection"
-}
 
 spawn serve d "$GAP" serve 9000
 wait_for 5 listener grep -q ready "$TMP/log/serve.log"
 ping4 a d -c 1 || fail "a does not reach d"
 through b || fail "not through b: $(ctlj a explain "${ADDR4[d]}")"
-wait_for 5 "sessions with both gateways" ready
+wait_for 5 "sessions with both gateways" both_stand_by
 
 gap_start
 ip -n "$P-d" link set dev to-b down

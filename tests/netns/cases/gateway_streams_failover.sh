@@ -10,11 +10,7 @@ source "$(dirname "$0")/../lib.sh"
 need python3 nft
 STREAM=$ROOT/tests/netns/stream.py
 net_up
-host_start c
-enrol c
-attach c
-behind b c
-ip -n "$P-a" route replace 10.9.0.0/24 via "${ADDR4[server]}"
+second_gateway
 policy $'allow a -> b\nallow a -> c\nlevel socket a -> b\nlevel socket a -> c\nprotect 10.9.0.0/24 via b, c'
 for h in a b c; do
 	wait_for 10 "the prefix on $h" protects $h 7
@@ -46,8 +42,7 @@ port_of_b() { # shut|open
 	fi
 }
 asked 10.9.0.1 "first stream" 3000
-standby() { ctlj a explain "${ADDR4[d]}" | jq -e '.gateways|all(.session and .state == "well")'; }
-wait_for 5 "sessions with both" standby
+wait_for 5 "sessions with both gateways" both_stand_by
 
 port_of_b shut
 asked 10.9.0.2 "the port is shut" 3000

@@ -9,7 +9,6 @@ source "$(dirname "$0")/../lib.sh"
 
 need python3 curl
 STREAM=$ROOT/tests/netns/stream.py
-GAP=$ROOT/tests/netns/gap.py
 net_up
 behind b
 # d knows its own network only

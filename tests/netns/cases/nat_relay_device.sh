@@ -25,19 +25,19 @@ mkdir "$TMP/server"
 printf '[limits]\nrelay_mbit = 0\n' >"$TMP/server/server.conf"
 members_up
 for h in "${relays[@]}"; do
-	host_start $h
-	enrol $h
-	attach $h
+	host_start "$h"
+	enrol "$h"
+	attach "$h"
 done
 list=${relays[*]}
 policy "group relays = ${list// /, }
 allow a -> b
 relay relays limit 400mbit"
 for h in a b "${relays[@]}"; do
-	wait_for 10 "new policy on $h" same_rev $h
-	wait_for 10 "$h's view of itself" seen $h
+	wait_for 10 "new policy on $h" same_rev "$h"
+	wait_for 10 "$h's view of itself" seen "$h"
 done
-for h in "${relays[@]}"; do capture_start wire-$h $h; done
+for h in "${relays[@]}"; do capture_start "wire-$h" "$h"; done
 capture_start server server
 start=${EPOCHREALTIME/./}
 ping4 a b -c 1 -W 5 || fail "the first packet is lost"
@@ -89,8 +89,8 @@ srv device revoke "$third" >/dev/null
 wait_for 5 "the end of what $third relays" eval "ctlj $third relays | jq -e '.relays == []' >/dev/null"
 if ping4 a b -c 2 -i 0.2 -W 1; then fail "a revoked device relays: $(relay_of a)"; fi
 for x in "${relays[@]/#/wire-}" server; do
-	capture_stop $x
-	assert_no_plaintext $x "${CANARY:0:12}"
+	capture_stop "$x"
+	assert_no_plaintext "$x" "${CANARY:0:12}"
 done
 (($(packets "wire-$first" "udp port $DATA_PORT and host ${ADDR4[na]} and greater 1000") > 20)) || fail "the relay has not carried it"
 (($(packets "wire-$first" "host ${ADDR4[na]} and host ${ADDR4[$first]} and not udp port $DATA_PORT and not arp") == 0)) || fail "something else went to the relay"
