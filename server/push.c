@@ -5,12 +5,11 @@
 #include <string.h>
 
 #include "crypto.h"
-#include "gateways.h"
 #include "log.h"
 #include "push.h"
+#include "push_frames.h"
 #include "session.h"
 
-#define FRAME_FILL_B 16000 /* small, for ten thousand channels may have one under way */
 #define RING 1024	   /* deltas kept */
 #define QUEUE_B 16384	 /* bytes that pushes leave queued in one channel before they wait for it */
 #define DIRTY_MAX 200000 /* changes collected at once; over it everybody gets a snapshot */
@@ -51,194 +50,6 @@ struct push {
 	struct snapshot *latest;
 };
 
-/* ---- encoding ---- */
-
-static void put_peer(struct chan_buf *b, const uint8_t id[16], unsigned state, const char *name)
-{
-	uint8_t v[17 + MVPN_NAME_MAX_B];
-	size_t len = strlen(name);
-
-	memcpy(v, id, 16);
-	v[16] = (uint8_t)state;
-	memcpy(v + 17, name, len);
-	chan_put(b, MVPN_TLV_PEER, v, 17 + len);
-}
-
-static void put_prefix(struct chan_buf *b, const struct mvpn_prefix *p, bool add,
-		       const struct device *owner)
-{
-	uint8_t v[34] = {add, p->len};
-
-	memcpy(v + 2, p->addr.b, 16);
-	if (add && owner)
-		memcpy(v + 18, owner->row.id, 16);
-	chan_put(b, MVPN_TLV_PREFIX, v, sizeof(v));
-}
-
-/* beside a prefix that has several */
-static void put_gateways(struct chan_buf *b, const struct registry *r, const struct gateway_set *set)
-{
-	uint8_t v[MVPN_TLV_GATEWAYS_HEAD_B + 16 * MVPN_GATEWAYS_MAX] = {set->prefix.len};
-	size_t len = MVPN_TLV_GATEWAYS_HEAD_B;
-
-	memcpy(v + 1, set->prefix.addr.b, 16);
-	v[17] = set->translated ? MVPN_GATEWAYS_TRANSLATED : 0;
-	for (unsigned i = 0; i < set->n; i++, len += 16)
-		memcpy(v + len, r->devices[set->value[i] - 1]->row.id, 16);
-	chan_put(b, MVPN_TLV_GATEWAYS, v, len);
-}
-
-/* frames are built one after the other; a full one makes the next begin */
-struct writer {
-	struct push *p;
-	struct chan_buf *frames;
-	unsigned n, size;
-	int error;
-	uint8_t *seen; /* devices told already, a bit each */
-};
-
-static void begin_frame(struct server *s, struct chan_buf *b, uint8_t flags)
-{
-	chan_begin(b, MVPN_MSG_PREFIXES, flags, 0);
-	chan_put_u64(b, MVPN_TLV_REV, s->policy_rev);
-	chan_put_u32(b, MVPN_TLV_OPTIONS, policy_options(s->policy));
-	chan_put_u32(b, MVPN_TLV_MAX_OFFLINE, server_max_offline_s(s));
-	chan_put_u32(b, MVPN_TLV_REKEY, server_rekey_s(s));
-}
-
-static struct chan_buf *frame(struct writer *w, uint8_t flags)
-{
-	struct chan_buf *a;
-
-	if (w->n && w->frames[w->n - 1].len < FRAME_FILL_B)
-		return &w->frames[w->n - 1];
-	if (w->n == w->size) {
-		unsigned size = w->size ? w->size * 2 : 1;
-
-		a = realloc(w->frames, size * sizeof(*a));
-		if (!a) {
-			w->error = -ENOMEM;
-			return NULL;
-		}
-		w->frames = a;
-		w->size = size;
-	}
-	a = &w->frames[w->n++];
-	memset(a, 0, sizeof(*a));
-	begin_frame(w->p->s, a, flags);
-	return a;
-}
-
-/* A device is told before the first prefix that it owns. */
-static void write_owner(struct writer *w, struct chan_buf *b, const struct device *owner)
-{
-	if (w->seen[owner->index / 8] & 1 << owner->index % 8)
-		return;
-	put_peer(b, owner->row.id, owner->row.state, owner->row.name);
-	w->seen[owner->index / 8] |= (uint8_t)(1 << owner->index % 8);
-}
-
-static int write_prefix(struct writer *w, const struct mvpn_prefix *p, bool add,
-			const struct device *owner)
-{
-	const struct registry *r = w->p->s->reg;
-	const struct gateway_set *set = add ? gateways_of(r, p) : NULL;
-	struct chan_buf *b = frame(w, 0);
-
-	if (!b)
-		return w->error;
-	if (add && owner)
-		write_owner(w, b, owner);
-	for (unsigned i = 1; set && i < set->n; i++)
-		write_owner(w, b, r->devices[set->value[i] - 1]);
-	put_prefix(b, p, add, owner);
-	if (set)
-		put_gateways(b, r, set);
-	return b->error;
-}
-
-static int writer_init(struct writer *w, struct push *p)
-{
-	memset(w, 0, sizeof(*w));
-	w->p = p;
-	w->seen = calloc(1, p->s->reg->size / 8 + 1);
-	return w->seen ? 0 : -ENOMEM;
-}
-
-static void frames_free(struct chan_buf *frames, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		chan_buf_free(&frames[i]);
-	free(frames);
-}
-
-/* ---- what the whole set is ---- */
-
-static void mix(uint8_t sum[PUSH_SET_B], const struct push *p, const struct mvpn_part *parts,
-		size_t n)
-{
-	uint8_t h[PUSH_SET_B];
-
-	mvpn_blake2b(h, sizeof(h), p->key, sizeof(p->key), parts, n);
-	for (unsigned i = 0; i < sizeof(h); i++)
-		sum[i] ^= h[i];
-}
-
-struct set_sum {
-	const struct push *p;
-	uint8_t sum[PUSH_SET_B];
-};
-
-static int mix_prefix(void *arg, const struct mvpn_prefix *prefix, uint32_t value)
-{
-	struct set_sum *x = arg;
-	const struct registry *r = x->p->s->reg;
-	const struct device *d = value && value - 1 < r->size ? r->devices[value - 1] : NULL;
-	const struct gateway_set *set = gateways_of(r, prefix);
-	uint8_t behind[1 + 16 * (MVPN_GATEWAYS_MAX - 1)] = {set && set->translated};
-	size_t len = set ? 1 : 0;
-
-	for (unsigned i = 1; set && i < set->n; i++, len += 16)
-		memcpy(behind + len, r->devices[set->value[i] - 1]->row.id, 16);
-	mix(x->sum, x->p,
-	    (struct mvpn_part[]){{"prefix", 6},
-				 {&prefix->len, 1},
-				 {prefix->addr.b, 16},
-				 {d ? d->row.id : NULL, d ? 16 : 0},
-				 {behind, len}},
-	    5);
-	return 0;
-}
-
-/* A sum, so that the order does not matter: it is the same after a restart. Its key is secret: nobody can choose names or
- * addresses so that a change leaves it as it was. */
-static void set_make(struct push *p)
-{
-	const struct registry *r = p->s->reg;
-	uint32_t settings[] = {policy_options(p->s->policy), server_max_offline_s(p->s),
-			       server_rekey_s(p->s)};
-	struct set_sum x = {.p = p};
-
-	lpm_each(r->owners, mix_prefix, &x);
-	for (uint32_t i = 0; i < r->size; i++) {
-		const struct device *d = r->devices[i];
-
-		if (d && d->nowned)
-			mix(x.sum, p,
-			    (struct mvpn_part[]){{"device", 6},
-						 {d->row.id, 16},
-						 {&d->row.state, 1},
-						 {d->row.name, strlen(d->row.name)}},
-			    4);
-	}
-	mvpn_blake2b(p->set, sizeof(p->set), p->key, sizeof(p->key),
-		     (struct mvpn_part[]){{"set", 3},
-					  {x.sum, sizeof(x.sum)},
-					  {&p->s->policy_rev, sizeof(p->s->policy_rev)},
-					  {settings, sizeof(settings)}},
-		     4);
-}
-
 static void end_change(struct push *p, struct chan_buf *last)
 {
 	last->data[1] |= MVPN_PFX_COMMIT;
@@ -251,35 +62,35 @@ static void snapshot_unref(struct snapshot *snap)
 {
 	if (!snap || --snap->refs)
 		return;
-	frames_free(snap->frames, snap->nframes);
+	push_frames_free(snap->frames, snap->nframes);
 	free(snap);
 }
 
 static int snapshot_prefix(void *arg, const struct mvpn_prefix *p, uint32_t value)
 {
-	struct writer *w = arg;
-	const struct registry *r = w->p->s->reg;
+	struct push_writer *w = arg;
+	const struct registry *r = w->s->reg;
 
-	return write_prefix(w, p, true,
+	return push_write_prefix(w, p, true,
 			    value && value - 1 < r->size ? r->devices[value - 1] : NULL);
 }
 
 static int snapshot_make(struct push *p)
 {
 	struct snapshot *snap = calloc(1, sizeof(*snap));
-	struct writer w;
+	struct push_writer w;
 	int r;
 
 	if (!snap)
 		return -ENOMEM;
-	r = writer_init(&w, p);
-	if (r == 0 && !frame(&w, MVPN_PFX_RESET))
+	r = push_writer_init(&w, p->s);
+	if (r == 0 && !push_frame(&w, MVPN_PFX_RESET))
 		r = -ENOMEM;
 	if (r == 0)
 		r = lpm_each(p->s->reg->owners, snapshot_prefix, &w);
 	free(w.seen);
 	if (r < 0) {
-		frames_free(w.frames, w.n);
+		push_frames_free(w.frames, w.n);
 		free(snap);
 		return r;
 	}
@@ -362,7 +173,7 @@ static bool resume(struct conn *c)
 	c->subscribed = true;
 	count(c->s, resumed);
 	if (c->next_delta == p->next_seq) {
-		begin_frame(c->s, b, 0);
+		push_frame_begin(c->s, b, 0);
 		end_change(p, b);
 		conn_send(c, b);
 	}
@@ -500,26 +311,17 @@ static void merge_changes(struct push *p)
 	p->npeers = n;
 }
 
-static int write_changes(struct writer *w)
+static int write_changes(struct push *p, struct push_writer *w)
 {
-	struct push *p = w->p;
-	int r = 0;
+	int r = push_frame(w, 0) ? 0 : w->error;
 
-	if (!frame(w, 0))
-		return -ENOMEM;
-	for (unsigned i = 0; i < p->npeers && r == 0; i++) {
-		struct chan_buf *b = frame(w, 0);
-
-		if (!b)
-			return -ENOMEM;
-		put_peer(b, p->peers[i].id, p->peers[i].state, p->peers[i].name);
-		r = b->error;
-	}
+	for (unsigned i = 0; i < p->npeers && r == 0; i++)
+		r = push_write_peer(w, p->peers[i].id, p->peers[i].state, p->peers[i].name);
 	for (unsigned i = 0; i < p->nprefixes && r == 0; i++) {
 		struct device *owner = NULL;
 		bool add = registry_effective(p->s->reg, &p->prefixes[i], &owner);
 
-		r = write_prefix(w, &p->prefixes[i], add, owner);
+		r = push_write_prefix(w, &p->prefixes[i], add, owner);
 	}
 	return r;
 }
@@ -540,19 +342,19 @@ void push_flush(struct server *s)
 {
 	struct push *p = s->push;
 	uint64_t began = mono_ms(), now;
-	struct writer w;
+	struct push_writer w;
 	int r;
 
 	loop_timer_disarm(p->flush);
 	if (!p->nprefixes && !p->npeers && !p->revision && !p->overflow)
 		return;
-	set_make(p);
+	push_set(p->s, p->key, p->set);
 	merge_changes(p);
-	r = writer_init(&w, p);
+	r = push_writer_init(&w, p->s);
 	if (r == 0 && !p->overflow)
-		r = write_changes(&w);
+		r = write_changes(p, &w);
 	if (r < 0 || p->overflow || w.n > RING / 4) {
-		frames_free(w.frames, w.n);
+		push_frames_free(w.frames, w.n);
 		everybody_again(s);
 	} else {
 		end_change(p, &w.frames[w.n - 1]);
@@ -599,7 +401,7 @@ int push_new(struct server *s)
 		return r;
 	}
 	s->push = p;
-	set_make(p);
+	push_set(p->s, p->key, p->set);
 	return 0;
 }
 
