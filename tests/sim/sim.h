@@ -18,7 +18,7 @@
 #include "token.h"
 
 #define SIM_WAIT_MS 5000
-#define SIM_PREFIXES_MAX 20000
+#define SIM_PREFIXES_MAX 40000 /* what has come and what has not gone yet, within a change */
 
 struct sim_server {
 	pid_t pid;
