@@ -41,16 +41,16 @@ port_of_b() { # shut|open
 		on b nft delete table inet shut
 	fi
 }
-asked 10.9.0.1 "first stream" 3000
+asked 10.9.0.2 "first stream" 3000
 wait_for 5 "sessions with both gateways" both_stand_by
 
 port_of_b shut
-asked 10.9.0.2 "the port is shut" 3000
-asked 10.9.0.2 "and known to be" 1000
+asked 10.9.0.1 "the port is shut" 3000
+asked 10.9.0.1 "and known to be" 1000
 ctlj a explain "${ADDR4[d]}" | jq -e '.gateways[0] | .name == "b" and .state == "well" and .streams == false' >/dev/null || fail "$(ctlj a explain "${ADDR4[d]}")"
 (($(counter a control gateway_stream_failed) == 1)) || fail "gateway_stream_failed $(counter a control gateway_stream_failed)"
 port_of_b open
-wait_for 10 "streams through b again" by 10.9.0.1
+wait_for 10 "streams through b again" by 10.9.0.2
 
 cat >"$TMP/hold.py" <<'PY'
 import socket, sys, time
@@ -70,7 +70,7 @@ opened() { ctlj a status | jq -e '.streams.open == 1'; }
 wait_for 5 "an open stream" opened
 began=${EPOCHREALTIME/./}
 ip -n "$P-sw" link set dev b down
-asked 10.9.0.2 "b is gone" 3000
+asked 10.9.0.1 "b is gone" 3000
 wait_for 6 "end of the stream" gone "$(pid_of hold)"
 echo "reset after $(((${EPOCHREALTIME/./} - began) / 1000)) ms"
 grep -q ConnectionResetError "$TMP/log/hold.log" || fail "the open stream: $(cat "$TMP/log/hold.log")"
