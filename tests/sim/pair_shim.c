@@ -122,10 +122,6 @@ void datagrams_addresses(struct keyd *k, const struct mvpn_addr *own4, const str
 
 /* ---- processes ---- */
 
-void streams_judge(struct keyd *k)
-{
-}
-
 int process_audit_init(struct keyd *k)
 {
 	return 0;
