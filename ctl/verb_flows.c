@@ -59,7 +59,7 @@ static void process_cells(struct table *t, const json_t *p)
 	table_cell(t, PLAIN, "%s", has_text(p, "exe") ? text_of(p, "exe") : "");
 }
 
-/* what hosts behind this gateway see in place of the device; the policy's line about its process */
+/* what hosts behind this gateway see in place of the device; the policy's line */
 static void policy_cells(struct table *t, const json_t *f)
 {
 	const json_t *line = json_object_get(json_object_get(f, "rule"), "line");

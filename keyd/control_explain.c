@@ -17,6 +17,7 @@
 #include "peers.h"
 #include "processes.h"
 #include "relayed.h"
+#include "session_rules.h"
 #include "sessions.h"
 
 /* 224.0.0.0/4, 255.255.255.255, ff00::/8: no device owns them, whatever is protected */
@@ -424,6 +425,8 @@ json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst, uint8_t proto,
 	explain_way_out(k, dst, &e.out);
 	e.verdict = explain_verdict(k, &e, gateways, &rule);
 	s = e.packet ?: e.stream;
+	if (json_is_null(rule) && s && !strcmp(e.verdict, "sealed"))
+		rule = session_rules_show(s->rules, proto, -1, port);
 	o = json_pack("{s:s, s:o, s:s?, s:s?, s:o, s:o, s:s?, s:o*}", "verdict", e.verdict, "why", e.why,
 		      "peer", e.peer ? peer_label(e.peer) : NULL, "prefix",
 		      e.prefix.len ? mvpn_prefix_str(&e.prefix, text) : NULL, "session",

@@ -14,6 +14,8 @@
 #include "levels.h"
 #include "peers.h"
 #include "processes.h"
+#include "session_rules.h"
+#include "sessions.h"
 #include "sockdiag.h"
 #include "translate.h"
 
@@ -186,6 +188,20 @@ static json_t *show_process(const struct origins *o, const struct origin *g, uin
 			 g->s.since_ns ? json_real((now - g->s.since_ns) / 1e9) : json_null());
 }
 
+/* by which it passes: the line about the process, else the session's */
+static json_t *show_rule(struct keyd *k, const struct flow_row *row, const struct peer *p)
+{
+	const struct session *s;
+
+	if (row->flow.rule)
+		return processes_rule(k, row->flow.rule);
+	if (p && row->stream)
+		p = peer_layer_by_id(k, p->id, MVPN_LAYER_SOCKET) ?: p;
+	s = p ? session_transmitting(p) : NULL;
+	return session_rules_show(s ? s->rules : NULL, row->key.proto, be16toh(row->key.sport),
+				  be16toh(row->key.dport));
+}
+
 static json_t *show_flow(struct origins *l, const struct flow_row *row)
 {
 	const struct mvpn_flow *f = &row->flow;
@@ -210,7 +226,7 @@ static json_t *show_flow(struct origins *l, const struct flow_row *row)
 		      : row->stream						 ? "socket"
 										 : "network",
 		      "process", show_process(l, &g, now));
-	json_object_set_new(o, "rule", processes_rule(l->k, f->rule));
+	json_object_set_new(o, "rule", show_rule(l->k, row, p));
 	json_object_set_new(o, "translated", translate_show(l->k, &row->key));
 	if (g.tcp)
 		json_object_set_new(o, "tcp",

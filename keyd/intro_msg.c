@@ -13,6 +13,7 @@
 #include "nat.h"
 #include "peers.h"
 #include "rotate.h"
+#include "session_rules.h"
 #include "sessions.h"
 
 struct intro_keys *intro_keys_new(void)
@@ -45,8 +46,10 @@ int intro_msg_parse(const struct chan_msg *m, uint16_t noise_tlv, struct intro_m
 	    !chan_get_u32(m, MVPN_TLV_TTL, &ret->ttl_s) ||
 	    !chan_get_bytes(m, MVPN_TLV_ENDPOINT, ep, sizeof(ep)) || !ret->ttl_s ||
 	    intro_selectors_decode(&ret->sel, ret->selectors, ret->selectors_len) ||
+	    !session_rules_good(m) ||
 	    !chan_get_bytes(m, MVPN_TLV_PSK, ret->psk, 32))
 		return -EPROTO;
+	ret->msg = *m;
 	ret->word = chan_tlv_find(m, MVPN_TLV_DELEGATION, NULL);
 	ret->key_told = chan_get_bytes(m, MVPN_TLV_KEY, ret->key, sizeof(ret->key));
 	ret->no_udp = chan_get_u8(m, MVPN_TLV_NO_UDP, &no_udp) && no_udp;
@@ -146,7 +149,8 @@ int intro_install(struct keyd *k, struct peer *p, const struct intro_msg *im,
 	if (p->layer == MVPN_LAYER_SOCKET) /* TCP: what is known of the UDP port does not hold */
 		spec.endpoint.port = keys->peer_udpport;
 	r = session_install(k, p, &spec, &s);
-
+	if (!r)
+		s->rules = session_rules_new(&im->msg, initiator);
 	if (!r && im->mode != MVPN_MODE_E2E)
 		log_warn("session with %s: %s, the server knows its keys", peer_label(p),
 			 mvpn_mode_name(im->mode));

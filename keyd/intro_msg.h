@@ -16,6 +16,7 @@ struct intro_msg {
 	const uint8_t *word; /* DELEGATION of peer_pk, MVPN_TLV_DELEGATION_B; NULL: none */
 	const uint8_t *selectors, *noise;
 	uint16_t selectors_len, noise_len;
+	struct chan_msg msg; /* as it came */
 	struct intro_selectors sel;
 	uint64_t seq, boot_gen;
 	uint32_t ttl_s;

@@ -49,10 +49,9 @@ static int add_service(struct process_line *l, const struct chan_tlv *v)
 	struct mvpn_service s;
 	int r;
 
-	if (v->len != 5 || l->nservices == MVPN_SERVICES_MAX)
+	if (v->len != MVPN_SERVICE_B || l->nservices == MVPN_SERVICES_MAX)
 		return -EBADMSG;
-	s = (struct mvpn_service){v->value[0], (uint16_t)(v->value[1] << 8 | v->value[2]),
-				  (uint16_t)(v->value[3] << 8 | v->value[4])};
+	mvpn_service_decode(&s, v->value);
 	if (!s.proto || s.hi < s.lo)
 		return -EBADMSG;
 	r = grow(&l->services, l->nservices, sizeof(s));

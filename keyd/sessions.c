@@ -123,6 +123,7 @@ void session_drop(struct session *s, enum mvpn_reason why, bool tell)
 	else
 		kt_spi_free(k->kt, s->rx_spi);
 	session_streams_free(s->streams);
+	free(s->rules);
 	relay_way_free(s);
 	loop_timer_free(s->timer);
 	k->nsessions--;

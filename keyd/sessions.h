@@ -25,6 +25,8 @@ struct session_streams {
 	struct kt_classes *classes; /* likewise */
 };
 
+struct session_rules;
+
 struct session {
 	struct hnode by_id;
 	struct session *next; /* of the same peer: lower seq */
@@ -49,6 +51,7 @@ struct session {
 	bool limited; /* to these services: what the peer may use here, then what we may use there; kt's or streams' */
 	const struct mvpn_service *services;
 	unsigned nserv_local, nserv_remote;
+	struct session_rules *rules; /* lines of the policy that it is by; NULL: not said */
 	uint64_t seq; /* the server's; the highest confirmed one transmits */
 	uint32_t epoch, rx_spi, tx_spi;
 	uint64_t created_ms, rekey_ms, end_ms, drain_ms;

@@ -203,3 +203,18 @@ void mvpn_services_str(const struct mvpn_service *list, unsigned n, char *buf, s
 		len += add;
 	}
 }
+
+void mvpn_service_encode(uint8_t ret[static MVPN_SERVICE_B], const struct mvpn_service *s)
+{
+	ret[0] = s->proto;
+	ret[1] = (uint8_t)(s->lo >> 8);
+	ret[2] = (uint8_t)s->lo;
+	ret[3] = (uint8_t)(s->hi >> 8);
+	ret[4] = (uint8_t)s->hi;
+}
+
+void mvpn_service_decode(struct mvpn_service *ret, const uint8_t v[static MVPN_SERVICE_B])
+{
+	*ret = (struct mvpn_service){
+		.proto = v[0], .lo = (uint16_t)(v[1] << 8 | v[2]), .hi = (uint16_t)(v[3] << 8 | v[4])};
+}

@@ -33,6 +33,11 @@ bool mvpn_services_eq(const struct mvpn_service *a, unsigned na, const struct mv
 /* is it a list as above? */
 bool mvpn_services_valid(const struct mvpn_service *list, unsigned n);
 
+/* on the wire: proto u8 | first port u16 | last port u16 */
+#define MVPN_SERVICE_B 5
+void mvpn_service_encode(uint8_t ret[static MVPN_SERVICE_B], const struct mvpn_service *s);
+void mvpn_service_decode(struct mvpn_service *ret, const uint8_t v[static MVPN_SERVICE_B]);
+
 #define MVPN_SERVICESTRLEN 24
 /* "tcp 22", "udp 6000-6063", "tcp" for every port, "icmp", "47" */
 const char *mvpn_service_str(const struct mvpn_service *s, char buf[static MVPN_SERVICESTRLEN]);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <endian.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,6 +149,31 @@ void intro_abandon(struct server *s, struct intro *i, enum mvpn_reason reason)
 	intro_free(s->intros, i);
 }
 
+/* by which lines the two talk, for people who ask either of them */
+static void put_rules(struct server *s, const struct intro *i, struct chan_buf *b)
+{
+	struct policy_subject x = registry_subject(i->a), y = registry_subject(i->b);
+	struct policy_rule_of of[MVPN_RULES_MAX];
+	unsigned n = i->layer == MVPN_LAYER_LINK ? 0 : policy_rules_of(s->policy, &x, &y, of, MVPN_RULES_MAX);
+
+	chan_put_u64(b, MVPN_TLV_REV, s->policy_rev);
+	for (unsigned k = 0; k < n; k++) {
+		uint8_t v[MVPN_RULE_HEAD_B + MVPN_SERVICE_B * MVPN_SERVICES_MAX + MVPN_RULE_TEXT_B];
+		const struct policy_rule *r = of[k].rule;
+		unsigned some = r->nservices < MVPN_SERVICES_MAX ? r->nservices : MVPN_SERVICES_MAX;
+		uint32_t line = htobe32(r->line);
+		uint8_t *at = v + MVPN_RULE_HEAD_B;
+
+		memcpy(v, &line, sizeof(line));
+		v[4] = (uint8_t)of[k].begins;
+		v[5] = (uint8_t)some;
+		for (unsigned m = 0; m < some; m++, at += MVPN_SERVICE_B)
+			mvpn_service_encode(at, &r->services[m]);
+		policy_rule_str(r, (char *)at, MVPN_RULE_TEXT_B);
+		chan_put(b, MVPN_TLV_RULE, v, (size_t)(at - v) + strlen((char *)at));
+	}
+}
+
 void intro_send_offer(struct server *s, const struct intro *i, const struct request *q)
 {
 	struct chan_buf *b = &s->buf;
@@ -164,6 +190,7 @@ void intro_send_offer(struct server *s, const struct intro *i, const struct requ
 	chan_put_u64(b, MVPN_TLV_BOOT_GEN, i->b->row.boot_gen);
 	chan_put(b, MVPN_TLV_SELECTORS, i->selectors, i->selectors_len);
 	chan_put_u32(b, MVPN_TLV_TTL, server_rekey_s(s));
+	put_rules(s, i, b);
 	echo_put_endpoint(b, i->a, i->b->conn);
 	chan_put(b, MVPN_TLV_NOISE1, q->noise1, sizeof(q->noise1));
 	if (i->mode == MVPN_MODE_CENTRAL60)
@@ -188,6 +215,7 @@ void intro_send_answer(struct server *s, const struct intro *i)
 	chan_put(b, MVPN_TLV_PSK, i->psk, 32);
 	chan_put(b, MVPN_TLV_SELECTORS, i->selectors, i->selectors_len);
 	chan_put_u32(b, MVPN_TLV_TTL, server_rekey_s(s));
+	put_rules(s, i, b);
 	echo_put_endpoint(b, i->b, i->a->conn);
 	chan_put(b, MVPN_TLV_NOISE2, i->noise2, i->noise2_len);
 	chan_put_u64(b, MVPN_TLV_BOOT_GEN, i->a->row.boot_gen);

@@ -94,6 +94,13 @@ struct policy_services {
 };
 void policy_services_of(const struct policy *p, const struct policy_subject *src,
 			const struct policy_subject *dst, struct policy_services *ret);
+/* lines that let the two talk, in the order of the text, and which of them may begin by each; how many, `max` at most */
+struct policy_rule_of {
+	const struct policy_rule *rule;
+	unsigned begins; /* enum mvpn_rule_flags, A is src */
+};
+unsigned policy_rules_of(const struct policy *p, const struct policy_subject *src,
+			 const struct policy_subject *dst, struct policy_rule_of *ret, unsigned max);
 /* the classes of frames between the two, all of end A; -ENOSPC: some are left out */
 int policy_frame_classes(const struct policy *p, const struct policy_subject *a,
 			  const struct policy_subject *b, struct mvpn_classes *ret);

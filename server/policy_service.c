@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mvpn/auth.h"
 #include "policy_text.h"
 
 /* ---- text ---- */
@@ -229,6 +230,24 @@ void policy_services_of(const struct policy *p, const struct policy_subject *src
 		policy_services_add(ret, r, at & AT_SRC, at & AT_DST);
 	}
 	policy_services_end(ret);
+}
+
+unsigned policy_rules_of(const struct policy *p, const struct policy_subject *src,
+			 const struct policy_subject *dst, struct policy_rule_of *ret, unsigned max)
+{
+	const struct policy_rule *r;
+	struct policy_walk w;
+	unsigned n = 0;
+
+	policy_walk(&w, p, src, dst);
+	while (n < max && (r = policy_walk_next(&w))) {
+		unsigned at = where(p, r, src, dst);
+
+		if (at)
+			ret[n++] = (struct policy_rule_of){
+				r, (at & AT_DST ? MVPN_RULE_A : 0U) | (at & AT_SRC ? MVPN_RULE_B : 0U)};
+	}
+	return n;
 }
 
 const struct policy_rule *policy_allows_process(const struct policy *p,

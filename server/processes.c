@@ -25,7 +25,7 @@ struct guarded {
 
 static void put_head(struct chan_buf *b, const struct policy_rule *r)
 {
-	uint8_t v[4 + RULE_TEXT_B], service[5], by[1 + MVPN_BY_MAX_B];
+	uint8_t v[4 + RULE_TEXT_B], service[MVPN_SERVICE_B], by[1 + MVPN_BY_MAX_B];
 	uint32_t line = htobe32(r->line);
 	char text[RULE_TEXT_B];
 
@@ -34,11 +34,7 @@ static void put_head(struct chan_buf *b, const struct policy_rule *r)
 	memcpy(v + 4, text, strlen(text));
 	chan_put(b, MVPN_TLV_PROCESS_LINE, v, 4 + strlen(text));
 	for (unsigned i = 0; i < r->nservices; i++) {
-		service[0] = r->services[i].proto;
-		service[1] = (uint8_t)(r->services[i].lo >> 8);
-		service[2] = (uint8_t)r->services[i].lo;
-		service[3] = (uint8_t)(r->services[i].hi >> 8);
-		service[4] = (uint8_t)r->services[i].hi;
+		mvpn_service_encode(service, &r->services[i]);
 		chan_put(b, MVPN_TLV_PROCESS_SERVICE, service, sizeof(service));
 	}
 	for (unsigned i = 0; i < r->nby; i++) {

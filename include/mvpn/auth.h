@@ -150,6 +150,9 @@ enum mvpn_tlv {
 	MVPN_TLV_KEY_IN = 54,	    /* u32 seconds: then the NEXT one will be in use */
 	MVPN_TLV_SET = 48,	    /* 32 bytes, the server's: a state of the protected set */
 	MVPN_TLV_RETURN = 58,	    /* u32 ms: a channel that is lost is tried again within so long at first (lib/backoff.h) */
+	/* line u32 | flags u8, enum mvpn_rule_flags | n u8 | n times as PROCESS_SERVICE | the line, for people: of the policy, lets the two talk,
+	 * about these services of the one that does not begin; none: about all */
+	MVPN_TLV_RULE = 59,
 	MVPN_TLV_DELEGATION = 60,   /* not_after u64 | key[32] | challenge[32] | signature[64]: lib/delegation.h */
 	/* plen u8 | addr[16] | flags u8, enum mvpn_gateways_flags | id[16]…: behind the PREFIX of that prefix; its gateways, MVPN_GATEWAYS_MAX
 	 * at most, in the order in which they are to be used */
@@ -305,6 +308,13 @@ struct mvpn_relay_by {
 	uint16_t port_be;
 	uint8_t key[MVPN_KEY_LEN];
 } __attribute__((packed));
+
+enum mvpn_rule_flags {
+	MVPN_RULE_A = 1, /* A may begin */
+	MVPN_RULE_B = 2,
+};
+#define MVPN_RULE_HEAD_B 6
+#define MVPN_RULE_TEXT_B 160
 
 /* alike: the same but for pid and count */
 struct mvpn_process_refused {

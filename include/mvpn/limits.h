@@ -111,6 +111,7 @@
 #define MVPN_REACH_OLD_MS 10000		/* nobody has said it again for so long: it is reached, or will fail in another way */
 #define MVPN_GATEWAY_CHECKS_MAX 16	/* addresses in keyd.conf that have to answer: a line has no room for many more */
 #define MVPN_GATEWAY_CALM_MS 600000	/* ... within so long */
+#define MVPN_RULES_MAX 8			/* lines of the policy that a session knows, for people */
 #define MVPN_SERVICES_MAX 64		/* ranges of ports a side of one session */
 #define MVPN_CLASSES_MAX 16		/* different DSCPs and limits in one session */
 #define MVPN_LIMIT_MIN_KBIT 64		/* of a `limit`: below that one packet takes a fifth of a second ... */

@@ -69,6 +69,46 @@ static void expect_member(json_t *o, const char *member, const char *want)
 
 #define DB "allow only a -> b proto tcp port 5432\n"
 
+/* the lines that the last message has, each "LINE who:services text" */
+static void rules(const struct sim_device *d, char *ret, size_t size)
+{
+	struct chan_tlv t;
+	size_t pos = 0, n = 0;
+
+	*ret = '\0';
+	while (chan_tlv_next(&d->msg, &pos, &t)) {
+		const uint8_t *v = t.value, *text = v + MVPN_RULE_HEAD_B + MVPN_SERVICE_B * (t.type == MVPN_TLV_RULE ? v[5] : 0);
+
+		if (t.type == MVPN_TLV_RULE)
+			n += (size_t)snprintf(ret + n, size - n, "[%u %u:%u %.*s]", v[3], v[4], v[5], (int)(v + t.len - text),
+					      text);
+	}
+}
+
+static void both_ends_hear_the_lines(void **state)
+{
+	static const char want[] = "[1 1:1 allow only a -> b proto tcp port 5432][3 3:0 allow a -> b]"
+				   "[4 2:2 allow only b -> a proto tcp port 22, 80-89]";
+	struct intro_keys ka, kb;
+	struct sim_request q;
+	uint8_t session[16];
+	struct sim_net n;
+	char text[1000];
+
+	sim_net_up(&n);
+	sim_policy(&n.s, DB "allow a -> a\nallow a -> b\nallow only b -> a proto tcp port 22, 80-89\n");
+	sim_request(&n.a, B_ADDR, &q);
+	sim_expect(&n.b, MVPN_MSG_OFFER);
+	rules(&n.b, text, sizeof(text));
+	assert_string_equal(text, want);
+	sim_accept(&n.b, session, &kb);
+	sim_expect(&n.a, MVPN_MSG_ANSWER);
+	rules(&n.a, text, sizeof(text));
+	assert_string_equal(text, want);
+	assert_int_equal(sim_finish(&n.a, &q, &ka), 0);
+	sim_net_down(&n);
+}
+
 static void a_change_makes_the_session_anew(void **state)
 {
 	struct sim_net n;
@@ -245,6 +285,7 @@ static void ranges_of_a_pair_are_bounded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(both_ends_hear_the_lines),
 		cmocka_unit_test(a_change_makes_the_session_anew),
 		cmocka_unit_test(another_class_makes_the_session_anew),
 		cmocka_unit_test(classes_of_a_pair_are_bounded),

@@ -47,6 +47,12 @@ assert_counter_over b dp drop_service 0
 says '["icmp","tcp 8022","tcp 8100-8110"]' || fail "sessions say $(services)"
 ctl a sessions | grep -q 'icmp, tcp 8022, tcp 8100-8110 at peer' || fail "the table does not say what the session is for"
 [[ $(ctlj a explain "${ADDR4[b]}:8105/tcp" | jq -r .verdict) == sealed ]] || fail "explain of an allowed port"
+ctlj a explain "${ADDR4[b]}:8105/tcp" | jq -e '.rule.line == 1 and (.rule.text|startswith("allow only a -> b proto icmp proto tcp port 8022"))' >/dev/null ||
+	fail "explain names no line: $(ctlj a explain "${ADDR4[b]}:8105/tcp")"
+for h in a b; do
+	ctlj $h flows | jq -e '[.flows[]|select(.verdict == "to_tap" and (.proto == 6 or .proto == 1))] | length > 3 and all(if .dport == 8023 then .rule == null else .rule.line == 1 and .rule.policy_rev > 0 end)' >/dev/null ||
+		fail "flows of $h without the line: $(ctlj $h flows | jq -c '.flows[]|[.dst,.proto,.dport,.verdict,.rule]')"
+done
 [[ $(ctlj a explain "${ADDR4[b]}:8023/tcp" | jq -r .verdict) == dropped ]] || fail "explain of a refused port"
 ctl a explain "${ADDR4[b]}:8023/tcp" | grep -q 'tcp 8023 is not among that' || fail "explain does not say why"
 srv policy test a b 8105/tcp >/dev/null || fail "policy test of an allowed port"
