@@ -4,8 +4,8 @@
 # come from there in clear is dropped.
 # wires: udp xdp
 # waits
-# shellcheck source=tests/netns/lib.sh
-source "$(dirname "$0")/../lib.sh"
+# shellcheck source=tests/netns/gateway.sh
+source "$(dirname "$0")/../gateway.sh"
 
 net_up
 behind b

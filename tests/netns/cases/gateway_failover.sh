@@ -5,8 +5,8 @@
 # sends of the prefix is let in only while the policy says that c is a gateway to it.
 # wires: udp
 # waits
-# shellcheck source=tests/netns/lib.sh
-source "$(dirname "$0")/../lib.sh"
+# shellcheck source=tests/netns/gateway.sh
+source "$(dirname "$0")/../gateway.sh"
 
 need python3 curl
 net_up

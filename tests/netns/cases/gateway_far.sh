@@ -5,8 +5,8 @@
 # has been well for a while. The gateway says why; when neither reaches the prefix it goes on through the one that there is.
 # wires: udp
 # waits
-# shellcheck source=tests/netns/lib.sh
-source "$(dirname "$0")/../lib.sh"
+# shellcheck source=tests/netns/gateway.sh
+source "$(dirname "$0")/../gateway.sh"
 
 need python3 bridge
 net_up

@@ -4,8 +4,8 @@
 # others to that host pass although its address is protected now; a reaches the host behind, sealed as far as the server; and when
 # the server's link to those behind is gone, nothing leaves in clear where it came from.
 # wires: udp
-# shellcheck source=tests/netns/lib.sh
-source "$(dirname "$0")/../lib.sh"
+# shellcheck source=tests/netns/gateway.sh
+source "$(dirname "$0")/../gateway.sh"
 
 need curl python3
 topo_up server a c

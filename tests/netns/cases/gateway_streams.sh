@@ -3,8 +3,8 @@
 # `level socket` to a host behind a gateway: TCP is sealed above TCP as far as b, whose keyd connects on to d, which runs nothing of
 # ours and sees b's address. Clear behind b, sealed before it. Neither what is not b's nor a closed port is reached.
 # wires: udp
-# shellcheck source=tests/netns/lib.sh
-source "$(dirname "$0")/../lib.sh"
+# shellcheck source=tests/netns/gateway.sh
+source "$(dirname "$0")/../gateway.sh"
 
 need python3 curl
 STREAM=$ROOT/tests/netns/stream.py

@@ -4,8 +4,8 @@
 # b is well for packets; and through b again. When b is gone the streams through it are reset within 5 s, and new ones go through c.
 # wires: udp
 # waits
-# shellcheck source=tests/netns/lib.sh
-source "$(dirname "$0")/../lib.sh"
+# shellcheck source=tests/netns/gateway.sh
+source "$(dirname "$0")/../gateway.sh"
 
 need python3 nft
 STREAM=$ROOT/tests/netns/stream.py

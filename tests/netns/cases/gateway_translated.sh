@@ -4,8 +4,8 @@
 # errors both ways, in both families; ports of the host itself are left to it; what cannot be translated is dropped, and nothing
 # leaves with a's address. Sealed before b, clear behind it.
 # wires: udp
-# shellcheck source=tests/netns/lib.sh
-source "$(dirname "$0")/../lib.sh"
+# shellcheck source=tests/netns/gateway.sh
+source "$(dirname "$0")/../gateway.sh"
 
 need python3 curl
 STREAM=$ROOT/tests/netns/stream.py

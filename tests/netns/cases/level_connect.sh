@@ -5,8 +5,8 @@
 # an error, and nothing goes in clear.
 # wires: udp
 # waits
-# shellcheck source=tests/netns/lib.sh
-source "$(dirname "$0")/../lib.sh"
+# shellcheck source=tests/netns/gateway.sh
+source "$(dirname "$0")/../gateway.sh"
 
 need python3 curl socat nft
 STREAM=$ROOT/tests/netns/stream.py

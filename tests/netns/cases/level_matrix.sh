@@ -5,8 +5,8 @@
 # at the tunnel's device and behind the gateway just what the level says.
 # wires: udp
 # waits
-# shellcheck source=tests/netns/lib.sh
-source "$(dirname "$0")/../lib.sh"
+# shellcheck source=tests/netns/gateway.sh
+source "$(dirname "$0")/../gateway.sh"
 
 need python3 socat
 net_up

@@ -5,8 +5,8 @@
 # dies, its keyd dies, it is detached, it cuts a device off. At no time does anything leave in clear.
 # wires: udp
 # waits
-# shellcheck source=tests/netns/lib.sh
-source "$(dirname "$0")/../lib.sh"
+# shellcheck source=tests/netns/gateway.sh
+source "$(dirname "$0")/../gateway.sh"
 
 topo_up server a b c
 for h in a b c; do
