@@ -144,6 +144,30 @@ static void show_pairs(const json_t *r)
 	line("lose", PLAIN, "%llu pairs", (unsigned long long)number_of(r, "pairs_lose"));
 }
 
+/* the word for a reason to make a session anew */
+static const char *reason_words(const char *reason)
+{
+	if (!strcmp(reason, "mode"))
+		return "its keys come from elsewhere";
+	if (!strcmp(reason, "selectors"))
+		return "it is for something else";
+	return !strcmp(reason, "expired") ? "a prefix leaves one of the two" : reason;
+}
+
+static void show_ends(const json_t *r, const char *label, const char *count, bool renewed)
+{
+	const json_t *c;
+	size_t i;
+
+	line(label, PLAIN, "%llu sessions", (unsigned long long)number_of(r, count));
+	json_array_foreach(json_object_get(r, "sessions"), i, c)
+	{
+		if (flag_of(c, "renewed") == renewed)
+			line("", PLAIN, "%s - %s%s%s", text_of(c, "a"), text_of(c, "b"),
+			     renewed ? ": " : "", renewed ? reason_words(text_of(c, "reason")) : "");
+	}
+}
+
 static void show_diff(const json_t *r)
 {
 	const json_t *c;
@@ -165,9 +189,8 @@ static void show_diff(const json_t *r)
 		line("pairs", WARN, "too many devices and lines to say who gains or loses");
 	else
 		show_pairs(r);
-	line("cut", PLAIN, "%llu sessions", (unsigned long long)number_of(r, "sessions_cut"));
-	json_array_foreach(json_object_get(r, "sessions"), i, c)
-		line("", PLAIN, "%s - %s", text_of(c, "a"), text_of(c, "b"));
+	show_ends(r, "cut", "sessions_cut", false);
+	show_ends(r, "made anew", "sessions_renewed", true);
 }
 
 static int read_policy_for_diff(json_t *args)
@@ -180,7 +203,7 @@ const struct verb verb_policy_diff = {
 	.request = "policy-diff",
 	.summary = "what would a policy change? changes nothing",
 	.more = "Lines added and removed, pairs of devices that gain or lose, and sessions that\n"
-		"would be cut. Exits as diff does: 0 the same, 1 different, 2 and above trouble.",
+		"would be cut, or made anew. Exits as diff does: 0 the same, 1 different, 2 and above trouble.",
 	.example = "server policy diff policy.txt",
 	.operands = {{"FILE|-", .kind = KIND_TEXT, .member = "text", .required = true,
 		      .help = "file with the policy; - is standard input"}},
@@ -193,23 +216,24 @@ const struct verb verb_policy_diff = {
 
 static void show_applied(const json_t *r)
 {
-	uint64_t cut = number_of(r, "sessions_cut");
+	uint64_t cut = number_of(r, "sessions_cut"), renewed = number_of(r, "sessions_renewed");
 
 	show_warnings(r);
 	if (json_is_false(json_object_get(r, "changed")))
 		printf("nothing changed: revision %llu says the same\n",
 		       (unsigned long long)number_of(r, "rev"));
 	else
-		printf("revision %llu is in force, %llu session%s cut\n",
+		printf("revision %llu is in force, %llu session%s cut, %llu made anew\n",
 		       (unsigned long long)number_of(r, "rev"), (unsigned long long)cut,
-		       cut == 1 ? "" : "s");
+		       cut == 1 ? "" : "s", (unsigned long long)renewed);
 }
 
 const struct verb verb_policy_apply = {
 	.name = "server policy apply",
 	.request = "policy-apply",
 	.summary = "put a policy in force",
-	.more = "Sessions that the new policy forbids are cut at once.\n"
+	.more = "Sessions that the new policy forbids are cut at once; those that it wants otherwise\n"
+		"are made anew.\n"
 		"A policy that is not well-formed, or whose own tests fail, changes nothing.",
 	.example = "server policy apply policy.txt",
 	.operands = {{"FILE|-", .kind = KIND_TEXT, .member = "text", .required = true,

@@ -92,9 +92,10 @@ static bool unchanged(struct server *s, const char *text)
 	return same;
 }
 
-static int put_in_force(struct server *s, struct policy *p, uint64_t rev)
+static struct session_cuts put_in_force(struct server *s, struct policy *p, uint64_t rev)
 {
 	struct policy *old = s->policy;
+	struct session_cuts ret;
 
 	s->policy = p;
 	s->policy_rev = rev;
@@ -112,20 +113,29 @@ static int put_in_force(struct server *s, struct policy *p, uint64_t rev)
 	introduce_recheck(s);
 	relay_devices_recheck(s);
 	push_flush(s); /* the sessions' rows may take a while */
-	return session_cut_forbidden(s);
+	ret = session_cut_forbidden(s);
+	ret.renewed += session_renew_marked(s);
+	return ret;
+}
+
+static void reply_applied(struct server *s, struct ipc_call *call, bool changed,
+			  struct session_cuts cuts, json_t *warnings)
+{
+	ipc_reply_ok(call, json_pack("{s:I, s:b, s:i, s:i, s:o}", "rev", (json_int_t)s->policy_rev,
+				     "changed", changed, "sessions_cut", (int)cuts.cut,
+				     "sessions_renewed", (int)cuts.renewed, "warnings", warnings));
 }
 
 /* steals p, and answers; a->row: text, comment */
 static void apply(struct server *s, struct ipc_call *call, struct policy *p, struct apply *a)
 {
 	json_t *list = policy_warnings(s, p);
-	int r, cut = 0;
+	struct session_cuts cuts = {0};
+	int r;
 
 	if (unchanged(s, a->row.text)) {
 		policy_free(p);
-		ipc_reply_ok(call,
-			     json_pack("{s:I, s:b, s:i, s:o}", "rev", (json_int_t)s->policy_rev,
-				       "changed", 0, "sessions_cut", 0, "warnings", list));
+		reply_applied(s, call, false, cuts, list);
 		return;
 	}
 	a->row.uid = ipc_call_uid(call);
@@ -136,11 +146,10 @@ static void apply(struct server *s, struct ipc_call *call, struct policy *p, str
 		reply_store_error(s, call, r);
 		return;
 	}
-	cut = put_in_force(s, p, a->row.rev);
-	log_info("policy %" PRIu64 " is in force, %d sessions cut", a->row.rev, cut > 0 ? cut : 0);
-	ipc_reply_ok(call, json_pack("{s:I, s:b, s:i, s:o}", "rev", (json_int_t)a->row.rev,
-				     "changed", 1, "sessions_cut", cut > 0 ? cut : 0, "warnings",
-				     list));
+	cuts = put_in_force(s, p, a->row.rev);
+	log_info("policy %" PRIu64 " is in force, %u sessions cut, %u made anew", a->row.rev,
+		 cuts.cut, cuts.renewed);
+	reply_applied(s, call, true, cuts, list);
 }
 
 void admin_policy_apply(struct server *s, struct ipc_call *call, json_t *args)

@@ -177,19 +177,22 @@ static void pairs_free(struct pair_list *l)
 struct session_count {
 	struct server *s;
 	json_t *list;
-	uint64_t n;
+	uint64_t cut, renewed;
 };
 
-static int add_session(void *arg, const struct store_session *row)
+static void add_session(void *arg, const struct store_session *row, enum mvpn_reason why)
 {
 	struct session_count *c = arg;
+	bool cut = why == MVPN_R_POLICY_CHANGED;
 
-	if (c->n++ < SHOWN_MAX)
+	if (c->cut + c->renewed < SHOWN_MAX)
 		json_array_append_new(c->list,
-				      json_pack("{s:o, s:o, s:o}", "id", json_hex(row->id, 16), "a",
-						device_name_json(c->s, row->a), "b",
-						device_name_json(c->s, row->b)));
-	return 0;
+				      json_pack("{s:o, s:o, s:o, s:b, s:s}", "id", json_hex(row->id, 16),
+						"a", device_name_json(c->s, row->a), "b",
+						device_name_json(c->s, row->b), "renewed", !cut,
+						"reason", mvpn_reason_name(why)));
+	c->cut += cut;
+	c->renewed += !cut;
 }
 
 void admin_policy_diff(struct server *s, struct ipc_call *call, json_t *args)
@@ -197,7 +200,7 @@ void admin_policy_diff(struct server *s, struct ipc_call *call, json_t *args)
 	const char *text;
 	struct policy *p = policy_arg(s, call, args, MVPN_EXIT_USAGE, &text);
 	struct pair_list *pairs = calloc(1, sizeof(*pairs));
-	struct session_count cut = {s, json_array(), 0};
+	struct session_count ends = {s, json_array(), 0, 0};
 	json_t *lines = NULL, *o;
 	bool all = true, same;
 	int r;
@@ -212,23 +215,23 @@ void admin_policy_diff(struct server *s, struct ipc_call *call, json_t *args)
 		r = 0;
 	}
 	if (r == 0)
-		r = session_forbidden_by(s, p, add_session, &cut);
+		r = session_foresee(s, p, add_session, &ends);
 	if (r < 0) {
 		ipc_reply_error(call, MVPN_EXIT_USAGE, "store", "see the server's log",
 				"cannot compare: %s", strerror(-r));
 		goto out;
 	}
 	same = !json_array_size(lines);
-	o = json_pack("{s:I, s:b, s:O, s:o, s:b, s:I, s:I, s:O, s:I, s:o, s:i}", "rev",
+	o = json_pack("{s:I, s:b, s:O, s:o, s:b, s:I, s:I, s:O, s:I, s:I, s:o, s:i}", "rev",
 		      (json_int_t)s->policy_rev, "same", same, "changes", lines, "pairs",
 		      pairs_json(pairs), "pairs_known", all, "pairs_gain", (json_int_t)pairs->gain,
-		      "pairs_lose", (json_int_t)pairs->lose, "sessions", cut.list, "sessions_cut",
-		      (json_int_t)cut.n, "warnings", policy_warnings(s, p), "exit",
+		      "pairs_lose", (json_int_t)pairs->lose, "sessions", ends.list, "sessions_cut",
+		      (json_int_t)ends.cut, "sessions_renewed", (json_int_t)ends.renewed, "warnings", policy_warnings(s, p), "exit",
 		      same ? EXIT_SAME : EXIT_DIFFERS);
 	ipc_reply_ok(call, o);
 out:
 	json_decref(lines);
-	json_decref(cut.list);
+	json_decref(ends.list);
 	pairs_free(pairs);
 	policy_free(p);
 }

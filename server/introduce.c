@@ -77,7 +77,7 @@ static enum mvpn_reason decide(struct conn *c, const struct request *q, struct d
 	sb = registry_subject(b);
 	if (!policy_allows_layer(s->policy, q->req.layer, &sa, &sb))
 		return MVPN_R_DENIED;
-	if (q->req.layer != MVPN_LAYER_LINK && processes_beyond(s, c->dev, b))
+	if (q->req.layer != MVPN_LAYER_LINK && processes_beyond(s->policy, c->dev, b))
 		return MVPN_R_PROCESS;
 	if (q->req.mode != pair_mode(s, c->dev, b))
 		return MVPN_R_MODE;
@@ -333,7 +333,7 @@ void introduce_recheck(struct server *s)
 		if (!policy_allows_layer(s->policy, i->layer, &a, &b))
 			intro_abandon(s, i, MVPN_R_DENIED);
 		else if (i->mode != pair_mode(s, i->a, i->b) ||
-			 i->services != services_name(s, i->a, i->b, i->layer))
+			 i->services != services_name(s->policy, i->a, i->b, i->layer))
 			intro_abandon(s, i, MVPN_R_STALE_BOOT); /* and then as the policy says */
 	}
 }

@@ -189,6 +189,39 @@ bool registry_effective(const struct registry *r, const struct mvpn_prefix *p, s
 
 /* ---- the policy's protect lines ---- */
 
+/* the first one that there is, index + 1; 0: none */
+static uint32_t first_via(const struct registry *r, const struct policy_protect *pr)
+{
+	for (unsigned k = 0; k < pr->nvia; k++) {
+		const struct device *d = registry_by_name(r, pr->via[k]);
+
+		if (d)
+			return d->index + 1;
+	}
+	return 0;
+}
+
+bool registry_would_lose(const struct registry *r, const struct policy *p, const struct device *d)
+{
+	for (unsigned i = 0; i < d->nowned; i++) {
+		const struct mvpn_prefix *prefix = &d->owned[i];
+		const struct policy_protect *pr = policy_protect_of(p, prefix);
+		uint32_t owner = 0, next = pr ? first_via(r, pr) : 0;
+		bool stands_by = false;
+
+		for (unsigned k = 0; pr && k < pr->nvia; k++)
+			stands_by |= !strcmp(pr->via[k], d->row.name);
+		stands_by &= next != d->index + 1;
+		if (!next)
+			lpm_get(r->given, prefix, &next);
+		lpm_get(r->owners, prefix, &owner);
+		/* who steps back or forward in a set of gateways loses one place, as who leaves it */
+		if (owner == d->index + 1 ? next != d->index + 1 : !stands_by)
+			return true;
+	}
+	return false;
+}
+
 void registry_disown(struct registry *r, struct device *d)
 {
 	while (d->nowned) {
@@ -242,14 +275,8 @@ int registry_set_policy(struct registry *r, const struct policy *p)
 	if (e < 0)
 		return e;
 	pr = policy_protects(p, &n);
-	for (unsigned i = 0; i < n && e == 0; i++) {
-		struct device *d = NULL;
-
-		/* the first one that there is */
-		for (unsigned k = 0; k < pr[i].nvia && !d; k++)
-			d = registry_by_name(r, pr[i].via[k]);
-		e = lpm_set(wanted, &pr[i].prefix, d ? d->index + 1 : 0);
-	}
+	for (unsigned i = 0; i < n && e == 0; i++)
+		e = lpm_set(wanted, &pr[i].prefix, first_via(r, &pr[i]));
 	stale.wanted = wanted;
 	if (e == 0)
 		e = lpm_each(old, collect_stale, &stale);

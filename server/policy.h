@@ -124,6 +124,8 @@ struct policy_protect {
 /* in the order of policy_prefix_cmp() */
 const struct policy_protect *policy_protects(const struct policy *p, unsigned *ret_count);
 int policy_prefix_cmp(const struct mvpn_prefix *x, const struct mvpn_prefix *y);
+/* the line about exactly this prefix, or NULL */
+const struct policy_protect *policy_protect_of(const struct policy *p, const struct mvpn_prefix *prefix);
 
 /* an `ethernet` line: frames of these types between src and dst are sealed or dropped */
 struct policy_ether {

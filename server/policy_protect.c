@@ -151,6 +151,19 @@ static int protect_cmp(const void *a, const void *b)
 	return c ? c : (x->line > y->line) - (x->line < y->line);
 }
 
+static int protect_is_of(const void *prefix, const void *pr)
+{
+	return policy_prefix_cmp(prefix, &((const struct policy_protect *)pr)->prefix);
+}
+
+const struct policy_protect *policy_protect_of(const struct policy *p, const struct mvpn_prefix *prefix)
+{
+	unsigned n;
+	const struct policy_protect *list = policy_protects(p, &n);
+
+	return n ? bsearch(prefix, list, n, sizeof(*list), protect_is_of) : NULL;
+}
+
 static int no_groups(struct reader *r, const struct policy_protect *pr)
 {
 	for (unsigned i = 0; i < pr->nvia; i++)

@@ -119,16 +119,16 @@ static bool cannot(const struct device *d)
 	return d->conn && !d->conn->tells_processes;
 }
 
-bool processes_beyond(struct server *s, const struct device *a, const struct device *b)
+bool processes_beyond(const struct policy *p, const struct device *a, const struct device *b)
 {
 	struct policy_subject sa, sb;
 
-	if (!policy_has_by(s->policy) || (!cannot(a) && !cannot(b)))
+	if (!policy_has_by(p) || (!cannot(a) && !cannot(b)))
 		return false;
 	sa = registry_subject(a);
 	sb = registry_subject(b);
-	return (cannot(a) && policy_by_pair(s->policy, &sa, &sb)) ||
-	       (cannot(b) && policy_by_pair(s->policy, &sb, &sa));
+	return (cannot(a) && policy_by_pair(p, &sa, &sb)) ||
+	       (cannot(b) && policy_by_pair(p, &sb, &sa));
 }
 
 /* ---- refusals ---- */

@@ -10,7 +10,7 @@
 
 extern const struct table_kind processes_table;
 /* Is there a line about processes that one of the two would have to tell apart, and cannot? */
-bool processes_beyond(struct server *s, const struct device *a, const struct device *b);
+bool processes_beyond(const struct policy *p, const struct device *a, const struct device *b);
 /* PROCESSES of a device: refusals */
 int processes_message(struct conn *c, const struct chan_msg *m);
 

@@ -376,13 +376,12 @@ void push_flush(struct server *s)
 		push_pump(c);
 	now = mono_ms();
 	p->rest_ms = now + (now - began);
-	/* after the news of who owns what */
-	session_renew_marked(s);
 }
 
 static void on_flush(void *arg)
 {
 	push_flush(arg);
+	session_renew_marked(arg); /* after the news of who owns what */
 }
 
 int push_new(struct server *s)

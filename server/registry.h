@@ -124,6 +124,9 @@ void registry_disown(struct registry *r, struct device *d);
 /* take the protect lines of a policy (NULL: none); again after a device was added, renamed or removed */
 int registry_set_policy(struct registry *r, const struct policy *p);
 
+/* would a device that owns a prefix, or stands by in its set of gateways, be that no more under this policy? */
+bool registry_would_lose(const struct registry *r, const struct policy *p, const struct device *d);
+
 /* the longest protected prefix of an address: false if it is not protected; *ret NULL if nobody owns it */
 bool registry_owner_of(const struct registry *r, const struct mvpn_addr *a, struct device **ret);
 /* the list of what a device owns; NULL is fine */

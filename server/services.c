@@ -10,7 +10,7 @@
 #include "log.h"
 
 /* what the policy says of the two, and no prefixes; true: there is more than fits */
-static bool fill(const struct server *s, const struct device *a, const struct device *b,
+static bool fill(const struct policy *p, const struct device *a, const struct device *b,
 		 unsigned layer, struct intro_selectors *ret)
 {
 	struct policy_subject sa = registry_subject(a), sb = registry_subject(b);
@@ -19,9 +19,9 @@ static bool fill(const struct server *s, const struct device *a, const struct de
 	ret->na = ret->nb = 0;
 	if (layer == MVPN_LAYER_LINK) {
 		ret->limited = false;
-		return policy_frame_classes(s->policy, &sa, &sb, &ret->classes) < 0;
+		return policy_frame_classes(p, &sa, &sb, &ret->classes) < 0;
 	}
-	policy_services_of(s->policy, &sa, &sb, &sv);
+	policy_services_of(p, &sa, &sb, &sv);
 	ret->limited = !sv.all;
 	ret->nserv_a = sv.nsrc;
 	ret->nserv_b = sv.ndst;
@@ -49,19 +49,19 @@ static uint64_t name_of(const struct intro_selectors *sel)
 	return name | 1;
 }
 
-uint64_t services_name(const struct server *s, const struct device *a, const struct device *b,
+uint64_t services_name(const struct policy *p, const struct device *a, const struct device *b,
 		       unsigned layer)
 {
 	struct intro_selectors sel;
 
-	fill(s, a, b, layer, &sel);
+	fill(p, a, b, layer, &sel);
 	return name_of(&sel);
 }
 
 uint64_t services_select(struct server *s, const struct device *a, const struct device *b,
 			 unsigned layer, struct intro_selectors *sel)
 {
-	if (fill(s, a, b, layer, sel)) {
+	if (fill(s->policy, a, b, layer, sel)) {
 		count(s, services_cut);
 		log_ratelimited(LOG_L_WARN,
 				"the policy names more than %d ranges of ports, or more than %d different DSCPs "

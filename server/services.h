@@ -18,8 +18,8 @@ uint64_t services_select(struct server *s, const struct device *a, const struct 
 /* policy_pairs_diff() of the devices that are active */
 int services_diff(struct server *s, const struct policy *old, const struct policy *new,
 		  void (*fn)(void *arg, const struct policy_pairs *pairs), void *arg);
-/* the name alone, by which a session that is for something else than the policy says now is known */
-uint64_t services_name(const struct server *s, const struct device *a, const struct device *b,
+/* the name alone, by which a session that is for something else than this policy says is known */
+uint64_t services_name(const struct policy *p, const struct device *a, const struct device *b,
 		       unsigned layer);
 /* null for everything, or {"src": ["tcp 22"], "dst": []} with the members' names given */
 json_t *services_json(const struct policy_services *sv, const char *src, const char *dst);

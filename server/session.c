@@ -91,36 +91,26 @@ static struct conn *conn_of(struct server *s, const uint8_t id[16])
 	return d && d->row.state == MVPN_DEV_ACTIVE ? device_conn(d) : NULL;
 }
 
-static bool forbidden_by(struct server *s, const struct policy *p, const struct store_session *row)
-{
-	struct device *a = registry_by_id(s->reg, row->a), *b = registry_by_id(s->reg, row->b);
-	struct policy_subject sa, sb;
-
-	if (!a || !b || a->row.state != MVPN_DEV_ACTIVE || b->row.state != MVPN_DEV_ACTIVE)
-		return true;
-	sa = registry_subject(a);
-	sb = registry_subject(b);
-	return !policy_allows_layer(p, row->layer, &sa, &sb);
-}
-
-static bool forbidden(struct server *s, const struct store_session *row)
-{
-	return forbidden_by(s, s->policy, row);
-}
-
-/* the two may have a session, but maybe not this one: its keys come from elsewhere, or it is for something else, than the policy
- * says */
-static enum mvpn_reason unlike(struct server *s, const struct store_session *row)
+/* What is wrong with this session under that policy: the two may have none, or not this one, for its keys come from elsewhere, or it
+ * is for something else, than the policy says. */
+static enum mvpn_reason judge(const struct server *s, const struct policy *p,
+			      const struct store_session *row)
 {
 	struct device *da = registry_by_id(s->reg, row->a), *db = registry_by_id(s->reg, row->b);
-	struct policy_subject a = registry_subject(da), b = registry_subject(db);
+	struct policy_subject a, b;
 
-	if (row->mode != policy_mode_of(s->policy, &a, &b))
+	if (!da || !db || da->row.state != MVPN_DEV_ACTIVE || db->row.state != MVPN_DEV_ACTIVE)
+		return MVPN_R_POLICY_CHANGED;
+	a = registry_subject(da);
+	b = registry_subject(db);
+	if (!policy_allows_layer(p, row->layer, &a, &b))
+		return MVPN_R_POLICY_CHANGED;
+	if (row->mode != policy_mode_of(p, &a, &b))
 		return MVPN_R_MODE;
-	if (row->services != services_name(s, da, db, row->layer))
+	if (row->services != services_name(p, da, db, row->layer))
 		return MVPN_R_SELECTORS;
 	/* or one of the two cannot tell the processes apart that the policy now does: then it gets no other one */
-	if (row->layer != MVPN_LAYER_LINK && processes_beyond(s, da, db))
+	if (row->layer != MVPN_LAYER_LINK && processes_beyond(p, da, db))
 		return MVPN_R_SELECTORS;
 	return MVPN_R_NONE;
 }
@@ -128,7 +118,7 @@ static enum mvpn_reason unlike(struct server *s, const struct store_session *row
 /* why a session was cut may be over by now: then it is only to be forgotten, not refused */
 static enum mvpn_reason still_true(struct server *s, const struct store_session *row)
 {
-	if (is_reset(row->reason) || forbidden(s, row))
+	if (is_reset(row->reason) || judge(s, s->policy, row) == MVPN_R_POLICY_CHANGED)
 		return row->reason;
 	return MVPN_R_STALE_BOOT;
 }
@@ -242,6 +232,11 @@ static int run_cut(struct server *s, struct cut *cut)
 	return r < 0 ? r : active;
 }
 
+static unsigned positive(int n)
+{
+	return n > 0 ? (unsigned)n : 0;
+}
+
 int session_cut_device(struct server *s, const struct device *d, enum mvpn_reason reason)
 {
 	struct cut cut = {.cause = d->row.id, .reason = reason};
@@ -261,10 +256,12 @@ void session_mark(struct server *s, struct device *d)
 		d->renew = s->renew = true;
 }
 
-void session_renew_marked(struct server *s)
+unsigned session_renew_marked(struct server *s)
 {
+	unsigned n = 0;
+
 	if (!s->renew)
-		return;
+		return 0;
 	s->renew = false;
 	for (uint32_t i = 0; i < s->reg->size; i++) {
 		struct device *d = s->reg->devices[i];
@@ -276,59 +273,78 @@ void session_renew_marked(struct server *s)
 		introduce_device_gone(s, d, MVPN_R_STALE_BOOT); /* tried again at once */
 		if (store_session_held(s->store, d->row.id, collect, &cut.list) < 0)
 			count(s, store_errors);
-		run_cut(s, &cut);
+		n += positive(run_cut(s, &cut));
 	}
+	return n;
 }
 
-int session_cut_forbidden(struct server *s)
+struct session_cuts session_cut_forbidden(struct server *s)
 {
 	struct cut cut = {.reason = MVPN_R_POLICY_CHANGED}, mode = {.reason = MVPN_R_MODE},
 		   selectors = {.reason = MVPN_R_SELECTORS};
 	unsigned n = 0;
-	int r = store_session_held(s->store, NULL, collect, &cut.list), renewed[2];
+	int r = store_session_held(s->store, NULL, collect, &cut.list);
+	struct session_cuts ret;
 
 	s->cut_failed = r < 0;
 	if (r < 0)
 		count(s, store_errors);
 	for (unsigned i = 0; i < cut.list.n; i++) {
 		struct store_session *row = &cut.list.rows[i];
-		enum mvpn_reason why;
+		enum mvpn_reason why = judge(s, s->policy, row);
 
-		if (forbidden(s, row)) {
+		if (why == MVPN_R_POLICY_CHANGED)
 			cut.list.rows[n++] = *row;
-			continue;
-		}
-		why = unlike(s, row);
-		if (why && collect(why == MVPN_R_MODE ? &mode.list : &selectors.list, row) < 0)
+		else if (why && collect(why == MVPN_R_MODE ? &mode.list : &selectors.list, row) < 0)
 			s->cut_failed = true;
 	}
 	cut.list.n = n;
-	renewed[0] = run_cut(s, &mode);
-	renewed[1] = run_cut(s, &selectors);
-	r = run_cut(s, &cut);
-	return r < 0 || renewed[0] < 0 || renewed[1] < 0 ? r : r + renewed[0] + renewed[1];
+	ret.cut = positive(run_cut(s, &cut));
+	ret.renewed = positive(run_cut(s, &mode));
+	ret.renewed += positive(run_cut(s, &selectors));
+	return ret;
 }
 
 struct trial {
 	struct server *s;
 	const struct policy *p;
-	store_session_fn *fn;
+	bool *loses; /* by the device's index */
+	void (*fn)(void *arg, const struct store_session *row, enum mvpn_reason why);
 	void *arg;
 };
 
 static int try_session(void *arg, const struct store_session *row)
 {
 	const struct trial *t = arg;
+	enum mvpn_reason why;
 
-	return row->state == SESSION_ACTIVE && forbidden_by(t->s, t->p, row) ? t->fn(t->arg, row)
-									     : 0;
+	if (row->state != SESSION_ACTIVE)
+		return 0;
+	why = judge(t->s, t->p, row);
+	/* judge() has seen that both are there */
+	if (!why && (t->loses[registry_by_id(t->s->reg, row->a)->index] ||
+		     t->loses[registry_by_id(t->s->reg, row->b)->index]))
+		why = MVPN_R_EXPIRED;
+	if (why)
+		t->fn(t->arg, row, why);
+	return 0;
 }
 
-int session_forbidden_by(struct server *s, const struct policy *p, store_session_fn *fn, void *arg)
+int session_foresee(struct server *s, const struct policy *p,
+		    void (*fn)(void *arg, const struct store_session *row, enum mvpn_reason why),
+		    void *arg)
 {
-	struct trial t = {s, p, fn, arg};
+	struct trial t = {s, p, calloc(s->reg->size + 1UL, sizeof(bool)), fn, arg};
+	int r;
 
-	return store_session_held(s->store, NULL, try_session, &t);
+	if (!t.loses)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < s->reg->size; i++)
+		if (s->reg->devices[i])
+			t.loses[i] = registry_would_lose(s->reg, p, s->reg->devices[i]);
+	r = store_session_held(s->store, NULL, try_session, &t);
+	free(t.loses);
+	return r;
 }
 
 /* ---- ENDED ---- */

@@ -17,16 +17,24 @@ int session_record(struct server *s, const struct store_session *row, const uint
 int session_cut_device(struct server *s, const struct device *d, enum mvpn_reason reason);
 /* end the sessions that the policy or a device's state forbids now, and tell both ends; those whose mode or services it has changed
  * are made anew */
-int session_cut_forbidden(struct server *s);
-/* the sessions that would be cut if this policy were in force; stops when fn returns other than 0 */
-int session_forbidden_by(struct server *s, const struct policy *p, store_session_fn *fn, void *arg);
+struct session_cuts {
+	unsigned cut, renewed;
+};
+struct session_cuts session_cut_forbidden(struct server *s);
+/*
+ * The sessions that would end if this policy were in force, and why: MVPN_R_POLICY_CHANGED if it forbids them, another reason if they
+ * are made anew. 0 or -errno.
+ */
+int session_foresee(struct server *s, const struct policy *p,
+		    void (*fn)(void *arg, const struct store_session *row, enum mvpn_reason why),
+		    void *arg);
 /*
  * A device has lost a prefix, and the sessions' selectors are bound into their keys: mark it; when the change has been
  * pushed, both ends of its sessions hear PEER_RESET and make new ones as they need them. (What it gains the devices take
  * in by a rekey.)
  */
 void session_mark(struct server *s, struct device *d); /* NULL is fine */
-void session_renew_marked(struct server *s);
+unsigned session_renew_marked(struct server *s); /* how many */
 /* after WELCOME: what this device missed */
 void session_tell_owed(struct conn *c);
 /* an acknowledged REVOKE: of the last one it stands for all before */

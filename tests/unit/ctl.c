@@ -348,7 +348,9 @@ static void policies_are_compared(void **state)
 		      "\"pairs_known\":true,\"pairs_gain\":1,\"pairs_lose\":1,\"pairs\":["
 		      "{\"a\":\"a\",\"b\":\"b\",\"before\":\"both\",\"after\":\"none\"},"
 		      "{\"a\":\"b\",\"b\":\"c\",\"before\":\"none\",\"after\":\"a\"}],"
-		      "\"sessions_cut\":1,\"sessions\":[{\"id\":\"00\",\"a\":\"a\",\"b\":\"b\"}]}"),
+		      "\"sessions_cut\":1,\"sessions_renewed\":1,\"sessions\":["
+		      "{\"a\":\"a\",\"b\":\"d\",\"renewed\":true,\"reason\":\"mode\"},"
+		      "{\"a\":\"a\",\"b\":\"b\",\"renewed\":false,\"reason\":\"policy-changed\"}]}"),
 		1);
 	assert_string_equal(out, "removed       allow a -> b\n"
 				 "added         allow only b -> c\n\n"
@@ -358,7 +360,9 @@ static void policies_are_compared(void **state)
 				 "gain          1 pairs\n"
 				 "lose          1 pairs\n"
 				 "cut           1 sessions\n"
-				 "              a - b\n");
+				 "              a - b\n"
+				 "made anew     1 sessions\n"
+				 "              a - d: its keys come from elsewhere\n");
 	assert_int_equal(reply(&verb_policy_diff, OUTPUT_TABLE,
 			       "{\"schema\":1,\"ok\":true,\"exit\":0,\"rev\":3,\"same\":true}"),
 			 0);

@@ -139,6 +139,69 @@ static void policy_diff_says_what_would_change(void **state)
 	sim_net_down(&n);
 }
 
+#define BEHIND "protect 10.9.0.0/24 via "
+
+/* the only session that is there ends for this reason, as `policy-diff` foresees and `policy-apply` counts; NULL: it goes on */
+static void ends_for(struct sim_net *n, const char *text, const char *reason)
+{
+	bool cut = reason && !strcmp(reason, "policy-changed");
+	json_t *o = sim_ok(&n->s, "policy-diff", "{s:s}", "text", text), *one;
+
+	assert_int_equal(json_integer_value(json_object_get(o, "sessions_cut")), cut);
+	assert_int_equal(json_integer_value(json_object_get(o, "sessions_renewed")), reason && !cut);
+	assert_int_equal(json_array_size(json_object_get(o, "sessions")), reason != NULL);
+	one = json_array_get(json_object_get(o, "sessions"), 0);
+	if (reason) {
+		assert_string_equal(json_string_value(json_object_get(one, "reason")), reason);
+		assert_int_equal(json_is_true(json_object_get(one, "renewed")), !cut);
+	}
+	json_decref(o);
+	o = sim_ok(&n->s, "policy-apply", "{s:s}", "text", text);
+	assert_int_equal(json_integer_value(json_object_get(o, "sessions_cut")), cut);
+	assert_int_equal(json_integer_value(json_object_get(o, "sessions_renewed")), reason && !cut);
+	json_decref(o);
+	assert_int_equal(sim_sessions(&n->s), !reason);
+	if (!reason)
+		return;
+	sim_expect_about(&n->a, cut ? MVPN_MSG_REVOKE : MVPN_MSG_PEER_RESET, &n->b);
+	sim_expect_about(&n->b, cut ? MVPN_MSG_REVOKE : MVPN_MSG_PEER_RESET, &n->a);
+}
+
+static void policy_diff_and_apply_count_alike(void **state)
+{
+	uint8_t session[16];
+	struct sim_net n;
+
+	sim_net_up(&n);
+	sim_join(&n.c, "c", C_ADDR);
+	sim_policy(&n.s, "allow a -> b\n" BEHIND "b");
+	sim_introduce(&n.a, &n.b, B_ADDR, session);
+	ends_for(&n, "allow a -> b\nallow a -> c\n" BEHIND "b", NULL);
+	ends_for(&n, "allow a -> b proto tcp port 22\n" BEHIND "b", "selectors");
+	sim_introduce(&n.a, &n.b, B_ADDR, session);
+	ends_for(&n, "allow only a -> b by uid 0\n" BEHIND "b", "selectors"); /* they cannot tell */
+	sim_policy(&n.s, "allow a -> b\n" BEHIND "b");
+	sim_introduce(&n.a, &n.b, B_ADDR, session);
+	ends_for(&n, "allow a -> b\nmode central60 a -> b\n" BEHIND "b", "mode");
+	sim_policy(&n.s, "allow a -> b\n" BEHIND "b");
+	sim_introduce(&n.a, &n.b, B_ADDR, session);
+	/* another gateway is nothing to b, until b changes its place */
+	ends_for(&n, "allow a -> b\n" BEHIND "b, c", NULL);
+	ends_for(&n, "allow a -> b\n" BEHIND "c, b", "expired");
+	sim_introduce(&n.a, &n.b, B_ADDR, session);
+	ends_for(&n, "allow a -> b\n" BEHIND "b", "expired");
+	sim_introduce(&n.a, &n.b, B_ADDR, session);
+	ends_for(&n, "allow a -> b\n" BEHIND "nobody, c", "expired");
+	sim_introduce(&n.a, &n.b, B_ADDR, session);
+	ends_for(&n, "allow a -> b\n" BEHIND "c, b", NULL);
+	ends_for(&n, "allow a -> b\n" BEHIND "c", "expired");
+	sim_policy(&n.s, "allow a -> b\n" BEHIND "b");
+	sim_introduce(&n.a, &n.b, B_ADDR, session);
+	/* it loses its prefix, too, but a session that is forbidden is cut */
+	ends_for(&n, "allow a -> c", "policy-changed");
+	sim_net_down(&n);
+}
+
 static json_t *revision(json_t *o, size_t i)
 {
 	return json_array_get(json_object_get(o, "revisions"), i);
@@ -245,6 +308,7 @@ int main(void)
 		cmocka_unit_test(policy_sets_options),
 		cmocka_unit_test(policy_tests_guard_it),
 		cmocka_unit_test(policy_diff_says_what_would_change),
+		cmocka_unit_test(policy_diff_and_apply_count_alike),
 		cmocka_unit_test(policies_are_rolled_back),
 		cmocka_unit_test(policy_sets_times),
 		cmocka_unit_test(new_policy_cuts_what_it_forbids),
