@@ -35,9 +35,11 @@ static void print_error(const char *message, const char *hint)
 {
 	if (ctl_output != OUTPUT_TABLE && !isatty(STDERR_FILENO))
 		return;
-	fputs("mvpnctl: ", stderr);
-	put_harmless(message);
-	fputc('\n', stderr);
+	if (message) {
+		fputs("mvpnctl: ", stderr);
+		put_harmless(message);
+		fputc('\n', stderr);
+	}
 	if (hint && *hint) {
 		fputs("  ", stderr);
 		put_harmless(hint);
@@ -107,13 +109,37 @@ static int exit_of(const json_t *reply, int otherwise)
 	return json_is_integer(e) && v >= 0 && v < 126 ? (int)v : otherwise;
 }
 
+/* "FILE:LINE:COLUMN: TEXT" each, as compilers do; false: the error names no place in a file */
+static bool print_places(const json_t *e)
+{
+	const json_t *at;
+	size_t i;
+
+	if (!json_array_size(json_object_get(e, "at")) || !has_text(e, "file"))
+		return false;
+	json_array_foreach(json_object_get(e, "at"), i, at)
+	{
+		if (ctl_output != OUTPUT_TABLE && !isatty(STDERR_FILENO))
+			break;
+		put_harmless(text_of(e, "file"));
+		if (number_of(at, "line"))
+			fprintf(stderr, ":%llu", (unsigned long long)number_of(at, "line"));
+		if (number_of(at, "column"))
+			fprintf(stderr, ":%llu", (unsigned long long)number_of(at, "column"));
+		fputs(": ", stderr);
+		put_harmless(text_of(at, "text"));
+		fputc('\n', stderr);
+	}
+	return true;
+}
+
 static int output_error(const json_t *reply)
 {
 	const json_t *e = json_object_get(reply, "error");
 	const char *message = json_string_value(json_object_get(e, "message"));
 	int code = exit_of(reply, MVPN_EXIT_FAILED);
 
-	print_error(message ? message : "the daemon reports an error without saying which",
+	print_error(print_places(e) ? NULL : message ? message : "the daemon reports an error without saying which",
 		    json_string_value(json_object_get(e, "hint")));
 	if (ctl_output != OUTPUT_TABLE)
 		print_json(reply);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* server policy show, check, diff, apply, rollback, list, test. */
+#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,8 @@ static unsigned slow(const json_t *args)
 	return 12 * TIMEOUT_MS;
 }
 
+static char policy_file[PATH_MAX]; /* as it was given; "" if none was read */
+
 /* args.text is the file's name: put its content there; exit_code if that fails */
 static int read_policy_or(json_t *args, int exit_code)
 {
@@ -27,6 +30,7 @@ static int read_policy_or(json_t *args, int exit_code)
 	char *buf;
 	int r = input_read(path, POLICY_MAX_B, &buf, &len);
 
+	snprintf(policy_file, sizeof(policy_file), "%s", path);
 	if (r < 0)
 		return fail(exit_code, "policy-file", NULL,
 			    "cannot read the policy from %s: %s", input_name(path), strerror(-r));
@@ -42,6 +46,20 @@ static int read_policy_or(json_t *args, int exit_code)
 static int read_policy(json_t *args)
 {
 	return read_policy_or(args, MVPN_EXIT_FAILED);
+}
+
+static int read_policy_if(json_t *args)
+{
+	return json_object_get(args, "text") ? read_policy(args) : 0;
+}
+
+/* the server knows lines of a text, we know of which file */
+static void name_file(json_t *reply)
+{
+	json_t *e = json_object_get(reply, "error");
+
+	if (*policy_file && json_is_object(e) && json_object_get(e, "at"))
+		json_object_set_new(e, "file", json_string(policy_file));
 }
 
 static void show_warnings(const json_t *r)
@@ -100,6 +118,7 @@ const struct verb verb_policy_check = {
 		      .help = "file with the policy; - is standard input"}},
 	.prepare = read_policy,
 	.timeout_ms = slow,
+	.complete = name_file,
 	.show = show_checked,
 };
 
@@ -209,6 +228,7 @@ const struct verb verb_policy_diff = {
 		      .help = "file with the policy; - is standard input"}},
 	.prepare = read_policy_for_diff,
 	.timeout_ms = slow,
+	.complete = name_file,
 	.show = show_diff,
 };
 
@@ -241,6 +261,7 @@ const struct verb verb_policy_apply = {
 	.options = {COMMENT},
 	.prepare = read_policy,
 	.timeout_ms = slow,
+	.complete = name_file,
 	.show = show_applied,
 };
 
@@ -341,7 +362,7 @@ static void show_test(const json_t *r)
 }
 
 /* args.proto is PROTO or PORT/PROTO: PORT into a member of its own. What a protocol is the server says */
-static int split_service(json_t *args)
+static int prepare_test(json_t *args)
 {
 	const char *text = json_string_value(json_object_get(args, "proto"));
 	const char *slash = text ? strchr(text, '/') : NULL;
@@ -349,7 +370,7 @@ static int split_service(json_t *args)
 	char *end;
 
 	if (!slash)
-		return 0;
+		return read_policy_if(args);
 	port = *text >= '0' && *text <= '9' ? strtoul(text, &end, 10) : 0;
 	if (!port || port > UINT16_MAX || end != slash)
 		return usage_error(&verb_policy_test,
@@ -357,7 +378,7 @@ static int split_service(json_t *args)
 				   text);
 	json_object_set_new(args, "port", json_integer((json_int_t)port));
 	json_object_set_new(args, "proto", json_string(slash + 1));
-	return 0;
+	return read_policy_if(args);
 }
 
 const struct verb verb_policy_test = {
@@ -372,7 +393,11 @@ const struct verb verb_policy_test = {
 		      .help = "name of a device, or an address"},
 		     {"[PORT/]PROTO", .kind = KIND_TEXT, .member = "proto",
 		      .help = "may it begin that? tcp, udp, sctp, icmp or a protocol's number"}},
-	.options = {PROCESS_OPTIONS},
-	.prepare = split_service,
+	.options = {{"--file", 'f', KIND_TEXT, "text", "FILE|-",
+		     .help = "by the policy in it; default: by the one in force"},
+		    PROCESS_OPTIONS},
+	.prepare = prepare_test,
+	.timeout_ms = slow,
+	.complete = name_file,
 	.show = show_test,
 };

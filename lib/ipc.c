@@ -212,6 +212,22 @@ void ipc_reply_error(struct ipc_call *call, int exit_code, const char *code, con
 	call_finish(call, error_json(exit_code, code, hint, message));
 }
 
+void ipc_reply_error_with(struct ipc_call *call, int exit_code, const char *code, const char *hint,
+			  json_t *members, const char *fmt, ...)
+{
+	char message[1024];
+	json_t *reply;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(message, sizeof(message), fmt, ap);
+	va_end(ap);
+	reply = error_json(exit_code, code, hint, message);
+	json_object_update(json_object_get(reply, "error"), members);
+	json_decref(members);
+	call_finish(call, reply);
+}
+
 uint32_t ipc_call_uid(const struct ipc_call *call)
 {
 	return call->client ? call->client->uid : (uint32_t)-1;

@@ -24,6 +24,9 @@ void ipc_server_free(struct ipc_server *s);
 void ipc_reply_ok(struct ipc_call *c, json_t *body); /* steals body (an object or NULL); adds schema and ok */
 void ipc_reply_error(struct ipc_call *c, int exit_code, const char *code, const char *hint, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
+/* the same with more members of the error; steals them (an object) */
+void ipc_reply_error_with(struct ipc_call *c, int exit_code, const char *code, const char *hint, json_t *members,
+			  const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 /* The user behind the client: who logged in, if the kernel knows (loginuid: sudo keeps it), else whose process it is. */
 uint32_t ipc_call_uid(const struct ipc_call *c);
 void ipc_call_on_gone(struct ipc_call *c, void (*gone)(void *arg), void *arg);

@@ -241,7 +241,7 @@ static const struct {
 	{"policy-apply", admin_policy_apply, "text comment "},
 	{"policy-rollback", admin_policy_rollback, "rev comment "},
 	{"policy-list", admin_policy_list, ""},
-	{"policy-test", admin_policy_test, "src dst proto port unit uid exe cgroup "},
+	{"policy-test", admin_policy_test, "src dst proto port unit uid exe cgroup text "},
 	{"sessions", verb_sessions, ""},
 	{"key-show", admin_key_show, ""},
 	{"key-rotate", admin_key_rotate, "after_s now comment "},

@@ -263,7 +263,7 @@ static struct device *resolve(struct server *s, struct ipc_call *call, json_t *a
 }
 
 /* the ethernet lines about the two, as src sees them */
-static json_t *ethers_json(struct server *s, const struct policy_subject *a,
+static json_t *ethers_json(const struct policy *p, const struct policy_subject *a,
 			   const struct policy_subject *b)
 {
 	static const char *const ways[] = {"", "out", "in", "both"};
@@ -272,9 +272,9 @@ static json_t *ethers_json(struct server *s, const struct policy_subject *a,
 	char text[400];
 	unsigned n;
 
-	e = policy_ethers(s->policy, &n);
+	e = policy_ethers(p, &n);
 	for (unsigned i = 0; i < n; i++) {
-		unsigned flags = policy_ether_flags(s->policy, &e[i], a, b);
+		unsigned flags = policy_ether_flags(p, &e[i], a, b);
 
 		if (!flags)
 			continue;
@@ -324,31 +324,27 @@ static bool arg_process(struct ipc_call *call, json_t *args, struct mvpn_by_valu
 	return true;
 }
 
-void admin_policy_test(struct server *s, struct ipc_call *call, json_t *args)
-{
-	struct device *a = resolve(s, call, args, "src"),
-		      *b = a ? resolve(s, call, args, "dst") : NULL;
+struct question {
+	const struct device *a, *b;
+	int64_t port;
+	uint8_t proto;
 	struct mvpn_by_value who[MVPN_BY_KINDS];
+	unsigned nwho;
+};
+
+static json_t *answer_json(const struct policy *p, const struct question *q)
+{
+	struct policy_subject a = registry_subject(q->a), b = registry_subject(q->b);
 	const struct policy_rule *rule;
 	struct policy_services services;
-	struct policy_subject sa, sb;
-	unsigned nwho;
-	int64_t port = 0;
-	uint8_t proto = 0;
 	char text[200];
 	json_t *o;
 
-	if (!a || !b || !arg_number(call, args, "port", 1, UINT16_MAX, &port) ||
-	    !arg_proto(call, args, port, &proto) || !arg_process(call, args, who, &nwho))
-		return;
-	sa = registry_subject(a);
-	sb = registry_subject(b);
-	policy_services_of(s->policy, &sa, &sb, &services);
-	rule = policy_allows_process(s->policy, &sa, &sb, proto, (uint16_t)port, who, nwho);
-	o = json_pack("{s:b, s:s, s:s, s:s, s:s}", "allowed", rule != NULL, "src", a->row.name,
-		      "dst", b->row.name, "mode",
-		      mvpn_mode_name(policy_mode_of(s->policy, &sa, &sb)), "level",
-		      mvpn_level_name(policy_level_of(s->policy, &sa, &sb)));
+	policy_services_of(p, &a, &b, &services);
+	rule = policy_allows_process(p, &a, &b, q->proto, (uint16_t)q->port, q->who, q->nwho);
+	o = json_pack("{s:b, s:s, s:s, s:s, s:s}", "allowed", rule != NULL, "src", a.name, "dst",
+		      b.name, "mode", mvpn_mode_name(policy_mode_of(p, &a, &b)), "level",
+		      mvpn_level_name(policy_level_of(p, &a, &b)));
 	if (rule) {
 		policy_rule_str(rule, text, sizeof(text));
 		json_object_set_new(o, "rule",
@@ -359,6 +355,23 @@ void admin_policy_test(struct server *s, struct ipc_call *call, json_t *args)
 	}
 	json_object_set_new(o, "services", services_json(&services, "src", "dst"));
 	json_object_set_new(o, "classes", mvpn_classes_json(&services.classes, 0, "src", "dst"));
-	json_object_set_new(o, "ethernet", ethers_json(s, &sa, &sb));
-	ipc_reply_ok(call, o);
+	json_object_set_new(o, "ethernet", ethers_json(p, &a, &b));
+	return o;
+}
+
+void admin_policy_test(struct server *s, struct ipc_call *call, json_t *args)
+{
+	struct question q = {.a = resolve(s, call, args, "src")};
+	struct policy *other = NULL;
+	const char *text;
+
+	q.b = q.a ? resolve(s, call, args, "dst") : NULL;
+	if (!q.a || !q.b || !arg_number(call, args, "port", 1, UINT16_MAX, &q.port) ||
+	    !arg_proto(call, args, q.port, &q.proto) || !arg_process(call, args, q.who, &q.nwho))
+		return;
+	if (json_object_get(args, "text") &&
+	    !(other = policy_arg(s, call, args, MVPN_EXIT_FAILED, &text)))
+		return;
+	ipc_reply_ok(call, answer_json(other ? other : s->policy, &q));
+	policy_free(other);
 }

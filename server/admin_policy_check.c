@@ -7,6 +7,7 @@
 #include "services.h"
 
 #define WARNINGS_MAX 100
+#define PLACES_MAX 100 /* of what is wrong; all are counted */
 
 struct warn {
 	struct server *s;
@@ -53,6 +54,18 @@ json_t *policy_warnings(struct server *s, const struct policy *p)
 	return w.list;
 }
 
+/* ---- what is wrong, and where ---- */
+
+/* 0: the whole line */
+static json_t *place(unsigned line, unsigned column, const char *text)
+{
+	json_t *o = json_pack("{s:i, s:s}", "line", (int)line, "text", text);
+
+	if (o && column)
+		json_object_set_new(o, "column", json_integer(column));
+	return o;
+}
+
 static void know_device(void *arg, const char *name, struct policy_subject *subject)
 {
 	const struct server *s = arg;
@@ -66,17 +79,21 @@ struct failures {
 	char text[900]; /* fits into an error's message */
 	size_t len;
 	unsigned told;
+	json_t *at;
 };
 
 static void tell_failure(void *arg, const struct policy_test *t, const char *why)
 {
 	struct failures *f = arg;
-	char test[200];
+	char test[200], whole[500];
 	int n;
 
 	policy_test_str(t, test, sizeof(test));
-	n = snprintf(f->text + f->len, sizeof(f->text) - f->len, "%sline %u: %s: %s",
-		     f->told ? "; " : "", t->line, test, why);
+	snprintf(whole, sizeof(whole), "%s: %s", test, why);
+	if (json_array_size(f->at) < PLACES_MAX)
+		json_array_append_new(f->at, place(t->line, 0, whole));
+	n = snprintf(f->text + f->len, sizeof(f->text) - f->len, "%sline %u: %s",
+		     f->told ? "; " : "", t->line, whole);
 	if (n < 0 || f->len + (size_t)n >= sizeof(f->text)) {
 		f->text[f->len] = '\0'; /* whole ones only: the first always fits */
 		return;
@@ -89,17 +106,20 @@ static void tell_failure(void *arg, const struct policy_test *t, const char *why
 static bool tests_hold(struct server *s, struct ipc_call *call, const struct policy *p, int exit)
 {
 	struct policy_resolver by = {know_device, s};
-	struct failures f = {0};
+	struct failures f = {.at = json_array()};
 	int failed = policy_run_tests(p, &by, tell_failure, &f);
 	unsigned n;
 
-	if (!failed)
+	if (!failed) {
+		json_decref(f.at);
 		return true;
+	}
 	policy_tests(p, &n);
-	ipc_reply_error(call, exit, "policy-test",
-			"the policy in force is unchanged; correct the rule, or the test",
-			"%d of %u tests of the policy fail: %s%s", failed, n, f.text,
-			(unsigned)failed > f.told ? "; …" : "");
+	ipc_reply_error_with(call, exit, "policy-test",
+			     "the policy in force is unchanged; correct the rule, or the test",
+			     json_pack("{s:o}", "at", f.at),
+			     "%d of %u tests of the policy fail: %s%s", failed, n, f.text,
+			     (unsigned)failed > f.told ? "; …" : "");
 	return false;
 }
 
@@ -116,25 +136,59 @@ static struct policy *parse_text(struct ipc_call *call, const char *text, size_t
 		snprintf(where, sizeof(where), "%u:%u: ", e.line, e.column);
 	else if (e.line)
 		snprintf(where, sizeof(where), "%u: ", e.line);
-	ipc_reply_error(call, exit, "bad-policy", "the policy in force is unchanged",
-			"%s%s", where, e.message);
+	ipc_reply_error_with(call, exit, "bad-policy", "the policy in force is unchanged",
+			     json_pack("{s:[o]}", "at", place(e.line, e.column, e.message)),
+			     "%s%s", where, e.message);
 	return NULL;
 }
 
 struct overflow {
-	const char *a, *b; /* names of devices; NULL: there is none */
-	bool classes;	   /* it is of these, not of services */
+	struct policy_subject a, b; /* no names: there is none */
+	bool classes;		    /* it is of these, not of services */
 };
 
 static void note_overflow(void *arg, const struct policy_pairs *p)
 {
 	struct overflow *found = arg;
-
-	const char *a = p->a[0]->name, *b = p->b[p->a == p->b]->name;
+	const struct policy_subject *a = p->a[0], *b = p->b[p->a == p->b];
 
 	if (p->after->services.overflow || p->after->services.classes_overflow)
-		*found = (struct overflow){strcmp(a, b) < 0 ? a : b, strcmp(a, b) < 0 ? b : a,
+		*found = (struct overflow){strcmp(a->name, b->name) < 0 ? *a : *b,
+					   strcmp(a->name, b->name) < 0 ? *b : *a,
 					   !p->after->services.overflow};
+}
+
+/* the last line about the two: that which is too much, or one after it */
+static unsigned last_line(const struct policy *p, const struct policy_subject *a,
+			  const struct policy_subject *b)
+{
+	unsigned n;
+	const struct policy_rule *rules = policy_rules(p, &n);
+
+	while (n-- && !policy_rule_begins(p, &rules[n], a, b) &&
+	       !policy_rule_begins(p, &rules[n], b, a))
+		;
+	return rules[n].line;
+}
+
+static void reply_overflow(struct ipc_call *call, const struct policy *p, const struct overflow *o,
+			   int exit)
+{
+	const char *hint = o->classes ? "give several services in one line, or the same DSCP to more of them"
+				      : "join neighbouring ports, name a protocol without ports, or use fewer lines";
+	char text[300];
+
+	if (o->classes)
+		snprintf(text, sizeof(text),
+			 "between %s and %s the lines have more than %d limits and different DSCPs, or %d "
+			 "ranges of ports for them",
+			 o->a.name, o->b.name, MVPN_CLASSES_MAX, MVPN_SERVICES_MAX);
+	else
+		snprintf(text, sizeof(text), "between %s and %s the lines name more than %d ranges of ports",
+			 o->a.name, o->b.name, MVPN_SERVICES_MAX);
+	ipc_reply_error_with(call, exit, "bad-policy", hint,
+			     json_pack("{s:[o]}", "at", place(last_line(p, &o->a, &o->b), 0, text)),
+			     "%s", text);
 }
 
 /* What is not known here, of devices yet to come or too many of them, is refused by the session and counted. false after an error
@@ -146,19 +200,9 @@ static bool services_fit_all(struct server *s, struct ipc_call *call, const stru
 	if (!policy_limited(p))
 		return true;
 	services_diff(s, NULL, p, note_overflow, &found);
-	if (!found.a)
+	if (!found.a.name)
 		return true;
-	if (found.classes)
-		ipc_reply_error(call, exit, "bad-policy",
-				"give several services in one line, or the same DSCP to more of them",
-				"between %s and %s the lines have more than %d limits and different DSCPs, "
-				"or %d ranges of ports for them",
-				found.a, found.b, MVPN_CLASSES_MAX, MVPN_SERVICES_MAX);
-	else
-		ipc_reply_error(call, exit, "bad-policy",
-				"join neighbouring ports, name a protocol without ports, or use fewer lines",
-				"between %s and %s the lines name more than %d ranges of ports",
-				found.a, found.b, MVPN_SERVICES_MAX);
+	reply_overflow(call, p, &found, exit);
 	return false;
 }
 

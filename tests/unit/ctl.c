@@ -369,6 +369,26 @@ static void policies_are_compared(void **state)
 	assert_string_equal(out, "the same as revision 3, but for comments, blanks and order\n");
 }
 
+/* as compilers do, and once: the message says the same without the file */
+static void places_in_files_are_named(void **state)
+{
+	static const char text[] =
+		"{\"schema\":1,\"ok\":false,\"exit\":2,\"error\":{\"code\":\"bad-policy\",\"message\":\"m\","
+		"\"hint\":\"h\",\"file\":\"d/p\\u001b\",\"at\":[{\"line\":3,\"column\":9,\"text\":\"no\"},"
+		"{\"line\":4,\"text\":\"nor\"},{\"line\":0,\"text\":\"all\"}]}}";
+	static const char nofile[] =
+		"{\"schema\":1,\"ok\":false,\"exit\":1,\"error\":{\"code\":\"c\",\"message\":\"m\","
+		"\"at\":[{\"line\":3,\"text\":\"no\"}]}}";
+
+	assert_int_equal(reply(&verb_policy_diff, OUTPUT_TABLE, text), MVPN_EXIT_USAGE);
+	assert_string_equal(err, "d/p?:3:9: no\nd/p?:4: nor\nd/p?: all\n  h\n");
+	assert_string_equal(out, "");
+	assert_int_equal(reply(&verb_policy_diff, OUTPUT_JSON_LINE, text), MVPN_EXIT_USAGE);
+	assert_string_equal(err, "");
+	assert_int_equal(reply(&verb_policy_diff, OUTPUT_TABLE, nofile), MVPN_EXIT_FAILED);
+	assert_string_equal(err, "mvpnctl: m\n");
+}
+
 static void revisions_are_listed(void **state)
 {
 	assert_int_equal(
@@ -559,6 +579,7 @@ int main(void)
 		cmocka_unit_test(replies_decide_the_exit_code),
 		cmocka_unit_test(errors_say_message_and_hint),
 		cmocka_unit_test(policies_are_compared),
+		cmocka_unit_test(places_in_files_are_named),
 		cmocka_unit_test(revisions_are_listed),
 		cmocka_unit_test(events_of_a_stream_are_lines),
 		cmocka_unit_test(problems_come_first),

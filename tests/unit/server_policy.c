@@ -54,6 +54,17 @@ static void policy_sets_options(void **state)
 	sim_net_down(&n);
 }
 
+/* the line of what an error says in the i-th place */
+static json_int_t place_of(const json_t *o, size_t i, const char *begins)
+{
+	const json_t *at = json_array_get(json_object_get(json_object_get(o, "error"), "at"), i);
+	const char *text = json_string_value(json_object_get(at, "text"));
+
+	assert_non_null(text);
+	assert_memory_equal(text, begins, strlen(begins));
+	return json_integer_value(json_object_get(at, "line"));
+}
+
 /* a policy whose own tests fail never replaces a good one */
 static void policy_tests_guard_it(void **state)
 {
@@ -75,6 +86,7 @@ static void policy_tests_guard_it(void **state)
 		assert_non_null(strstr(message, "2 of 3 tests of the policy fail: line 2: test deny "
 						"a -> b tcp 22: line 1 lets a begin with b"));
 		assert_non_null(strstr(message, "; line 4: test deny b -> a: "));
+		assert_int_equal(place_of(o, 1, "test deny b -> a: line 1 lets b begin"), 4);
 		json_decref(o);
 	}
 	o = sim_ok(&n.s, "status", NULL);

@@ -278,6 +278,9 @@ static void ranges_of_a_pair_are_bounded(void **state)
 	o = sim_call(&n.s, "policy-check", "{s:s}", "text", text);
 	expect_member(json_incref(json_object_get(o, "error")), "message",
 		      "\"between a and b the lines name more than 64 ranges of ports\"");
+	/* the last of these lines */
+	expect_member(json_incref(json_object_get(o, "error")), "at",
+		      "[{\"line\":65,\"text\":\"between a and b the lines name more than 64 ranges of ports\"}]");
 	json_decref(o);
 	sim_net_down(&n);
 }

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck shell=bash
 # A policy that forbids a pair ends its session at both ends within a second, and the rollback lets it begin again; `diff` says
-# before what will happen, with diff's exit codes; a policy whose tests fail changes nothing.
+# before what will happen, with diff's exit codes; a policy whose tests fail changes nothing, and what is wrong is said with file and
+# line.
 # shellcheck source=tests/netns/lib.sh
 source "$(dirname "$0")/../lib.sh"
 
@@ -31,9 +32,20 @@ grep -q '^cut *1 session' "$TMP/out" || fail "diff foresees no cut: $(cat "$TMP/
 exits 0 srv policy diff "$TMP/policy"
 echo 'allow a -> b' >"$TMP/bad"
 echo 'test deny b -> a tcp 22' >>"$TMP/bad"
+# where the mistakes are, as compilers say it
+says() { grep -qF -- "$1" "$TMP/out" || fail "no \"$1\": $(cat "$TMP/out")"; }
 exits 2 srv policy diff "$TMP/bad"
+says "$TMP/bad:2: test deny b -> a tcp 22: line 1 lets b begin with a"
 exits 1 srv policy apply "$TMP/bad"
+says "$TMP/bad:2: test"
 [[ $(rev) == 1 ]] || fail "a policy whose test fails is in force"
+exits 1 srv policy check - <<<$'allow a -> b\nallow a => b'
+says '-:2:9: expected'
+exits 1 srv policy test --file "$TMP/bad" a b
+says "$TMP/bad:2: test"
+exits 5 srv policy test --file "$TMP/none" a b
+exits 0 srv policy test --file - a b 22/tcp <<<$'\nallow only a -> b proto tcp port 22'
+says 'line 2: allow only a -> b proto tcp port 22'
 
 # the best of three: the machine may be busy with others
 for try in 1 2 3; do
