@@ -344,7 +344,7 @@ static void run_timers(struct loop *l)
 	}
 }
 
-static int wait_ms(const struct loop *l)
+int loop_wait_ms(const struct loop *l)
 {
 	uint64_t now, at, ms;
 
@@ -359,21 +359,37 @@ static int wait_ms(const struct loop *l)
 	return ms > 3600000 ? 3600000 : (int)ms;
 }
 
-int loop_run(struct loop *l)
+int loop_fd(const struct loop *l)
+{
+	return l->epfd;
+}
+
+static int turn(struct loop *l, int timeout_ms)
 {
 	struct epoll_event ev[EVENTS_AT_ONCE];
+	int n = epoll_wait(l->epfd, ev, EVENTS_AT_ONCE, timeout_ms);
+
+	if (n < 0 && errno != EINTR)
+		return -errno;
+	handle(l, ev, n);
+	run_timers(l);
+	free_dead(l);
+	return 0;
+}
+
+int loop_turn(struct loop *l)
+{
+	return turn(l, 0);
+}
+
+int loop_run(struct loop *l)
+{
+	int r = 0;
 
 	l->quit = false;
-	while (!l->quit) {
-		int n = epoll_wait(l->epfd, ev, EVENTS_AT_ONCE, wait_ms(l));
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		handle(l, ev, n);
-		run_timers(l);
-		free_dead(l);
-	}
-	return 0;
+	while (!l->quit && r == 0)
+		r = turn(l, loop_wait_ms(l));
+	return r;
 }
 
 void loop_quit(struct loop *l)

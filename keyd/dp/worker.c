@@ -7,13 +7,12 @@
 
 #include <poll.h>
 #include <sched.h>
-#include <signal.h>
-#include <stdio.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "ether.h"
 #include "loop.h"
+#include "thread.h"
 
 #define TAP_BUDGET 64	       /* packets: as many as one sendmsg() of the UDP wire takes ... */
 #define TAP_BUDGET_B (1 << 20) /* ... but not more bytes */
@@ -313,24 +312,14 @@ static void *worker_main(void *arg)
 
 int worker_start(struct worker *w)
 {
-	sigset_t all, old;
-	char name[16];
 	int r;
 
 	if (w->running)
 		return 0;
 	atomic_store(&w->stop, false);
-	/* signals are the main thread's */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&w->thread, NULL, worker_main, w);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (r)
-		return -r;
-	snprintf(name, sizeof(name), "mvpn-w%u", w->index);
-	pthread_setname_np(w->thread, name);
-	w->running = true;
-	return 0;
+	r = thread_start(&w->thread, "mvpn-w", w->index, worker_main, w);
+	w->running = r == 0;
+	return r;
 }
 
 void worker_stop(struct worker *w)

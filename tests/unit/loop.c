@@ -2,6 +2,7 @@
 #include "loop.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -213,6 +214,37 @@ static void sources_for_later_do_not_keep_the_others_waiting(void **state)
 	close(fd);
 }
 
+static void on_ready(void *arg, uint32_t events)
+{
+	nfired++;
+}
+
+static void a_turn_does_not_wait(void **state)
+{
+	struct pollfd ready = {.fd = loop_fd(l), .events = POLLIN};
+	struct loop_timer *t;
+	int fd = ready_fd();
+
+	assert_int_equal(loop_wait_ms(l), -1);
+	assert_int_equal(loop_turn(l), 0);
+	assert_int_equal(poll(&ready, 1, 0), 0);
+	assert_int_equal(loop_add(l, fd, EPOLLIN, on_ready, NULL, &sources[0]), 0);
+	assert_int_equal(poll(&ready, 1, 0), 1);
+	assert_int_equal(loop_turn(l), 0);
+	assert_int_equal(nfired, 1);
+	loop_remove(sources[0]);
+	close(fd);
+	assert_int_equal(loop_timer_new(l, note, NULL, &t), 0);
+	loop_timer_arm(t, 20);
+	assert_in_range(loop_wait_ms(l), 1, 20);
+	assert_int_equal(loop_turn(l), 0);
+	assert_int_equal(nfired, 1);
+	while (loop_wait_ms(l))
+		poll(&ready, 1, loop_wait_ms(l));
+	assert_int_equal(loop_turn(l), 0);
+	assert_int_equal(nfired, 2);
+}
+
 static void on_hup(void *arg, int signo)
 {
 	assert_ptr_equal(arg, &nfired);
@@ -242,6 +274,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_handler_may_remove_all_sources, setup, teardown),
 		cmocka_unit_test_setup_teardown(modify_changes_what_is_awaited, setup, teardown),
 		cmocka_unit_test_setup_teardown(sources_for_later_do_not_keep_the_others_waiting, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_turn_does_not_wait, setup, teardown),
 		cmocka_unit_test_setup_teardown(signals_are_handled_or_end_the_loop, setup,
 						teardown),
 	};
