@@ -14,7 +14,7 @@ SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_deliver shim_fr
 KEYD := main attach attach_wire channel conf conn control control_doctor control_explain control_identity control_show control_wait ether flows frametab guard identity identity_file intro_msg introduce keystore keytab offer options peers prefixes register resolve rp_filter session_install session_life session_rules sessions watch $(SHIM)
 KEYD += cgroups control_flows sockdiag
 KEYD += path pmtu endpoint nat relayed ticket
-KEYD += streams streams_open streams_accept streams_syn streams_pump streams_process answer ports levels datagrams datagrams_out datagrams_stream
+KEYD += streams pumps streams_open streams_accept streams_syn streams_pump streams_process answer ports levels datagrams datagrams_out datagrams_stream
 KEYD += processes process_table process_audit traits control_process
 KEYD += hsm hsm_helper hsm_p11 intro_defer delegate rotate rotate_pin vouch
 KEYD += relay_tcp gateways gateways_told gateways_reach streams_gateway translate arrivals pins
@@ -124,9 +124,11 @@ OBJS_unit_server_central = $(OBJS_unit_server)
 UNIT += level_datagrams
 OBJS_unit_level_datagrams = $(call objs,keyd,datagrams datagrams_out ports sockdiag)
 LDFLAGS_unit_level_datagrams = -Wl,--wrap=clock_gettime
+UNIT += stream_pumps
+OBJS_unit_stream_pumps = $(call objs,keyd,streams streams_pump streams_class pumps) $(call objs,keyd/dp,class permit)
 # keyd's control side without main(), BPF and fast path: tests/sim/pair.h
 UNIT += keyd_steps keyd_asks
-PAIR_KEYD = $(filter-out $(SHIM) main answer attach attach_wire cgroups conf arrivals control% datagram% ether explain% flows guard hsm_% levels options ports process% resolve rp_filter sockdiag streams% traits translate,$(KEYD))
+PAIR_KEYD = $(filter-out $(SHIM) main answer attach attach_wire cgroups conf arrivals control% datagram% ether explain% flows guard hsm_% levels options ports process% pumps resolve rp_filter sockdiag streams% traits translate,$(KEYD))
 OBJS_pair = $(call objs,keyd,$(PAIR_KEYD)) $(call objs,tests/sim,pair pair_path pair_server pair_intro pair_stubs pair_parts)
 OBJS_unit_keyd_steps = $(OBJS_pair)
 OBJS_unit_keyd_asks = $(OBJS_pair)

@@ -175,8 +175,10 @@ static void transmit(struct session *s)
 	s->peer->wanted_ms = 0; /* what is held goes now */
 	peer_undeny(k, s->peer);
 	session_key_map(k, s);
-	if (!s->kt)
+	if (!s->kt) {
+		streams_session_changed(s->peer);
 		return;
+	}
 	path_usable(s->peer);
 	dp_flush_held(k->dp, s->peer->index);
 }

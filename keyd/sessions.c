@@ -122,6 +122,7 @@ void session_drop(struct session *s, enum mvpn_reason why, bool tell)
 		kt_session_remove(k->kt, s->kt);
 	else
 		kt_spi_free(k->kt, s->rx_spi);
+	streams_session_changed(p);
 	session_streams_free(s->streams);
 	free(s->rules);
 	relay_way_free(s);

@@ -16,6 +16,7 @@
 #include "log.h"
 #include "peers.h"
 #include "ports.h"
+#include "pumps.h"
 #include "secslab.h"
 #include "sessions.h"
 
@@ -56,10 +57,25 @@ int stream_watch(struct stream *s, struct stream_half *h, uint32_t events, loop_
 	}
 	if (h->source)
 		return loop_modify(h->source, events);
-	r = loop_add(s->k->loop, h->fd, events, fn, s, &h->source);
+	r = loop_add(s->pump ? pump_loop(s->pump) : s->k->loop, h->fd, events, fn, s, &h->source);
 	if (r)
 		h->events = 0;
 	return r;
+}
+
+static void half_unwatch(struct stream_half *h)
+{
+	loop_remove(h->source);
+	h->source = NULL;
+	h->events = 0;
+}
+
+void stream_unwatch(struct stream *s)
+{
+	half_unwatch(&s->app);
+	half_unwatch(&s->net);
+	loop_timer_free(s->pace);
+	s->pace = NULL;
 }
 
 static void half_close(struct stream_half *h)
@@ -141,6 +157,7 @@ struct stream *stream_new(struct keyd *k, struct peer *p, bool opener)
 
 void stream_free(struct stream *s)
 {
+	pump_leave(s);
 	stream_unlink(s);
 	datagrams_free(s);
 	half_close(&s->app);
@@ -160,6 +177,7 @@ void stream_abort(struct stream *s, enum mvpn_reason why)
 	bool keyed = s->state == STREAM_RUNS || s->state == STREAM_ANSWERS;
 	size_t len;
 
+	pump_leave(s);
 	if (keyed && !s->net.out && !s->net.broken) {
 		len = stream_seal(s->tx, STREAM_ABORT, reason, sizeof(reason), record);
 		if (send(s->net.fd, record, len, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)len)
@@ -187,12 +205,32 @@ int stream_keys(struct stream *s, const uint8_t nonce[static STREAM_NONCE_B])
 	return stream_dirs(s->tx, s->rx, s->opener, &keys, s->open, nonce);
 }
 
+void stream_ended(struct stream *s)
+{
+	if (s->end == STREAM_FINISHED) {
+		stream_free(s);
+		return;
+	}
+	if (s->end == STREAM_TAMPERED) {
+		s->k->counters[KC_STREAM_BAD]++;
+		log_ratelimited(LOG_L_WARN, "a stream with %s was tampered with: cut", peer_label(s->peer));
+	}
+	s->k->counters[KC_STREAM_CUT] += s->end == STREAM_TRUNCATED;
+	stream_abort(s, MVPN_R_NONE);
+}
+
 /* ---- all of them ---- */
 
 void streams_cut(struct peer *p, enum mvpn_reason why)
 {
+	struct keyd *k = p->streams ? p->streams->k : NULL;
+
+	if (!k)
+		return;
+	pumps_hold(k);
 	while (p->streams)
 		stream_abort(p->streams, why);
+	pumps_release(k);
 }
 
 unsigned streams_count(const struct keyd *k)
@@ -323,6 +361,8 @@ int streams_start(struct keyd *k)
 	if (!r)
 		r = loop_timer_new(k->loop, on_pause_over, st, &st->pause);
 	if (!r)
+		r = pumps_start(k);
+	if (!r)
 		r = st->remote = listener(k, listen_remote);
 	if (r >= 0)
 		r = st->local = listener(k, listen_local);
@@ -348,6 +388,7 @@ void streams_stop(struct keyd *k)
 		return;
 	for (uint32_t i = 1; i <= k->npeers; i++)
 		streams_cut(k->peers[i], MVPN_R_SHUTDOWN);
+	pumps_stop(k);
 	loop_remove(st->syns_source);
 	loop_remove(st->local_source);
 	loop_remove(st->remote_source);

@@ -5,16 +5,23 @@
  *
  *   application -> keyd (streams_syn.c, streams_open.c) == TCP, sealed (streams_pump.c) ==> keyd (streams_accept.c) -> application
  *
+ * A connection that runs is moved by one of several threads (pumps.h); everything else is the main thread's.
+ *
  * Streams belong to the peer at layer SOCKET and end when its last session does.
  */
 #ifndef MVPN_STREAMS_H
 #define MVPN_STREAMS_H
+
+#include <stdatomic.h>
 
 #include "htab.h"
 #include "keyd.h"
 #include "stream.h"
 
 struct answer;
+struct kt_class;
+struct pump;
+struct pumps;
 struct session;
 struct stream_held;
 
@@ -27,6 +34,7 @@ unsigned streams_count(const struct keyd *k); /* connections that are open */
 void streams_session_up(struct peer *p);
 void streams_session_failed(struct peer *p, enum mvpn_reason why);
 void streams_probe(struct session *s); /* shows the peer that we have the keys */
+void streams_session_changed(struct peer *p); /* another one transmits, or none: before the old one is freed */
 void streams_cut(struct peer *p, enum mvpn_reason why);
 
 /* ---- streams_process.c ---- */
@@ -49,7 +57,15 @@ enum stream_state {
 	STREAM_RUNS,
 };
 
-/* one of the two sockets of a stream */
+/* how it ended by itself */
+enum stream_end {
+	STREAM_FAILED,	  /* reset by an application, or no memory */
+	STREAM_FINISHED,  /* both directions, in order */
+	STREAM_TRUNCATED, /* without a FINAL */
+	STREAM_TAMPERED,
+};
+
+/* one of the two sockets of a stream; both and their buffers are its pump's while it is with one, but for the number of the descriptor */
 struct stream_half {
 	int fd; /* -1: none yet */
 	struct loop_source *source;
@@ -65,25 +81,36 @@ struct stream {
 	struct keyd *k;
 	struct peer *peer;
 	struct loop_timer *deadline; /* until it runs */
-	struct loop_timer *pace;     /* until its limit lets more go; NULL: it never had to wait */
-	bool paced;		     /* it waits for that */
-	bool turn; /* it has waited: more goes now, even if other streams have taken the tokens meanwhile */
+	struct pump *pump;	     /* that it is with; NULL: the main thread's */
+	struct stream *over_next, **over_prev; /* [pump] of those that have ended; over_prev NULL: it has not */
+	enum stream_end end;	     /* [pump] */
+	struct kt_class *class;	     /* [pump] of the session that transmits; NULL: none */
+	struct loop_timer *pace;     /* [pump] until its limit lets more go; NULL: it never had to wait */
+	bool paced;		     /* [pump] it waits for that */
+	bool turn; /* [pump] it has waited: more goes now, even if other streams have taken the tokens meanwhile */
 	struct stream_held *held;    /* opener of a connection: the application's SYN that waits; NULL: none (any more) */
 	enum stream_state state;
 	unsigned moves; /* to another gateway */
 	bool opener, again; /* again: for the second time, with a new session */
-	bool shut;  /* FINAL has come: the application is told once it has taken everything */
+	bool shut; /* [pump] FINAL has come: the application is told once it has taken everything */
 	enum stream_kind kind; /* only a CONNECTION has an application */
 	struct datagram_queue *queue; /* of DATAGRAMS that are to be sealed; NULL: none so far */
 	struct stream_half app, net;
 	struct stream_tuple t;
 	uint8_t session[MVPN_ID_LEN];
 	uint8_t open[STREAM_OPEN_B];
-	struct stream_dir *tx, *rx; /* locked, together */
-	uint8_t *in;		    /* sealed, and not opened yet */
+	struct stream_dir *tx, *rx; /* [pump] locked, together */
+	uint8_t *in;		    /* [pump] sealed, and not opened yet */
 	size_t in_len;
-	uint64_t sent, received; /* the application's bytes */
-	uint64_t since_ms, used_ms;
+	_Atomic uint64_t sent, received; /* the application's bytes; as used_ms, read by the main thread at any time */
+	_Atomic uint64_t used_ms;
+	uint64_t since_ms;
+};
+
+/* what one thread needs to move streams, one at a time */
+struct stream_room {
+	uint8_t plain[MVPN_STREAM_DATA_MAX_B];
+	uint8_t sealed[2 * STREAM_RECORD_MAX_B];
 };
 
 struct streams {
@@ -95,9 +122,8 @@ struct streams {
 	uint16_t port;		  /* of `local` */
 	struct secslab *slab;
 	unsigned count, max;
-	/* one stream at a time works with these */
-	uint8_t plain[MVPN_STREAM_DATA_MAX_B];
-	uint8_t sealed[2 * STREAM_RECORD_MAX_B];
+	struct pumps *pumps;
+	struct stream_room room; /* the main thread's, for datagrams */
 };
 
 struct stream *stream_new(struct keyd *k, struct peer *p, bool opener);
@@ -114,6 +140,7 @@ unsigned stream_patience_ms(const struct stream *s, unsigned usual_s);
 int stream_keys(struct stream *s,
 		const uint8_t nonce[static STREAM_NONCE_B]); /* -ENOKEY: its session has gone */
 int stream_watch(struct stream *s, struct stream_half *h, uint32_t events, loop_io_fn *fn);
+void stream_unwatch(struct stream *s); /* neither socket tells of anything, and nothing is waited for */
 void stream_socket(int fd);		  /* options of every socket of a stream */
 void stream_reset(int fd);		  /* once it is closed */
 void stream_open_begin(struct stream *s); /* a new one, or once more. It may be gone then. */
@@ -126,6 +153,8 @@ void stream_unhold(struct stream *s, enum mvpn_reason why); /* the SYN is answer
 /* ---- */
 void streams_remote_ready(void *arg, uint32_t events);
 void stream_run(struct stream *s); /* both sockets are connected, and the keys are there */
-void stream_move(struct stream *s); /* it runs, and there is something to be sealed */
+void stream_move(struct stream *s); /* it runs, and there is something to be sealed. With a pump: on it */
+int stream_rewatch(struct stream *s); /* what it waits for now. With a pump: it is held */
+void stream_ended(struct stream *s); /* s->end says how: s is gone then */
 
 #endif

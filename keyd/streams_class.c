@@ -5,6 +5,7 @@
 
 #include "dp/class.h"
 #include "loop.h"
+#include "pumps.h"
 #include "sessions.h"
 
 struct kt_class *session_class(const struct session *s, bool out, uint8_t proto,
@@ -33,9 +34,21 @@ static struct kt_class *class_of(const struct stream *s)
 		       : NULL;
 }
 
+void streams_session_changed(struct peer *p)
+{
+	struct keyd *k = p->streams ? p->streams->k : NULL;
+
+	if (!k)
+		return;
+	pumps_hold(k);
+	for (struct stream *s = p->streams; s; s = s->next)
+		s->class = class_of(s);
+	pumps_release(k);
+}
+
 void stream_class_begin(struct stream *s)
 {
-	const struct kt_class *c = class_of(s);
+	const struct kt_class *c = s->class = class_of(s);
 	int tos = c && c->dscp <= MVPN_DSCP_MAX ? c->dscp << 2 : 0;
 
 	if (!tos)
@@ -56,7 +69,7 @@ static void again(void *arg)
 
 bool stream_class_open(struct stream *s)
 {
-	const struct kt_class *c = class_of(s);
+	const struct kt_class *c = s->class;
 	uint64_t now, at;
 
 	if (s->paced)
@@ -65,7 +78,7 @@ bool stream_class_open(struct stream *s)
 		return true;
 	now = mono_ns();
 	at = class_open_ns(c);
-	if (at <= now || (!s->pace && loop_timer_new(s->k->loop, again, s, &s->pace)))
+	if (at <= now || (!s->pace && loop_timer_new(pump_loop(s->pump), again, s, &s->pace)))
 		return true;
 	s->paced = true;
 	loop_timer_arm(s->pace, (at - now) / 1000000 + 1);
@@ -74,7 +87,7 @@ bool stream_class_open(struct stream *s)
 
 void stream_class_sent(struct stream *s, size_t len)
 {
-	struct kt_class *c = class_of(s);
+	struct kt_class *c = s->class;
 
 	s->turn = false;
 	if (c && c->rate_kbit)

@@ -11,7 +11,7 @@
 #include "gateways_sets.h"
 #include "log.h"
 #include "peers.h"
-#include "streams.h"
+#include "pumps.h"
 
 /* which of several gateways an address is behind, NULL: it has another owner, one gateway alone, or it is behind this device */
 static const struct gateway_set *set_of(const struct keyd *k, const struct mvpn_addr *dst)
@@ -151,6 +151,7 @@ void streams_gateway_left(struct keyd *k, const struct mvpn_prefix *prefix, cons
 	struct stream *s, *next;
 	unsigned n = 0;
 
+	pumps_hold(k);
 	for (s = p ? p->streams : NULL; s; s = next) {
 		next = s->next;
 		if (!s->opener || s->kind != STREAM_CONNECTION || s->state != STREAM_RUNS ||
@@ -160,6 +161,7 @@ void streams_gateway_left(struct keyd *k, const struct mvpn_prefix *prefix, cons
 		k->counters[KC_STREAM_LEFT]++;
 		stream_abort(s, MVPN_R_PEER_SILENT);
 	}
+	pumps_release(k);
 	if (n)
 		log_warn("%u streams through gateway %s reset", n, peer_label(from));
 }

@@ -12,7 +12,7 @@
 #include "log.h"
 #include "peers.h"
 #include "processes.h"
-#include "streams.h"
+#include "pumps.h"
 
 struct owner {
 	struct mvpn_endpoint self;
@@ -118,6 +118,7 @@ void streams_judge(struct keyd *k)
 				strerror(r < 0 ? -r : ENOMEM));
 	if (w.n)
 		qsort(w.list, w.n, sizeof(*w.list), by_end);
+	pumps_hold(k);
 	for (uint32_t i = 1; i <= k->npeers; i++) {
 		const struct peer *twin = guarded_twin(k, k->peers[i]);
 		struct stream *s, *next;
@@ -128,5 +129,6 @@ void streams_judge(struct keyd *k)
 				judge(s, twin, &w);
 		}
 	}
+	pumps_release(k);
 	free(w.list);
 }

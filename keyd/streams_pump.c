@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Both directions of a stream that runs. A side is read only while the other one takes what it gives, so that each direction holds
+ * Both directions of a stream that runs: a connection's on its pump, those of datagrams on the main thread. A side is read only while the other one takes what it gives, so that each direction holds
  * at most one record here, besides what the two sockets hold.
  */
 #include <errno.h>
@@ -10,9 +10,8 @@
 #include <sys/socket.h>
 
 #include "datagrams.h"
-#include "log.h"
-#include "peers.h"
-#include "streams.h"
+#include "keytab.h"
+#include "pumps.h"
 #include "streams_class.h"
 
 static void app_ready(void *arg, uint32_t events);
@@ -20,6 +19,11 @@ static void net_ready(void *arg, uint32_t events);
 
 /* nothing to be done there but to hear of a reset: an end of both directions must not be told for ever */
 #define NOTHING EPOLLET
+
+static struct stream_room *room(const struct stream *s)
+{
+	return s->pump ? pump_room(s->pump) : &s->k->streams->room;
+}
 
 /* ---- what a socket does not take at once ---- */
 
@@ -63,21 +67,20 @@ static int give(struct stream_half *h, const uint8_t *data, size_t len)
 /* a record each, and as many as fit go down together: TCP would make a packet of each */
 static int seal_datagrams(struct stream *s)
 {
-	struct streams *st = s->k->streams;
+	struct stream_room *m = room(s);
 	size_t at = 0, len;
 
-	while (at + STREAM_RECORD_MAX_B <= sizeof(st->sealed) &&
-	       (len = datagrams_next(s, st->plain))) {
-		s->sent += len;
-		at += stream_seal(s->tx, STREAM_DATAGRAM, st->plain, len, st->sealed + at);
+	while (at + STREAM_RECORD_MAX_B <= sizeof(m->sealed) && (len = datagrams_next(s, m->plain))) {
+		kt_add(&s->sent, len);
+		at += stream_seal(s->tx, STREAM_DATAGRAM, m->plain, len, m->sealed + at);
 	}
-	return at ? give(&s->net, st->sealed, at) ?: 1 : 0;
+	return at ? give(&s->net, m->sealed, at) ?: 1 : 0;
 }
 
 /* 1: go on; 0: not now; -errno */
 static int seal_some(struct stream *s)
 {
-	struct streams *st = s->k->streams;
+	struct stream_room *m = room(s);
 	ssize_t n;
 
 	if (s->app.ended || s->net.out)
@@ -86,15 +89,15 @@ static int seal_some(struct stream *s)
 		return seal_datagrams(s);
 	if (!stream_class_open(s))
 		return 0;
-	n = recv(s->app.fd, st->plain, sizeof(st->plain), MSG_DONTWAIT);
+	n = recv(s->app.fd, m->plain, sizeof(m->plain), MSG_DONTWAIT);
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -errno;
 	s->app.ended = n == 0;
-	s->sent += (uint64_t)n;
+	kt_add(&s->sent, (uint64_t)n);
 	stream_class_sent(s, (size_t)n);
-	return give(&s->net, st->sealed,
-		    stream_seal(s->tx, n ? STREAM_DATA : STREAM_FINAL, st->plain, (size_t)n,
-				st->sealed)) ?:
+	return give(&s->net, m->sealed,
+		    stream_seal(s->tx, n ? STREAM_DATA : STREAM_FINAL, m->plain, (size_t)n,
+				m->sealed)) ?:
 		       1;
 }
 
@@ -102,26 +105,24 @@ static int seal_some(struct stream *s)
 
 static int open_record(struct stream *s, const uint8_t *record, size_t len)
 {
-	struct streams *st = s->k->streams;
+	uint8_t *plain = room(s)->plain;
 	enum stream_record type;
-	int n = stream_unseal(s->rx, record, len, &type, st->plain);
+	int n = stream_unseal(s->rx, record, len, &type, plain);
 
 	if (n < 0) {
 		s->net.broken = true;
-		s->k->counters[KC_STREAM_BAD]++;
-		log_ratelimited(LOG_L_WARN, "a stream with %s was tampered with: cut",
-				peer_label(s->peer));
+		s->end = STREAM_TAMPERED;
 		return n;
 	}
 	if ((s->kind == STREAM_DATAGRAMS) != (type == STREAM_DATAGRAM) && type != STREAM_ABORT)
 		return -EPROTO;
 	switch (type) {
 	case STREAM_DATAGRAM:
-		s->received += (uint64_t)n;
-		return datagrams_receive(s, st->plain, (size_t)n);
+		kt_add(&s->received, (uint64_t)n);
+		return datagrams_receive(s, plain, (size_t)n);
 	case STREAM_DATA:
-		s->received += (uint64_t)n;
-		return give(&s->app, st->plain, (size_t)n);
+		kt_add(&s->received, (uint64_t)n);
+		return give(&s->app, plain, (size_t)n);
 	case STREAM_FINAL:
 		s->shut = true;
 		return 0;
@@ -149,7 +150,7 @@ static int keep(struct stream *s, const uint8_t *data, size_t len)
 /* whole records at the beginning of what is there, as far as the application takes them */
 static int open_some(struct stream *s, size_t have)
 {
-	uint8_t *at = s->k->streams->sealed, *end = at + have;
+	uint8_t *at = room(s)->sealed, *end = at + have;
 	int r = 0, len;
 
 	while (r == 0 && !s->app.out && end - at >= STREAM_HEAD_B) {
@@ -174,7 +175,7 @@ static bool has_record(const struct stream *s)
 
 static int receive_some(struct stream *s)
 {
-	struct streams *st = s->k->streams;
+	struct stream_room *m = room(s);
 	size_t have = s->in_len;
 	ssize_t n = 0;
 	int r;
@@ -182,15 +183,15 @@ static int receive_some(struct stream *s)
 	if (s->app.out || (s->net.ended && !has_record(s)))
 		return 0;
 	if (have)
-		memcpy(st->sealed, s->in, have);
+		memcpy(m->sealed, s->in, have);
 	if (!has_record(s)) {
-		n = recv(s->net.fd, st->sealed + have, sizeof(st->sealed) - have, MSG_DONTWAIT);
+		n = recv(s->net.fd, m->sealed + have, sizeof(m->sealed) - have, MSG_DONTWAIT);
 		if (n < 0 && errno == EAGAIN)
 			return 0;
 		s->net.ended = n == 0;
 		if (n < 0 || (!n && !s->shut)) {
 			s->net.broken = true; /* truncated, by whomever */
-			s->k->counters[KC_STREAM_CUT]++;
+			s->end = STREAM_TRUNCATED;
 			return -ECONNRESET;
 		}
 	}
@@ -213,7 +214,7 @@ static bool finished(struct stream *s)
 	return s->shut && !s->app.out && s->app.ended && !s->net.out && s->net.ended;
 }
 
-static int rewatch(struct stream *s)
+int stream_rewatch(struct stream *s)
 {
 	uint32_t app = (s->app.ended || s->net.out || s->paced ? 0 : EPOLLIN) | (s->app.out ? EPOLLOUT : 0),
 		 net = (s->net.ended || s->app.out ? 0 : EPOLLIN) |
@@ -225,8 +226,17 @@ static int rewatch(struct stream *s)
 		       stream_watch(s, &s->net, net ?: NOTHING, net_ready);
 }
 
+static void over(struct stream *s)
+{
+	if (s->pump)
+		pump_over(s);
+	else
+		stream_ended(s);
+}
+
 static void move(struct stream *s, int r)
 {
+	struct pump *pump = s->pump;
 	uint64_t before = s->sent + s->received, end = before + MVPN_STREAM_TURN_B;
 	int out = 1, in = 1;
 
@@ -244,15 +254,15 @@ static void move(struct stream *s, int r)
 	if (s->kind == STREAM_DATAGRAMS)
 		datagrams_deliver_all(s->k);
 	if (s->sent + s->received != before)
-		s->used_ms = mono_ms();
-	if (r == 0 && finished(s)) {
-		stream_free(s);
-		return;
-	}
-	if (r == 0)
-		r = rewatch(s);
-	if (r < 0)
-		stream_abort(s, MVPN_R_NONE);
+		atomic_store_explicit(&s->used_ms, mono_ms(), memory_order_relaxed);
+	if (r == 0 && finished(s))
+		s->end = STREAM_FINISHED;
+	else if (r == 0)
+		r = stream_rewatch(s);
+	if (r < 0 || s->end)
+		over(s);
+	if (pump)
+		pump_yield(pump);
 }
 
 static void app_ready(void *arg, uint32_t events)
@@ -279,5 +289,8 @@ void stream_run(struct stream *s)
 	loop_timer_free(s->deadline);
 	s->deadline = NULL;
 	stream_class_begin(s);
-	move(s, 0);
+	if (s->kind == STREAM_DATAGRAMS)
+		move(s, 0);
+	else if (pump_take(s) < 0)
+		stream_abort(s, MVPN_R_LIMIT);
 }

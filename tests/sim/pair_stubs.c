@@ -140,6 +140,10 @@ void streams_probe(struct session *s)
 {
 }
 
+void streams_session_changed(struct peer *p)
+{
+}
+
 void streams_cut(struct peer *p, enum mvpn_reason why)
 {
 }

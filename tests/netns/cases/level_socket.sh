@@ -67,6 +67,14 @@ wait_for 5 "end of the crowd" has_streams 0 a b
 # keys of the session change under a stream, which goes on
 epoch() { ctlj a sessions | jq '[.sessions[] | select(.layer == "socket" and .transmits).epoch] | max'; }
 before=$(epoch)
+ticks() { # HOST NAME: of the threads whose names begin so
+	local t
+	for t in /proc/"$(pid_of "keyd-$1")"/task/*; do
+		[[ $(<"$t/comm") != "$2"* ]] || awk '{ print $14 + $15 }' "$t/stat"
+	done | awk '{ n += $1 } END { print n + 0 }'
+}
+declare -A before_h
+for h in a b; do before_h[$h]="$(ticks "$h" mvpn-p) $(ticks "$h" keyd)"; done
 ask a b 4 sum 150000000 >"$TMP/long" &
 wait_for 5 "the long stream" has_streams 1 a
 for ((i = 0; i < 2; i++)); do
@@ -77,6 +85,12 @@ has_streams 1 a || fail "the stream was over before its session's keys had chang
 wait $!
 [[ $(<"$TMP/long") == exact ]] || fail "150 MB over two changes of keys: $(<"$TMP/long")"
 wait_for 5 "its end" has_streams 0 a b
+# moved by other threads than keyd's main one
+for h in a b; do
+	read -r pumps main <<<"${before_h[$h]}"
+	pumps=$(($(ticks "$h" mvpn-p) - pumps)) main=$(($(ticks "$h" keyd) - main))
+	((pumps > 2 * main)) || fail "$pumps ticks of the threads that move streams on $h, $main of the main one"
+done
 
 # a reset is one at the other end, either way; a reader that takes nothing stops the writer
 [[ $(ask a b 4 reset) == reset ]] || fail "a reset at b"

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Threads that move the bytes of the connections that run (streams_pump.c), as many as the fast path has workers. The main thread opens a stream, hands it to
+ * one of them, and has it back when it has ended, or as soon as it wants it: to cut it.
+ *
+ * A pump holds its lock while it moves streams, not while it waits. Whoever has the lock may touch the pump's streams: struct stream in
+ * streams.h says which members are meant. What else there is, of streams and of keyd, is the main thread's.
+ */
+#ifndef MVPN_PUMPS_H
+#define MVPN_PUMPS_H
+
+#include "streams.h"
+
+struct pump;
+
+/* ---- [main] ---- */
+int pumps_start(struct keyd *k);
+void pumps_stop(struct keyd *k); /* no stream is with them any more */
+/* All of them wait until they are let go, which costs the turn of one stream: for what concerns many streams. It may be nested. */
+void pumps_hold(struct keyd *k);
+void pumps_release(struct keyd *k);
+int pump_take(struct stream *s); /* the least busy one. It has two sockets that are watched nowhere. */
+void pump_leave(struct stream *s); /* back from its pump, at once, and watched nowhere; nothing if it is with none */
+
+/* ---- [pump] ---- */
+void pump_over(struct stream *s); /* s->end says how: the main thread has it back */
+void pump_yield(struct pump *p);  /* to the main thread, if it waits. Streams may be gone then. */
+struct loop *pump_loop(const struct pump *p);
+struct stream_room *pump_room(struct pump *p);
+
+#endif
