@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* `explain`: what has been found out about a packet, for the verdict (control_explain.c) and for each hook on its way (control_hooks.c). */
+/* `explain`: what has been found out about a packet, for the verdict (control_explain.c, control_explain_peer.c) and for each hook on its way (control_hooks.c). */
 #ifndef MVPN_CONTROL_EXPLAIN_H
 #define MVPN_CONTROL_EXPLAIN_H
 
@@ -41,6 +41,21 @@ struct explained {
 	char todo[256]; /* what to do about it; "": nothing */
 };
 
+/* a packet's, 0: not said; of a frame the port is its EtherType */
+struct service {
+	uint8_t proto;
+	uint16_t port;
+};
+
+/* ---- control_explain_peer.c ---- */
+/* what it is about is given up there, and why is said: "dropped" */
+const char *explain_dropped(struct explained *e, enum explain_end end, const char *counter);
+/* what to do: the first that is said counts */
+void explain_todo(struct explained *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* what becomes of a packet or frame for that peer: the verdict */
+const char *explain_peer(struct keyd *k, struct peer *p, const struct service *of, struct explained *e);
+
+/* ---- control_hooks.c ---- */
 /* [{hook, where, does}], in the order of the way */
 json_t *explain_hooks(struct keyd *k, const struct explained *e);
 
