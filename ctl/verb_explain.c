@@ -249,6 +249,8 @@ const struct verb verb_explain = {
 			      "for a frame 02:00:00:00:00:0b/0x88b5"}},
 	.options = {{"--pid", 'p', KIND_UINT, "pid", "N", .min = 1, .max = 4194304,
 		     .help = "of this process"},
+		    {"--from", 'f', KIND_TEXT, "src", "ADDRESS",
+		     .help = "leaving with this source; default: as the route says"},
 		    PROCESS_OPTIONS},
 	.prepare = prepare_explain,
 	.show = show_explain,

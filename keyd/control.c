@@ -192,11 +192,24 @@ static bool destination_of(struct keyd *k, const char *text, struct mvpn_addr *r
 	return p && !mvpn_addr_is_zero(ret);
 }
 
+/* the source that a packet leaves with; zero: not said. false after an error was sent */
+static bool arg_source(struct ipc_call *call, json_t *args, const struct mvpn_addr *dst, struct mvpn_addr *ret)
+{
+	const char *text = json_string_value(json_object_get(args, "src"));
+
+	memset(ret, 0, sizeof(*ret));
+	if (!text || (!mvpn_addr_parse(ret, text) && mvpn_addr_is_v4(ret) == mvpn_addr_is_v4(dst)))
+		return true;
+	ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument", "mvpnctl explain --from 172.17.0.2 10.0.0.5",
+			"%s is no source for what goes there", text);
+	return false;
+}
+
 static void verb_explain(struct keyd *k, struct ipc_call *call, json_t *args)
 {
 	const char *text = json_string_value(json_object_get(args, "dst"));
 	struct process_asked who;
-	struct mvpn_addr dst;
+	struct mvpn_addr src, dst;
 	const char *wrong = process_asked_of(args, &who);
 	uint8_t mac[6], proto;
 	uint16_t port;
@@ -220,8 +233,8 @@ static void verb_explain(struct keyd *k, struct ipc_call *call, json_t *args)
 	else if (wrong)
 		ipc_reply_error(call, MVPN_EXIT_USAGE, "bad-argument",
 				"mvpnctl explain --unit x.service 10.0.0.5:443/tcp", "%s", wrong);
-	else if (arg_service(call, args, &proto, &port))
-		ipc_reply_ok(call, show_explain(k, &dst, proto, port, &who));
+	else if (arg_service(call, args, &proto, &port) && arg_source(call, args, &dst, &src))
+		ipc_reply_ok(call, show_explain(k, &src, &dst, proto, port, &who));
 }
 
 static const struct {

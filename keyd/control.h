@@ -41,9 +41,9 @@ json_t *show_leaks(struct keyd *k);
 json_t *show_doctor(struct keyd *k);
 /* of a packet with that protocol and destination port; 0: not said */
 struct process_asked;
-/* who: of which process */
-json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst, uint8_t proto, uint16_t port,
-		     const struct process_asked *who);
+/* src: that it leaves with, zero: as the route says; who: of which process */
+json_t *show_explain(struct keyd *k, const struct mvpn_addr *src, const struct mvpn_addr *dst, uint8_t proto,
+		     uint16_t port, const struct process_asked *who);
 json_t *show_explain_frame(struct keyd *k, const uint8_t mac[6], uint16_t type);
 json_t *show_metrics(struct keyd *k);
 json_t *show_identity(struct keyd *k);

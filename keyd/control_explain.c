@@ -44,8 +44,15 @@ static const char *explain_round(struct keyd *k, const struct service *of, unsig
 {
 	const char *error = NULL;
 
-	if (level == MVPN_LEVEL_EITHER)
+	if (level == MVPN_LEVEL_EITHER) {
+		if (e->who->elsewhere && of->proto == IPPROTO_UDP && e->prefix.len == 128) {
+			show_line(e->why, "but what a program on %s answers is sealed at its socket, and looks for a socket of "
+					  "this host's: it does not get to that process", peer_label(e->peer));
+			explain_todo(e, "`level network` in the policy, if containers speak UDP with %s itself",
+				     peer_label(e->peer));
+		}
 		return explain_peer(k, e->peer, of, e);
+	}
 	shim_streams(k->shim, &error);
 	explain_todo(e, e->who->elsewhere ? "`level socket|network` in the policy lets containers by"
 				  : "mvpnctl doctor: \"socket level\"");
@@ -91,7 +98,7 @@ static const char *explain_level(struct keyd *k, struct explained *e)
 }
 
 /* the gateways of a prefix that has several, in the order of the policy */
-static void explain_gateways(const json_t *list, json_t *why)
+static void explain_gateways(const json_t *list, struct explained *e)
 {
 	const json_t *g;
 	size_t i;
@@ -100,10 +107,14 @@ static void explain_gateways(const json_t *list, json_t *why)
 	{
 		const char *wrong = json_string_value(json_object_get(g, "why"));
 		bool failed = strcmp(json_string_value(json_object_get(g, "state")), "failed") == 0;
+		bool in_use = json_is_true(json_object_get(g, "in_use"));
 
-		show_line(why, "gateway %zu: %s%s%s%s", i + 1,
-			  json_string_value(json_object_get(g, "name")),
-			  json_is_true(json_object_get(g, "in_use")) ? ", in use" : "",
+		if (in_use && wrong) {
+			e->astray = wrong;
+			explain_todo(e, "no gateway to it is well: mvpnctl doctor on %s", peer_label(e->peer));
+		}
+		show_line(e->why, "gateway %zu: %s%s%s%s", i + 1,
+			  json_string_value(json_object_get(g, "name")), in_use ? ", in use" : "",
 			  !wrong   ? ""
 			  : failed ? ", has failed: "
 				   : ", away: ",
@@ -118,7 +129,7 @@ static const char *explain_owned(struct keyd *k, struct explained *e, json_t *ga
 
 	show_line(e->why, "%s is protected and belongs to %s", mvpn_addr_str(&e->dst, text),
 		  peer_label(e->peer));
-	explain_gateways(gateways, e->why);
+	explain_gateways(gateways, e);
 	e->translated = gateways_translated(k, &e->dst);
 	if (e->translated)
 		show_line(e->why, "hosts there see the gateway's address, not this device's: the "
@@ -129,7 +140,9 @@ static const char *explain_owned(struct keyd *k, struct explained *e, json_t *ga
 		return explain_level(k, e);
 	}
 	explain_todo(e, "run it as the line says, or change the line");
-	return explain_dropped(e, END_SOCKET, "refuse_process");
+	if (explain_at_socket(k, e))
+		return explain_dropped(e, END_SOCKET, "refuse_process");
+	return explain_dropped(e, END_EGRESS, "drop_process");
 }
 
 /* protected, and this host's way there does not pass a program of ours, or there is no way; NULL: it does */
@@ -254,8 +267,8 @@ static json_t *explain_who(const struct process_asked *who)
 	return json_null();
 }
 
-json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst, uint8_t proto, uint16_t port,
-		     const struct process_asked *who)
+json_t *show_explain(struct keyd *k, const struct mvpn_addr *src, const struct mvpn_addr *dst, uint8_t proto,
+		     uint16_t port, const struct process_asked *who)
 {
 	struct explained e = {
 		.why = json_array(), .dst = *dst, .proto = proto, .port = port, .who = who};
@@ -265,6 +278,7 @@ json_t *show_explain(struct keyd *k, const struct mvpn_addr *dst, uint8_t proto,
 
 	prefix_of(k, dst, &e.prefix);
 	explain_way_out(k, dst, &e.out);
+	e.src = mvpn_addr_is_zero(src) ? e.out.route.src : *src;
 	e.verdict = explain_verdict(k, &e, gateways, &rule);
 	s = e.packet ?: e.stream;
 	if (json_is_null(rule) && s && !strcmp(e.verdict, "sealed"))

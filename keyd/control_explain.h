@@ -32,12 +32,14 @@ struct explained {
 	enum explain_end end;
 	const char *counter; /* that counts it there; NULL: none */
 	struct way_out out;
+	struct mvpn_addr src; /* that it leaves with, as asked, or as the route has it; zero: not known */
 	struct peer *peer; /* NULL: nobody's, or not protected */
 	unsigned level;	   /* enum mvpn_level */
 	bool taken;	   /* keyd takes what programs open or send, at the socket */
 	const struct session *stream, *packet; /* that carry it; NULL: none, or not on its way */
 	bool by_process;		       /* a line of the policy with `by` lets it */
 	bool translated;
+	const char *astray; /* why the gateway in use does not get it to its hosts; NULL: it does, as far as is known */
 	char todo[256]; /* what to do about it; "": nothing */
 };
 
@@ -56,6 +58,8 @@ void explain_todo(struct explained *e, const char *fmt, ...) __attribute__((form
 const char *explain_peer(struct keyd *k, struct peer *p, const struct service *of, struct explained *e);
 
 /* ---- control_hooks.c ---- */
+/* is it the socket shim that refuses what a process may not send? Else that is a packet first */
+bool explain_at_socket(struct keyd *k, const struct explained *e);
 /* [{hook, where, does}], in the order of the way */
 json_t *explain_hooks(struct keyd *k, const struct explained *e);
 

@@ -11,7 +11,9 @@
 #include "control.h"
 #include "nat.h"
 #include "peers.h"
+#include "processes.h"
 #include "relayed.h"
+#include "session_life.h"
 #include "sessions.h"
 
 /* false: the session is not for it */
@@ -88,6 +90,10 @@ static const char *explain_no_session(struct keyd *k, const struct peer *p, stru
 	show_line(e->why, stream ? "there is no session: the connection waits while the server introduces both ends"
 				 : "there is no session: the first packet is held while the server introduces "
 				   "both ends");
+	if (p->intro)
+		show_line(e->why, "it is doing that now");
+	else if (p->asks)
+		show_line(e->why, "it will be asked for that soon: many others come first");
 	if (k->state != KEYD_ONLINE) {
 		show_line(e->why, "but this device is %s%s%s, so it is dropped after %u s",
 			  keyd_state_name(k->state), k->server_error ? ": " : "",
@@ -106,17 +112,31 @@ static const char *explain_no_session(struct keyd *k, const struct peer *p, stru
 /* does the session take what leaves with that source? */
 static bool explain_source(const struct session *s, struct explained *e)
 {
-	const struct mvpn_addr *src = &e->out.route.src;
+	const struct mvpn_addr *src = &e->src;
 	char text[MVPN_ADDRSTRLEN];
 
+	if (e->who->elsewhere && mvpn_addr_eq(src, &e->out.route.src))
+		show_line(e->why, "this host shall put its own address in the place of that process's (masquerade); if it "
+				  "does not, ask with --from");
 	if (!s->kt || mvpn_addr_is_zero(src) ||
 	    mvpn_prefixes_contain(s->kt->local, s->kt->nlocal, src))
 		return true;
 	show_line(e->why,
-		  "this host sends there from %s, which the session does not have: it is not this device's",
+		  "it leaves this host from %s, which the session does not have: it is not this device's",
 		  mvpn_addr_str(src, text));
 	explain_todo(e, "on the server: mvpnctl server device address add NAME %s", text);
 	return false;
+}
+
+/* what goes on without the server, and for how long */
+static void explain_away(struct keyd *k, json_t *why)
+{
+	uint64_t now = mono_ms(), end = sessions_offline_end_ms(k);
+
+	if (k->state != KEYD_ONLINE)
+		show_line(why, "this device is %s%s%s: sessions that there are go on for %llu s, and no new ones are made",
+			  keyd_state_name(k->state), k->server_error ? ": " : "", k->server_error ?: "",
+			  (unsigned long long)(end > now ? (end - now) / 1000 : 0));
 }
 
 static void explain_session(const struct session *s, json_t *why)
@@ -124,6 +144,7 @@ static void explain_session(const struct session *s, json_t *why)
 	const char *via = relayed_via(s->peer);
 
 	show_line(why, "epoch %u transmits with SPI %08x", s->epoch, s->tx_spi);
+	explain_away(s->k, why);
 	if (s->peer->relayed)
 		show_line(why, "its packets are %s: %s%s passes them on and cannot read them", nat_path_name(s),
 			  via ? "device " : "the server", via ? via : "");

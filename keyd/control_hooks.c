@@ -88,6 +88,28 @@ static bool stream_only(const struct explained *e)
 	return e->taken && e->level != MVPN_LEVEL_BOTH;
 }
 
+bool explain_at_socket(struct keyd *k, const struct explained *e)
+{
+	const char *error;
+
+	return (may_be(e, IPPROTO_TCP) || may_be(e, IPPROTO_UDP)) && shim_socket(k->shim, &error) &&
+	       (!e->who->elsewhere || shim_namespaces(k->shim) == MVPN_NETNS_ALL);
+}
+
+/* of a process that this host forwards for */
+static const char *at_socket_elsewhere(struct keyd *k)
+{
+	switch (shim_namespaces(k->shim)) {
+	case MVPN_NETNS_ALL:
+		return "keyd is asked for a session, if there is none";
+	case MVPN_NETNS_OWN:
+		return "nothing: the process is in another network namespace, and this host forwards what it sends";
+	case MVPN_NETNS_AUTO:
+		break;
+	}
+	return "the process is in another network namespace: looked at if keyd is in the host's first one";
+}
+
 static void at_socket(struct keyd *k, const struct explained *e, json_t *list)
 {
 	const char *error, *where = shim_socket(k->shim, &error);
@@ -108,9 +130,7 @@ static void at_socket(struct keyd *k, const struct explained *e, json_t *list)
 	else if (!e->peer)
 		step(list, "socket", where, "nothing: no peer has the address");
 	else if (e->who->elsewhere)
-		step(list, "socket", where,
-		     "nothing: the process is in another network namespace, and this host forwards "
-		     "what it sends");
+		step(list, "socket", where, "%s", at_socket_elsewhere(k));
 	else
 		step(list, "socket", where, "%s%s",
 		     e->by_process ? "the process is as the policy's line says; " : "",
@@ -126,7 +146,10 @@ static void at_transport(struct keyd *k, const struct explained *e, json_t *list
 
 	if (!may_be(e, IPPROTO_TCP) || !e->peer || stream_only(e) || e->end == END_SOCKET)
 		return;
-	if (!where)
+	if (e->who->elsewhere)
+		step(list, "transport", where,
+		     "nothing: the process is in another network namespace; keyd makes the segments fit on their way");
+	else if (!where)
 		step(list, "transport", NULL,
 		     "not looked at: %s; keyd makes the segments fit on their way",
 		     error ? error : "no interface is attached");
@@ -152,8 +175,8 @@ static bool at_route(const struct explained *e, json_t *list)
 	}
 	if (!mvpn_addr_is_zero(&r->gateway))
 		mvpn_addr_str(&r->gateway, via);
-	if (!mvpn_addr_is_zero(&r->src))
-		mvpn_addr_str(&r->src, src);
+	if (!mvpn_addr_is_zero(&e->src))
+		mvpn_addr_str(&e->src, src);
 	step(list, "route", e->out.iface, "%s%s%s%s%s", *src ? "from " : "", src,
 	     *via && *src ? ", " : "",
 	     *via   ? "by way of "
@@ -244,14 +267,27 @@ static void on_wire(const struct explained *e, json_t *list)
 		     path_mtu(e->peer));
 }
 
+/* as bpf/translate.bpf.c does */
+static bool translatable(const struct explained *e)
+{
+	return !e->proto || e->proto == IPPROTO_TCP || e->proto == IPPROTO_UDP || e->proto == IPPROTO_ICMP ||
+	       e->proto == IPPROTO_ICMPV6;
+}
+
 static void at_peer(const struct explained *e, json_t *list)
 {
 	bool behind = e->prefix.len < 128;
 
-	step(list, "peer", peer_label(e->peer), "opened, checked against the policy once more%s",
-	     behind && e->translated ? ", and forwarded in clear from an address of the gateway's"
-	     : behind		     ? ", and forwarded in clear"
-				     : "");
+	if (e->astray)
+		step(list, "peer", peer_label(e->peer), "gets no further: %s", e->astray);
+	else if (behind && e->translated && !translatable(e))
+		step(list, "peer", peer_label(e->peer),
+		     "dropped there (untranslatable): such packets have nothing that could lead answers back");
+	else
+		step(list, "peer", peer_label(e->peer), "opened, checked against the policy once more%s",
+		     behind && e->translated ? ", and forwarded in clear from an address of the gateway's"
+		     : behind		     ? ", and forwarded in clear"
+					     : "");
 }
 
 json_t *explain_hooks(struct keyd *k, const struct explained *e)

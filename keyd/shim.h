@@ -131,6 +131,7 @@ const char *shim_transport(const struct shim *s, const char **ret_error);
 int shim_socket_attach(struct shim *s);
 void shim_socket_detach(struct shim *s);
 const char *shim_socket(const struct shim *s, const char **ret_error);
+enum mvpn_namespaces shim_namespaces(const struct shim *s); /* whose sockets it looks at */
 #define CGROUP_PATH_MAX 256
 int shim_cgroup_root(char where[static CGROUP_PATH_MAX]); /* of cgroup2; -ENOENT */
 /* before they are attached: on another cgroup (NULL: the root), and whose sockets the socket shim looks at */

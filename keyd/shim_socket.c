@@ -89,6 +89,11 @@ void shim_socket_detach(struct shim *s)
 	s->socket = false;
 }
 
+enum mvpn_namespaces shim_namespaces(const struct shim *s)
+{
+	return s->namespaces;
+}
+
 const char *shim_socket(const struct shim *s, const char **ret_error)
 {
 	*ret_error = s->socket_error;

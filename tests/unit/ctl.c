@@ -83,6 +83,7 @@ static void command_lines_become_requests(void **state)
 		{"explain [fd00::1]:53/udp", "explain",
 		 "{\"dst\":\"fd00::1\",\"port\":53,\"proto\":\"udp\"}"},
 		{"explain fd00::1/icmp", "explain", "{\"dst\":\"fd00::1\",\"proto\":\"icmp\"}"},
+		{"explain -f 172.17.0.2 10.0.0.1", "explain", "{\"dst\":\"10.0.0.1\",\"src\":\"172.17.0.2\"}"},
 		{"explain 10.0.0.1/47", "explain", "{\"dst\":\"10.0.0.1\",\"proto\":\"47\"}"},
 		{"server --socket /s token create --ttl 7d --address 10.0.0.1 -a fd00::/64 "
 		 "--approve",
