@@ -56,6 +56,7 @@ enum {
 
 enum {
 	BPF_F_CURRENT_NETNS = -1, /* of bpf_sk_lookup_tcp() */
+	BPF_F_RECOMPUTE_CSUM = 1, /* of bpf_skb_store_bytes() */
 	BPF_F_PSEUDO_HDR = 16, /* of bpf_l4_csum_replace() */
 	BPF_F_MARK_MANGLED_0 = 32,
 };

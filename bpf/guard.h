@@ -9,7 +9,6 @@
 #include "maps.h"
 #include "parse.h"
 
-#define IPPROTO_ICMP 1
 
 enum guard_verdict { GUARD_NONE, GUARD_MAY, GUARD_MAY_NOT };
 /* what guard_ask() returns: the verdict, and the line that it is by */

@@ -22,11 +22,13 @@
 #define VLAN_TAGS_MAX 3 /* in the packet's bytes, besides the one in the skb's metadata */
 
 #define IPPROTO_HOPOPTS 0
+#define IPPROTO_ICMP 1
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
 #define IPPROTO_FRAGMENT 44
 #define IPPROTO_ICMPV6 58
 #define IPPROTO_DSTOPTS 60
+#define IPPROTO_ROUTING 43
 #define IP_FRAGMENT_BITS 0x3fff /* more-fragments and offset; not don't-fragment */
 #define IP6_OPTIONS_MAX 3	/* option headers walked before L4 */
 
@@ -185,6 +187,13 @@ static __always_inline enum parsed parse_ip(struct __sk_buff *skb, bool raw, str
 	return PARSED;
 }
 
+/* one that is followed by another, so that what the packet is for is behind it (RFC 8200 §4.1) */
+static __always_inline bool ip6_extension(__u8 next)
+{
+	return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_FRAGMENT ||
+	       next == IPPROTO_DSTOPTS;
+}
+
 /*
  * IPv6 options before L4: hop-by-hop (the kernel adds one to super-packets over 64 KB) and destination options. A routing
  * header is not followed: the address in the base header is then not the last one, so nothing may be exempt by it.
@@ -206,6 +215,33 @@ static __always_inline void skip_options(struct __sk_buff *skb, struct pkt *p)
 		p->fragment = true;
 }
 
+/* at p->l4, of TCP and UDP */
+static __always_inline void parse_ports(struct __sk_buff *skb, struct pkt *p)
+{
+	if (p->flow.proto == IPPROTO_UDP) {
+		struct udp_hdr udp;
+
+		if (bpf_skb_load_bytes(skb, p->l4, &udp, sizeof(udp)))
+			return;
+		p->flow.sport = udp.sport;
+		p->flow.dport = udp.dport;
+		p->ports = true;
+	} else if (p->flow.proto == IPPROTO_TCP) {
+		struct {
+			__be16 sport, dport;
+			__be32 seq, ack;
+			__u8 off, flags;
+		} tcp;
+
+		if (bpf_skb_load_bytes(skb, p->l4, &tcp, 14))
+			return;
+		p->flow.sport = tcp.sport;
+		p->flow.dport = tcp.dport;
+		p->tcp_flags = tcp.flags;
+		p->ports = true;
+	}
+}
+
 /* Ports, for exemptions and for the flow table. CUT: the IP header itself is absurd. Not inlined: verified once. */
 __noinline int parse_l4(struct __sk_buff *skb, struct pkt *p)
 {
@@ -221,30 +257,8 @@ __noinline int parse_l4(struct __sk_buff *skb, struct pkt *p)
 	}
 	if (p->l4 > skb->len)
 		return CUT;
-	if (p->fragment)
-		return PARSED;
-	if (p->flow.proto == IPPROTO_UDP) {
-		struct udp_hdr udp;
-
-		if (bpf_skb_load_bytes(skb, p->l4, &udp, sizeof(udp)))
-			return PARSED;
-		p->flow.sport = udp.sport;
-		p->flow.dport = udp.dport;
-		p->ports = true;
-	} else if (p->flow.proto == IPPROTO_TCP) {
-		struct {
-			__be16 sport, dport;
-			__be32 seq, ack;
-			__u8 off, flags;
-		} tcp;
-
-		if (bpf_skb_load_bytes(skb, p->l4, &tcp, 14))
-			return PARSED;
-		p->flow.sport = tcp.sport;
-		p->flow.dport = tcp.dport;
-		p->tcp_flags = tcp.flags;
-		p->ports = true;
-	}
+	if (!p->fragment)
+		parse_ports(skb, p);
 	return PARSED;
 }
 

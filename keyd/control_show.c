@@ -48,6 +48,7 @@ const char *const keyd_counter_names[KC_MAX] = {
 	"gateway_failed", "gateway_changed", "gateway_away", "gateway_stream_failed", "streams_left",
 	"prefix_lost",
 	"translated",	 "untranslatable", "translations_full",
+	"fragments_refused", "fragments_alone",
 	"server_key_pinned", "server_key_refused", "server_key_old",
 	"process_refused", "process_unreported",
 	"forward_opened", "forward_refused", "relay_silent",

@@ -205,6 +205,8 @@ enum keyd_counter {
 	KC_TRANSLATED, /* packets, as the programs count them; see maps.h */
 	KC_UNTRANSLATABLE,
 	KC_TRANSLATIONS_FULL,
+	KC_FRAGMENTS_REFUSED,
+	KC_FRAGMENTS_ALONE,
 	KC_SERVER_KEY_PINNED,	/* changes of the server's key, or of one to come, that were taken */
 	KC_SERVER_KEY_REFUSED,	/* ... and that were not */
 	KC_SERVER_KEY_OLD,	/* channels by the key that the server had before */

@@ -124,6 +124,8 @@ void translate_count(struct keyd *k)
 	k->counters[KC_TRANSLATED] = n[MVPN_T_TRANSLATED];
 	k->counters[KC_UNTRANSLATABLE] = n[MVPN_T_UNTRANSLATABLE];
 	k->counters[KC_TRANSLATIONS_FULL] = n[MVPN_T_FULL];
+	k->counters[KC_FRAGMENTS_REFUSED] = n[MVPN_T_FRAGMENT_REFUSED];
+	k->counters[KC_FRAGMENTS_ALONE] = n[MVPN_T_FRAGMENT_ALONE];
 }
 
 json_t *translate_show(struct keyd *k, const struct mvpn_flow_key *f)

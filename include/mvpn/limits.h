@@ -90,6 +90,10 @@
 #define MVPN_TRANSLATE_TCP_RESET_S 10
 #define MVPN_TRANSLATE_UDP_S 300	/* RFC 4787 REQ-5 */
 #define MVPN_TRANSLATE_ICMP_S 60	/* RFC 5508 REQ-2 */
+#define MVPN_FRAGMENTS_MAX 16384	/* datagrams in fragments, a direction: what 256 devices or hosts send at once */
+#define MVPN_FRAGMENTS_EACH 64		/* of one device or host, a power of two: their fragments come one behind the other */
+#define MVPN_FRAGMENT_S 30		/* the others come within so long: as Linux waits (net.ipv4.ipfrag_time) */
+#define MVPN_FRAGMENT_IDS_TRIED 4	/* identifications that another device has at that moment */
 #define MVPN_TRANSLATE_SWEEP 4096	/* entries that are looked at each second */
 #define MVPN_GATEWAY_SETS_MAX 4096	/* such prefixes that a device watches; of others it uses the first gateway */
 #define MVPN_GATEWAY_LOOK_MS 100	/* so often is looked who has been heard. With the next two: another gateway is taken within 2 s,

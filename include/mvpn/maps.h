@@ -245,11 +245,47 @@ enum mvpn_translation_state {
 	MVPN_TRANSLATION_FIN_IN = 4,
 	MVPN_TRANSLATION_RESET = 8,
 };
+/*
+ * fragments_out, fragments_in: BPF_MAP_TYPE_LRU_HASH; datagrams that come in fragments. A device (out, by its index) and a host behind the
+ * gateway (in, by its address) has MVPN_FRAGMENTS_EACH of them, in which a datagram's identification chooses its own: nobody needs another's.
+ * fragment_ids: BPF_MAP_TYPE_LRU_HASH; an identification that a host behind sees has one device's datagram
+ */
+struct mvpn_fragments_key {
+	__u8 from[16];
+	__u32 slot;
+};
+struct mvpn_fragments {
+	__u8 src[16], dst[16]; /* as they come */
+	__u8 to[16];	       /* what becomes of the one that is translated */
+	__u64 since_ns;	       /* CLOCK_MONOTONIC */
+	__u64 head;	       /* of the first fragment; see struct part */
+	__be32 id, as;	       /* as it comes, and as it goes on */
+	__u32 got;	       /* bytes, so far */
+	__u16 first_end, low;  /* where the first one ends, and the first of the others begins; 0: not seen */
+	__u16 total;	       /* 0: the last one was not seen */
+	__u8 proto;
+	__u8 refused;
+	__u8 zero[4];
+};
+struct mvpn_fragment_id {
+	__u8 dst[16];
+	__be32 id;
+	__u8 proto;
+	__u8 zero[3];
+};
+struct mvpn_fragment_holder {
+	__u8 src[16];
+	__u64 since_ns;
+	__be32 id;
+	__u32 zero;
+};
 /* translate_counters: BPF_MAP_TYPE_PERCPU_ARRAY of u64, packets (a GSO super-packet counts as one) */
 enum mvpn_translate_counter {
 	MVPN_T_TRANSLATED,     /* either way */
-	MVPN_T_UNTRANSLATABLE, /* dropped: a fragment, another protocol, an ICMP error about nothing known */
+	MVPN_T_UNTRANSLATABLE, /* dropped: another protocol, an ICMP error about nothing known */
 	MVPN_T_FULL,	       /* dropped: no room for another flow, no free port, or no address on the interface */
+	MVPN_T_FRAGMENT_REFUSED, /* dropped: cut through a header, over another one, of a datagram of which one was refused */
+	MVPN_T_FRAGMENT_ALONE, /* in, left to this host: not the first one, which was not seen */
 	MVPN_T_MAX,
 };
 /* translate_as: BPF_MAP_TYPE_HASH, an interface and family -> the address that hosts behind it see */
