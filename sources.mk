@@ -137,7 +137,7 @@ LDFLAGS_unit_keyd_steps = $(LDFLAGS_pair)
 LDFLAGS_unit_keyd_asks = $(LDFLAGS_pair)
 # tests/bpf/NAME.c, cmocka programs that need root: linked with keyd/shim
 BPFTEST :=
-SHIM_TESTS := arrive attach egress exempt frames guard ifaces load maps multicast networks prefixes shim_socket traffic translate translate_fragment wire
+SHIM_TESTS := arrive attach egress exempt frames guard ifaces load maps multicast networks prefixes sender shim_socket traffic translate translate_fragment wire
 BPFTEST += $(SHIM_TESTS)
 $(foreach t,$(SHIM_TESTS),$(eval OBJS_bpf_$(t) = $$(call objs,keyd,$$(SHIM)) $$(O)/tests/bpf/shimtest.o))
 OBJS_bpf_shim_socket += $(O)/tests/bpf/shimtest_cgroup.o

@@ -9,7 +9,6 @@
 #include "maps.h"
 #include "parse.h"
 
-
 enum guard_verdict { GUARD_NONE, GUARD_MAY, GUARD_MAY_NOT };
 /* what guard_ask() returns: the verdict, and the line that it is by */
 #define GUARD_VERDICT(v) ((__u32)((v) >> 32))
@@ -20,10 +19,13 @@ struct guard_asked {
 	__u64 traits, ret;
 	__u32 proto, dport, ports;
 };
+#define GUARD_ANY_PROTO \
+	256 /* behind headers that are not looked behind: it may be any, and all lines have to be met */
 
-static __always_inline bool guard_about(const struct mvpn_guard_line *l, const struct guard_asked *a)
+static __always_inline bool guard_about(const struct mvpn_guard_line *l,
+					const struct guard_asked *a)
 {
-	return !l->proto ||
+	return !l->proto || a->proto == GUARD_ANY_PROTO ||
 	       (l->proto == a->proto && (!a->ports || (a->dport >= l->lo && a->dport <= l->hi)));
 }
 
@@ -44,6 +46,11 @@ static long guard_line(__u32 i, struct guard_asked *a)
 		return 1;
 	if (!guard_about(l, a))
 		return 0;
+	if (a->proto == GUARD_ANY_PROTO) {
+		a->ret = (__u64)(guard_met(l, a->traits) ? GUARD_MAY : GUARD_MAY_NOT) << 32 |
+			 l->line;
+		return GUARD_VERDICT(a->ret) == GUARD_MAY_NOT;
+	}
 	if (guard_met(l, a->traits)) {
 		a->ret = (__u64)GUARD_MAY << 32 | l->line;
 		return 1;

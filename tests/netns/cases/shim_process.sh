@@ -108,6 +108,20 @@ on a python3 - "$ROOT/tests/netns" "${ADDR4[a]}" "${ADDR4[b]}" <<-'PY'
 PY
 stopped() { (($(counter a shim drop_process) >= $1)); }
 wait_for 5 "two packets that were stopped" stopped $((n + 2))
+# in fragments, which the flow table has without ports: of one that may all pass, of one that may not none
+fragments() { # DESTINATION VERDICT: the stack sends no more of a datagram of which one was dropped
+	ctlj a flows | jq -e --arg d "$1" "[.flows[] | select((.proto == 17 or .proto == 44) and .dport == 0 and .dst == \$d)][0] |
+		.verdict == \"$2\""
+}
+ping6 a b -c 2 -i 0.05 -s 1400 || true # the first one tells how large a fragment may be
+for address in "${ADDR4[b]}" "${ADDR6[b]}"; do
+	sent=$((sent + 1))
+	as "$bad" "$TMP/dial" raw "$address" 5432 4000 || true # of IPv6 it is told
+	wait_for 5 "a fragment that was stopped" fragments "$address" drop_process
+	says ok "a datagram of the unit, in fragments" as "$good" "$TMP/dial" udp "$address" 5432 4000
+	wait_for 5 "$sent datagrams" dialled $sent
+	fragments "$address" to_tap >/dev/null || fail "fragments that may pass: $(ctlj a flows)"
+done
 says ok "a raw socket of the unit" as "$good" "$TMP/dial" raw "${ADDR4[b]}" 5432
 wait_for 5 "its datagram" dialled $((sent + 1))
 
@@ -195,6 +209,7 @@ inside() { # CGROUP ARGUMENT…: dial in the container
 newest() { # SOURCE VERDICT: of the UDP flows from there to b's port
 	ctlj a flows | jq -e "[.flows[] | select(.proto == 17 and .dport == 5432 and .src == \"$1\")][0] | .verdict == \"$2\" and .rule.line == 1"
 }
+more_held() { (($(counter a shim to_tap_held) >= $1)); }
 says EPERM "another unit in a container" inside "$bad" tcp "${ADDR4[b]}" 5432
 for source in 10.78.0.2 "${ADDR4[a]}"; do
 	[[ $source == 10.78.0.2 ]] || on a nft -f - <<-RULES
@@ -205,8 +220,13 @@ for source in 10.78.0.2 "${ADDR4[a]}"; do
 	# there is no session: what passes is held
 	says ok "the unit in a container" inside "$good" udp "${ADDR4[b]}" 5432
 	wait_for 5 "its packet from $source" newest "$source" to_tap_held
+	held=$(counter a shim to_tap_held)
+	says ok "the unit in a container, in fragments" inside "$good" udp "${ADDR4[b]}" 5432 4000
+	wait_for 5 "its fragments from $source" more_held $((held + 3))
 	says ok "a raw socket in a container" inside "$bad" raw "${ADDR4[b]}" 5432
 	wait_for 5 "end of its packet from $source" newest "$source" drop_process
+	says ok "a raw socket in a container, in fragments" inside "$bad" raw "${ADDR4[b]}" 5432 4000
+	wait_for 5 "end of its datagram from $source" fragments "${ADDR4[b]}" drop_process
 done
 # what keyd cannot read it does not guess
 host_stop a
