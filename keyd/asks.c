@@ -14,7 +14,7 @@
 #define AWAY_MS 1000 /* without a channel nothing is asked */
 #define LOOK_MS 500  /* so often is looked who has traffic */
 
-enum { ASK_WANT = 1, ASK_RELAY = 2, ASK_REKEY = 4 };
+enum { ASK_WANT = 1, ASK_RELAY = 2, ASK_REKEY = 4, ASK_AGAIN = 8 };
 enum { FIRST, LATER, LISTS };
 
 struct asks {
@@ -139,6 +139,8 @@ static unsigned ask(struct keyd *k, struct peer *p, uint64_t now)
 	p->asks = 0;
 	if (what & ASK_RELAY)
 		n += relay(p);
+	if (what & ASK_AGAIN)
+		n += introduce_again(k, p);
 	if (what & ASK_REKEY && path_is_silent(p))
 		n += !session_rekey(k, p);
 	else if (what & ASK_WANT && packet_waits(p, now))
@@ -198,6 +200,14 @@ void asks_rekey(struct keyd *k, struct peer *p)
 		session_rekey(k, p);
 	else
 		wait_for_turn(k, p, ASK_REKEY);
+}
+
+void asks_again(struct keyd *k, struct peer *p)
+{
+	if (at_once(k, p))
+		introduce_again(k, p);
+	else
+		wait_for_turn(k, p, ASK_AGAIN);
 }
 
 unsigned asks_waiting(const struct keyd *k)

@@ -32,6 +32,7 @@ struct intro_run {
 	size_t req_len;
 	uint32_t spi;
 	unsigned tries;
+	bool again;	/* the request is to be repeated, in its turn (asks.c) */
 	bool mode_told; /* it is the one that the policy asks for, as the server said */
 };
 
@@ -131,20 +132,40 @@ static void request_send(struct intro_run *run)
 	chan_buf_free(&b);
 }
 
+static void repeat(struct intro_run *run)
+{
+	run->again = true;
+	asks_again(run->k, run->p);
+}
+
+bool introduce_again(struct keyd *k, struct peer *p)
+{
+	struct intro_run *run = p->intro;
+
+	if (!run || !run->again) /* over by now, or another one */
+		return false;
+	run->again = false;
+	request_send(run);
+	return true;
+}
+
 static void run_timer(void *arg)
 {
 	struct intro_run *run = arg;
+	bool online = run->k->state == KEYD_ONLINE;
 
+	loop_timer_arm(run->timer, MVPN_INTRO_RETRY_S * 1000);
+	if (online && run->again)
+		return; /* it waits for its turn: nobody's silence */
 	if (++run->tries >= MVPN_INTRO_TRIES) {
 		log_ratelimited(LOG_L_WARN, "introduction to %s got no answer after %u tries: %s",
 				peer_label(run->p), MVPN_INTRO_TRIES,
-				run->k->state == KEYD_ONLINE ? "the server is silent"
-							     : "there is no channel to the server");
+				online ? "the server is silent" : "there is no channel to the server");
 		run_failed(run, MVPN_R_PEER_SILENT, MVPN_INTRO_BACKOFF_S * 1000);
 		return;
 	}
-	request_send(run);
-	loop_timer_arm(run->timer, MVPN_INTRO_RETRY_S * 1000);
+	if (online)
+		repeat(run);
 }
 
 static int run_start(struct keyd *k, struct peer *p, const struct mvpn_addr *dst, uint8_t proto,
@@ -312,7 +333,7 @@ void introduce_resume(struct keyd *k)
 
 	for (i = 1; k->nintros && i <= k->npeers; i++)
 		if (k->peers[i]->intro)
-			request_send(k->peers[i]->intro);
+			repeat(k->peers[i]->intro);
 }
 
 /* ---- A: ANSWER, FAIL ---- */

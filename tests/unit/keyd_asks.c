@@ -198,6 +198,40 @@ static void packets_for_many_ask_at_a_pace(void **state)
 	pair_down(&p);
 }
 
+static bool nothing_open(struct pair *x)
+{
+	return x->node[A].k.nintros == 0;
+}
+
+/* the channel is back, and all that is open is asked once more: not in one burst, nor do they then fail for want of an answer while they
+ * wait for their turn */
+static void what_is_open_is_asked_again_at_a_pace(void **state)
+{
+	struct keyd *k = &p.node[A].k;
+
+	many_up(11, false);
+	for (unsigned i = 0; i < PEERS; i++)
+		session_want(k, many[i], &p.node[B].addr, 17, 9);
+	assert_true(pair_run_until(&p, nobody_waits, 2000));
+	pair_run(&p, 500); /* for another burst */
+	assert_int_equal(k->nintros, PEERS);
+	nrequests = most = in_window = 0;
+	introduce_resume(k);
+	pair_run(&p, 10);
+	assert_in_range(nrequests, 1, MVPN_ASK_BURST);
+	introduce_resume(k); /* and lost once more: still each once */
+	assert_true(pair_run_until(&p, nobody_waits, 2000));
+	pair_run(&p, 20);
+	assert_in_range(nrequests, PEERS, PEERS + MVPN_ASK_BURST);
+	assert_true(most <= MVPN_ASK_BURST + MVPN_ASK_RATE * WINDOW_MS / 1000);
+	assert_int_equal(k->nintros, PEERS);
+	/* nobody answers: each is given up in the end, and asked about no more */
+	assert_true(pair_run_until(&p, nothing_open, (MVPN_INTRO_TRIES + 1) * MVPN_INTRO_RETRY_S * 1000));
+	assert_true(most <= MVPN_ASK_BURST + MVPN_ASK_RATE * WINDOW_MS / 1000);
+	assert_true(pair_run_until(&p, nobody_waits, 2000));
+	pair_down(&p);
+}
+
 /* ---- away for weeks ---- */
 
 static bool both_online(struct pair *x)
@@ -491,6 +525,7 @@ int main(void)
 		cmocka_unit_test(flows_of_both_ends_make_one_session),
 		cmocka_unit_test(a_link_that_fails_is_told_at_a_pace),
 		cmocka_unit_test(packets_for_many_ask_at_a_pace),
+		cmocka_unit_test(what_is_open_is_asked_again_at_a_pace),
 		cmocka_unit_test(who_was_away_for_weeks_learns_at_once),
 		cmocka_unit_test(who_was_away_for_weeks_goes_on),
 		cmocka_unit_test(who_comes_back_says_what_it_knows),
