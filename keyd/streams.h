@@ -102,6 +102,7 @@ struct stream {
 	struct stream_dir *tx, *rx; /* [pump] locked, together */
 	uint8_t *in;		    /* [pump] sealed, and not opened yet */
 	size_t in_len;
+	size_t record_b; /* of the application's, in a full one */
 	_Atomic uint64_t sent, received; /* the application's bytes; as used_ms, read by the main thread at any time */
 	_Atomic uint64_t used_ms;
 	uint64_t since_ms;

@@ -4,6 +4,8 @@
  * at most one record here, besides what the two sockets hold.
  */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -77,6 +79,21 @@ static int seal_datagrams(struct stream *s)
 	return at ? give(&s->net, m->sealed, at) ?: 1 : 0;
 }
 
+/*
+ * A full record is whole segments, as many as TCP hands down at once. A little more, and each would leave a small packet behind it, and
+ * come in two parts.
+ */
+static size_t record_for(int fd)
+{
+	int mss = 0;
+	socklen_t len = sizeof(mss);
+
+	getsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &mss, &len);
+	if (mss <= STREAM_OVERHEAD_B || mss > MVPN_STREAM_BATCH_B)
+		return MVPN_STREAM_DATA_MAX_B;
+	return (size_t)(MVPN_STREAM_BATCH_B / mss * mss - STREAM_OVERHEAD_B);
+}
+
 /* 1: go on; 0: not now; -errno */
 static int seal_some(struct stream *s)
 {
@@ -89,7 +106,7 @@ static int seal_some(struct stream *s)
 		return seal_datagrams(s);
 	if (!stream_class_open(s))
 		return 0;
-	n = recv(s->app.fd, m->plain, sizeof(m->plain), MSG_DONTWAIT);
+	n = recv(s->app.fd, m->plain, s->record_b, MSG_DONTWAIT);
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -errno;
 	s->app.ended = n == 0;
@@ -288,6 +305,7 @@ void stream_run(struct stream *s)
 	s->state = STREAM_RUNS;
 	loop_timer_free(s->deadline);
 	s->deadline = NULL;
+	s->record_b = record_for(s->net.fd);
 	stream_class_begin(s);
 	if (s->kind == STREAM_DATAGRAMS)
 		move(s, 0);

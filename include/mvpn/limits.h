@@ -144,7 +144,8 @@
 #define MVPN_DATA_PORT 7469		/* default UDP port of the data path */
 
 /* ---- streams: the socket level ---- */
-#define MVPN_STREAM_DATA_MAX_B 65536	/* of one record: as much as TCP hands down at once */
+#define MVPN_STREAM_DATA_MAX_B 65536	/* of one record: as much as TCP hands down at once ... */
+#define MVPN_STREAM_BATCH_B 65200	/* ... with its headers and the room that the kernel keeps for them (sk_gso_max_size) */
 #define MVPN_STREAM_REKEY_RECORDS (1U << 20) /* then the next key: 64 GiB at most, far below what AES-256-GCM bears */
 #define MVPN_STREAM_OPEN_S 10		/* for a session; and for the other application's accept(), by the two keyds each */
 #define MVPN_STREAM_REACH_S 5		/* for the other keyd to be reached by TCP: three SYNs, and a slow path */

@@ -9,6 +9,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -180,8 +182,8 @@ static void end(void)
 	close(syns_fd);
 }
 
-/* both ends of a TCP connection */
-static void tcp_pair(int fd[2])
+/* both ends of a TCP connection, whose segments are no larger than that; 0: as loopback has them */
+static void tcp_pair_of(int fd[2], int segment)
 {
 	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof(sa);
@@ -191,12 +193,19 @@ static void tcp_pair(int fd[2])
 	assert_int_equal(listen(listener, 1), 0);
 	assert_int_equal(getsockname(listener, (struct sockaddr *)&sa, &len), 0);
 	fd[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (segment)
+		setsockopt(fd[0], IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof(segment));
 	assert_int_equal(connect(fd[0], (struct sockaddr *)&sa, len), 0);
 	fd[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	assert_true(fd[1] >= 0);
 	for (unsigned i = 0; i < 2; i++)
 		assert_int_equal(fcntl(fd[i], F_SETFL, O_NONBLOCK), 0);
 	close(listener);
+}
+
+static void tcp_pair(int fd[2])
+{
+	tcp_pair_of(fd, 0);
 }
 
 static struct stream *end_new(struct peer *p, bool opener, int app, int net)
@@ -597,6 +606,35 @@ static void wrong_ends(void **state)
 	assert_int_equal(files_open(), files);
 }
 
+static void full_records_are_whole_segments(void **state)
+{
+	static const int sizes[] = {1460, 1380, 8960};
+	static uint8_t data[400000];
+	int app[2], net[2], mss;
+	socklen_t len = sizeof(mss);
+	uint8_t head[STREAM_HEAD_B];
+	int record;
+
+	begin(1);
+	for (unsigned i = 0; i < 3; i++) {
+		tcp_pair(app);
+		tcp_pair_of(net, sizes[i]);
+		assert_int_equal(getsockopt(net[1], IPPROTO_TCP, TCP_MAXSEG, &mss, &len), 0);
+		assert_in_range(mss, sizes[i] - 12, sizes[i]);
+		assert_true(send(app[0], data, sizeof(data), MSG_NOSIGNAL) > 2 * MVPN_STREAM_DATA_MAX_B);
+		stream_run(end_new(&peers[0], true, app[1], net[1]));
+		for (ssize_t n = 0; n < STREAM_HEAD_B;)
+			n = recv(net[0], head, sizeof(head), MSG_PEEK);
+		record = stream_record_len(head);
+		assert_int_equal(record % mss, 0);
+		assert_in_range(record, MVPN_STREAM_DATA_MAX_B - 10000, MVPN_STREAM_DATA_MAX_B);
+		close(app[0]);
+		close(net[0]);
+	}
+	end();
+	assert_int_equal(files_open(), files);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -606,6 +644,7 @@ int main(void)
 		cmocka_unit_test(main_thread_waits_for_one_stream),
 		cmocka_unit_test(limit_is_shared),
 		cmocka_unit_test(wrong_ends),
+		cmocka_unit_test(full_records_are_whole_segments),
 	};
 
 	if (mvpn_crypto_init() || aead_init())
