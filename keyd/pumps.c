@@ -2,7 +2,6 @@
 #include "pumps.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -212,14 +211,13 @@ static void on_wake(void *arg, uint32_t events)
 static void *pump_main(void *arg)
 {
 	struct pump *p = arg;
-	struct pollfd ready = {.fd = loop_fd(p->loop), .events = POLLIN};
 	int ms = -1;
 	bool stop = false;
 
 	while (!stop) {
-		poll(&ready, 1, ms);
+		loop_wait(p->loop, ms); /* cannot fail */
 		lock_in_turn(p);
-		loop_turn(p->loop); /* fails only for want of an epoll instance */
+		loop_handle(p->loop);
 		ms = loop_wait_ms(p->loop);
 		stop = p->stop;
 		pthread_mutex_unlock(&p->lock);

@@ -45,6 +45,8 @@ struct loop {
 	struct loop_source *sigsource;
 	void (*sigfn)(void *arg, int signo);
 	void *sigarg;
+	struct epoll_event ready[EVENTS_AT_ONCE];
+	int nready;
 };
 
 uint64_t mono_ns(void)
@@ -359,27 +361,18 @@ int loop_wait_ms(const struct loop *l)
 	return ms > 3600000 ? 3600000 : (int)ms;
 }
 
-int loop_fd(const struct loop *l)
+int loop_wait(struct loop *l, int timeout_ms)
 {
-	return l->epfd;
+	l->nready = epoll_wait(l->epfd, l->ready, EVENTS_AT_ONCE, timeout_ms);
+	return l->nready < 0 && errno != EINTR ? -errno : 0;
 }
 
-static int turn(struct loop *l, int timeout_ms)
+/* nobody else frees what was removed, to which what is ready may point */
+void loop_handle(struct loop *l)
 {
-	struct epoll_event ev[EVENTS_AT_ONCE];
-	int n = epoll_wait(l->epfd, ev, EVENTS_AT_ONCE, timeout_ms);
-
-	if (n < 0 && errno != EINTR)
-		return -errno;
-	handle(l, ev, n);
+	handle(l, l->ready, l->nready);
 	run_timers(l);
 	free_dead(l);
-	return 0;
-}
-
-int loop_turn(struct loop *l)
-{
-	return turn(l, 0);
 }
 
 int loop_run(struct loop *l)
@@ -387,8 +380,11 @@ int loop_run(struct loop *l)
 	int r = 0;
 
 	l->quit = false;
-	while (!l->quit && r == 0)
-		r = turn(l, loop_wait_ms(l));
+	while (!l->quit && r == 0) {
+		r = loop_wait(l, loop_wait_ms(l));
+		if (r == 0)
+			loop_handle(l);
+	}
 	return r;
 }
 

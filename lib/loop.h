@@ -20,11 +20,13 @@ int loop_new(struct loop **ret);
 void loop_free(struct loop *l); /* frees sources and timers that are left; does not close their fds */
 int loop_run(struct loop *l);	/* until loop_quit; 0 or -errno */
 void loop_quit(struct loop *l);
-/* loop_run() by hand, for who has to do something between waiting and handling: poll() says that loop_fd() is ready, or so long has gone
- * by (-1: for ever), and loop_turn() does not wait. 0 or -errno */
-int loop_fd(const struct loop *l);
+/*
+ * loop_run() by hand, for who shares the loop with others under a lock: loop_wait() needs it not, loop_wait_ms() (-1: for ever) and
+ * loop_handle() do. What is removed between the two is not told of. 0 or -errno
+ */
 int loop_wait_ms(const struct loop *l);
-int loop_turn(struct loop *l);
+int loop_wait(struct loop *l, int timeout_ms);
+void loop_handle(struct loop *l);
 
 int loop_add(struct loop *l, int fd, uint32_t events, loop_io_fn *fn, void *arg, struct loop_source **ret);
 /* As loop_add, for what strangers may send: all such sources together are one among the others, a few events of them a round,

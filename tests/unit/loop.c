@@ -2,7 +2,6 @@
 #include "loop.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -219,29 +218,32 @@ static void on_ready(void *arg, uint32_t events)
 	nfired++;
 }
 
-static void a_turn_does_not_wait(void **state)
+static void it_can_be_turned_by_hand(void **state)
 {
-	struct pollfd ready = {.fd = loop_fd(l), .events = POLLIN};
 	struct loop_timer *t;
 	int fd = ready_fd();
 
 	assert_int_equal(loop_wait_ms(l), -1);
-	assert_int_equal(loop_turn(l), 0);
-	assert_int_equal(poll(&ready, 1, 0), 0);
 	assert_int_equal(loop_add(l, fd, EPOLLIN, on_ready, NULL, &sources[0]), 0);
-	assert_int_equal(poll(&ready, 1, 0), 1);
-	assert_int_equal(loop_turn(l), 0);
+	assert_int_equal(loop_wait(l, -1), 0);
+	assert_int_equal(nfired, 0);
+	loop_handle(l);
 	assert_int_equal(nfired, 1);
+	/* it is ready, and then it is gone */
+	assert_int_equal(loop_wait(l, -1), 0);
 	loop_remove(sources[0]);
+	loop_handle(l);
+	assert_int_equal(nfired, 1);
 	close(fd);
 	assert_int_equal(loop_timer_new(l, note, NULL, &t), 0);
 	loop_timer_arm(t, 20);
 	assert_in_range(loop_wait_ms(l), 1, 20);
-	assert_int_equal(loop_turn(l), 0);
+	assert_int_equal(loop_wait(l, 0), 0);
+	loop_handle(l);
 	assert_int_equal(nfired, 1);
 	while (loop_wait_ms(l))
-		poll(&ready, 1, loop_wait_ms(l));
-	assert_int_equal(loop_turn(l), 0);
+		assert_int_equal(loop_wait(l, loop_wait_ms(l)), 0);
+	loop_handle(l);
 	assert_int_equal(nfired, 2);
 }
 
@@ -274,7 +276,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_handler_may_remove_all_sources, setup, teardown),
 		cmocka_unit_test_setup_teardown(modify_changes_what_is_awaited, setup, teardown),
 		cmocka_unit_test_setup_teardown(sources_for_later_do_not_keep_the_others_waiting, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_turn_does_not_wait, setup, teardown),
+		cmocka_unit_test_setup_teardown(it_can_be_turned_by_hand, setup, teardown),
 		cmocka_unit_test_setup_teardown(signals_are_handled_or_end_the_loop, setup,
 						teardown),
 	};

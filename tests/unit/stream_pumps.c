@@ -11,7 +11,6 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -393,11 +392,9 @@ static void poke(void *arg)
 
 static void until_all_is_taken_down(void)
 {
-	struct pollfd ready = {.fd = loop_fd(k.loop), .events = POLLIN};
-
 	for (uint64_t start = mono_ms(); k.streams->count && mono_ms() - start < 10000;) {
-		poll(&ready, 1, 10);
-		assert_int_equal(loop_turn(k.loop), 0);
+		assert_int_equal(loop_wait(k.loop, 10), 0);
+		loop_handle(k.loop);
 	}
 	assert_int_equal(k.streams->count, 0);
 }
