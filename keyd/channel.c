@@ -275,6 +275,8 @@ int channel_message(struct conn *c, const struct chan_msg *m)
 		return introduce_peer_gone(k, m);
 	case MVPN_MSG_REVOKE:
 		return revoked(k, m);
+	case MVPN_MSG_SERVICES:
+		return session_services_message(k, m);
 	}
 	return 0; /* of a later version */
 }

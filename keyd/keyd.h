@@ -181,7 +181,7 @@ enum keyd_counter {
 	KC_STREAM_STRANGER,
 	KC_STREAM_BAD,
 	KC_STREAM_CUT,
-	KC_STREAM_FORBIDDEN, /* open, and then lines with `by` came that do not let their process have them */
+	KC_STREAM_FORBIDDEN, /* open, and then a policy came that does not let them be, or not their process have them */
 	KC_DATAGRAM_SENT,
 	KC_DATAGRAM_RECEIVED,
 	KC_DATAGRAM_DROPPED,

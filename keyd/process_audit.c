@@ -24,6 +24,7 @@
 struct kind {
 	struct mvpn_process_refused head;
 	char comm[17], exe[256], unit[MVPN_GROUP_NAME_B];
+	char rule[MVPN_RULE_TEXT_B + 1];
 	uint64_t count;	  /* not told yet */
 	uint64_t told_ms; /* 0: never */
 };
@@ -112,7 +113,7 @@ static void identify(struct keyd *k, const struct mvpn_refusal *e, struct kind *
 
 static void say(struct keyd *k, const struct kind *n, const struct peer *p)
 {
-	const char *line = process_table_text(k->processes->table, be32toh(n->head.line_be));
+	const char *line = *n->rule ? n->rule : "unknown";
 	char to[MVPN_ADDRSTRLEN], proto[8], who[512];
 	struct mvpn_addr dst;
 
@@ -122,11 +123,12 @@ static void say(struct keyd *k, const struct kind *n, const struct peer *p)
 			 *n->comm ? n->comm : "?", be32toh(n->head.pid_be), be32toh(n->head.uid_be),
 			 *n->exe ? n->exe : "program unknown", *n->unit ? n->unit : "none");
 	else
-		snprintf(who, sizeof(who), "a packet without a process of this host");
-	log_warn("refused: %s to %s, %s port %u of %s; policy line %u: %s", who,
-		 mvpn_addr_str(&dst, to), mvpn_proto_name(n->head.proto, proto),
-		 be16toh(n->head.port_be), p ? peer_label(p) : "?", be32toh(n->head.line_be),
-		 line ? line : "unknown");
+		snprintf(who, sizeof(who), "%s", n->head.why >= MVPN_REFUSED_STREAM ? "a process that is not known"
+										     : "a packet without a process of this host");
+	log_warn("%s: %s to %s, %s port %u of %s; policy line %u%s: %s",
+		 n->head.why >= MVPN_REFUSED_STREAM ? "reset" : "refused", who, mvpn_addr_str(&dst, to),
+		 mvpn_proto_name(n->head.proto, proto), be16toh(n->head.port_be), p ? peer_label(p) : "?",
+		 be32toh(n->head.line_be), n->head.why == MVPN_REFUSED_SERVICE ? ", which is no more" : "", line);
 }
 
 static void put(struct chan_buf *b, struct kind *n)
@@ -200,9 +202,8 @@ static bool alike(const struct kind *a, const struct kind *b)
 	       !strcmp(a->unit, b->unit);
 }
 
-static void on_refusal(void *arg, const struct mvpn_refusal *e)
+void process_audit_stream(struct process_audit *a, const struct mvpn_refusal *e, const char *rule)
 {
-	struct process_audit *a = arg;
 	struct keyd *k = a->k;
 	const struct peer *p = peer_by_index(k, e->peer);
 	struct kind now = {.count = e->count};
@@ -219,6 +220,9 @@ static void on_refusal(void *arg, const struct mvpn_refusal *e)
 	now.head.pid_be = htobe32(e->pid);
 	now.head.uid_be = htobe32(e->uid);
 	identify(k, e, &now);
+	if (!rule)
+		rule = process_table_text(k->processes->table, e->line);
+	snprintf(now.rule, sizeof(now.rule), "%s", rule ?: "");
 	k->counters[KC_PROCESS_REFUSED] += e->count;
 	while (i < a->n && !alike(&a->kinds[i], &now))
 		i++;
@@ -239,9 +243,9 @@ static void on_refusal(void *arg, const struct mvpn_refusal *e)
 		loop_timer_arm(a->timer, REPORT_MS - since);
 }
 
-void process_audit_stream(struct process_audit *a, const struct mvpn_refusal *e)
+static void on_refusal(void *arg, const struct mvpn_refusal *e)
 {
-	on_refusal(a, e);
+	process_audit_stream(arg, e, NULL);
 }
 
 int process_audit_init(struct keyd *k)

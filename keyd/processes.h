@@ -42,8 +42,8 @@ void processes_tick(struct keyd *k); /* users and programs may have changed */
 /* ---- process_audit.c ---- */
 int process_audit_init(struct keyd *k);
 void process_audit_free(struct process_audit *a);
-/* of a connection at the socket level that has been cut */
-void process_audit_stream(struct process_audit *a, const struct mvpn_refusal *e);
+/* of a connection at the socket level that has been cut; rule: the line's text, NULL: that of the line with `by` */
+void process_audit_stream(struct process_audit *a, const struct mvpn_refusal *e, const char *rule);
 
 /* ---- control_process.c ---- */
 /* what a question says of a process; NULL: nothing */

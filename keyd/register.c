@@ -26,7 +26,7 @@ void register_send(struct conn *c)
 	struct chan_buf b = {0};
 	unsigned n, i;
 
-	chan_begin(&b, MVPN_MSG_REGISTER, MVPN_REG_PROCESSES, 0);
+	chan_begin(&b, MVPN_MSG_REGISTER, MVPN_REG_PROCESSES | MVPN_REG_SERVICES, 0);
 	if (c->fresh && c->fresh->name[0])
 		chan_put(&b, MVPN_TLV_NAME, c->fresh->name, strlen(c->fresh->name));
 	n = attach_addresses(k, c->fd, &list);

@@ -9,6 +9,7 @@
 #include "peers.h"
 #include "secmem.h"
 #include "spi.h"
+#include "streams.h"
 
 /* our own first */
 static struct mvpn_service *services_copy(const struct intro_selectors *sel, bool initiator)
@@ -92,6 +93,54 @@ bool session_serves(const struct session *s, bool here, uint8_t proto, uint16_t 
 	return !s->limited ||
 	       mvpn_services_have(s->services + (here ? 0 : s->nserv_local),
 				  here ? s->nserv_local : s->nserv_remote, proto, port);
+}
+
+/* ---- SERVICES ---- */
+
+/* is it for that already? */
+static bool is_for(const struct session *s, const struct intro_selectors *sel, const struct mvpn_service *services)
+{
+	static const struct mvpn_classes none;
+	unsigned nlocal = s->initiator ? sel->nserv_a : sel->nserv_b, nremote = s->initiator ? sel->nserv_b : sel->nserv_a;
+
+	return s->limited == sel->limited &&
+	       mvpn_classes_eq(s->streams->classes ? &s->streams->classes->is : &none, &sel->classes) &&
+	       (!s->limited || (mvpn_services_eq(s->services, s->nserv_local, services, nlocal) &&
+				mvpn_services_eq(s->services + s->nserv_local, s->nserv_remote, services + nlocal, nremote)));
+}
+
+/* its classes stay till it has a successor, which it gets for their sake, too */
+int session_services_message(struct keyd *k, const struct chan_msg *m)
+{
+	uint16_t len;
+	const uint8_t *p = chan_tlv_find(m, MVPN_TLV_SELECTORS, &len);
+	struct mvpn_service *services, *before;
+	uint8_t id[MVPN_ID_LEN];
+	struct intro_selectors sel;
+	struct session *s;
+
+	if (!p || intro_selectors_decode(&sel, p, len) || !chan_get_bytes(m, MVPN_TLV_SESSION, id, sizeof(id)))
+		return -EPROTO;
+	s = session_by_id(k, id);
+	if (!s || !s->streams)
+		return 0; /* it has ended meanwhile */
+	services = services_copy(&sel, s->initiator);
+	if (!services) {
+		session_drop(s, MVPN_R_INTERNAL, true); /* and its streams, if it was the last */
+		return 0;
+	}
+	if (is_for(s, &sel, services)) {
+		free(services);
+		return 0;
+	}
+	before = s->streams->services;
+	limit(s, &sel, s->initiator, services);
+	s->limited = sel.limited;
+	free(before);
+	streams_services(s);
+	if (s->transmits)
+		session_renew(s);
+	return 0;
 }
 
 /* answers may overtake each other: in the order of the server's numbers */

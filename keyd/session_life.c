@@ -18,8 +18,8 @@ static const unsigned confirm_at_ms[] = {0, 100, 300, 1000, 2000, 4000, 7000};
 #define CONFIRMS_NO_UDP 2 /* likewise where UDP is blocked at one end: a direct way that is there all the same has been found */
 /* sessions_tick comes first, ends all of them at once and says why */
 #define OFFLINE_SLACK_MS 2000
-/* sessions are made anew so far apart when workers have come, or the server would have to make all at once */
-#define GROWN_SPREAD_MS 5
+/* sessions are made anew so far apart when workers have come, or the policy has changed, or the server would have to make all at once */
+#define SPREAD_MS 5
 #define FUTILE_MAX 7 /* times the interval between attempts doubles: up to eleven minutes */
 #define CONFIRMS (sizeof(confirm_at_ms) / sizeof(confirm_at_ms[0]))
 
@@ -244,6 +244,8 @@ int session_life_new(struct session *s, uint32_t ttl_s)
 static void begin_streams(struct session *s)
 {
 	s->peer->endpoint = s->seen;
+	if (s == s->peer->sessions)
+		streams_services(s);
 	if (s->initiator) {
 		session_confirmed(s, &s->seen);
 		streams_probe(s);
@@ -328,17 +330,20 @@ void session_inherit(struct session *s)
 	rekey_soon(s);
 }
 
+void session_renew(struct session *s)
+{
+	s->rekey_ms = mono_ms() + randombytes_uniform(s->k->nsessions * SPREAD_MS);
+	arm(s);
+}
+
 void sessions_workers_grown(struct keyd *k)
 {
-	uint64_t now = mono_ms();
 	uint32_t i;
 
 	for (i = 1; i <= k->npeers; i++) {
 		struct session *s = session_transmitting(k->peers[i]);
 
-		if (!s || !s->kt || s->kt->ntx >= dp_workers(k->dp))
-			continue;
-		s->rekey_ms = now + randombytes_uniform(k->nsessions * GROWN_SPREAD_MS);
-		arm(s);
+		if (s && s->kt && s->kt->ntx < dp_workers(k->dp))
+			session_renew(s);
 	}
 }

@@ -14,6 +14,8 @@ void session_begin(struct session *s);
 void session_confirmed(struct session *s, const struct mvpn_endpoint *from);
 /* its successor is gone: it transmits once more, and tries to have another soon */
 void session_inherit(struct session *s);
+/* it is not what it should be: its successor is made soon, not at once with those of all other peers */
+void session_renew(struct session *s);
 /* without its heartbeat the server's word is believed until then */
 uint64_t sessions_offline_end_ms(const struct keyd *k);
 

@@ -84,9 +84,9 @@ static bool is_about(const struct session_rules *r, const uint8_t *rule, uint8_t
 	       (rule[4] & peer && here >= 0 && has(rule, proto, here));
 }
 
-json_t *session_rules_show(const struct session_rules *r, uint8_t proto, int here, int there)
+uint32_t session_rules_line(const struct session_rules *r, uint8_t proto, int here, int there, const char **ret_text,
+			    size_t *ret_len)
 {
-	json_t *o;
 	uint16_t len;
 
 	if (proto == IPPROTO_ICMPV6)
@@ -97,9 +97,22 @@ json_t *session_rules_show(const struct session_rules *r, uint8_t proto, int her
 		len = (uint16_t)get16(r->tlvs + at);
 		if (!is_about(r, rule, proto, here, there))
 			continue;
-		o = json_pack("{s:I, s:s%, s:I}", "line", (json_int_t)get32(rule), "text", text_of(rule),
-			      (size_t)(rule + len - text_of(rule)), "policy_rev", (json_int_t)r->policy_rev);
-		return o ? o : json_null(); /* the text is no UTF-8 */
+		*ret_text = (const char *)text_of(rule);
+		*ret_len = (size_t)(rule + len - text_of(rule));
+		return get32(rule);
 	}
-	return json_null();
+	return 0;
+}
+
+json_t *session_rules_show(const struct session_rules *r, uint8_t proto, int here, int there)
+{
+	const char *text = NULL;
+	size_t len = 0;
+	uint32_t line = session_rules_line(r, proto, here, there, &text, &len);
+	json_t *o = NULL;
+
+	if (line)
+		o = json_pack("{s:I, s:s%, s:I}", "line", (json_int_t)line, "text", text, len, "policy_rev",
+			      (json_int_t)r->policy_rev);
+	return o ? o : json_null(); /* none, or the text is no UTF-8 */
 }

@@ -14,6 +14,9 @@ struct session_rules;
 bool session_rules_good(const struct chan_msg *m);
 /* of a message for which that holds. NULL: it has none, or there is no memory; free() */
 struct session_rules *session_rules_new(const struct chan_msg *m, bool initiator);
+/* The number of the line of session_rules_show(), and its text, without NUL; 0: there is none */
+uint32_t session_rules_line(const struct session_rules *r, uint8_t proto, int here, int there, const char **ret_text,
+			    size_t *ret_len);
 /* {line, text, policy_rev} of the first by which that passes, or null. Ports: of this host, where a line is about what the peer begins, and of
  * the peer; negative: of no matter. Protocol 0: any */
 json_t *session_rules_show(const struct session_rules *r, uint8_t proto, int here, int there);

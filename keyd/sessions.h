@@ -78,6 +78,8 @@ int session_install(struct keyd *k, struct peer *p, const struct session_spec *s
 		    struct session **ret);
 /* is it for that service, here or at the peer? */
 bool session_serves(const struct session *s, bool here, uint8_t proto, uint16_t port);
+/* SERVICES: what one at layer SOCKET is for from now on. Its streams are judged, and it is made anew soon. 0 or -EPROTO */
+int session_services_message(struct keyd *k, const struct chan_msg *m);
 /* taken out at both tables; `tell` says so to the server */
 void session_drop(struct session *s, enum mvpn_reason why, bool tell);
 void sessions_drop_peer(struct keyd *k, struct peer *p, enum mvpn_reason why, bool tell);

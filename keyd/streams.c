@@ -177,6 +177,8 @@ void stream_abort(struct stream *s, enum mvpn_reason why)
 	bool keyed = s->state == STREAM_RUNS || s->state == STREAM_ANSWERS;
 	size_t len;
 
+	if (why == MVPN_R_SERVICE)
+		stream_forbidden(s);
 	pump_leave(s);
 	if (keyed && !s->net.out && !s->net.broken) {
 		len = stream_seal(s->tx, STREAM_ABORT, reason, sizeof(reason), record);
@@ -216,7 +218,7 @@ void stream_ended(struct stream *s)
 		log_ratelimited(LOG_L_WARN, "a stream with %s was tampered with: cut", peer_label(s->peer));
 	}
 	s->k->counters[KC_STREAM_CUT] += s->end == STREAM_TRUNCATED;
-	stream_abort(s, MVPN_R_NONE);
+	stream_abort(s, s->why);
 }
 
 /* ---- all of them ---- */

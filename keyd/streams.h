@@ -40,6 +40,10 @@ void streams_cut(struct peer *p, enum mvpn_reason why);
 /* ---- streams_process.c ---- */
 void streams_judge(struct keyd *k); /* who may send has changed */
 
+/* ---- streams_services.c ---- */
+/* the peer's streams may go on where this session of its is for them; each end asks for itself */
+void streams_services(const struct session *session);
+
 /* ---- streams_gateway.c ---- */
 /* who gets a new stream, or a datagram, to dst, of several gateways one; of layer SOCKET, or NULL */
 struct peer *streams_peer(struct keyd *k, const struct mvpn_addr *dst);
@@ -92,6 +96,7 @@ struct stream {
 	enum stream_state state;
 	unsigned moves; /* to another gateway */
 	bool opener, again; /* again: for the second time, with a new session */
+	enum mvpn_reason why; /* [pump] the other keyd has ended it: what for */
 	bool shut; /* [pump] FINAL has come: the application is told once it has taken everything */
 	enum stream_kind kind; /* only a CONNECTION has an application */
 	struct datagram_queue *queue; /* of DATAGRAMS that are to be sealed; NULL: none so far */
@@ -133,6 +138,7 @@ void stream_unlink(struct stream *s);
 void stream_free(struct stream *s); /* closes both sockets as they are */
 /* The application's connection is reset, or its connect() answered, and the other keyd told why. s is gone then. */
 void stream_abort(struct stream *s, enum mvpn_reason why);
+void stream_forbidden(const struct stream *s); /* it is cut, for the policy does not have its service any more: said, and audited */
 /* It did not get as far as the other keyd: it goes through another gateway, or is aborted. s may be gone then. */
 void stream_unreached(struct stream *s, enum mvpn_reason why);
 void stream_gateway_well(const struct stream *s); /* it did */

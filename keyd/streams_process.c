@@ -66,7 +66,7 @@ static void cut(struct stream *s, const struct peer *twin, const struct mvpn_pro
 	e.pid = who->pid;
 	e.uid = who->uid;
 	s->k->counters[KC_STREAM_FORBIDDEN]++;
-	process_audit_stream(s->k->processes->audit, &e);
+	process_audit_stream(s->k->processes->audit, &e, NULL);
 	stream_abort(s, MVPN_R_POLICY_CHANGED);
 }
 

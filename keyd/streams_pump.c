@@ -145,6 +145,7 @@ static int open_record(struct stream *s, const uint8_t *record, size_t len)
 		return 0;
 	case STREAM_ABORT:
 		s->net.broken = true;
+		s->why = n == 2 ? (unsigned)plain[0] << 8 | plain[1] : MVPN_R_NONE;
 		return -ECONNRESET;
 	case STREAM_REPLY:
 		break;

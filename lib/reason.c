@@ -92,6 +92,7 @@ static const struct {
 				   "relay_mbit in server.conf"},
 	[MVPN_R_SERVER_KEY] = {"server-key", "the server has given up the key that is pinned: `mvpnctl server key show` there says its key, "
 					     "`mvpnctl pin KEY` pins it here; or enrol with a new token"},
+	[MVPN_R_SERVICE] = {"service", "the policy does not name their service any more"},
 	[MVPN_R_STREAM_UNREACHABLE] = {"stream-unreachable",
 				       "the other device finds no way to the destination: is the host "
 				       "behind it up?"},

@@ -64,7 +64,7 @@ struct conn {
 	unsigned nmacs;
 	uint8_t table_sum[TABLES][32]; /* tables.c: of what it was told last */
 	uint32_t table_round[TABLES];
-	bool tells_processes;	   /* REGISTER said so */
+	bool tells_processes, knows_services; /* REGISTER said so */
 	uint64_t reported_ms;	   /* its last refusals */
 	struct echo_end *echo; /* echo.c; NULL: none */
 	uint16_t reqid;

@@ -162,6 +162,8 @@ static const char *why_name(unsigned why)
 		return "packet";
 	case MVPN_REFUSED_STREAM:
 		return "stream";
+	case MVPN_REFUSED_SERVICE:
+		return "service";
 	}
 	return "no-socket";
 }

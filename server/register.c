@@ -40,7 +40,7 @@ struct registration {
 	uint16_t udp_port;
 	uint64_t policy_rev; /* that it knows; 0: none */
 	bool knows_set;
-	bool tells_processes;
+	bool tells_processes, knows_services;
 	uint8_t set[PUSH_SET_B];
 };
 
@@ -77,6 +77,7 @@ static int parse(const struct conn *c, const struct chan_msg *m, struct registra
 
 	memset(reg, 0, sizeof(*reg));
 	reg->tells_processes = m->flags & MVPN_REG_PROCESSES;
+	reg->knows_services = m->flags & MVPN_REG_SERVICES;
 	reg->udp_port = MVPN_DATA_PORT;
 	chan_get_u16(m, MVPN_TLV_UDP_PORT, &reg->udp_port);
 	chan_get_u64(m, MVPN_TLV_BOOT_GEN, &told);
@@ -336,6 +337,7 @@ void register_welcome(struct conn *c)
 	send_welcome(c, &v, &mv);
 	rotate_tell(c);
 	session_tell_owed(c);
+	session_services_missed(c);
 	tables_subscribe(c); /* before what it protects */
 	push_subscribe(c);
 	relay_device_up(c->s, c->dev);
@@ -428,6 +430,7 @@ int register_message(struct conn *c, const struct chan_msg *m)
 	c->dev->udp_port = reg.udp_port;
 	c->knows_set = reg.knows_set;
 	c->tells_processes = reg.tells_processes;
+	c->knows_services = reg.knows_services;
 	memcpy(c->set, reg.set, sizeof(c->set));
 	restored_policy(c->s, c->dev, reg.policy_rev);
 	register_welcome(c);

@@ -67,6 +67,7 @@
 	X(stray_answers) /* ACCEPT or REJECT of no open introduction */                      \
 	X(selectors_cut) /* a side with more than MVPN_SELECTORS_MAX prefixes */             \
 	X(services_cut) /* a pair with more than MVPN_SERVICES_MAX ranges of ports */         \
+	X(services_told) /* SERVICES */                                                       \
 	X(cancelled)                                                                         \
 	X(revokes_pushed)                                                                    \
 	X(snapshots)   /* whole protected sets sent */                                       \

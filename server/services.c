@@ -8,6 +8,7 @@
 #include "channel.h"
 #include "crypto.h"
 #include "log.h"
+#include "processes.h"
 
 /* what the policy says of the two, and no prefixes; true: there is more than fits */
 static bool fill(const struct policy *p, const struct device *a, const struct device *b,
@@ -69,6 +70,34 @@ uint64_t services_select(struct server *s, const struct device *a, const struct 
 				MVPN_SERVICES_MAX, MVPN_CLASSES_MAX, a->row.name, b->row.name);
 	}
 	return name_of(sel);
+}
+
+bool services_tell(struct server *s, const struct store_session *row, const struct conn *only)
+{
+	const struct device *end[2] = {registry_by_id(s->reg, row->a), registry_by_id(s->reg, row->b)};
+	uint8_t bytes[MVPN_SELECTORS_MAX_B];
+	struct intro_selectors sel;
+	int len;
+
+	for (unsigned i = 0; i < 2; i++)
+		if (!end[i] || (end[i]->conn && !end[i]->conn->knows_services))
+			return false;
+	if (row->layer != MVPN_LAYER_SOCKET || processes_beyond(s->policy, end[0], end[1]))
+		return false;
+	fill(s->policy, end[0], end[1], row->layer, &sel);
+	len = intro_selectors_encode(&sel, bytes, sizeof(bytes));
+	for (unsigned i = 0; i < 2 && len > 0; i++) {
+		struct conn *c = end[i]->conn;
+
+		if (!c || (only && c != only))
+			continue;
+		chan_begin(&s->buf, MVPN_MSG_SERVICES, 0, 0);
+		chan_put(&s->buf, MVPN_TLV_SESSION, row->id, sizeof(row->id));
+		chan_put(&s->buf, MVPN_TLV_SELECTORS, bytes, (size_t)len);
+		conn_send(c, &s->buf);
+		count(s, services_told);
+	}
+	return len > 0;
 }
 
 static json_t *list_json(const struct mvpn_service *list, unsigned n)

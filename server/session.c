@@ -284,7 +284,7 @@ struct session_cuts session_cut_forbidden(struct server *s)
 		   selectors = {.reason = MVPN_R_SELECTORS};
 	unsigned n = 0;
 	int r = store_session_held(s->store, NULL, collect, &cut.list);
-	struct session_cuts ret;
+	struct session_cuts ret = {0};
 
 	s->cut_failed = r < 0;
 	if (r < 0)
@@ -295,14 +295,35 @@ struct session_cuts session_cut_forbidden(struct server *s)
 
 		if (why == MVPN_R_POLICY_CHANGED)
 			cut.list.rows[n++] = *row;
+		else if (why == MVPN_R_SELECTORS && services_tell(s, row, NULL))
+			ret.renewed += row->state == SESSION_ACTIVE;
 		else if (why && collect(why == MVPN_R_MODE ? &mode.list : &selectors.list, row) < 0)
 			s->cut_failed = true;
 	}
 	cut.list.n = n;
 	ret.cut = positive(run_cut(s, &cut));
-	ret.renewed = positive(run_cut(s, &mode));
+	ret.renewed += positive(run_cut(s, &mode));
 	ret.renewed += positive(run_cut(s, &selectors));
 	return ret;
+}
+
+void session_services_missed(struct conn *c)
+{
+	struct server *s = c->s;
+	struct cut cut = {.reason = MVPN_R_SELECTORS};
+	unsigned n = 0;
+
+	if (store_session_held(s->store, c->dev->row.id, collect, &cut.list) < 0)
+		count(s, store_errors);
+	for (unsigned i = 0; i < cut.list.n; i++) {
+		const struct store_session *row = &cut.list.rows[i];
+
+		if (row->layer == MVPN_LAYER_SOCKET && judge(s, s->policy, row) == MVPN_R_SELECTORS &&
+		    !services_tell(s, row, c))
+			cut.list.rows[n++] = *row;
+	}
+	cut.list.n = n;
+	run_cut(s, &cut);
 }
 
 struct trial {

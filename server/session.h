@@ -16,7 +16,7 @@ int session_record(struct server *s, const struct store_session *row, const uint
  */
 int session_cut_device(struct server *s, const struct device *d, enum mvpn_reason reason);
 /* end the sessions that the policy or a device's state forbids now, and tell both ends; those whose mode or services it has changed
- * are made anew */
+ * are made anew, at layer SOCKET told so (services_tell()) */
 struct session_cuts {
 	unsigned cut, renewed;
 };
@@ -37,6 +37,8 @@ void session_mark(struct server *s, struct device *d); /* NULL is fine */
 unsigned session_renew_marked(struct server *s); /* how many */
 /* after WELCOME: what this device missed */
 void session_tell_owed(struct conn *c);
+/* and then: what its sessions at layer SOCKET are for, if the policy has changed that; those that cannot be told so are made anew */
+void session_services_missed(struct conn *c);
 /* an acknowledged REVOKE: of the last one it stands for all before */
 void session_revoke_heard(struct conn *c, uint16_t reqid);
 /* the second heartbeat after a REVOKE was sent after it was heard: channels are ordered */

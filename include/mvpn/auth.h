@@ -18,7 +18,7 @@
 #define MVPN_PROTO_VER 1
 
 enum mvpn_msg {
-	/* C→S. First message after the handshake, flags MVPN_REG_PROCESSES: TLV_NAME (enrolment only), TLV_ADDR… (claimed), TLV_UDP_PORT,
+	/* C→S. First message after the handshake, flags MVPN_REG_*: TLV_NAME (enrolment only), TLV_ADDR… (claimed), TLV_UDP_PORT,
 	 * TLV_BOOT_GEN, TLV_SUITES, TLV_VERSION, TLV_MAC… (claimed), TLV_SET (of the last COMMIT, on the only channel), TLV_REV (of the newest),
 	 * TLV_DELEGATION (delegated log-in, or enrolment of a key that signs). Sent again, without TLV_NAME and TLV_DELEGATION, when the host's addresses or MAC addresses change. */
 	MVPN_MSG_REGISTER = 0x01,
@@ -89,11 +89,14 @@ enum mvpn_msg {
 	/* S→C: pass on the packets of a pair, for MVPN_RELAY_IDLE_S, unless it is said anew: TLV_SESSION, TLV_RELAY_RATE (of the pair),
 	 * TLV_RELAY_END for either end; flags MVPN_FORWARD_END, TLV_SESSION: no more. C→S: TLV_SESSION, TLV_REASON: it is refused. */
 	MVPN_MSG_FORWARD = 0x1c,
+	/* S→C, of a session of layer SOCKET, to both ends: TLV_SESSION, TLV_SELECTORS: without prefixes, what it is for from now on. Said again after
+	 * each WELCOME until the session has a successor that is for that. */
+	MVPN_MSG_SERVICES = 0x1e,
 };
 
 /* NEXT: it is not in use yet, else it is the key. ASK: say when it is pinned */
 enum mvpn_key_flags { MVPN_KEY_NEXT = 1, MVPN_KEY_ASK = 2 };
-enum mvpn_register_flags { MVPN_REG_PROCESSES = 1 }; /* this end knows PROCESSES */
+enum mvpn_register_flags { MVPN_REG_PROCESSES = 1, MVPN_REG_SERVICES = 2 }; /* this end knows PROCESSES; SERVICES */
 enum mvpn_udp_flags { MVPN_UDP_BLOCKED = 1 };
 enum mvpn_relay_flags { MVPN_RELAY_OPEN = 1 };
 enum mvpn_forward_flags { MVPN_FORWARD_END = 1 };
@@ -234,6 +237,7 @@ enum mvpn_reason {
 	MVPN_R_PROCESS = 35,	    /* the policy tells processes apart, and one of the two cannot */
 	MVPN_R_RELAY = 36,	    /* no device relays the pair, nor the server; or the device that was asked does not */
 	MVPN_R_SERVER_KEY = 37,	    /* the server has given up the key that is pinned */
+	MVPN_R_SERVICE = 38,	    /* a stream to a service that the policy does not name any more */
 	MVPN_R_STREAM_UNREACHABLE = 39, /* no way leads from there to the destination */
 	MVPN_R_MAX,
 };

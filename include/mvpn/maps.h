@@ -311,6 +311,7 @@ enum mvpn_refused {
 	MVPN_REFUSED_PACKET,	/* of a socket that its process had already */
 	MVPN_REFUSED_NO_SOCKET, /* forwarded, or by a packet socket, or the kernel's own */
 	MVPN_REFUSED_STREAM,	/* at the socket level, of a connection that was open: it was reset */
+	MVPN_REFUSED_SERVICE,	/* likewise, for no line names its service any more; `line` is the one that did */
 };
 struct mvpn_refusal {
 	__u64 at_ns;

@@ -29,7 +29,7 @@ static const uint8_t types[] = {
 };
 #define TYPES (sizeof(types) / sizeof(types[0]))
 /* what happens besides, behind the types in the first byte */
-enum { TIME_PASSES = TYPES, TALKS, ROTATES, FORWARDS, THINGS };
+enum { TIME_PASSES = TYPES, TALKS, ROTATES, FORWARDS, SERVES, THINGS };
 
 static struct attachment iface = {.name = "eth9", .ifindex = 9, .up = true, .mac = {2, 0, 0, 0, 0, 9}};
 static struct pair p;
@@ -318,6 +318,7 @@ static void add_peer(const struct peer *x)
 	add(x->pin, sizeof(x->pin));
 	for (const struct session *s = x->sessions; s; s = s->next) {
 		add(s->id, sizeof(s->id));
+		add((uint8_t[]){s->limited, (uint8_t)s->nserv_local, (uint8_t)s->nserv_remote}, 3);
 		add((uint8_t[]){s->state, s->transmits, s->nat, s->no_udp}, 4);
 	}
 	if (x->guard)
@@ -469,6 +470,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			message(&s, types[what]);
 		else if (what == FORWARDS)
 			message(&s, MVPN_MSG_FORWARD);
+		else if (what == SERVES)
+			message(&s, MVPN_MSG_SERVICES);
 		else
 			thing(&s, what);
 	}

@@ -225,7 +225,7 @@ static void says_register(struct client *c)
 	const struct mvpn_addr given = {.b = {[10] = 0xff, [11] = 0xff, 192, 0, 2, (uint8_t)(1 + (c - clients))}};
 	struct chan_buf b = {0};
 
-	chan_begin(&b, MVPN_MSG_REGISTER, MVPN_REG_PROCESSES, 0);
+	chan_begin(&b, MVPN_MSG_REGISTER, MVPN_REG_PROCESSES | MVPN_REG_SERVICES, 0);
 	chan_put(&b, MVPN_TLV_ADDR, given.b, 16);
 	must(!chan_send(c->ch, &b));
 	chan_buf_free(&b);

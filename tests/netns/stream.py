@@ -10,6 +10,7 @@
                                 wait    takes nothing until it is gone
   ask HOST PORT WHAT [N]      such a client; prints what it gets
   ask HOST PORT stay          connects and stays; the server takes nothing
+  ask HOST PORT slow SECONDS  as sum, but so slowly that it takes so long
   connect HOST PORT HOW [S]   what connect() says within S seconds (5) and after how many ms: ok, the name of the error, or silent. HOW is
                                 block   a socket that waits         poll    one that does not, and poll()
                                 fast    data with the SYN (TFO)     mptcp   a socket of MPTCP
@@ -102,7 +103,7 @@ def ask(host, port, what, n):
         print("refused", e.errno)
         return 1
     try:
-        s.sendall(f"{'wait' if what == 'stay' else what} {n}\n".encode())
+        s.sendall(f"{ {'stay': 'wait', 'slow': 'sum'}.get(what, what)} {n}\n".encode())
         if what == "who":
             print(line(s), name(s.getsockname()), name(s.getpeername()))
         elif what == "sum":
@@ -110,6 +111,13 @@ def ask(host, port, what, n):
                 s.sendall(b)
             s.shutdown(socket.SHUT_WR)
             print("exact" if line(s) == expected(n) else "wrong")
+        elif what == "slow":
+            for b in pattern(n * (50 << 14)):
+                for at in range(0, len(b), 1 << 14):
+                    s.sendall(b[at : at + (1 << 14)])
+                    time.sleep(0.02)
+            s.shutdown(socket.SHUT_WR)
+            print("exact" if line(s) == expected(n * (50 << 14)) else "wrong")
         elif what == "send":
             print("exact" if drain(s) == expected(n) else "wrong")
             for b in pattern(n):  # the other direction is still open

@@ -148,6 +148,10 @@ void streams_cut(struct peer *p, enum mvpn_reason why)
 {
 }
 
+void streams_services(const struct session *session)
+{
+}
+
 void translate_refresh(struct keyd *k)
 {
 }

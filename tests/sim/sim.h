@@ -46,7 +46,7 @@ struct sim_device {
 	uint8_t state;
 	uint64_t boot_gen;
 	uint32_t psk_epoch;
-	bool tells_processes; /* REGISTER says so */
+	bool tells_processes, knows_services; /* REGISTER says so */
 	uint16_t udp_port; /* likewise; 0: 7469 */
 	uint8_t mode; /* enum mvpn_mode that its requests ask for */
 	/* a key that signs, as on a token: makes what REGISTER brings, and logs in as `id` with a key that the server need not know */

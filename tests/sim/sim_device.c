@@ -405,7 +405,7 @@ void sim_register(struct sim_device *d, const char *name, const char *const *add
 {
 	struct chan_buf b = {0};
 
-	chan_begin(&b, MVPN_MSG_REGISTER, d->tells_processes ? MVPN_REG_PROCESSES : 0, 0);
+	chan_begin(&b, MVPN_MSG_REGISTER, (uint8_t)((d->tells_processes ? MVPN_REG_PROCESSES : 0) | (d->knows_services ? MVPN_REG_SERVICES : 0)), 0);
 	if (name)
 		chan_put(&b, MVPN_TLV_NAME, name, strlen(name));
 	for (unsigned i = 0; i < n; i++) {

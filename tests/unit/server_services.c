@@ -141,6 +141,104 @@ static void a_change_makes_the_session_anew(void **state)
 	sim_net_down(&n);
 }
 
+/* SERVICES of that session, with what A may be used for, and B */
+static void told_services(struct sim_device *d, const uint8_t session[16], const char *at_a, const char *at_b)
+{
+	struct intro_selectors sel;
+	uint8_t id[16];
+	char text[200];
+
+	sim_expect(d, MVPN_MSG_SERVICES);
+	assert_true(chan_get_bytes(&d->msg, MVPN_TLV_SESSION, id, sizeof(id)));
+	assert_memory_equal(id, session, sizeof(id));
+	selectors(d, &sel);
+	assert_int_equal(sel.na + sel.nb, 0);
+	assert_int_equal(sel.limited, at_a != NULL);
+	if (!at_a)
+		return;
+	mvpn_services_str(sel.serv_a, sel.nserv_a, text, sizeof(text));
+	assert_string_equal(text, at_a);
+	mvpn_services_str(sel.serv_b, sel.nserv_b, text, sizeof(text));
+	assert_string_equal(text, at_b);
+}
+
+/* a session at the socket's level from a to b; the device that knows SERVICES says so in its next REGISTER */
+static void stream_session(struct sim_net *n, uint8_t ret_session[16])
+{
+	struct sim_request q;
+	struct intro_keys ka, kb;
+
+	sim_request_socket(&n->a, B_ADDR, &q);
+	sim_expect(&n->b, MVPN_MSG_OFFER);
+	sim_accept(&n->b, ret_session, &kb);
+	sim_expect(&n->a, MVPN_MSG_ANSWER);
+	assert_int_equal(sim_finish(&n->a, &q, &ka), 0);
+}
+
+static void knows_services(struct sim_device *d, const char *address, bool knows)
+{
+	d->knows_services = knows;
+	sim_hang_up(d);
+	sim_rejoin(d, address);
+}
+
+static void a_session_of_streams_is_told(void **state)
+{
+	uint8_t session[16];
+	struct sim_net n;
+
+	sim_net_up(&n);
+	knows_services(&n.a, A_ADDR, true);
+	knows_services(&n.b, B_ADDR, true);
+	stream_session(&n, session);
+	sim_policy(&n.s, DB);
+	told_services(&n.a, session, "nothing", "tcp 5432");
+	told_services(&n.b, session, "nothing", "tcp 5432");
+	/* who was away hears it when it is back, and again until the session has a successor */
+	sim_hang_up(&n.b);
+	sim_policy(&n.s, DB "allow only a -> b proto tcp port 22");
+	told_services(&n.a, session, "nothing", "tcp 22, 5432");
+	sim_rejoin(&n.b, B_ADDR);
+	told_services(&n.b, session, "nothing", "tcp 22, 5432");
+	sim_expect_nothing(&n.a, 100);
+	sim_server_crash(&n.s);
+	sim_server_start(&n.s);
+	sim_rejoin(&n.a, A_ADDR);
+	told_services(&n.a, session, "nothing", "tcp 22, 5432");
+	sim_rejoin(&n.b, B_ADDR);
+	told_services(&n.b, session, "nothing", "tcp 22, 5432");
+	/* everything: as it was */
+	sim_policy(&n.s, "allow a -> b");
+	sim_expect_nothing(&n.a, 300);
+	/* it is on record all the while */
+	sim_policy(&n.s, "");
+	sim_expect(&n.a, MVPN_MSG_REVOKE);
+	sim_expect(&n.b, MVPN_MSG_REVOKE);
+	sim_net_down(&n);
+}
+
+static void who_cannot_be_told_makes_it_anew(void **state)
+{
+	uint8_t session[16];
+	struct sim_net n;
+
+	sim_net_up(&n);
+	knows_services(&n.a, A_ADDR, true);
+	stream_session(&n, session);
+	sim_policy(&n.s, DB);
+	both_reset(&n);
+	stream_session(&n, session);
+	/* an old one takes the place of one that knew, while it was away */
+	knows_services(&n.b, B_ADDR, true);
+	sim_hang_up(&n.b);
+	sim_policy(&n.s, "allow only a -> b proto tcp port 22");
+	told_services(&n.a, session, "nothing", "tcp 22");
+	n.b.knows_services = false;
+	sim_rejoin(&n.b, B_ADDR);
+	both_reset(&n);
+	sim_net_down(&n);
+}
+
 /* the class of what goes to tcp 5432 at B, as both ends are told */
 static void introduced_with(struct sim_net *n, const char *class)
 {
@@ -290,6 +388,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(both_ends_hear_the_lines),
 		cmocka_unit_test(a_change_makes_the_session_anew),
+		cmocka_unit_test(a_session_of_streams_is_told),
+		cmocka_unit_test(who_cannot_be_told_makes_it_anew),
 		cmocka_unit_test(another_class_makes_the_session_anew),
 		cmocka_unit_test(classes_of_a_pair_are_bounded),
 		cmocka_unit_test(a_change_under_way),

@@ -109,6 +109,10 @@ void stream_unreached(struct stream *s, enum mvpn_reason why)
 {
 }
 
+void stream_forbidden(const struct stream *s)
+{
+}
+
 void stream_unhold(struct stream *s, enum mvpn_reason why)
 {
 }

@@ -140,6 +140,34 @@ wait_for 10 "streams to the port that is named" carried
 (($(counter a control streams_refused) > 0)) || fail "not refused by a itself"
 policy $'allow a -> b\nlevel socket a -> b'
 wait_for 10 "streams again" carried
+# a change of services: what it still allows goes on, the rest is reset within a second, by either end for itself, though the other one's keyd
+# does nothing; and each end says by which line it was open
+policy $'allow only a -> b proto tcp port 8000-8002\nlevel socket a -> b'
+wait_for 5 "end of what was asked" has_streams 0 a b
+on a "$STREAM" ask "${ADDR4[b]}" 8000 slow 3 >"$TMP/slow" &
+slow=$!
+spawn stays a "$STREAM" ask "${ADDR4[b]}" 8001 stay
+wait_for 5 "both streams" has_streams 2 a b
+kill -STOP "$(pid_of keyd-a)"
+policy $'allow only a -> b proto tcp port 8000\nlevel socket a -> b'
+start=${EPOCHREALTIME/./}
+wait_for 5 "the end of one of them at b" has_streams 1 b
+((${EPOCHREALTIME/./} - start < 1000000)) || fail "a stream to 8001 is open a second after the policy has gone"
+wait_for 3 "a reset at b" grep -q '^reset' "$TMP/log/serve2.log"
+kill -CONT "$(pid_of keyd-a)"
+wait_for 1 "the end of it at a" has_streams 1 a
+[[ $(counter a control streams_forbidden) == 1 && $(counter b control streams_forbidden) == 1 ]] || fail "not counted as forbidden"
+audited() {
+	srvj audit --limit 50 | jq -e --arg d "$1" '[.events[] | select(.event == "process-refused") | .detail | select(.device == $d and .refused == "service" and .port == 8001 and .line == 1)] | length == 1' >/dev/null
+}
+for h in a b; do wait_for 3 "the audit of $h's end" audited $h; done
+renewed() { [[ $(ctlj a sessions | jq -c '[.sessions[] | select(.layer == "socket" and .transmits) | .services.remote]') == '[["tcp 8000"]]' ]]; }
+wait_for 5 "a session for the new services" renewed
+has_streams 1 a b || fail "the stream to 8000 did not outlive it"
+wait "$slow" || true
+[[ $(<"$TMP/slow") == exact ]] || fail "the stream that is still allowed: $(<"$TMP/slow")"
+policy $'allow a -> b\nlevel socket a -> b'
+wait_for 10 "streams again" carried
 # what is no stream of a peer's costs a close
 on c "$POKE" tcp "${ADDR4[b]}" "$DATA_PORT" 2>/dev/null || printf '%0100d' 0 | on c timeout 3 socat -t1 - "TCP:${ADDR4[b]}:$DATA_PORT" >/dev/null || true
 wait_for 3 "a stranger counted" strangers 1
