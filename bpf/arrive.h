@@ -9,6 +9,7 @@
 #include "maps.h"
 #include "parse.h"
 #include "protect.h"
+#include "talk.h"
 
 static __always_inline const struct mvpn_frame_tap *frame_tap_get(void)
 {
@@ -78,6 +79,8 @@ static __always_inline int deliver_ip(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	if (untranslated() && protected_by(p.flow.dst, &prot) && (prot.flags & MVPN_PROT_TRANSLATED))
 		return TC_ACT_SHOT;
+	if (*(volatile __u32 *)&talks_noted)
+		talk_note(skb, &p);
 	to = arrival_of(&p);
 	if (!to)
 		return TC_ACT_UNSPEC;

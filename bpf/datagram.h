@@ -57,9 +57,25 @@ static __always_inline __u32 datagram_port(const struct mvpn_end *end)
 	return known ? *known : 0;
 }
 
-/* DHCP, which egress knows; keyd's own packets; and those of a server on this host, which has the port of its channel at every address */
+/* has it lately sent packets to that port, in host order (talk.h)? */
+static __always_inline bool talks_by_packet(const struct mvpn_diversion *d, const struct mvpn_end *from,
+					    __u32 port)
+{
+	struct mvpn_talk k = {.from = *from, .to = bpf_htons((__u16)port)};
+	const __u64 *at;
+
+	if (!(d->flags & MVPN_DIVERSION_EITHER))
+		return false;
+	at = bpf_map_lookup_elem(&packet_talks, &k);
+	return at && bpf_ktime_get_ns() - *at < MVPN_TALK_NS;
+}
+
+/*
+ * DHCP, which egress knows; keyd's own packets; answers to packets; and those of a server on this host, which has the port of its channel
+ * at every address
+ */
 static __always_inline bool datagram_passes(struct bpf_sock_addr *ctx, const struct mvpn_diversion *d,
-					    bool v4)
+					    const struct mvpn_end *to, bool v4)
 {
 	__u16 port = bpf_ntohs((__u16)ctx->user_port);
 	__u64 cookie = bpf_get_socket_cookie(ctx);
@@ -69,7 +85,7 @@ static __always_inline bool datagram_passes(struct bpf_sock_addr *ctx, const str
 	if (port == DHCP_CLIENT || port == DHCP_SERVER || port == DHCP6_CLIENT ||
 	    port == DHCP6_SERVER || bpf_map_lookup_elem(&own_sockets, &cookie))
 		return true;
-	if (!sk)
+	if (!sk || talks_by_packet(d, to, sk->src_port))
 		return true;
 	e.port = bpf_htons((__u16)sk->src_port);
 	__builtin_memcpy(e.addr, v4 ? d->local4 : d->local6, 16);
@@ -90,6 +106,22 @@ static __always_inline bool datagram_forged(const struct mvpn_end *to)
 		return false;
 	return loopback ||
 	       (protected_by(to->addr, &prot) && (prot.flags & MVPN_PROT_LOCAL));
+}
+
+/*
+ * Is that where connect() has sent it, which was asked then? To the kernel an IPv6 socket that is connected to an IPv4 end names it with each
+ * datagram.
+ */
+static __always_inline bool datagram_connected(const struct mvpn_end *true_peer, const struct mvpn_end *to)
+{
+	struct mvpn_end end; /* 6.1 takes a key from the stack alone */
+	const __u32 *port;
+
+	if (!true_peer)
+		return false;
+	end = *true_peer;
+	port = bpf_map_lookup_elem(&port_of_end, &end);
+	return port && *port == to->port;
 }
 
 /* whom keyd stands in for, if a datagram from there is from keyd; NULL: it does not */

@@ -131,6 +131,13 @@ struct {
 } levels SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MVPN_TALKS_MAX);
+	__type(key, struct mvpn_talk);
+	__type(value, __u64);
+} packet_talks SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MVPN_KEPT_PORTS_MAX);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

@@ -107,12 +107,13 @@ diversion(struct bpf_sock_addr *ctx, const struct mvpn_end *end, bool v4, bool *
 	sk = ctx->sk;
 	if (!protected_by(end->addr, &prot) || (prot.flags & MVPN_PROT_LOCAL) || anothers(0, end->addr)) {
 		*ret_refused = ctx->protocol == IPPROTO_UDP && datagram_forged(end) && sk &&
-			       !bpf_sk_storage_get(&own_streams, sk, NULL, 0);
+			       !bpf_sk_storage_get(&own_streams, sk, NULL, 0) &&
+			       !datagram_connected(bpf_sk_storage_get(&true_peers, sk, NULL, 0), end);
 		return NULL;
 	}
 	d = bpf_map_lookup_elem(&levels, &prot.peer);
 	if (!d || !sk || bpf_sk_storage_get(&own_streams, sk, NULL, 0) ||
-	    (ctx->protocol == IPPROTO_UDP ? datagram_passes(ctx, d, v4) : to_server(end)))
+	    (ctx->protocol == IPPROTO_UDP ? datagram_passes(ctx, d, end, v4) : to_server(end)))
 		return NULL;
 	*ret_refused = true;
 	flow.dport = (__be16)ctx->user_port;

@@ -84,6 +84,8 @@ static void divert(struct keyd *k, struct peer *p)
 
 	if (peer_level(k, p) == MVPN_LEVEL_BOTH)
 		d.flags = MVPN_DIVERSION_LAYERED;
+	if (peer_level(k, p) == MVPN_LEVEL_EITHER)
+		d.flags = MVPN_DIVERSION_EITHER;
 	own_addresses(k, &d);
 	d.socket_peer = socket_peer ? socket_peer->index : MVPN_PEER_NONE;
 	r = socket_peer ? shim_divert(k->shim, p->index, &d) : -ENOSPC;
@@ -148,6 +150,14 @@ void levels_tick(struct keyd *k, uint64_t now_ms)
 	levels_apply(k);
 }
 
+static bool has_either(const struct keyd *k)
+{
+	for (uint32_t i = 1; i <= k->npeers; i++)
+		if (k->peers[i]->level == MVPN_LEVEL_EITHER)
+			return true;
+	return false;
+}
+
 void levels_apply(struct keyd *k)
 {
 	struct mvpn_diversion own = {};
@@ -172,6 +182,7 @@ void levels_apply(struct keyd *k)
 			divert(k, k->peers[i]);
 		else if (k->peers[i]->diverted)
 			undivert(k, k->peers[i]);
+	shim_talks_note(k->shim, has_either(k));
 }
 
 /* a level that this version does not know is the network's: sealed all the same */

@@ -170,6 +170,7 @@ int shim_ports_each(struct shim *s, int (*fn)(void *arg, uint8_t proto, uint16_t
 int shim_divert(struct shim *s, uint32_t peer, const struct mvpn_diversion *d);
 int shim_undivert(struct shim *s, uint32_t peer);
 int shim_undivert_all(struct shim *s);
+void shim_talks_note(struct shim *s, bool yes); /* who sends datagrams as packets, though there are streams: answers go likewise */
 /* where a connection that goes to keyd's listener was going to; -ENOENT: it was not diverted */
 int shim_diverted(struct shim *s, const struct mvpn_endpoint *from, struct mvpn_endpoint *ret_to);
 void shim_undiverted(struct shim *s, const struct mvpn_endpoint *from); /* it is forgotten */

@@ -186,6 +186,11 @@ int shim_undivert_all(struct shim *s)
 	return shim_clear_but(fd_of(s->bpf->maps.levels), NULL, 0, 0);
 }
 
+void shim_talks_note(struct shim *s, bool yes)
+{
+	s->bpf->bss->talks_noted = yes;
+}
+
 static void end_put(struct mvpn_end *ret, const struct mvpn_endpoint *e)
 {
 	memcpy(ret->addr, e->addr.b, 16);

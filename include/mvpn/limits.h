@@ -223,6 +223,8 @@
 #define MVPN_OWN_SOCKETS_MAX 64		/* keyd's own sockets, by cookie */
 #define MVPN_FLOWS_MAX 16384		/* flows remembered for `mvpnctl flows` (LRU) */
 #define MVPN_SOCKETS_MAX 16384		/* sockets whose process is remembered (LRU) */
+#define MVPN_TALKS_MAX 16384		/* remote ends whose datagrams come as packets, though there are streams (LRU) */
+#define MVPN_TALK_NS 120000000000ULL	/* answers go the same way for so long: as nf_conntrack_udp_timeout_stream */
 #define MVPN_FLOWS_ASKED_MAX 4096	/* flows of one `mvpnctl flows`, the newest, of whose sockets the kernel is asked: 20 ms */
 #define MVPN_CGROUPS_MAX 65536		/* control groups whose names are looked for */
 #define MVPN_TRAITS_MAX 64		/* that `by` asks of processes, one device: bits of a word */

@@ -82,11 +82,18 @@ struct mvpn_diversion {
 };
 enum mvpn_diversion_flags {
 	MVPN_DIVERSION_LAYERED = 1, /* what carries its streams is sealed as packets once more */
+	MVPN_DIVERSION_EITHER = 2,  /* what goes round the socket is sealed as packets */
 };
 /* an end of a connection: key and value of `diverted` and `delivered`, and value of the socket storage `true_peers` */
 struct mvpn_end {
 	__u8 addr[16];
 	__be16 port;
+	__u16 zero;
+};
+/* packet_talks: BPF_MAP_TYPE_LRU_HASH -> u64 time of the last packet that a remote end has sent to a UDP port here, round the socket */
+struct mvpn_talk {
+	struct mvpn_end from; /* with `zero` */
+	__be16 to;
 	__u16 zero;
 };
 /*
@@ -478,6 +485,7 @@ _Static_assert(sizeof(struct mvpn_key) == 16, "map value");
 _Static_assert(sizeof(struct mvpn_config) == 16, "map value");
 _Static_assert(sizeof(struct mvpn_diversion) == 40, "map value");
 _Static_assert(sizeof(struct mvpn_end) == 20, "map key has no padding");
+_Static_assert(sizeof(struct mvpn_talk) == 24, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_kept_port) == 4, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_syn) == 104, "ring record");
 _Static_assert(sizeof(struct mvpn_guard_line) == 48, "map value");

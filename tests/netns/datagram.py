@@ -7,6 +7,7 @@
                                 datagrams of SIZE bytes, each after the answer to the last, and prints how many came back as they were
   the answer is waited for 5 s, or as long as PATIENCE says; HOW is
         plain      by sendto()      connected  by connect() and send()      mapped  by sendto() of an IPv6 socket, to IPv4
+        connected-mapped  by connect() and send() of such a socket
   flood HOST PORT N SIZE        N datagrams as fast as they go; prints how many were sent
   late HOST PORT FILE           one that has connected and been answered; sends IN-THE-CLEAR once there is such a file, and prints
                                 refused, silent (a second) or what comes back
@@ -35,17 +36,18 @@ def block(i, size):
 
 
 def ask(host, port, how, n=0, size=100):
-    v6 = ":" in host or how == "mapped"
-    to = ("::ffff:" + host if how == "mapped" else host, port)
+    v6 = ":" in host or how.endswith("mapped")
+    to = ("::ffff:" + host if how.endswith("mapped") else host, port)
+    connected = how.startswith("connected")
     s = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
     s.settimeout(float(os.environ.get("PATIENCE", 5)))
-    if how == "connected":
+    if connected:
         s.connect(to)
-    send = s.send if how == "connected" else lambda data: s.sendto(data, to)
+    send = s.send if connected else lambda data: s.sendto(data, to)
     try:
         send(b"who")
         data, source = s.recvfrom(65536)
-        seen = [name(s.getpeername()), name(s.getsockname())] if how == "connected" else []
+        seen = [name(s.getpeername()), name(s.getsockname())] if connected else []
         print(data.decode(), name(source), *seen)
         good = 0
         for i in range(n):

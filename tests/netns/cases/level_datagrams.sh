@@ -32,12 +32,12 @@ done
 capture_start wire b
 for family in 4 6; do
 	[[ $family == 4 ]] && addr_a=${ADDR4[a]} addr_b=${ADDR4[b]} || addr_a=${ADDR6[a]} addr_b=${ADDR6[b]}
-	for how in plain connected mapped; do
-		[[ $how$family != mapped6 ]] || continue
+	for how in plain connected mapped connected-mapped; do
+		[[ $how$family != *mapped6 ]] || continue
 		read -r seen sport dport source port peer pport own oport < <(ask a b "$family" "$how")
 		[[ "$seen $dport $source $port" == "$addr_a 9000 $addr_b 9000" ]] ||
 			fail "IPv$family $how: b sees $seen, a hears from $source $port"
-		[[ $how != connected || "$peer $pport $own $oport" == "$addr_b 9000 $addr_a $sport" ]] ||
+		[[ $how != connected* || "$peer $pport $own $oport" == "$addr_b 9000 $addr_a $sport" ]] ||
 			fail "IPv$family connected: $own $oport to $peer $pport, as b sees it $sport"
 	done
 done

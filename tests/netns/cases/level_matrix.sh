@@ -12,6 +12,9 @@ need python3 socat
 net_up
 behind b
 SECRET=$CANARY
+UDP=$ROOT/tests/netns/datagram.py
+spawn answers a "$UDP" serve 9100
+wait_for 5 "answers of a" listening a u 9100
 protect=$'protect 10.9.0.0/24 via b\nprotect fd09::/64 via b'
 
 at_level() { # LEVEL
@@ -44,6 +47,11 @@ exchange() { # FROM TO FAMILY: both protocols byte for byte, and an echo
 	with "TCP-OF-$1-TO-$2" copy "$1" "$2" tcp "$3" 100000
 	with "UDP-OF-$1-TO-$2" copy "$1" "$2" udp "$3" 20000
 	"ping$3" "$1" "$2" -c 1 -s 64 -p 49434d502d5345435245542d4543484f # ICMP-SECRET-ECHO
+}
+answered() { # FROM TO HOW: datagrams, and what comes back from where they went to
+	local said
+	said=$(on "$1" "$UDP" ask "${ADDR4[$2]}" 9100 "$3" 3 1000)
+	[[ $said == "${ADDR4[$1]} "*" ${ADDR4[$2]} 9100"*$'\n'3 ]] || fail "level $LEVEL: datagrams $1 -> $2, $3: $said"
 }
 refused() { # FROM TO: what the level does not let pass as packets
 	! on "$1" timeout 3 socat -u OPEN:/etc/hostname "TCP4:${ADDR4[$2]}:9,connect-timeout=2" 2>"$TMP/refused" || fail "TCP $1 -> $2 was let pass"
@@ -94,6 +102,8 @@ for LEVEL in network socket 'socket|network' socket+network; do
 	if [[ $packets == yes ]]; then
 		with TCP-OF-d-TO-a copy d a tcp 4 100000 # out of it: never passed a socket of b's
 		with UDP-OF-d-TO-a copy d a udp 4 20000
+		answered d a plain
+		answered d a connected
 		wait_for 3 "raw segments at b" raw_arrives
 	else
 		wait_for 3 "raw segments refused" rises a "$dropped" 2

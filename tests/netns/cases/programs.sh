@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck shell=bash
 # Programs as Debian ships them, unchanged and told nothing: the web, ssh, PostgreSQL, names, routes, iperf3, Java, a Go program
-# without libc, sockets that the kernel itself owns, a container. Each does its work over the packet path and, where it speaks
-# TCP, once more when the policy asks for `level socket`. Nothing that they said is to be read on the wire.
+# without libc, sockets that the kernel itself owns, a container. Each does its work over the packet path and once more at each other level
+# that takes it. Nothing that they said is to be read on the wire.
 # wires: udp xdp
 # waits
 # shellcheck source=tests/netns/lib.sh
@@ -100,24 +100,26 @@ ask_names() { # ADDRESS OPTION…
 }
 ask_iperf() { # ADDRESS OPTION…
 	local out
-	out=$(on a iperf3 -J -t 1 -c "$@") || fail "iperf3 $*: $(jq -r .error <<<"$out")"
+	[[ $* == *\ -n\ * ]] || set -- "$@" -t 1
+	out=$(on a iperf3 -J -c "$@") || fail "iperf3 $*: $(jq -r .error <<<"$out")"
 	(($(jq '.end|(.sum_received // .sum).bytes' <<<"$out") > 100000)) || fail "iperf3 $*: $(jq -c .end.sum_received <<<"$out")"
 }
 ask_mptcp() { [[ $(on a "$ROOT/tests/netns/mptcp.py" ask "$1" 8080 "$CANARY") == "$CANARY" ]] || fail "Multipath TCP to $1"; }
-ask_route() { # ADDRESS: the other end is one hop away, whichever way it is asked
-	local how out
-	for how in '' -I '-T -p 80'; do
+ask_route() { # ADDRESS [HOW]: the other end is one hop away, whichever way it is asked
+	local how out ways=("${@:2}")
+	(($# > 1)) || ways=('' -I '-T -p 80')
+	for how in "${ways[@]}"; do
 		# shellcheck disable=SC2086 # none, one or three words
 		out=$(on a traceroute -n -q 1 -w 2 $how "$1" | sed 1d)
 		[[ $out =~ ^\ *1\ +"$1"\ [^$'\n']*$ ]] || fail "traceroute $how $1: $out"
 	done
 }
-ask_tcp() { # ADDRESS OWN-ADDRESS
+ask_tcp() { # ADDRESS OWN-ADDRESS [OPTION OF IPERF3…]
 	ask_web "$1"
 	ask_ssh "$1"
 	ask_postgres "$1" "$2"
 	ask_next "$1"
-	ask_iperf "$1"
+	ask_iperf "$1" "${@:3}"
 	ask_names "$1" +tcp
 }
 
@@ -165,28 +167,57 @@ if [[ -d $cgroup ]]; then
 else
 	in_pod() { on d "$@"; }
 fi
-in_pod curl -sS -m 10 "http://${ADDR4[b]}/" | the_page "curl in a container"
-[[ $(in_pod dig "@${ADDR4[b]}" +short db.example A) == 192.0.2.7 ]] || fail "dig in a container: no address"
-in_pod ping -n -q -c 2 -i 0.05 "${ADDR4[b]}" >/dev/null || fail "ping in a container"
+ask_pod() {
+	in_pod curl -sS -m 10 "http://${ADDR4[b]}/" | the_page "curl in a container"
+	[[ $(in_pod dig "@${ADDR4[b]}" +short db.example A) == 192.0.2.7 ]] || fail "dig in a container: no address"
+	in_pod ping -n -q -c 2 -i 0.05 "${ADDR4[b]}" >/dev/null || fail "ping in a container"
+}
+ask_pod
 capture_stop wire
 assert_no_plaintext wire "${CANARY:0:12}"
 assert_only_sealed wire a b
 assert_sealed wire 300
 
-# ---- sealed at the socket ----
+# ---- at the other levels ----
 
-diverts() { ctlj "$1" explain "$2" | jq -e '.why|any(contains("at the socket"))'; }
+at_level() { [[ $(ctlj "$1" explain "${ADDR4[$2]}" | jq -r .level) == "$3" ]]; }
+level() { # LEVEL
+	policy $'allow a -> b\nlevel '"$1 a -> b"
+	wait_for 5 "level $1 on a" at_level a b "$1"
+	wait_for 5 "level $1 on b" at_level b a "$1"
+}
+# by sockets of a's own, as far as they are asked; no port but keyd's is on the wire
+streams() { # FAMILY
+	local -n addr=ADDR$1
+	ask_tcp "${addr[b]}" "${addr[a]}" -n 4M
+	ask_iperf "${addr[b]}" -n 4M -R
+	ask_iperf "${addr[b]}" -n 200K -u -b 10M
+	ask_names "${addr[b]}"
+	ask_mptcp "${addr[b]}"
+	ask_route "${addr[b]}" -I
+	"ping$1" a b -c 2 -i 0.05 -s 9000 -p 4d56504e
+}
 if [[ $WIRE == udp ]]; then
-	policy $'allow a -> b\nlevel socket a -> b'
-	wait_for 5 "level on a" diverts a "${ADDR4[b]}"
-	wait_for 5 "level on b" diverts b "${ADDR4[a]}"
-	capture_start streams a
-	ask_tcp "${ADDR4[b]}" "${ADDR4[a]}"
-	ask_tcp "${ADDR6[b]}" "${ADDR6[a]}"
-	ask_java "${ADDR4[b]}"
-	capture_stop streams
-	assert_no_plaintext streams "${CANARY:0:12}"
-	(($(packets streams "tcp port $DATA_PORT") > 100)) || fail "no streams on the wire"
-	(($(packets streams "tcp and not port $DATA_PORT and not port $CHAN_PORT") == 0)) || fail "TCP of its own on the wire"
+	for level in socket socket+network; do
+		level $level
+		capture_start streams a
+		streams 4
+		streams 6
+		[[ $level != socket ]] || ask_java "${ADDR4[b]}"
+		capture_stop streams
+		assert_no_plaintext streams "${CANARY:0:12}"
+		[[ $level == socket ]] && way=tcp || way=udp
+		(($(packets streams "$way port $DATA_PORT") > 100)) || fail "level $level: nothing by $way"
+		(($(packets streams "(tcp or udp) and not port $DATA_PORT and not port $CHAN_PORT") == 0)) || fail "level $level: more on the wire"
+	done
+	# and for those who have no socket here
+	level 'socket|network'
+	capture_start either a
+	ask_web "${ADDR4[b]}"
+	get 10.99.0.2
+	ask_pod
+	capture_stop either
+	assert_no_plaintext either "${CANARY:0:12}"
+	(($(packets either "tcp port $DATA_PORT") > 10)) || fail "level socket|network: no streams on the wire"
 fi
 assert_no_leak a b
