@@ -20,6 +20,7 @@
 #include "own.h"
 #include "parse.h"
 #include "protect.h"
+#include "route.h"
 #include "sender.h"
 
 #define NEXT TC_ACT_UNSPEC
@@ -68,8 +69,8 @@ static __always_inline enum mvpn_counter judge_frame(struct __sk_buff *skb, stru
 }
 
 /*
- * What is to become of a packet on its way out. Protection is decided by the destination address alone; only then are
- * the exemptions looked at, so that unprotected traffic pays for one look-up.
+ * What is to become of a packet on its way out. Protection is decided by the destination address alone, or the last one of a source route;
+ * only then are the exemptions looked at, so that unprotected traffic pays for one look-up.
  */
 static __always_inline enum mvpn_counter judge(struct __sk_buff *skb, bool raw, struct pkt *p,
 					       __u32 *ret_peer)
@@ -89,7 +90,9 @@ static __always_inline enum mvpn_counter judge(struct __sk_buff *skb, bool raw, 
 	unwanted = multicast_drops() && to_group(skb, raw, p);
 	if (!unwanted) {
 		if (!protected_by(p->flow.dst, &prot))
-			return MVPN_C_PASS_UNPROTECTED;
+			return may_be_routed(p) && routed_to_protected(skb, p)
+				       ? MVPN_C_DROP_MALFORMED
+				       : MVPN_C_PASS_UNPROTECTED;
 		if (prot.flags & MVPN_PROT_LOCAL)
 			return is_forwarded(skb) ? MVPN_C_DROP_NO_OWNER : MVPN_C_PASS_UNPROTECTED;
 		if (anothers(skb->ifindex, p->flow.dst))

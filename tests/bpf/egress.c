@@ -42,6 +42,67 @@ static void test_destinations(void **state)
 	expect("fd09::1", "::10.1.0.1", NEXT, MVPN_C_PASS_UNPROTECTED);
 }
 
+static void route4(const char *opts, unsigned len, const char *dst, int verdict, enum mvpn_counter c)
+{
+	struct shim *s = st_shim();
+	struct packet p;
+
+	pkt_eth(&p, 0x0800);
+	pkt_ip4(&p, "10.9.0.1", dst, IPPROTO_UDP);
+	p.b[p.l3] = (uint8_t)(0x45 + len / 4);
+	pkt_bytes(&p, opts, len);
+	pkt_udp(&p, 5000, 5000, 20);
+	pkt_done(&p);
+	st_expect(s, EGRESS(s), &p, verdict, c);
+	st_expect(s, LEAK(s), &p, verdict == REDIRECT ? SHOT : verdict,
+		  verdict == REDIRECT ? MVPN_C_LEAK : verdict == NEXT ? NO_COUNTER : c);
+}
+
+static void route6(const char *before, unsigned len, uint8_t type, uint8_t left, const char *first,
+		   const char *second, int verdict, enum mvpn_counter c)
+{
+	const uint8_t head[8] = {IPPROTO_UDP, 4, type, left};
+	struct shim *s = st_shim();
+	struct in6_addr a[2];
+	struct packet p;
+
+	assert_int_equal(inet_pton(AF_INET6, first, &a[0]), 1);
+	assert_int_equal(inet_pton(AF_INET6, second, &a[1]), 1);
+	pkt_eth(&p, 0x86dd);
+	pkt_ip6(&p, "fd09::1", "fd99::1", len ? IPPROTO_DSTOPTS : IPPROTO_ROUTING);
+	pkt_bytes(&p, before, len);
+	pkt_bytes(&p, head, sizeof(head));
+	pkt_bytes(&p, a, sizeof(a));
+	pkt_udp(&p, 5000, 5000, 20);
+	pkt_done(&p);
+	st_expect(s, EGRESS(s), &p, verdict, c);
+	st_expect(s, LEAK(s), &p, verdict, verdict == NEXT ? NO_COUNTER : c);
+}
+
+/* it is the last address of a source route that counts, and what cannot be sealed does not leave */
+static void test_source_routes(void **state)
+{
+	static const char lsrr[] = "\x83\x0b\x04\x0a\x63\x00\x02\x0a\x01\x00\x01", /* 10.99.0.2, 10.1.0.1 */
+		ssrr[] = "\x01\x89\x07\x04\x0a\x01\x00\x01", over[] = "\x01\x83\x07\x08\x0a\x01\x00\x01",
+		elsewhere[] = "\x01\x83\x07\x04\x0a\x63\x00\x02", behind[] = "\x94\x04\x00\x00\x83\x07\x04\x0a\x01\x00\x01",
+		ended[] = "\x00\x83\x07\x04\x0a\x01\x00\x01", options[] = "\x2b\x00\x01\x04\x00\x00\x00";
+
+	st_need_root();
+	route4(lsrr, sizeof(lsrr), "10.99.0.1", SHOT, MVPN_C_DROP_MALFORMED);
+	route4(ssrr, 8, "10.99.0.1", SHOT, MVPN_C_DROP_MALFORMED);
+	route4(behind, sizeof(behind), "10.99.0.1", SHOT, MVPN_C_DROP_MALFORMED);
+	route4(over, 8, "10.99.0.1", NEXT, MVPN_C_PASS_UNPROTECTED); /* it has been there */
+	route4(elsewhere, 8, "10.99.0.1", NEXT, MVPN_C_PASS_UNPROTECTED);
+	route4(ended, 8, "10.99.0.1", NEXT, MVPN_C_PASS_UNPROTECTED);
+	route4(elsewhere, 8, "10.1.0.1", REDIRECT, MVPN_C_TO_TAP);
+	route6("", 0, 4, 1, "fd01::1", "fd99::1", SHOT, MVPN_C_DROP_MALFORMED);
+	route6("", 0, 4, 0, "fd01::1", "fd99::1", NEXT, MVPN_C_PASS_UNPROTECTED);
+	route6("", 0, 4, 1, "fd99::2", "fd99::1", NEXT, MVPN_C_PASS_UNPROTECTED);
+	route6("", 0, 0, 2, "fd99::2", "fd01::1", SHOT, MVPN_C_DROP_MALFORMED);
+	route6("", 0, 0, 2, "fd01::1", "fd99::2", NEXT, MVPN_C_PASS_UNPROTECTED);
+	route6(options, 8, 4, 1, "fd01::1", "fd99::1", SHOT, MVPN_C_DROP_MALFORMED);
+}
+
 /* a prefix that becomes protected between the two hooks: no leak, and no packet lost */
 static void test_protected_between_hooks(void **state)
 {
@@ -392,6 +453,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_destinations, st_policy),
+		cmocka_unit_test_setup(test_source_routes, st_policy),
 		cmocka_unit_test_setup(test_protected_between_hooks, st_policy),
 		cmocka_unit_test_setup(test_keyd_down, st_policy),
 		cmocka_unit_test_setup(test_default_route, st_policy),
