@@ -153,6 +153,12 @@ struct bpf_sock_addr {
 	struct bpf_sock *sk;
 };
 
+struct bpf_sockopt {
+	__u64 sk; /* __bpf_md_ptr */
+	__u64 optval, optval_end;
+	__s32 level, optname, optlen, retval;
+};
+
 struct bpf_sock_tuple {
 	union {
 		struct {

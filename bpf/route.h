@@ -84,7 +84,10 @@ static __always_inline __u32 route6(struct __sk_buff *skb, const struct pkt *p)
 	return rh.type == RH_TYPE0 && rh.len >= 2 ? at + (__u32)rh.len * 8 - 8 : 0;
 }
 
-/* Is it for a protected address in the end? Of a packet down to its addresses. Not inlined: verified once. */
+/*
+ * Is it for a protected address in the end, or one of this host's, which stands for keyd where datagrams are diverted (datagram.h)? Of a
+ * packet down to its addresses. Not inlined: verified once.
+ */
 __noinline int routed_to_protected(struct __sk_buff *skb, const struct pkt *p)
 {
 	struct mvpn_protected prot;
@@ -104,7 +107,7 @@ __noinline int routed_to_protected(struct __sk_buff *skb, const struct pkt *p)
 		if (!at || bpf_skb_load_bytes(skb, at, addr, sizeof(addr)))
 			return false;
 	}
-	return protected_by(addr, &prot) && !(prot.flags & MVPN_PROT_LOCAL);
+	return protected_by(addr, &prot);
 }
 
 /* may it have a source route at all? All but a few packets have none. */

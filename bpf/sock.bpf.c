@@ -4,6 +4,8 @@
  * for one before the first packet is made, let alone has found its neighbour and a way to the network shim. And it notes whose
  * socket that is. If the policy says `by` and means other processes, the call fails at once.
  *
+ * Packet sockets may ask to go round tc, and the network shim with it (PACKET_QDISC_BYPASS): they are told yes, and do not.
+ *
  * Nobody but keyd may bind a port of keyd's that applications' sockets send to (keyd/ports.h).
  *
  * What must not leave in clear, or not from this process, the network shim stops, whatever happens here. It changes no address, so
@@ -21,6 +23,9 @@
 #include "sockctx.h"
 
 #define SOCK_RAW 3 /* enum sock_type of the kernel */
+#define SOL_PACKET 263
+#define PACKET_QDISC_BYPASS 20
+#define OPTION_SEEN_B 4096 /* the least page */
 #define REFUSE 0 /* EPERM */
 #define PROCEED 1
 
@@ -236,6 +241,23 @@ int create(struct bpf_sock *ctx)
 	if ((ctx->type == SOCK_RAW || ctx->protocol == IPPROTO_ICMP || ctx->protocol == IPPROTO_ICMPV6) &&
 	    bpf_get_netns_cookie(ctx) == netns_cookie)
 		record(bpf_get_socket_cookie(ctx));
+	return PROCEED;
+}
+
+/*
+ * A program that asks for it wants speed alone, and is not refused, for some take that for an error. Length 0 gives the kernel the option as
+ * the program has it: one of more than a page, of which we see the beginning, must have it, and none that another program has changed.
+ */
+SEC("cgroup/setsockopt")
+int set_option(struct bpf_sockopt *ctx)
+{
+	__u8 *value = (void *)(long)ctx->optval, *end = (void *)(long)ctx->optval_end;
+
+	if (ctx->optlen > OPTION_SEEN_B)
+		ctx->optlen = 0;
+	else if (ctx->level == SOL_PACKET && ctx->optname == PACKET_QDISC_BYPASS &&
+		 value + sizeof(__u32) <= end && bpf_get_netns_cookie(ctx) == netns_cookie)
+		__builtin_memset(value, 0, sizeof(__u32));
 	return PROCEED;
 }
 

@@ -7,7 +7,7 @@
  *   frames frame_tap ports sock_last sockets levels kept_ports own_streams guards uids exes groups processes sock_process refused translated returning
  *   refusals arrivals network
  *   claims claimants attached data_ports host: these, exempt and own_sockets below the directory that networks share, if there is one
- *   transport sock_{connect,sendmsg,bind}{4,6} sock_create  links on the root of the cgroup tree
+ *   transport sock_{connect,sendmsg,bind}{4,6} sock_create sock_option  links on the root of the cgroup tree
  *   if/IFACE/{egress,ingress,leak}    TCX links, or programs where clsact filters are used (kernel < 6.6)
  *   translate-N-{in,out}            links on interface N, behind this gateway
  *   if/IFACE/{xdp,xsks}               XDP link and XSKMAP when the AF_XDP wire is in use

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The socket shim: seven programs on the root of the cgroup tree, all or none, by pinned links. */
+/* The socket shim: eight programs on the root of the cgroup tree, all or none, by pinned links. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +19,7 @@ static const struct {
 	{"sock_bind4", "bind4", BPF_CGROUP_INET4_BIND},
 	{"sock_bind6", "bind6", BPF_CGROUP_INET6_BIND},
 	{"sock_create", "create", BPF_CGROUP_INET_SOCK_CREATE},
+	{"sock_option", "set_option", BPF_CGROUP_SETSOCKOPT},
 };
 #define NHOOKS (sizeof(hooks) / sizeof(hooks[0]))
 

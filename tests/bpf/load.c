@@ -39,6 +39,7 @@ static const struct bound {
 	{"bind4", 1000},
 	{"bind6", 1000},
 	{"create", 1000},
+	{"set_option", 100},
 	{"stream_connect4", 8000},
 	{"stream_connect6", 10000},
 	{"stream_sendmsg4", 8000},

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_packet.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -531,6 +532,39 @@ static void test_ports(void **state)
 	}
 }
 
+static int bypasses(int fd, int on)
+{
+	socklen_t len = sizeof(on);
+
+	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(on)), 0);
+	assert_int_equal(getsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, &len), 0);
+	return on;
+}
+
+/* packet sockets do not go round tc; other options are as they were, also with more than a page */
+static void test_bypass(void **state)
+{
+	int fd, udp, large[3000] = {40000}, size;
+	struct shim *s = st_shim();
+	socklen_t len = sizeof(size);
+
+	need(s);
+	fd = socket(AF_PACKET, SOCK_RAW, 0);
+	udp = socket(AF_INET, SOCK_DGRAM, 0);
+	assert_true(fd >= 0 && udp >= 0);
+	assert_int_equal(bypasses(fd, 1), 0);
+	assert_int_equal(bypasses(fd, 0), 0);
+	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, large, 1), -1);
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(setsockopt(udp, SOL_SOCKET, SO_SNDBUF, large, sizeof(large)), 0);
+	assert_int_equal(getsockopt(udp, SOL_SOCKET, SO_SNDBUF, &size, &len), 0);
+	assert_int_equal(size, 80000);
+	shim_socket_detach(s);
+	assert_int_equal(bypasses(fd, 1), 1);
+	close(udp);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -538,7 +572,7 @@ int main(void)
 		cmocka_unit_test(test_owner),	   cmocka_unit_test(test_rate),
 		cmocka_unit_test(test_none),	   cmocka_unit_test(test_life),
 		cmocka_unit_test(test_namespaces), cmocka_unit_test(test_process),
-		cmocka_unit_test(test_ports),
+		cmocka_unit_test(test_ports),	   cmocka_unit_test(test_bypass),
 	};
 
 	if (st_setup(NULL) < 0)
