@@ -138,24 +138,63 @@ __noinline int port_take(struct __sk_buff *skb, const struct mvpn_flow_key *of,
 	return 0;
 }
 
-static __always_inline struct mvpn_translation *entry(struct __sk_buff *skb, const struct pkt *p)
+static __always_inline struct mvpn_share *share_of(__u32 peer)
+{
+	struct mvpn_share *share = bpf_map_lookup_elem(&shares, &peer), fresh = {};
+
+	if (share)
+		return share;
+	bpf_map_update_elem(&shares, &peer, &fresh, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&shares, &peer);
+}
+
+/* may it have another flow? */
+static __always_inline bool share_left(struct mvpn_share *share, __u32 peer)
+{
+	const struct mvpn_share_counted *c = bpf_map_lookup_elem(&shares_counted, &peer);
+	__u64 flows = share->made;
+	__u32 zero = 0, *most = bpf_map_lookup_elem(&translate_most, &zero);
+
+	/* an entry of `shares` that was taken out meanwhile begins at 0 again */
+	if (c)
+		flows = c->flows + (share->made > c->made ? share->made - c->made : 0);
+	if (most && flows < *most)
+		return true;
+	__sync_fetch_and_add(&share->refused, 1);
+	return false;
+}
+
+/* NULL: there is no room for it, which is counted. */
+static __always_inline struct mvpn_translation *entry(struct __sk_buff *skb, const struct pkt *p,
+						      __u32 peer)
 {
 	struct mvpn_flow_key flow = p->flow; /* 6.1 takes a key from the stack alone */
 	struct mvpn_translation *t = bpf_map_lookup_elem(&translated, &flow), new = {};
 	const struct mvpn_arrival_key *as;
+	struct mvpn_share *share;
 
 	if (t)
 		return t;
 	as = address(skb, p);
-	if (!as)
+	share = share_of(peer);
+	if (!as || !share) {
+		tally(MVPN_T_FULL);
 		return NULL;
+	}
+	if (!share_left(share, peer)) {
+		tally(MVPN_T_SHARE);
+		return NULL;
+	}
 	__builtin_memcpy(new.addr, as->addr, 16);
 	new.last_ns = bpf_ktime_get_ns();
 	new.port = (__be16)port_take(skb, &flow, as, p->type == bpf_htons(ETH_P_IP));
 	/* should another CPU have been faster, its entry counts, and keyd takes out what nobody points to */
-	if (new.port)
-		bpf_map_update_elem(&translated, &flow, &new, BPF_NOEXIST);
-	return bpf_map_lookup_elem(&translated, &flow);
+	if (new.port && !bpf_map_update_elem(&translated, &flow, &new, BPF_NOEXIST))
+		__sync_fetch_and_add(&share->made, 1);
+	t = bpf_map_lookup_elem(&translated, &flow);
+	if (!t)
+		tally(MVPN_T_FULL);
+	return t;
 }
 
 /* ---- the two ways ---- */
@@ -176,7 +215,7 @@ static __always_inline bool concerned(const struct __sk_buff *skb, const struct 
 #define IS_ERROR 101
 
 /* a whole packet, or a datagram's first fragment. Not inlined, like the next ones: verified once. */
-__noinline int out_flow(struct __sk_buff *skb, struct pkt *p)
+__noinline int out_flow(struct __sk_buff *skb, struct pkt *p, __u32 peer)
 {
 	struct mvpn_translation *t;
 	struct end e;
@@ -191,9 +230,9 @@ __noinline int out_flow(struct __sk_buff *skb, struct pkt *p)
 	case FLOW:
 		break;
 	}
-	t = entry(skb, p);
+	t = entry(skb, p, peer);
 	if (!t)
-		return drop(MVPN_T_FULL);
+		return TC_ACT_SHOT;
 	note(t, p, true);
 	e = (struct end){.addr_off = addr_off(p, p->l3, true),
 			 .port_off = port_off(p, p->l4, true),
@@ -300,7 +339,7 @@ static __always_inline int out_any(struct __sk_buff *skb, bool raw)
 	if (p.fragment)
 		r = out_part(skb, &p, from.peer, &slot);
 	if (r == AS_A_WHOLE)
-		r = out_flow(skb, &p);
+		r = out_flow(skb, &p, from.peer);
 	if (r == IS_ERROR)
 		r = slot == FRAGMENT_NO_SLOT && error_out(skb, &p) ? NEXT
 								   : drop(MVPN_T_UNTRANSLATABLE);

@@ -103,13 +103,27 @@ static const char *path_text(const json_t *o, char *ret, size_t size)
 	return ret;
 }
 
+/* flows of the peer's that this gateway translates */
+static void translated(const json_t *s, char *ret, size_t size)
+{
+	const json_t *of = json_object_get(s, "translated");
+	unsigned long long refused = number_of(of, "refused");
+
+	*ret = 0;
+	if (json_is_object(of) && refused)
+		snprintf(ret, size, "%llu, %llu refused", (unsigned long long)number_of(of, "flows"),
+			 refused);
+	else if (json_is_object(of))
+		snprintf(ret, size, "%llu", (unsigned long long)number_of(of, "flows"));
+}
+
 static void show_sessions(const json_t *r)
 {
 	static const char *const headers[] = {
 		"PEER",	  "SESSION",  "STATE",	   "ROLE",	"SUITE",  ">EPOCH",
 		"AGE",	  "REKEY IN", "ENDPOINT",  "PATH",	">MTU",	  ">LANES",
 		"TX SPI", "RX SPI",   ">SENT",	   ">RECEIVED", "?REJECTED", "?KEYS",  "?FOR",
-		"?CLASSES", "?OVER LIMIT", NULL};
+		"?CLASSES", "?OVER LIMIT", "?TRANSLATED", NULL};
 	struct table *t = table_new(headers);
 	const json_t *s;
 	size_t i;
@@ -149,6 +163,8 @@ static void show_sessions(const json_t *r)
 		free(classes);
 		over_limit(s, bad, sizeof(bad));
 		table_cell(t, WARN, "%s", bad);
+		translated(s, bad, sizeof(bad));
+		table_cell(t, PLAIN, "%s", bad);
 	}
 	table_print(t, "no sessions: they are made by the first packet to a peer");
 }

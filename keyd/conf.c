@@ -13,6 +13,7 @@
 #include "log.h"
 #include "mvpn/ctl.h"
 #include "sessions.h"
+#include "translate.h"
 
 #define PIN_ROOT "/sys/fs/bpf/mvpn"
 #define PIN_VERSION "v4"
@@ -57,6 +58,8 @@ static const struct config_key keys[] = {
 	{"shim", "namespaces", CONFIG_ENUM, AT(namespaces), 0, 0, namespaces},
 	{"limits", "max_prefixes", CONFIG_UINT, AT(max_prefixes), 1,
 	 MVPN_PREFIXES_MAX - MAX_PREFIXES_SPARE, NULL},
+	{"limits", "max_translations", CONFIG_UINT, AT(max_translations), 1, MVPN_TRANSLATIONS_MAX,
+	 NULL},
 };
 #define NKEYS (sizeof(keys) / sizeof(keys[0]))
 
@@ -86,6 +89,7 @@ void conf_defaults(struct settings *s, const char *network)
 	s->delegation_s = MVPN_DELEGATION_S;
 	s->ratchet_packets = MVPN_GEN_PACKETS;
 	s->max_prefixes = MVPN_PREFIXES_MAX - MAX_PREFIXES_SPARE;
+	s->max_translations = MVPN_TRANSLATIONS_EACH;
 	s->log_level = LOG_SETTING_DEFAULT;
 }
 
@@ -202,6 +206,11 @@ int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
 		k->conf.max_prefixes = fresh.max_prefixes;
 		json_array_append_new(changed, json_string("max_prefixes"));
 		channel_register(k); /* answered by the whole set, which is then laid out anew */
+	}
+	if (!r && fresh.max_translations != k->conf.max_translations) {
+		k->conf.max_translations = fresh.max_translations;
+		json_array_append_new(changed, json_string("max_translations"));
+		translate_refresh(k);
 	}
 	if (!r)
 		hsm_retry(k);

@@ -48,7 +48,7 @@ const char *const keyd_counter_names[KC_MAX] = {
 	"gateway_failed", "gateway_changed", "gateway_away", "gateway_stream_failed", "streams_left",
 	"prefix_lost",
 	"translated",	 "untranslatable", "translations_full",
-	"fragments_refused", "fragments_alone",
+	"fragments_refused", "fragments_alone", "translations_refused",
 	"server_key_pinned", "server_key_refused", "server_key_old",
 	"process_refused", "process_unreported",
 	"forward_opened", "forward_refused", "relay_silent",
@@ -501,6 +501,7 @@ static json_t *show_session(struct keyd *k, const struct session *s)
 	json_object_set_new(o, "rx_spi", spi_json(s->rx_spi));
 	json_object_set_new(o, "lanes", json_integer(kt ? kt->ntx : 0));
 	json_object_set_new(o, "endpoint", endpoint_json(&s->peer->endpoint));
+	json_object_set_new(o, "translated", translate_share(s->peer));
 	json_object_set_new(o, "path", json_string(nat_path_name(s)));
 	json_object_set_new(o, "relay", via ? json_string(via) : json_null());
 	json_object_set_new(o, "mtu", json_integer(path_mtu(s->peer)));

@@ -31,6 +31,7 @@ struct asks;
 struct ether;
 struct gateway;
 struct gateways;
+struct translations;
 struct own_endpoint;
 struct forwards;
 struct relay_tcp;
@@ -59,7 +60,7 @@ struct settings {
 	char *passphrase_file, *pkcs11, *pin_file; /* NULL: none */
 	int token_key; /* enum hsm_use: which kind enrolment makes */
 	uint64_t delegation_s; /* how long such a key vouches for the one in use */
-	uint64_t udp_port, spin_us, max_prefixes;
+	uint64_t udp_port, spin_us, max_prefixes, max_translations;
 	int arrival; /* enum arrival */
 	char *check; /* addresses behind this gateway that have to answer; NULL: none */
 	uint64_t workers; /* 0: chosen by the fast path */
@@ -125,6 +126,7 @@ struct peer {
 	struct nat_probe *probe; /* nat.c, NULL: none so far */
 	bool relayed;		 /* relayed.c: reached through the server, or another device */
 	struct gateway *gateway; /* gateways.c; NULL: to no prefix that has several */
+	struct translations *translations; /* translate.c; NULL: none of its flows has been translated here */
 	bool no_udp;		 /* the server sends it packets by TCP, as it said last */
 	uint64_t kept_packets;	 /* sent when nat.c looked last */
 	uint32_t epoch;
@@ -207,6 +209,7 @@ enum keyd_counter {
 	KC_TRANSLATIONS_FULL,
 	KC_FRAGMENTS_REFUSED,
 	KC_FRAGMENTS_ALONE,
+	KC_TRANSLATIONS_REFUSED,
 	KC_SERVER_KEY_PINNED,	/* changes of the server's key, or of one to come, that were taken */
 	KC_SERVER_KEY_REFUSED,	/* ... and that were not */
 	KC_SERVER_KEY_OLD,	/* channels by the key that the server had before */
@@ -286,6 +289,7 @@ struct keyd {
 	struct gateways *gateways;
 	bool translating, untranslated, translate_seen; /* translate.c: it is wanted, it failed */
 	unsigned translations, translations_now; /* flows, as counted last; and this time so far */
+	bool translations_begun;		 /* `this time` has */
 	uint64_t policy_rev;
 	uint32_t options; /* enum mvpn_options, of that policy */
 	struct mvpn_addr *addresses; /* accepted by the server */

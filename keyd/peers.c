@@ -416,6 +416,7 @@ void peers_free(struct keyd *k)
 	gateways_free(k);
 	for (i = 1; i <= k->npeers; i++) {
 		free(k->peers[i]->guard);
+		free(k->peers[i]->translations);
 		free(k->peers[i]);
 	}
 	free(k->peers);

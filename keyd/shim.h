@@ -207,8 +207,15 @@ struct shim_behind {
 };
 /* exactly these, 2 * MVPN_TRANSLATE_IFACES_MAX at most; -errno of the first that failed, the others are done */
 int shim_translate_set(struct shim *s, const struct shim_behind *list, unsigned n);
-/* Looks at so many entries and takes out those that are idle or nobody's; counts the others up. true: that was the last one */
-bool shim_translate_sweep(struct shim *s, unsigned most, uint64_t now_ns, unsigned *ret_flows);
+/* Looks at so many entries and takes out those that are idle or nobody's; tells of the others. true: that was the last one */
+typedef void shim_translated_fn(void *arg, const struct mvpn_flow_key *flow);
+bool shim_translate_sweep(struct shim *s, unsigned most, uint64_t now_ns, shim_translated_fn *fn, void *arg);
+/* what one device may have of them, and what each has made since it was forgotten or counted */
+int shim_translate_most(struct shim *s, unsigned each);
+typedef void shim_share_fn(void *arg, uint32_t peer, const struct mvpn_share *share);
+void shim_shares_each(struct shim *s, shim_share_fn *fn, void *arg);
+/* c NULL: it has none */
+int shim_share_counted(struct shim *s, uint32_t peer, const struct mvpn_share_counted *c);
 /* what hosts behind this gateway see of a flow of a device's; -ENOENT: it is not translated */
 int shim_translation_get(struct shim *s, const struct mvpn_flow_key *flow, struct mvpn_translation *ret);
 int shim_translate_counters(struct shim *s, uint64_t ret[MVPN_T_MAX]);

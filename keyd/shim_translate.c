@@ -290,35 +290,37 @@ static void back_of(const struct mvpn_flow_key *flow, const struct mvpn_translat
 }
 
 /* an answer's entry: gone when its flow is, or has become idle, or has another port by now */
-static bool look_at(struct shim_translate *t, const struct mvpn_flow_key *back, uint64_t now_ns)
+static bool look_at(struct shim_translate *t, const struct mvpn_flow_key *back, uint64_t now_ns,
+		    struct mvpn_flow_key *ret_flow)
 {
 	int out = bpf_map__fd(t->bpf->maps.translated), in = bpf_map__fd(t->bpf->maps.returning);
-	struct mvpn_flow_key flow, own;
+	struct mvpn_flow_key own;
 	struct mvpn_translation v;
 
-	if (bpf_map_lookup_elem(in, back, &flow))
+	if (bpf_map_lookup_elem(in, back, ret_flow))
 		return false;
-	if (bpf_map_lookup_elem(out, &flow, &v)) {
+	if (bpf_map_lookup_elem(out, ret_flow, &v)) {
 		bpf_map_delete_elem(in, back);
 		return false;
 	}
-	back_of(&flow, &v, &own);
+	back_of(ret_flow, &v, &own);
 	if (memcmp(&own, back, sizeof(own))) {
 		bpf_map_delete_elem(in, back);
 		return false;
 	}
-	if (now_ns < v.last_ns + idle_ns(&flow, &v))
+	if (now_ns < v.last_ns + idle_ns(ret_flow, &v))
 		return true;
-	bpf_map_delete_elem(out, &flow);
+	bpf_map_delete_elem(out, ret_flow);
 	bpf_map_delete_elem(in, back);
 	return false;
 }
 
-bool shim_translate_sweep(struct shim *s, unsigned most, uint64_t now_ns, unsigned *ret_flows)
+bool shim_translate_sweep(struct shim *s, unsigned most, uint64_t now_ns, shim_translated_fn *fn,
+			  void *arg)
 {
 	struct shim_translate *t = s->translate;
 	int in = t ? bpf_map__fd(t->bpf->maps.returning) : -1;
-	struct mvpn_flow_key next;
+	struct mvpn_flow_key next, flow;
 
 	if (!t)
 		return false;
@@ -327,14 +329,49 @@ bool shim_translate_sweep(struct shim *s, unsigned most, uint64_t now_ns, unsign
 		bool last = bpf_map_get_next_key(in, t->swept ? &t->at : NULL, &next);
 
 		/* only now: a key that has gone is followed by the first one */
-		if (t->swept && look_at(t, &t->at, now_ns))
-			++*ret_flows;
+		if (t->swept && look_at(t, &t->at, now_ns, &flow))
+			fn(arg, &flow);
 		t->swept = !last;
 		if (last)
 			return true;
 		t->at = next;
 	}
 	return false;
+}
+
+int shim_translate_most(struct shim *s, unsigned each)
+{
+	uint32_t most = each;
+
+	return shim_map_set(bpf_map__fd(s->translate->bpf->maps.translate_most), &(uint32_t){0},
+			    &most, BPF_ANY);
+}
+
+void shim_shares_each(struct shim *s, shim_share_fn *fn, void *arg)
+{
+	int fd = bpf_map__fd(s->translate->bpf->maps.shares);
+	uint32_t peer, next;
+	struct mvpn_share share;
+	bool more = !bpf_map_get_next_key(fd, NULL, &next);
+
+	/* at most so many: a key that goes meanwhile is followed by the first one */
+	for (unsigned i = 0; more && i < MVPN_PEERS_MAX; i++) {
+		peer = next;
+		more = !bpf_map_get_next_key(fd, &peer, &next);
+		if (!bpf_map_lookup_elem(fd, &peer, &share))
+			fn(arg, peer, &share);
+	}
+}
+
+int shim_share_counted(struct shim *s, uint32_t peer, const struct mvpn_share_counted *c)
+{
+	const struct translate_bpf *b = s->translate->bpf;
+
+	if (c)
+		return shim_map_set(bpf_map__fd(b->maps.shares_counted), &peer, c, BPF_ANY);
+	/* in this order: what is made in between begins at 0, and the next count has it */
+	bpf_map_delete_elem(bpf_map__fd(b->maps.shares_counted), &peer);
+	return bpf_map_delete_elem(bpf_map__fd(b->maps.shares), &peer) ? -errno : 0;
 }
 
 int shim_translation_get(struct shim *s, const struct mvpn_flow_key *flow,

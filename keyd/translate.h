@@ -17,4 +17,9 @@ void translate_count(struct keyd *k); /* keyd->counters, as they are now */
 /* what hosts behind this gateway see of a flow of which `f` is one direction: "10.9.0.1:61000"; null: it is not translated */
 json_t *translate_show(struct keyd *k, const struct mvpn_flow_key *f);
 
+/* of one device {flows, refused: packets that would have begun more than it may have}; null: it has none */
+json_t *translate_share(const struct peer *p);
+/* a device that had as many as it may a moment ago, and wanted more; false: none */
+bool translate_refused(struct keyd *k, const char **ret_who);
+
 #endif

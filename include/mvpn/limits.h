@@ -81,6 +81,7 @@
 /* ---- several gateways to one prefix ---- */
 #define MVPN_GATEWAYS_MAX 4		/* of one prefix */
 #define MVPN_TRANSLATIONS_MAX 65536	/* flows whose source a gateway translates */
+#define MVPN_TRANSLATIONS_EACH 2048	/* of one device, unless keyd.conf says another number: less than half of the ports to one end */
 #define MVPN_TRANSLATE_PORT_MIN 61000	/* above Linux's ephemeral ports (ip_local_port_range, 32768 to 60999) ... */
 #define MVPN_TRANSLATE_PORTS 4536	/* ... to the last one: so many flows to one address and port behind the gateway */
 #define MVPN_TRANSLATE_IFACES_MAX 32	/* interfaces behind a gateway */
@@ -94,6 +95,7 @@
 #define MVPN_FRAGMENTS_EACH 64		/* of one device or host, a power of two: their fragments come one behind the other */
 #define MVPN_FRAGMENT_S 30		/* the others come within so long: as Linux waits (net.ipv4.ipfrag_time) */
 #define MVPN_FRAGMENT_IDS_TRIED 4	/* identifications that another device has at that moment */
+#define MVPN_TRANSLATE_REFUSED_MS 600000 /* so long `doctor` tells of a device that wanted too many */
 #define MVPN_TRANSLATE_SWEEP 4096	/* entries that are looked at each second */
 #define MVPN_GATEWAY_SETS_MAX 4096	/* such prefixes that a device watches; of others it uses the first gateway */
 #define MVPN_GATEWAY_LOOK_MS 100	/* so often is looked who has been heard. With the next two: another gateway is taken within 2 s,

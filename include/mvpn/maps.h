@@ -286,6 +286,20 @@ struct mvpn_fragment_holder {
 	__be32 id;
 	__u32 zero;
 };
+/*
+ * A device, by its index, has so many flows: what keyd has counted, and what was made since it began to.
+ * shares: BPF_MAP_TYPE_HASH, by the program; shares_counted: likewise, by keyd; translate_most: BPF_MAP_TYPE_ARRAY of one u32, how many
+ * one device may have
+ */
+struct mvpn_share {
+	__u64 made;    /* flows, ever */
+	__u64 refused; /* packets that would have made another one */
+};
+struct mvpn_share_counted {
+	__u64 made; /* when the count began */
+	__u32 flows;
+	__u32 zero;
+};
 /* translate_counters: BPF_MAP_TYPE_PERCPU_ARRAY of u64, packets (a GSO super-packet counts as one) */
 enum mvpn_translate_counter {
 	MVPN_T_TRANSLATED,     /* either way */
@@ -293,6 +307,7 @@ enum mvpn_translate_counter {
 	MVPN_T_FULL,	       /* dropped: no room for another flow, no free port, or no address on the interface */
 	MVPN_T_FRAGMENT_REFUSED, /* dropped: cut through a header, over another one, of a datagram of which one was refused */
 	MVPN_T_FRAGMENT_ALONE, /* in, left to this host: not the first one, which was not seen */
+	MVPN_T_SHARE,	       /* dropped: another flow of a device that has as many as one may */
 	MVPN_T_MAX,
 };
 /* translate_as: BPF_MAP_TYPE_HASH, an interface and family -> the address that hosts behind it see */

@@ -151,12 +151,17 @@ static void test_what_cannot_is_dropped(void **state)
 	expect_dropped(&p, MVPN_T_FULL);
 }
 
+static void one_more(void *arg, const struct mvpn_flow_key *flow)
+{
+	++*(unsigned *)arg;
+}
+
 /* one round over all flows, at that time; how many are left */
 static unsigned sweep(uint64_t now_ns)
 {
 	unsigned flows = 0;
 
-	while (!shim_translate_sweep(st_shim(), 1000, now_ns, &flows))
+	while (!shim_translate_sweep(st_shim(), 1000, now_ns, one_more, &flows))
 		;
 	return flows;
 }
@@ -171,6 +176,7 @@ static void test_ports_run_out(void **state)
 
 	st_need_root();
 	memset(seen, 0, sizeof(seen));
+	assert_int_equal(shim_translate_most(st_shim(), MVPN_TRANSLATIONS_MAX), 0);
 	sweep(UINT64_MAX); /* what other tests have left */
 	for (unsigned i = 0; i < MVPN_TRANSLATE_PORTS + 500; i++) {
 		uint16_t as;
@@ -199,6 +205,53 @@ static void test_ports_run_out(void **state)
 	assert_int_equal(run(out_fd, &p, LO, &after), NEXT);
 }
 
+static void share(void *arg, uint32_t peer, const struct mvpn_share *of)
+{
+	((struct mvpn_share *)arg)[peer] = *of;
+}
+
+static bool another(const char *device, uint16_t port)
+{
+	struct packet p, after;
+
+	make(&p, &sides[0], 17, device, port, sides[0].host, 53, false);
+	return run(out_fd, &p, LO, &after) == NEXT;
+}
+
+/* one device has no more than its share, whatever addresses it sends from; others go on, and it does as its flows end */
+static void test_one_device_has_its_share(void **state)
+{
+	struct mvpn_share_counted c = {.flows = 3};
+	struct mvpn_share of[3] = {{0}};
+
+	st_need_root();
+	assert_int_equal(shim_translate_most(st_shim(), 10), 0);
+	for (uint16_t i = 0; i < 10; i++)
+		assert_true(another(i & 1 ? "10.1.0.7" : "10.1.0.8", (uint16_t)(4000 + i)));
+	assert_false(another("10.1.0.7", 5000));
+	assert_false(another("10.1.0.9", 5000));
+	assert_int_equal(counted(MVPN_T_SHARE), 2);
+	assert_true(another("10.1.0.7", 4001)); /* which it has */
+	assert_true(another("10.2.0.7", 4000));
+	shim_shares_each(st_shim(), share, of);
+	assert_int_equal(of[1].made, 10);
+	assert_int_equal(of[1].refused, 2);
+	assert_int_equal(of[2].made, 1);
+	/* as keyd counts, while another one is begun */
+	c.made = 9;
+	assert_int_equal(shim_share_counted(st_shim(), 1, &c), 0);
+	for (uint16_t i = 0; i < 6; i++)
+		assert_true(another("10.1.0.7", (uint16_t)(6000 + i)));
+	assert_false(another("10.1.0.7", 7000));
+	assert_int_equal(shim_share_counted(st_shim(), 1, NULL), 0);
+	assert_true(another("10.1.0.7", 7000));
+	/* of a count that was longer ago than the entry */
+	c.made = 1000;
+	assert_int_equal(shim_share_counted(st_shim(), 1, &c), 0);
+	assert_true(another("10.1.0.7", 7001));
+	sweep(UINT64_MAX);
+}
+
 /* another keyd takes the flows up, and one that translates nothing leaves no program */
 static void test_flows_outlive_keyd(void **state)
 {
@@ -216,6 +269,7 @@ static void test_flows_outlive_keyd(void **state)
 	close(out_fd);
 	assert_int_equal(shim_translate_start(st_shim(), NULL), 0);
 	assert_int_equal(mvpn_addr_parse(&behind.addr, s->own), 0);
+	assert_int_equal(shim_translate_most(st_shim(), MVPN_TRANSLATIONS_EACH), 0);
 	assert_int_equal(shim_translate_set(st_shim(), &behind, 1), 0);
 	out_fd = prog_of("out");
 	assert_int_equal(run(out_fd, &p, LO, &after), NEXT);
@@ -238,6 +292,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_others_are_left_alone, up, down),
 		cmocka_unit_test_setup_teardown(test_what_cannot_is_dropped, up, down),
 		cmocka_unit_test_setup_teardown(test_ports_run_out, up, down),
+		cmocka_unit_test_setup_teardown(test_one_device_has_its_share, up, down),
 		cmocka_unit_test_setup_teardown(test_flows_outlive_keyd, up, down),
 	};
 

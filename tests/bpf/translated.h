@@ -61,6 +61,7 @@ static inline int up(void **state)
 	st_protect(s, "fd06::/16", 0, MVPN_PROT_LOCAL | MVPN_PROT_TRANSLATED);
 	if (shim_translate_start(s, &error))
 		print_error("%s\n", error);
+	assert_int_equal(shim_translate_most(s, MVPN_TRANSLATIONS_EACH), 0);
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(mvpn_addr_parse(&behind[i].addr, sides[i].own), 0);
 	assert_int_equal(shim_translate_set(s, behind, 2), 0);

@@ -86,6 +86,22 @@ for name in translations_full fragments_refused fragments_alone; do
 	(($(counter b control $name) == 0)) || fail "$name: $(counter b control $name)"
 done
 
+# one device has its share, and is named
+printf '[limits]\nmax_translations = 20\n' >"$TMP/b/keyd.conf"
+ctl b reload | grep -q max_translations || fail "reload does not tell of max_translations"
+on a python3 -c 'import socket, sys
+for i in range(30):
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", (sys.argv[1], 8100))' "${ADDR4[d]}"
+too_many() { ctlj b sessions | jq -e '.sessions|any(.peer == "a" and .translated.flows >= 20 and .translated.refused > 0)'; }
+wait_for 5 "a, which has too many" too_many
+assert_counter_over b control translations_refused 0
+(ctlj b doctor || true) | jq -e '.checks[]|select(.name == "translations")|.result == "warn" and (.detail|startswith("a wants"))' >/dev/null ||
+	fail "doctor: $(ctlj b doctor)"
+grep -q "a has as many translated flows as one device may (20)" "$TMP/log/keyd-b.log" || fail "the log does not name a"
+: >"$TMP/b/keyd.conf"
+ctl b reload >/dev/null
+on a "$DATAGRAM" ask "${ADDR4[d]}" 8100 plain 1 >/dev/null || fail "no room again"
+
 # a connection outlives keyd on the gateway: what d sends meanwhile is not answered by b in its own name
 spawn echo d "$GAP" serve 9000
 wait_for 5 listener grep -q ready "$TMP/log/echo.log"
