@@ -19,7 +19,7 @@ KEYD += processes process_table process_audit traits control_process
 KEYD += hsm hsm_helper hsm_p11 intro_defer delegate rotate rotate_pin vouch
 KEYD += relay_tcp gateways gateways_told gateways_reach streams_gateway translate arrivals pins
 KEYD += server_key server_pins
-KEYD += asks
+KEYD += asks cmdline
 KEYD += control_classes streams_class control_explain_peer control_hooks privileges
 KEYD += fwdtab forwards relay_way control_relays
 DP := nexthop frame wire_xdp
@@ -128,7 +128,7 @@ UNIT += stream_pumps
 OBJS_unit_stream_pumps = $(call objs,keyd,streams streams_pump streams_class pumps) $(call objs,keyd/dp,class permit)
 # keyd's control side without main(), BPF and fast path: tests/sim/pair.h
 UNIT += keyd_steps keyd_asks
-PAIR_KEYD = $(filter-out $(SHIM) main answer attach attach_wire cgroups conf arrivals control% datagram% ether explain% flows guard hsm_% levels options ports process% pumps resolve rp_filter sockdiag streams% traits translate,$(KEYD))
+PAIR_KEYD = $(filter-out $(SHIM) main answer attach attach_wire cgroups cmdline conf arrivals control% datagram% ether explain% flows guard hsm_% levels options ports process% pumps resolve rp_filter sockdiag streams% traits translate,$(KEYD))
 OBJS_pair = $(call objs,keyd,$(PAIR_KEYD)) $(call objs,tests/sim,pair pair_path pair_server pair_intro pair_stubs pair_parts)
 OBJS_unit_keyd_steps = $(OBJS_pair)
 OBJS_unit_keyd_asks = $(OBJS_pair)

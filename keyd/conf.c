@@ -7,6 +7,7 @@
 
 #include "arrivals.h"
 #include "channel.h"
+#include "cmdline.h"
 #include "config.h"
 #include "gateways.h"
 #include "hsm.h"
@@ -71,11 +72,18 @@ static char *format(const char *fmt, const char *name)
 	return asprintf(&text, fmt, name) < 0 ? NULL : text;
 }
 
+static char *network_socket(const char *network)
+{
+	char *text;
+
+	return asprintf(&text, MVPN_NETWORK_SOCKET, MVPN_RUN_DIR, network) < 0 ? NULL : text;
+}
+
 void conf_defaults(struct settings *s, const char *network)
 {
 	memset(s, 0, sizeof(*s));
 	if (network) {
-		s->socket = format(MVPN_NETWORK_SOCKET, network);
+		s->socket = network_socket(network);
 		s->pin_dir = format(PIN_ROOT "/" PIN_VERSION "-%s", network);
 		s->share_dir = strdup(PIN_ROOT "/host");
 		s->tap = format("mvpn-%s", network);
@@ -111,16 +119,53 @@ static int check_lists(const struct settings *s, const char *path, char **ret_er
 	return r;
 }
 
-int conf_load(struct settings *s, const char *path, bool must, char **ret_error)
+/* what was given, over what there was */
+static int given(char **field, const char *value)
 {
-	int r = config_load(path, keys, NKEYS, s, ret_error);
+	char *copy = value ? strdup(value) : NULL;
 
-	if (r == -ENOENT && !must) {
+	if (!value)
+		return 0;
+	if (!copy)
+		return -ENOMEM;
+	free(*field);
+	*field = copy;
+	return 0;
+}
+
+static int paths_given(const struct cmdline *c, struct settings *s)
+{
+	int r = given(&s->socket, c->socket);
+
+	return r ? r : given(&s->pin_dir, c->pin);
+}
+
+static int load(const struct cmdline *c, struct settings *s, char **ret_error)
+{
+	int r = config_load(c->config, keys, NKEYS, s, ret_error);
+
+	if (r == -ENOENT && !c->config_must) {
 		free(*ret_error);
 		*ret_error = NULL;
 		return 0;
 	}
-	return r ? r : check_lists(s, path, ret_error);
+	return r ? r : check_lists(s, c->config, ret_error);
+}
+
+int conf_of(const struct cmdline *c, struct settings *ret, char **ret_error)
+{
+	bool are_defaults = c->supervisor && c->network;
+	int r;
+
+	conf_defaults(ret, c->network);
+	r = given(&ret->share_dir, c->share);
+	if (!r && are_defaults)
+		r = paths_given(c, ret);
+	if (!r)
+		r = load(c, ret, ret_error);
+	if (!r && !are_defaults)
+		r = paths_given(c, ret);
+	return r;
 }
 
 void conf_free(struct settings *s)
@@ -138,9 +183,7 @@ int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
 	struct settings fresh;
 	int r;
 
-	conf_defaults(&fresh, k->network);
-	r = conf_load(&fresh, k->config_path ? k->config_path : k->config_default, false,
-		      ret_error);
+	r = conf_of(k->args, &fresh, ret_error);
 	if (!r && (strcmp(text(fresh.share_dir), text(k->conf.share_dir)) ||
 		   fresh.udp_port != k->conf.udp_port || strcmp(fresh.tap, k->conf.tap) ||
 		   fresh.spin_us != k->conf.spin_us || fresh.latency != k->conf.latency ||

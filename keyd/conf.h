@@ -5,9 +5,11 @@
 
 #include "keyd.h"
 
+struct cmdline;
+
 void conf_defaults(struct settings *s, const char *network); /* NULL: the only one */
-/* -errno with a message; a missing file is fine unless `must` */
-int conf_load(struct settings *s, const char *path, bool must, char **ret_error);
+/* what is in force with this command line: conf_free(), whatever is returned. -errno with a message */
+int conf_of(const struct cmdline *c, struct settings *ret, char **ret_error);
 void conf_free(struct settings *s);
 /* re-reads the file; what can change while running is changed, its names are appended to `changed`; a change of anything else is
  * -EBUSY with a message */

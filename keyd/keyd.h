@@ -226,10 +226,8 @@ extern const char *const keyd_counter_names[KC_MAX];
 struct keyd {
 	struct loop *loop;
 	struct settings conf;
-	const char *network; /* of several on this host; NULL: --network was not given */
-	const char *state_dir, *config_path;
-	char config_default[64];
-	bool latency_asked; /* --latency */
+	const struct cmdline *args;
+	const char *state_dir;
 	struct nl *nl;
 	struct shim *shim;
 	struct keytab *kt;

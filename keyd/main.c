@@ -2,7 +2,6 @@
 /* keyd: start, privileges, the parts in the order in which they need each other, and the end. */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +15,7 @@
 #include "aead.h"
 #include "attach.h"
 #include "channel.h"
+#include "cmdline.h"
 #include "conf.h"
 #include "control.h"
 #include "crypto.h"
@@ -47,91 +47,8 @@
 #include "sessions.h"
 #include "translate.h"
 
-#define CONFIG_DEFAULT "/etc/mvpn/keyd.conf"
 #define TICK_MS 1000
 #define FILES (MVPN_KEYD_FILES + 2 * MVPN_STREAMS_MAX + MVPN_DATAGRAM_ENDS_MAX)
-
-struct options {
-	const char *state, *config, *socket, *pin, *network;
-	bool check, guard, latency;
-};
-
-static const char usage[] =
-	"usage: keyd [--network NAME] [--state DIR] [--config F] [--socket PATH] [--pin DIR] [--latency] "
-	"[--check-config | --guard]\n"
-	"  --state DIR     identity and what must outlive keyd (default /var/lib/mvpn)\n"
-	"  --config F      configuration (default " CONFIG_DEFAULT ", and keyd.conf.d/*.conf)\n"
-	"  --socket PATH   control socket for mvpnctl (default " MVPN_KEYD_SOCKET ")\n"
-	"  --pin DIR       where BPF maps and links are pinned (default /sys/fs/bpf/mvpn/v4)\n"
-	"  --network NAME  of several networks on this host: state, configuration, socket, pins and tap\n"
-	"                  are by default /var/lib/mvpn-NAME, /etc/mvpn/NAME.conf, /run/mvpn-NAME/keyd.sock,\n"
-	"                  /sys/fs/bpf/mvpn/v4-NAME and mvpn-NAME\n"
-	"  --latency       workers look longer for packets before they sleep: less delay, more CPU "
-	"time\n"
-	"  --check-config  read the configuration, say what is wrong, exit\n"
-	"  --guard         protect with the last known prefixes, then exit (for boot)\n"
-	"  --version, --help\n";
-
-static int parse(int argc, char **argv, struct options *o)
-{
-	static const struct option longs[] = {
-		{"state", required_argument, NULL, 's'},  {"config", required_argument, NULL, 'c'},
-		{"socket", required_argument, NULL, 'S'}, {"pin", required_argument, NULL, 'p'},
-		{"network", required_argument, NULL, 'n'},
-		{"latency", no_argument, NULL, 'l'},	  {"check-config", no_argument, NULL, 'C'},
-		{"guard", no_argument, NULL, 'g'},	  {"version", no_argument, NULL, 'V'},
-		{"help", no_argument, NULL, 'h'},	  {NULL, 0, NULL, 0},
-	};
-	int c;
-
-	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
-		switch (c) {
-		case 's':
-			o->state = optarg;
-			break;
-		case 'c':
-			o->config = optarg;
-			break;
-		case 'S':
-			o->socket = optarg;
-			break;
-		case 'p':
-			o->pin = optarg;
-			break;
-		case 'n':
-			o->network = optarg;
-			break;
-		case 'l':
-			o->latency = true;
-			break;
-		case 'C':
-			o->check = true;
-			break;
-		case 'g':
-			o->guard = true;
-			break;
-		case 'V':
-			puts("keyd " MVPN_VERSION);
-			exit(MVPN_EXIT_OK);
-		case 'h':
-			fputs(usage, stdout);
-			exit(MVPN_EXIT_OK);
-		default:
-			fputs(usage, stderr);
-			return -EINVAL;
-		}
-	}
-	if (optind < argc) {
-		fprintf(stderr, "keyd: unexpected argument %s\n%s", argv[optind], usage);
-		return -EINVAL;
-	}
-	if (o->network && !mvpn_network_valid(o->network)) {
-		fprintf(stderr, "keyd: --network %s: 1 to %u of a-z and 0-9\n", o->network,
-			MVPN_NETWORK_MAX);
-		return -EINVAL;
-	}
-	return 0;
-}
 
 static int suites_choose(struct keyd *k)
 {
@@ -145,6 +62,22 @@ static int suites_choose(struct keyd *k)
 		"use auto or "
 		"chacha20-poly1305");
 	return -ENOTSUP;
+}
+
+/* Of a named network, from a version that kept it elsewhere: to go on without it would be to protect nothing. */
+static bool state_moved(const struct cmdline *c)
+{
+	char old[64];
+
+	if (!c->network || c->state != c->state_default)
+		return false;
+	snprintf(old, sizeof(old), CMDLINE_STATE "-%s", c->network);
+	if (access(old, F_OK) || !access(c->state, F_OK))
+		return false;
+	log_err("the state of the network %s is where it was kept before: mkdir -p " CMDLINE_STATE "/" CMDLINE_NETWORKS
+		" && mv %s %s",
+		c->network, old, c->state);
+	return true;
 }
 
 static int state_lock(const char *dir)
@@ -277,7 +210,7 @@ static int start_data_path(struct keyd *k)
 		.workers = k->conf.workers,
 		.busy_poll = k->conf.busy_poll,
 		.spin_us = k->conf.spin_us,
-		.latency = k->conf.latency || k->latency_asked,
+		.latency = k->conf.latency || k->args->latency,
 	};
 	char *error = NULL;
 	int r = shim_open_shared(&k->shim, k->conf.pin_dir, k->conf.share_dir, &error);
@@ -432,35 +365,17 @@ static void on_signal(void *arg, int signo)
 	free(error);
 }
 
-static int prepare(struct keyd *k, const struct options *o)
+static int prepare(struct keyd *k, const struct cmdline *o)
 {
-	static char state[64];
 	char *error = NULL;
-	int r;
+	int r = conf_of(o, &k->conf, &error);
 
-	k->network = o->network;
-	conf_defaults(&k->conf, o->network);
-	k->config_path = o->config;
-	snprintf(k->config_default, sizeof(k->config_default), "/etc/mvpn/%s.conf",
-		 o->network ? o->network : "keyd");
-	snprintf(state, sizeof(state), "/var/lib/mvpn%s%s", o->network ? "-" : "",
-		 o->network ? o->network : "");
-	k->state_dir = o->state ? o->state : state;
-	r = conf_load(&k->conf, o->config ? o->config : k->config_default, o->config != NULL,
-		      &error);
+	k->args = o;
+	k->state_dir = o->state;
 	if (r) {
 		fprintf(stderr, "keyd: %s\n", error ? error : strerror(-r));
 		free(error);
 		return r;
-	}
-	k->latency_asked = o->latency;
-	if (o->socket) {
-		free(k->conf.socket);
-		k->conf.socket = strdup(o->socket);
-	}
-	if (o->pin) {
-		free(k->conf.pin_dir);
-		k->conf.pin_dir = strdup(o->pin);
 	}
 	log_init("keyd", log_setting_level((unsigned)k->conf.log_level));
 	return 0;
@@ -469,7 +384,7 @@ static int prepare(struct keyd *k, const struct options *o)
 int main(int argc, char **argv)
 {
 	static const int signals[] = {SIGHUP, 0};
-	struct options o = {0};
+	struct cmdline o;
 	struct keyd k = {0};
 	int r, code = MVPN_EXIT_FAILED;
 
@@ -477,7 +392,7 @@ int main(int argc, char **argv)
 		privileges_harden();
 		return mvpn_crypto_init() ? MVPN_EXIT_FAILED : hsm_helper();
 	}
-	if (parse(argc, argv, &o))
+	if (cmdline_parse(argc, argv, &o))
 		return MVPN_EXIT_USAGE;
 	if (prepare(&k, &o))
 		goto out_conf;
@@ -493,7 +408,7 @@ int main(int argc, char **argv)
 	}
 	if (suites_choose(&k))
 		goto out_conf;
-	r = dir_make(k.state_dir, 0700);
+	r = state_moved(&o) ? -ENOTDIR : dir_make(k.state_dir, 0700);
 	if (!r)
 		r = state_lock(k.state_dir);
 	if (r < 0) {

@@ -16,8 +16,9 @@
 #include <string.h>
 
 #define MVPN_CTL_SCHEMA 1
-#define MVPN_KEYD_SOCKET "/run/mvpn/keyd.sock"
-#define MVPN_NETWORK_SOCKET "/run/mvpn-%s/keyd.sock" /* of a keyd with --network */
+#define MVPN_RUN_DIR "/run/mvpn"
+#define MVPN_KEYD_SOCKET MVPN_RUN_DIR "/keyd.sock"
+#define MVPN_NETWORK_SOCKET "%s/networks/%s/keyd.sock" /* of a named network's keyd, in the directory of the host's first one */
 #define MVPN_NETWORK_MAX 9 /* bytes of that name, of a-z and 0-9: it is a part of interfaces' names */
 static inline bool mvpn_network_valid(const char *name)
 {
@@ -25,7 +26,7 @@ static inline bool mvpn_network_valid(const char *name)
 
 	return len && len <= MVPN_NETWORK_MAX && !name[len];
 }
-#define MVPN_SERVER_SOCKET "/run/mvpn/server.sock"
+#define MVPN_SERVER_SOCKET MVPN_RUN_DIR "/server.sock"
 
 enum mvpn_exit {
 	MVPN_EXIT_OK = 0,

@@ -17,6 +17,11 @@ for f in usr/sbin/{mvpn-keyd,mvpn-server,mvpnctl} lib/systemd/system/mvpn-{keyd,
 	[[ -s $D/$f ]] || fail "$f is not installed"
 done
 [[ -d $D/etc/mvpn/keyd.conf.d ]] || fail "there is no place for parts of keyd.conf"
+# what a network's own unit may write is below what the service of all networks may
+for line in 'keyd@.service:StateDirectory=mvpn/networks/%i' 'keyd@.service:RuntimeDirectory=mvpn/networks/%i' \
+	'guard@.service:ReadWritePaths=/sys/fs/bpf /var/lib/mvpn/networks/%i'; do
+	grep -qxF "${line#*:}" "$D/lib/systemd/system/mvpn-${line%%:*}" || fail "mvpn-${line%%:*} has no ${line#*:}"
+done
 [[ ! -e $D/usr/sbin/keyd ]] || fail "keyd is Debian's name for another program"
 for page in docs/*.[1-8]; do
 	[[ ! -e $page ]] || [[ -s $D/usr/share/man/man${page##*.}/${page##*/} ]] || fail "$page is not installed"
