@@ -17,7 +17,7 @@
 
 #define BPFFS "/sys/fs/bpf"
 
-static int bpffs_mount(const char *pin_dir, char **ret_error)
+int shim_mount(const char *pin_dir, char **ret_error)
 {
 	struct statfs fs;
 
@@ -65,7 +65,7 @@ static int dirs_make(const char *pin_dir, char **ret_error)
 	char *ifs;
 	int r;
 
-	r = bpffs_mount(pin_dir, ret_error);
+	r = shim_mount(pin_dir, ret_error);
 	if (r < 0)
 		return r;
 	ifs = path_join(pin_dir, "if");
@@ -234,7 +234,7 @@ int shim_open_with(struct shim **ret, const char *pin_dir, const struct shim_opt
 		   char **ret_error)
 {
 	struct shim *s = calloc(1, sizeof(*s));
-	int r;
+	int r, lock = -1;
 
 	if (!s || !(s->pin_dir = strdup(pin_dir))) {
 		free(s);
@@ -248,10 +248,15 @@ int shim_open_with(struct shim **ret, const char *pin_dir, const struct shim_opt
 		goto fail;
 	}
 	r = dirs_make(pin_dir, ret_error);
-	if (r == 0 && s->share_dir)
-		r = dir_make(s->share_dir, 0700);
 	if (r < 0)
 		goto fail;
+	if (s->share_dir)
+		lock = r = shim_share_lock(s->share_dir);
+	if (r < 0) {
+		shim_fail(ret_error, r, "cannot have the directory %s, which the networks of this host share: %s%s", s->share_dir,
+			  strerror(-r), r == -ETIMEDOUT ? "; the keyd of another one starts or ends, and does not get on" : "");
+		goto fail;
+	}
 	r = load(s, o, ret_error);
 	if (r < 0)
 		goto fail;
@@ -267,6 +272,9 @@ int shim_open_with(struct shim **ret, const char *pin_dir, const struct shim_opt
 		shim_fail(ret_error, r, "cannot write the BPF map config: %s", strerror(-r));
 		goto fail;
 	}
+	if (lock >= 0)
+		close(lock);
+	lock = -1;
 	s->ring = ring_buffer__new(bpf_map__fd(s->bpf->maps.events), event_in, s, NULL);
 	if (!s->ring) {
 		r = shim_fail(ret_error, -errno, "cannot map the BPF event ring: %s",
@@ -281,6 +289,8 @@ int shim_open_with(struct shim **ret, const char *pin_dir, const struct shim_opt
 	*ret = s;
 	return 0;
 fail:
+	if (lock >= 0)
+		close(lock);
 	shim_close(s);
 	return r;
 }

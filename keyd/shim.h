@@ -26,6 +26,8 @@
 
 struct shim;
 
+/* the BPF file system on /sys/fs/bpf, if `pin_dir` is below it and it is not there */
+int shim_mount(const char *pin_dir, char **ret_error);
 /* `pin_dir` is made (bpffs is mounted on /sys/fs/bpf if it is not, when pin_dir is below it). */
 int shim_open(struct shim **ret, const char *pin_dir, char **ret_error);
 /*
@@ -34,6 +36,7 @@ int shim_open(struct shim **ret, const char *pin_dir, char **ret_error);
  */
 int shim_open_shared(struct shim **ret, const char *pin_dir, const char *share_dir, char **ret_error);
 uint64_t shim_conflicts(const struct shim *s); /* prefixes that are another network's, too, which came first */
+/* -ESTALE: what is shared has gone away in the meantime; a new start finds it made anew */
 int shim_data_port(struct shim *s, uint16_t port);
 bool shim_is_anothers(struct shim *s, const struct mvpn_addr *a); /* in a narrower prefix of a network that is attached somewhere */
 void shim_close(struct shim *s); /* pins stay */

@@ -141,12 +141,21 @@ void shim_attached_del(struct shim *s, unsigned ifindex)
 int shim_data_port(struct shim *s, uint16_t port)
 {
 	uint16_t k = htons(port);
-	int r;
+	int r, lock;
 
 	if (!s->share_dir)
 		return 0;
 	r = shim_map_set(FD(s, data_ports), &k, &s->network, BPF_ANY);
-	return r ? r : shim_clear_own(FD(s, data_ports), &k, 1, sizeof(k), &s->network);
+	if (r == 0)
+		r = shim_clear_own(FD(s, data_ports), &k, 1, sizeof(k), &s->network);
+	if (r)
+		return r;
+	lock = shim_share_lock(s->share_dir);
+	if (lock < 0)
+		return lock;
+	r = shim_share_check(s);
+	close(lock);
+	return r;
 }
 
 /* ---- leaving ---- */
@@ -161,15 +170,17 @@ static bool is_empty(int fd)
 void shim_networks_leave(struct shim *s)
 {
 	bool last;
+	int lock;
 
 	if (!s->share_dir)
 		return;
+	lock = shim_share_lock(s->share_dir);
 	shim_clear_own(FD(s, claims), NULL, 0, 0, &s->network);
 	shim_clear_own(FD(s, claimants), NULL, 0, 0, &s->network);
 	shim_clear_own(FD(s, data_ports), NULL, 0, 0, &s->network);
 	shim_own_sockets_clear(s);
 	shim_exempt_clear(s);
-	last = is_empty(FD(s, claimants)) && is_empty(FD(s, attached)) &&
+	last = lock >= 0 && is_empty(FD(s, claimants)) && is_empty(FD(s, attached)) &&
 	       is_empty(FD(s, data_ports)) && is_empty(FD(s, own_sockets)) &&
 	       is_empty(FD(s, exempt));
 	for (unsigned i = 0; last && i < NSHARED; i++) {
@@ -181,4 +192,6 @@ void shim_networks_leave(struct shim *s)
 	}
 	if (last)
 		rmdir(s->share_dir);
+	if (lock >= 0)
+		close(lock);
 }

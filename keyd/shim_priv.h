@@ -92,6 +92,10 @@ int shim_clear_own(int fd, const void *keep, unsigned nkeep, size_t size, const 
 /* ---- several networks on one host (shim_networks.c) ---- */
 bool shim_is_shared(const char *map);
 int shim_networks_init(struct shim *s);
+/* of the directory that networks share, which is made if it is missing: a descriptor to be closed, -ETIMEDOUT */
+int shim_share_lock(const char *dir);
+/* -ESTALE: another network, the last one then, has taken away what we share, before it could see us */
+int shim_share_check(struct shim *s);
 /* after it is protected, and before it is not any more */
 int shim_claim(struct shim *s, const struct mvpn_prefix *p, uint32_t flags);
 void shim_unclaim(struct shim *s, const struct mvpn_prefix *p);

@@ -5,9 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "shimtest.h"
+
+#define TOGETHER 3
 
 static struct shim *wide, *narrow;
 static char share[256], pins[2][256];
@@ -204,6 +207,62 @@ static void test_restart(void **state)
 	assert_int_equal(shim_conflicts(narrow), 0);
 }
 
+/* the maps that are shared are the same ones for networks that start at once, and what tells our own sockets is agreed upon */
+static void test_together(void **state)
+{
+	struct seen {
+		uint32_t claims, mark;
+	} first = {0}, seen;
+	struct bpf_map_info info = {};
+	__u32 len = sizeof(info), zero = 0;
+	char dir[300];
+	int pipes[2], go[2];
+
+	st_need_root();
+	snprintf(share, sizeof(share), "%s-together", st_pin_dir());
+	assert_int_equal(pipe(pipes), 0);
+	assert_int_equal(pipe(go), 0);
+	for (unsigned i = 0; i < TOGETHER; i++) {
+		snprintf(dir, sizeof(dir), "%s-together%u", st_pin_dir(), i);
+		if (fork())
+			continue;
+		const struct shim_opts o = {.share_dir = share, .protected_max = 64, .keys_max = 64};
+		struct shim *s;
+
+		close(go[1]);
+		if (read(go[0], &zero, 1) || shim_open_with(&s, dir, &o, NULL) || shim_data_port(s, (uint16_t)(7000 + i)) ||
+		    bpf_map_lookup_elem(bpf_map__fd(s->bpf->maps.host), &zero, &seen.mark) ||
+		    bpf_obj_get_info_by_fd(bpf_map__fd(s->bpf->maps.claims), &info, &len))
+			_exit(1);
+		seen.claims = info.id;
+		_exit(write(pipes[1], &seen, sizeof(seen)) != sizeof(seen));
+	}
+	close(go[1]); /* now */
+	for (unsigned i = 0; i < TOGETHER; i++) {
+		int status;
+
+		assert_true(wait(&status) > 0);
+		assert_int_equal(status, 0);
+		assert_int_equal(read(pipes[0], &seen, sizeof(seen)), sizeof(seen));
+		if (!i)
+			first = seen;
+		assert_memory_equal(&seen, &first, sizeof(seen));
+	}
+	close(go[0]);
+	close(pipes[0]);
+	close(pipes[1]);
+	for (unsigned i = 0; i < TOGETHER; i++) {
+		const struct shim_opts o = {.share_dir = share, .protected_max = 64, .keys_max = 64};
+		struct shim *s;
+
+		snprintf(dir, sizeof(dir), "%s-together%u", st_pin_dir(), i);
+		assert_int_equal(shim_open_with(&s, dir, &o, NULL), 0);
+		assert_int_equal(shim_purge(s), 0);
+		shim_close(s);
+	}
+	assert_int_not_equal(access(share, F_OK), 0);
+}
+
 static void filters(const char *expected)
 {
 	char *seen = st_output(
@@ -250,6 +309,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_sealed, up, down),
 		cmocka_unit_test_setup_teardown(test_opened, up, down),
 		cmocka_unit_test_setup_teardown(test_restart, up, down),
+		cmocka_unit_test(test_together),
 		cmocka_unit_test_setup_teardown(test_filters_side_by_side, up, down),
 	};
 
