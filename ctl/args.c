@@ -175,7 +175,7 @@ static int set_common(struct parser *s, const struct param *p, const char *value
 			return usage_error(s->command->verb, "--network %s: 1 to %u of a-z and 0-9",
 					   value, MVPN_NETWORK_MAX);
 		snprintf(s->command->network_socket, sizeof(s->command->network_socket),
-			 MVPN_NETWORK_SOCKET, MVPN_RUN_DIR, value);
+			 MVPN_RUN_DIR "/" MVPN_NETWORK_SOCKET, value);
 		s->command->socket = s->command->network_socket;
 		s->command->network = value;
 		return 0;

@@ -60,7 +60,10 @@ struct verb {
 	bool (*follows)(const json_t *args);	    /* lines come until somebody ends it; NULL: one reply */
 	/* true: what has come is a part, and args ask for the next; `part` is that, to be joined to the reply: NULL at first */
 	bool (*goes_on)(json_t *args, json_t *reply, json_t *part);
-	void (*complete)(json_t *reply); /* before it is shown or put out: what only we can see; NULL: nothing */
+	/* before it is shown or put out: what only we can see, and not the daemon at that socket; NULL: nothing */
+	void (*complete)(const char *path, json_t *reply);
+	/* in place of the daemon: the reply, made of what several say; -errno as of ipc_request() */
+	int (*gather)(const char *path, json_t **ret);
 	void (*show)(const json_t *reply);	    /* the reply as text on stdout */
 };
 
@@ -68,6 +71,7 @@ struct verb {
 
 /* every verb; NULL at the end */
 extern const struct verb *const verbs[];
+extern const struct verb verb_networks;
 extern const struct verb verb_status, verb_doctor, verb_leaks, verb_metrics;
 extern const struct verb verb_attach, verb_detach, verb_enroll, verb_reload;
 extern const struct verb verb_identity_show, verb_identity_unlock, verb_passphrase_set,

@@ -14,8 +14,10 @@ static int unreachable(int error, const struct command *c, bool server, const ch
 	const char *daemon = server ? "the server" : "keyd";
 	char hint[256];
 
-	snprintf(hint, sizeof(hint), "is it running? systemctl status %s%s%s",
-		 server ? "mvpn-server" : "mvpn-keyd", c->network ? "@" : "", c->network ?: "");
+	if (c->network)
+		snprintf(hint, sizeof(hint), "is it running? mvpnctl networks; systemctl status mvpn-keyd mvpn-keyd@%s", c->network);
+	else
+		snprintf(hint, sizeof(hint), "is it running? systemctl status %s", server ? "mvpn-server" : "mvpn-keyd");
 	switch (error) {
 	case -ETIMEDOUT:
 		return fail(MVPN_EXIT_UNREACHABLE, "timeout", hint,
@@ -116,11 +118,11 @@ static int run(const struct command *c)
 
 	if (v->follows && v->follows(c->args))
 		return follow(c, path, server);
-	r = ask(c, path, timeout_ms, &reply);
+	r = v->gather ? v->gather(path, &reply) : ask(c, path, timeout_ms, &reply);
 	if (r < 0)
 		return unreachable(r, c, server, path, timeout_ms);
 	if (v->complete)
-		v->complete(reply);
+		v->complete(path, reply);
 	r = output_reply(v, reply);
 	json_decref(reply);
 	return r;

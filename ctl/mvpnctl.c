@@ -5,6 +5,7 @@
 /* in the order of `mvpnctl help` */
 const struct verb *const verbs[] = {
 	&verb_status,
+	&verb_networks,
 	&verb_attach,
 	&verb_detach,
 	&verb_enroll,

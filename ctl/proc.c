@@ -130,7 +130,7 @@ static bool pid_of(json_t *process)
 	return found;
 }
 
-void proc_complete(json_t *reply)
+void proc_complete(const char *path, json_t *reply)
 {
 	json_t *f, *process;
 	size_t i;

@@ -6,7 +6,7 @@
 #include <jansson.h>
 
 /* each flow's "process" gets its "exe", and "pid" and "comm" where only the socket was known; as far as we may look */
-void proc_complete(json_t *reply);
+void proc_complete(const char *path, json_t *reply);
 
 /*
  * "uid", "exe", "cgroup" and "netns" of that process into `args`, but for what no line of a policy could name. 0; -ESRCH: there is none of that

@@ -54,7 +54,7 @@ static int read_policy_if(json_t *args)
 }
 
 /* the server knows lines of a text, we know of which file */
-static void name_file(json_t *reply)
+static void name_file(const char *path, json_t *reply)
 {
 	json_t *e = json_object_get(reply, "error");
 

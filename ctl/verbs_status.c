@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ctl.h"
+#include "networks.h"
 #include "show.h"
 
 static enum colour state_colour(const char *state)
@@ -182,6 +183,7 @@ static void show_status(const json_t *r)
 		line("network", PLAIN, "%s, policy revision %llu", text_of(r, "net_id"),
 		     (unsigned long long)number_of(r, "policy_rev"));
 	show_data_path(r);
+	networks_line(r);
 	line("version", FAINT, "%s, boot generation %llu", text_of(r, "version"),
 	     (unsigned long long)number_of(r, "boot_gen"));
 	putchar('\n');
@@ -195,6 +197,7 @@ const struct verb verb_status = {
 	.request = "status",
 	.summary = "how this host is: problems first",
 	.example = "status",
+	.complete = networks_complete,
 	.show = show_status,
 };
 

@@ -35,6 +35,9 @@ _mvpnctl() {
 	done
 	case $verb:$cur:$prev in
 	*:*:--output | *:*:-o) next='table json json-line' ;;
+	*:*:--network | *:*:-N)
+		next=$(mvpnctl -o json networks 2>/dev/null | sed -n 's/^ *"name": "\([a-z0-9]*\)",*$/\1/p')
+		;;
 	*:-*:*)
 		# shellcheck disable=SC2086 # a verb is one to three words
 		next="--socket --network --output --help $(mvpnctl help $verb 2>/dev/null | grep -oE '^  (-., )?--[a-z-]+' | grep -oE -e '--[a-z-]+')"

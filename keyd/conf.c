@@ -2,8 +2,10 @@
 #include "conf.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "arrivals.h"
 #include "channel.h"
@@ -13,6 +15,7 @@
 #include "hsm.h"
 #include "log.h"
 #include "mvpn/ctl.h"
+#include "networks.h"
 #include "sessions.h"
 #include "translate.h"
 
@@ -35,6 +38,7 @@ static const struct config_key keys[] = {
 	{"keyd", "socket", CONFIG_STRING, AT(socket), 0, 0, NULL},
 	{"keyd", "pin_dir", CONFIG_STRING, AT(pin_dir), 0, 0, NULL},
 	{"keyd", "share_dir", CONFIG_STRING, AT(share_dir), 0, 0, NULL},
+	{"keyd", "networks", CONFIG_STRING, AT(networks), 0, 0, NULL},
 	{"keyd", "log_level", CONFIG_ENUM, AT(log_level), 0, 0, log_settings},
 	{"keyd", "central_keys", CONFIG_BOOL, AT(central_keys), 0, 0, NULL},
 	{"identity", "passphrase_file", CONFIG_STRING, AT(passphrase_file), 0, 0, NULL},
@@ -72,20 +76,13 @@ static char *format(const char *fmt, const char *name)
 	return asprintf(&text, fmt, name) < 0 ? NULL : text;
 }
 
-static char *network_socket(const char *network)
-{
-	char *text;
-
-	return asprintf(&text, MVPN_NETWORK_SOCKET, MVPN_RUN_DIR, network) < 0 ? NULL : text;
-}
-
 void conf_defaults(struct settings *s, const char *network)
 {
 	memset(s, 0, sizeof(*s));
 	if (network) {
-		s->socket = network_socket(network);
+		s->socket = format(MVPN_RUN_DIR "/" MVPN_NETWORK_SOCKET, network);
 		s->pin_dir = format(PIN_ROOT "/" PIN_VERSION "-%s", network);
-		s->share_dir = strdup(PIN_ROOT "/host");
+		s->share_dir = strdup(PIN_ROOT "/" CONF_SHARE_NAME);
 		s->tap = format("mvpn-%s", network);
 	} else {
 		s->socket = strdup(MVPN_KEYD_SOCKET);
@@ -101,7 +98,22 @@ void conf_defaults(struct settings *s, const char *network)
 	s->log_level = LOG_SETTING_DEFAULT;
 }
 
-static int check_lists(const struct settings *s, const char *path, char **ret_error)
+static int check_networks(const struct settings *s, const struct cmdline *c, char **ret_error)
+{
+	struct networks list;
+	char *error = NULL;
+	int r = networks_parse(s->networks, &list, &error);
+
+	if (r == 0 && list.n && c->network)
+		r = asprintf(ret_error, "%s: [keyd] networks: only the host's keyd.conf has that", c->config) < 0
+			    ? -ENOMEM : -EINVAL;
+	else if (error && asprintf(ret_error, "%s: %s", c->config, error) < 0)
+		*ret_error = NULL;
+	free(error);
+	return r;
+}
+
+static int check_gateway(const struct settings *s, const char *path, char **ret_error)
 {
 	struct mvpn_addr list[MVPN_GATEWAY_CHECKS_MAX];
 	const char *bad;
@@ -149,23 +161,38 @@ static int load(const struct cmdline *c, struct settings *s, char **ret_error)
 		*ret_error = NULL;
 		return 0;
 	}
-	return r ? r : check_lists(s, c->config, ret_error);
+	if (!r)
+		r = check_networks(s, c, ret_error);
+	return r ? r : check_gateway(s, c->config, ret_error);
 }
 
-int conf_of(const struct cmdline *c, struct settings *ret, char **ret_error)
+/* ret_error NULL: what is wrong is passed over */
+static int settle(const struct cmdline *c, struct settings *s, char **ret_error)
 {
 	bool are_defaults = c->supervisor && c->network;
 	int r;
 
-	conf_defaults(ret, c->network);
-	r = given(&ret->share_dir, c->share);
+	conf_defaults(s, c->network);
+	r = given(&s->share_dir, c->share);
 	if (!r && are_defaults)
-		r = paths_given(c, ret);
-	if (!r)
-		r = load(c, ret, ret_error);
+		r = paths_given(c, s);
+	if (!r && ret_error)
+		r = load(c, s, ret_error);
+	else if (!r)
+		config_load_some(c->config, keys, NKEYS, s, NULL);
 	if (!r && !are_defaults)
-		r = paths_given(c, ret);
+		r = paths_given(c, s);
 	return r;
+}
+
+int conf_of(const struct cmdline *c, struct settings *ret, char **ret_error)
+{
+	return settle(c, ret, ret_error);
+}
+
+int conf_of_some(const struct cmdline *c, struct settings *ret)
+{
+	return settle(c, ret, NULL);
 }
 
 void conf_free(struct settings *s)
@@ -176,6 +203,21 @@ void conf_free(struct settings *s)
 static const char *text(const char *s)
 {
 	return s ? s : "";
+}
+
+/* the list is the supervising keyd's, which is told to look; without one there is none until a restart */
+static int networks_changed(struct keyd *k, struct settings *fresh, json_t *changed, char **ret_error)
+{
+	char *was = k->conf.networks;
+
+	if (!k->args->supervisor)
+		return asprintf(ret_error, "networks is the first one there is, or was the last: restart keyd") < 0 ? -ENOMEM : -EBUSY;
+	k->conf.networks = fresh->networks;
+	fresh->networks = was;
+	json_array_append_new(changed, json_string("networks"));
+	if (getppid() == k->args->supervisor)
+		kill(k->args->supervisor, SIGHUP);
+	return 0;
 }
 
 int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
@@ -200,6 +242,8 @@ int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
 			     "restart of keyd") < 0)
 			*ret_error = NULL;
 	}
+	if (!r && strcmp(text(fresh.networks), text(k->conf.networks)))
+		r = networks_changed(k, &fresh, changed, ret_error);
 	if (!r && fresh.log_level != k->conf.log_level) {
 		k->conf.log_level = fresh.log_level;
 		log_init("keyd", log_setting_level((unsigned)fresh.log_level));

@@ -57,6 +57,7 @@ struct waiter;
 struct settings {
 	char *socket, *pin_dir, *tap;
 	char *share_dir; /* NULL: this is the host's only network */
+	char *networks;	 /* the named ones, in the host's keyd.conf; NULL: none */
 	char *passphrase_file, *pkcs11, *pin_file; /* NULL: none */
 	int token_key; /* enum hsm_use: which kind enrolment makes */
 	uint64_t delegation_s; /* how long such a key vouches for the one in use */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "channel.h"
+#include "cmdline.h"
 #include "control.h"
 #include "delegate.h"
 #include "fsutil.h"
@@ -45,11 +46,17 @@ struct keystore {
 
 /* ---- where things are ---- */
 
-/* NULL: not given */
-static char *credential_path(const char *name)
+/* NULL: not given. In the service of several networks the named ones have credentials of their own. */
+static char *credential_path(const struct keyd *k, const char *name)
 {
 	const char *dir = getenv("CREDENTIALS_DIRECTORY");
-	char *path = dir && *dir ? path_join(dir, name) : NULL;
+	char *path, file[64];
+
+	if (k->args && k->args->supervisor && k->args->network)
+		snprintf(file, sizeof(file), CREDENTIAL "-%s.%s", k->args->network, name);
+	else
+		snprintf(file, sizeof(file), CREDENTIAL ".%s", name);
+	path = dir && *dir ? path_join(dir, file) : NULL;
 
 	if (path && access(path, F_OK)) {
 		free(path);
@@ -61,12 +68,12 @@ static char *credential_path(const char *name)
 static char *passphrase_path(const struct keyd *k)
 {
 	return k->conf.passphrase_file ? strdup(k->conf.passphrase_file)
-				       : credential_path(CREDENTIAL_PASSPHRASE);
+				       : credential_path(k, CREDENTIAL_PASSPHRASE);
 }
 
 char *keystore_pin_path(const struct keyd *k)
 {
-	return k->conf.pin_file ? strdup(k->conf.pin_file) : credential_path(CREDENTIAL_PIN);
+	return k->conf.pin_file ? strdup(k->conf.pin_file) : credential_path(k, CREDENTIAL_PIN);
 }
 
 static const char *passphrase_error(int r)
@@ -160,11 +167,10 @@ int keystore_start(struct keyd *k)
 
 	if (!ks || !file)
 		goto out;
-	ks->path = credential_path(CREDENTIAL_IDENTITY);
+	ks->path = credential_path(k, CREDENTIAL_IDENTITY);
 	ks->credential = ks->path != NULL;
 	if (ks->credential && !access(file, F_OK))
-		log_warn("the identity is the credential " CREDENTIAL_IDENTITY
-			 "; %s is not used: remove it",
+		log_warn("the identity is the credential %s; %s is not used: remove it", ks->path,
 			 file);
 	if (!ks->path) {
 		ks->path = file;

@@ -11,10 +11,11 @@
 
 #include "identity.h"
 
-/* names of systemd credentials, below $CREDENTIALS_DIRECTORY */
-#define CREDENTIAL_IDENTITY "mvpn.identity"
-#define CREDENTIAL_PASSPHRASE "mvpn.passphrase"
-#define CREDENTIAL_PIN "mvpn.pin"
+/* names of systemd credentials, below $CREDENTIALS_DIRECTORY: mvpn.X, or mvpn-NAME.X of a network of several in one service */
+#define CREDENTIAL "mvpn"
+#define CREDENTIAL_IDENTITY "identity"
+#define CREDENTIAL_PASSPHRASE "passphrase"
+#define CREDENTIAL_PIN "pin"
 
 /* Finds the identity and opens it if it can: k->id stays NULL if there is none, or if it is locked. An error is logged. */
 int keystore_start(struct keyd *k);

@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* keyd: start, privileges, the parts in the order in which they need each other, and the end. */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -34,6 +31,7 @@
 #include "levels.h"
 #include "log.h"
 #include "mvpn/ctl.h"
+#include "networks.h"
 #include "options.h"
 #include "peers.h"
 #include "ports.h"
@@ -45,6 +43,8 @@
 #include "server_key.h"
 #include "rp_filter.h"
 #include "sessions.h"
+#include "state_dir.h"
+#include "supervise.h"
 #include "translate.h"
 
 #define TICK_MS 1000
@@ -62,37 +62,6 @@ static int suites_choose(struct keyd *k)
 		"use auto or "
 		"chacha20-poly1305");
 	return -ENOTSUP;
-}
-
-/* Of a named network, from a version that kept it elsewhere: to go on without it would be to protect nothing. */
-static bool state_moved(const struct cmdline *c)
-{
-	char old[64];
-
-	if (!c->network || c->state != c->state_default)
-		return false;
-	snprintf(old, sizeof(old), CMDLINE_STATE "-%s", c->network);
-	if (access(old, F_OK) || !access(c->state, F_OK))
-		return false;
-	log_err("the state of the network %s is where it was kept before: mkdir -p " CMDLINE_STATE "/" CMDLINE_NETWORKS
-		" && mv %s %s",
-		c->network, old, c->state);
-	return true;
-}
-
-static int state_lock(const char *dir)
-{
-	char *path = path_join(dir, "lock");
-	int fd = path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
-
-	free(path);
-	if (fd < 0)
-		return -errno;
-	if (flock(fd, LOCK_EX | LOCK_NB)) {
-		close(fd);
-		return -EBUSY;
-	}
-	return fd; /* held until the process ends */
 }
 
 /* ---- the parts ---- */
@@ -372,21 +341,88 @@ static int prepare(struct keyd *k, const struct cmdline *o)
 
 	k->args = o;
 	k->state_dir = o->state;
-	if (r) {
+	if (r)
 		fprintf(stderr, "keyd: %s\n", error ? error : strerror(-r));
-		free(error);
-		return r;
+	free(error);
+	if (r && o->guard) { /* where things are is what it needs: the rest must not leave the host open */
+		conf_free(&k->conf);
+		r = conf_of_some(o, &k->conf);
 	}
 	log_init("keyd", log_setting_level((unsigned)k->conf.log_level));
-	return 0;
+	log_about(o->network ? o->network : "");
+	return r;
+}
+
+static int run(struct keyd *k)
+{
+	static const int signals[] = {SIGHUP, 0};
+	int r = loop_new(&k->loop);
+
+	if (!r)
+		r = loop_signals(k->loop, signals, on_signal, k);
+	if (!r)
+		r = start(k);
+	if (!r) {
+		sd_notify(0, "READY=1");
+		log_info("keyd %s: %s, boot generation %llu", MVPN_VERSION,
+			 k->id			? k->id->name
+			 : keystore_locked(k) ? "locked"
+					      : "not enrolled", (unsigned long long)k->boot_gen);
+		r = loop_run(k->loop);
+	}
+	stop(k);
+	loop_free(k->loop);
+	return r ? MVPN_EXIT_FAILED : MVPN_EXIT_OK;
+}
+
+static int libraries_start(void)
+{
+	if (!mvpn_crypto_init() && !aead_init())
+		return 0;
+	log_err("the cryptographic library does not start");
+	return -EIO;
+}
+
+static int one_network(const struct cmdline *o)
+{
+	struct keyd k = {0};
+	int code = MVPN_EXIT_FAILED;
+
+	if (prepare(&k, o))
+		goto out_conf;
+	if (o->check) {
+		puts("configuration is good");
+		code = MVPN_EXIT_OK;
+		goto out_conf;
+	}
+	privileges_harden();
+	if (libraries_start() || suites_choose(&k) || state_open(o) < 0)
+		goto out_conf;
+	code = o->guard ? guard_run(k.state_dir, k.conf.pin_dir, k.conf.share_dir) : run(&k);
+out_conf:
+	if (code == MVPN_EXIT_FAILED)
+		sd_notifyf(0, "STATUS=%s", log_last_error());
+	conf_free(&k.conf);
+	return code;
+}
+
+static int several_networks(struct host *h)
+{
+	if (h->args->check)
+		return networks_check(h);
+	if (!h->args->guard)
+		return supervise(h);
+	privileges_harden();
+	log_init("keyd", LOG_L_INFO);
+	return libraries_start() ? MVPN_EXIT_FAILED : networks_guard(h);
 }
 
 int main(int argc, char **argv)
 {
-	static const int signals[] = {SIGHUP, 0};
 	struct cmdline o;
-	struct keyd k = {0};
-	int r, code = MVPN_EXIT_FAILED;
+	struct host host;
+	char *error = NULL;
+	int code;
 
 	if (argc == 2 && !strcmp(argv[1], "--token-helper")) { /* hsm.c's, not a person's */
 		privileges_harden();
@@ -394,50 +430,13 @@ int main(int argc, char **argv)
 	}
 	if (cmdline_parse(argc, argv, &o))
 		return MVPN_EXIT_USAGE;
-	if (prepare(&k, &o))
-		goto out_conf;
-	if (o.check) {
-		puts("configuration is good");
-		code = MVPN_EXIT_OK;
-		goto out_conf;
-	}
-	privileges_harden();
-	if (mvpn_crypto_init() || aead_init()) {
-		log_err("the cryptographic library does not start");
-		goto out_conf;
-	}
-	if (suites_choose(&k))
-		goto out_conf;
-	r = state_moved(&o) ? -ENOTDIR : dir_make(k.state_dir, 0700);
-	if (!r)
-		r = state_lock(k.state_dir);
-	if (r < 0) {
-		fail(r == -EBUSY ? "another keyd runs with the state directory"
-				 : "cannot use the state directory",
-		     k.state_dir, r);
-		goto out_conf;
-	}
-	if (o.guard) {
-		code = guard_run(k.state_dir, k.conf.pin_dir, k.conf.share_dir);
-		goto out_conf;
-	}
-	r = loop_new(&k.loop);
-	if (!r)
-		r = loop_signals(k.loop, signals, on_signal, &k);
-	if (!r)
-		r = start(&k);
-	if (!r) {
-		sd_notify(0, "READY=1");
-		log_info("keyd %s: %s, boot generation %llu", MVPN_VERSION,
-			 k.id			 ? k.id->name
-			 : keystore_locked(&k) ? "locked"
-						 : "not enrolled", (unsigned long long)k.boot_gen);
-		r = loop_run(k.loop);
-	}
-	stop(&k);
-	loop_free(k.loop);
-	code = r ? MVPN_EXIT_FAILED : MVPN_EXIT_OK;
-out_conf:
-	conf_free(&k.conf);
+	if (o.supervisor)
+		return supervised_begin(o.supervisor) ? MVPN_EXIT_FAILED : one_network(&o);
+	if (o.network)
+		return one_network(&o);
+	/* what is wrong with the file is said by the one that reads all of it */
+	code = !host_read(&o, &host, &error) && host.networks.n ? several_networks(&host) : one_network(&o);
+	host_free(&host);
+	free(error);
 	return code;
 }

@@ -22,10 +22,13 @@ void privileges_harden(void)
 			 "sessions beyond that fail");
 }
 
+static const unsigned needed[] = {CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON, CAP_SETPCAP};
+/* locked keys, many descriptors and BPF memory before 5.11, UDP ports below 1024 */
+static const unsigned useful[] = {CAP_IPC_LOCK, CAP_SYS_RESOURCE, CAP_NET_BIND_SERVICE};
+
 /* false: said which one is missing */
 static bool privileges_there(void)
 {
-	static const unsigned needed[] = {CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON, CAP_SETPCAP};
 	const char *name;
 
 	for (unsigned i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
@@ -58,4 +61,24 @@ int privileges_drop(uint16_t udp_port)
 	    capng_apply(CAPNG_SELECT_BOTH) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return -EPERM;
 	return 0;
+}
+
+/* Where no new ones can be got (NoNewPrivileges=), a child has at most what is permitted here. */
+int privileges_supervise(void)
+{
+	const capng_type_t give = CAPNG_PERMITTED | CAPNG_BOUNDING_SET;
+	unsigned keep = 0;
+
+	if (!privileges_there())
+		return -EPERM;
+	for (unsigned i = 0; i < sizeof(useful) / sizeof(useful[0]); i++)
+		keep |= (capng_have_capability(CAPNG_PERMITTED, useful[i]) > 0) << i;
+	capng_clear(CAPNG_SELECT_BOTH);
+	for (unsigned i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
+		if (capng_update(CAPNG_ADD, give, needed[i]))
+			return -EPERM;
+	for (unsigned i = 0; i < sizeof(useful) / sizeof(useful[0]); i++)
+		if (keep & 1U << i && capng_update(CAPNG_ADD, give, useful[i]))
+			return -EPERM;
+	return capng_apply(CAPNG_SELECT_BOTH) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -EPERM : 0;
 }

@@ -9,4 +9,9 @@ void privileges_harden(void); /* no core dumps, no file for others */
 /* before the first worker; -EPERM: they are not there, which was said, or cannot be given up */
 int privileges_drop(uint16_t udp_port);
 
+/*
+ * Of a process that only starts others: none is in effect any more, and those that they begin with are what it can give. -EPERM as above.
+ */
+int privileges_supervise(void);
+
 #endif

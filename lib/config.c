@@ -20,6 +20,7 @@ struct parser {
 	const struct config_key *keys;
 	size_t nkeys;
 	char *settings;
+	bool some; /* the rest is passed over */
 	const char *path;
 	const char *text; /* what is not read yet */
 	int line;
@@ -33,7 +34,7 @@ __attribute__((format(printf, 3, 4))) static void fail_at(struct parser *p, int 
 	char *what = NULL;
 	va_list ap;
 
-	if (p->error && p->error_line <= line)
+	if (p->some || (p->error && p->error_line <= line))
 		return;
 	free(p->error);
 	p->error = NULL;
@@ -340,22 +341,35 @@ static int parse_fragments(struct parser *p, const char *path)
 	return r == -ENOENT ? -EIO : r;
 }
 
+static int load(struct parser *p, const char *path, char **ret_error)
+{
+	int r = parse_file(p, path);
+
+	if (!r)
+		r = parse_fragments(p, path);
+	if (r < 0 && ret_error) {
+		if (!p->error && asprintf(&p->error, "%s: %s", path, strerror(-r)) < 0)
+			p->error = NULL;
+		*ret_error = p->error;
+	} else {
+		free(p->error);
+	}
+	return r;
+}
+
 int config_load(const char *path, const struct config_key *keys, size_t nkeys, void *settings,
 		char **ret_error)
 {
 	struct parser p = {.keys = keys, .nkeys = nkeys, .settings = settings};
-	int r = parse_file(&p, path);
 
-	if (!r)
-		r = parse_fragments(&p, path);
-	if (r < 0 && ret_error) {
-		if (!p.error && asprintf(&p.error, "%s: %s", path, strerror(-r)) < 0)
-			p.error = NULL;
-		*ret_error = p.error;
-	} else {
-		free(p.error);
-	}
-	return r;
+	return load(&p, path, ret_error);
+}
+
+int config_load_some(const char *path, const struct config_key *keys, size_t nkeys, void *settings, char **ret_error)
+{
+	struct parser p = {.keys = keys, .nkeys = nkeys, .settings = settings, .some = true};
+
+	return load(&p, path, ret_error);
 }
 
 void config_free(const struct config_key *keys, size_t nkeys, void *settings)

@@ -25,6 +25,11 @@ struct config_key {
  * returned, config_free frees them. 0, or -errno with *ret_error a malloc'ed message. -ENOENT only if `path` is missing.
  */
 int config_load(const char *path, const struct config_key *keys, size_t nkeys, void *settings, char **ret_error);
+/*
+ * The same of a file that may hold more, and mistakes: what is not in the table, or is wrong, is passed over. Only whole files that cannot be
+ * read are errors.
+ */
+int config_load_some(const char *path, const struct config_key *keys, size_t nkeys, void *settings, char **ret_error);
 void config_free(const struct config_key *keys, size_t nkeys, void *settings);
 
 #endif

@@ -13,13 +13,16 @@
 #include "loop.h"
 
 #define LINE_MAX_B 2048
+#define LAST_ERROR_B 512
 #define RATE_WINDOW_MS 10000
 #define RATE_BURST 5
 
 const char *const log_settings[] = {"error", "warning", "info", "debug", NULL};
 static const enum log_level levels[] = {LOG_L_ERR, LOG_L_WARN, LOG_L_INFO, LOG_L_DEBUG};
 
-static const char *log_name = "";
+static const char *log_name = "", *log_what = "";
+static char last_error[LAST_ERROR_B];
+static pthread_mutex_t last_lock = PTHREAD_MUTEX_INITIALIZER;
 static enum log_level log_max = LOG_L_INFO;
 static int log_to_journal;
 
@@ -55,11 +58,28 @@ static const char *level_name(enum log_level level)
 	return log_settings[i];
 }
 
+void log_about(const char *what)
+{
+	log_what = what;
+}
+
+const char *log_last_error(void)
+{
+	return last_error;
+}
+
+static void last_error_set(const char *text)
+{
+	pthread_mutex_lock(&last_lock);
+	snprintf(last_error, sizeof(last_error), "%s", text);
+	pthread_mutex_unlock(&last_lock);
+}
+
 void log_at(enum log_level level, const char *fmt, ...)
 {
 	char line[LINE_MAX_B];
 	int saved = errno;
-	size_t len;
+	size_t len, text;
 	va_list ap;
 	int n;
 
@@ -73,6 +93,9 @@ void log_at(enum log_level level, const char *fmt, ...)
 	if (n < 0 || (size_t)n >= sizeof(line))
 		n = 0;
 	len = (size_t)n;
+	if (*log_what)
+		len += (size_t)snprintf(line + len, sizeof(line) - len, "%.64s: ", log_what);
+	text = len;
 	errno = saved; /* for %m */
 	va_start(ap, fmt);
 	n = vsnprintf(line + len, sizeof(line) - len - 1, fmt, ap);
@@ -82,6 +105,8 @@ void log_at(enum log_level level, const char *fmt, ...)
 	for (size_t i = 0; i < len; i++)
 		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
 			line[i] = ' ';
+	if (level == LOG_L_ERR)
+		last_error_set(line + text);
 	line[len++] = '\n';
 	/* one write(), so that threads do not mix; nowhere to complain if it fails */
 	if (write(STDERR_FILENO, line, len) < 0)

@@ -15,6 +15,10 @@ extern const char *const log_settings[];
 enum log_level log_setting_level(unsigned setting);
 
 void log_init(const char *name, enum log_level max); /* name prefixes each line on a terminal */
+/* what all lines are about, such as one of several networks, in front of the text; "" nothing. Its memory stays the caller's */
+void log_about(const char *what);
+/* the last line that was an error, for who asks why a start has failed; "" none */
+const char *log_last_error(void);
 void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* as log_at, but at most five lines each 10 s for one call site; says how many were kept back */
 #define log_ratelimited(level, ...)                                                                \

@@ -5,4 +5,5 @@ s,/var/lib/mvpn,/var/lib/mvpn/networks/%i,g
 s,^\(State\|Runtime\)Directory=mvpn$,\1Directory=mvpn/networks/%i,
 s,mvpn-\(keyd\|guard\)\.service,mvpn-\1@%i.service,g
 s,^Description=.*,& (network %i),
+/^ConditionPathExistsGlob=/d
 /^Alias=/d

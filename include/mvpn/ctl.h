@@ -18,7 +18,7 @@
 #define MVPN_CTL_SCHEMA 1
 #define MVPN_RUN_DIR "/run/mvpn"
 #define MVPN_KEYD_SOCKET MVPN_RUN_DIR "/keyd.sock"
-#define MVPN_NETWORK_SOCKET "%s/networks/%s/keyd.sock" /* of a named network's keyd, in the directory of the host's first one */
+#define MVPN_NETWORK_SOCKET "networks/%s/keyd.sock" /* of a named network's keyd, beside that of the host's own */
 #define MVPN_NETWORK_MAX 9 /* bytes of that name, of a-z and 0-9: it is a part of interfaces' names */
 static inline bool mvpn_network_valid(const char *name)
 {
@@ -26,6 +26,7 @@ static inline bool mvpn_network_valid(const char *name)
 
 	return len && len <= MVPN_NETWORK_MAX && !name[len];
 }
+#define MVPN_NETWORKS_SOCKET "networks.sock" /* of who supervises several, beside that, too */
 #define MVPN_SERVER_SOCKET MVPN_RUN_DIR "/server.sock"
 
 enum mvpn_exit {

@@ -252,6 +252,14 @@
 #define MVPN_FRAMES_MAX 4096		/* (MAC address, EtherType) that one device is told of; the rest is dropped */
 #define MVPN_FRAMES_MAP 8448		/* the old table and the new one while it changes, and types for whatever is left out */
 
+/* ---- one keyd for several networks (keyd/supervise.h) ---- */
+#define MVPN_CHILD_AGAIN_MS 200		/* a network's keyd that has ended is started again after so long, then after twice that ...,
+					 * unless it has run for longer than that */
+#define MVPN_CHILD_AGAIN_MAX_MS 10000	/* ... up to this: a configuration that was mended is noticed soon */
+#define MVPN_CHILD_START_MS 60000	/* until it is ready: BPF programs on a slow machine, a passphrase, a token */
+#define MVPN_CHILD_SILENT_MS 30000	/* it says each second that it lives; unless the unit has another WatchdogSec= */
+#define MVPN_CHILD_END_MS 10000		/* from SIGTERM or SIGABRT to SIGKILL; systemd's patience is 90 s */
+
 /* ---- local control ---- */
 #define MVPN_CTL_LINE_MAX_B (16 << 20)	/* one JSON reply; 100 000 peers at ~150 B */
 #define MVPN_CTL_REQUEST_MAX_B (1 << 20)

@@ -46,6 +46,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(!r == !error);
 	must(!error || !strncmp(error, path, strlen(path)));
 	must(s.port >= 1 && s.port <= 65535 && s.mode >= 0 && s.mode <= 2 && s.name);
+	free(error);
+	error = NULL;
+	r = config_load_some(path, keys, NKEYS, &s, &error);
+	must(r == 0 || r == -EFBIG);
+	must(!r == !error && s.port >= 1 && s.port <= 65535 && s.mode >= 0 && s.mode <= 2 && s.name);
 	config_free(keys, NKEYS, &s);
 	free(error);
 	close(fd);

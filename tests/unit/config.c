@@ -185,6 +185,23 @@ static void absurd_files_are_refused(void **state)
 	assert_non_null(strstr(error, "NUL"));
 }
 
+/* one that may hold more, and mistakes */
+static void some_of_it_is_read(void **state)
+{
+	assert_int_equal(load("[wire]\nport = 1\nnoise\nprot = 2\n[other]\nport = 3\n[device] junk\nname = b\n[wire]\nport = x\n"), -EINVAL);
+	free(error);
+	error = NULL;
+	config_free(keys, NKEYS, &s);
+	fragment("10.conf", "[device]\npath = c\n[x\n");
+	assert_int_equal(config_load_some(path, keys, NKEYS, &s, &error), 0);
+	assert_null(error);
+	assert_int_equal(s.port, 1);
+	assert_string_equal(s.name, "b");
+	assert_string_equal(s.path, "c");
+	unlink(path);
+	assert_int_equal(config_load_some(path, keys, NKEYS, &s, &error), -ENOENT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -195,6 +212,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(errors_say_where_and_what, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_indented_line_is_not_a_continuation, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(some_of_it_is_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(absurd_files_are_refused, setup, teardown),
 	};
 

@@ -143,7 +143,7 @@ static void mistakes_are_explained(void **state)
 		const char *words, *want;
 	} cases[] = {
 		{"", "a verb is missing"},
-		{"stats", "unknown verb 'stats'; known: status, attach"},
+		{"stats", "unknown verb 'stats'; known: status, networks, attach"},
 		{"server", "after 'server' must come one of: status, key, token"},
 		{"server token make", "unknown verb 'server token make'; after 'server token' may "
 				      "come: create, list, revoke"},
@@ -257,7 +257,7 @@ static int reply(const struct verb *v, enum output how, const char *text)
 	ctl_output = how;
 	capture();
 	if (v->complete)
-		v->complete(j);
+		v->complete("/nowhere/keyd.sock", j);
 	r = output_reply(v, j);
 	release();
 	json_decref(j);
@@ -431,6 +431,21 @@ static void problems_come_first(void **state)
 	assert_null(strchr(out, '\033'));
 }
 
+static void networks_are_a_table(void **state)
+{
+	assert_int_equal(reply(&verb_networks, OUTPUT_TABLE,
+			       "{\"schema\":1,\"ok\":true,\"exit\":4,\"networks\":["
+			       "{\"name\":null,\"state\":\"running\",\"channel\":\"online\",\"server\":\"s:1\",\"device\":\"a\","
+			       "\"tap\":\"mvpn0\",\"udp_port\":7469,\"peers\":2,\"protected\":6,\"healthy\":true},"
+			       "{\"name\":\"lab\",\"state\":\"failed\",\"why\":\"no\\nport\",\"udp_port\":null}]}"),
+			 4);
+	assert_non_null(strstr(out, "(keyd.conf)  running  online   s:1     a       mvpn0      7469      2         6"));
+	assert_non_null(strstr(out, "lab          failed   -        -       -       -             -      -         -  no?port"));
+	/* `status` names the others, where there are any */
+	assert_int_equal(reply(&verb_status, OUTPUT_TABLE, "{\"schema\":1,\"ok\":true,\"state\":\"online\"}"), 0);
+	assert_null(strstr(out, "others"));
+}
+
 /* a key that is being changed has a line of its own until that is done */
 static void next_keys_are_lines(void **state)
 {
@@ -584,6 +599,7 @@ int main(void)
 		cmocka_unit_test(revisions_are_listed),
 		cmocka_unit_test(events_of_a_stream_are_lines),
 		cmocka_unit_test(problems_come_first),
+		cmocka_unit_test(networks_are_a_table),
 		cmocka_unit_test(next_keys_are_lines),
 		cmocka_unit_test(flows_name_the_program),
 		cmocka_unit_test(every_verb_bears_odd_replies),

@@ -57,6 +57,19 @@ static void text_from_outside_stays_in_its_line(void **state)
 	assert_logged("x: info name a x: error forged [2J \n");
 }
 
+static void lines_say_what_they_are_about(void **state)
+{
+	log_init("x", LOG_L_INFO);
+	log_about("lab");
+	log_info("runs");
+	log_err("does\nnot");
+	log_warn("nearly");
+	log_about("");
+	log_info("all");
+	assert_logged("x: info lab: runs\nx: error lab: does not\nx: warning lab: nearly\nx: info all\n");
+	assert_string_equal(log_last_error(), "does not");
+}
+
 static void of_many_alike_some_are_kept_back(void **state)
 {
 	struct log_rate r = {0};
@@ -89,6 +102,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(levels_beyond_the_setting_are_silent, capture, release),
 		cmocka_unit_test_setup_teardown(text_from_outside_stays_in_its_line, capture, release),
+		cmocka_unit_test_setup_teardown(lines_say_what_they_are_about, capture, release),
 		cmocka_unit_test_setup_teardown(of_many_alike_some_are_kept_back, capture, release),
 		cmocka_unit_test_setup_teardown(nobody_misses_what_is_not_logged, capture, release),
 	};

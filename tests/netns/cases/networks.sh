@@ -2,24 +2,33 @@
 # shellcheck shell=bash
 # Two networks on one host, each with an authentication server, a keyd and a policy of its own. The second one's prefixes lie within
 # the first one's: the narrower counts. Neither seals what the other has sealed, and what befalls one leaves the other alone: its server
-# dies, its keyd dies, it is detached, it cuts a device off. At no time does anything leave in clear.
+# dies, its keyd dies, its configuration is broken, it is detached, it cuts a device off. On a one keyd runs both, on c each has a daemon of
+# its own. At no time does anything leave in clear.
 # wires: udp
 # waits
 # shellcheck source=tests/netns/gateway.sh
 source "$(dirname "$0")/../gateway.sh"
 
+export WATCHDOG_USEC=4000000 # as systemd says it
 topo_up server a b c
 for h in a b c; do
 	mkdir -p "$TMP/$h"
 	printf '[keyd]\nshare_dir = %s\n' "$PIN/host-$h" >"$TMP/$h/keyd.conf"
 done
+echo 'networks = two' >>"$TMP/a/keyd.conf"
+good='[data]\nudp_port = 7490\n'
+# shellcheck disable=SC2059
+printf "$good" >"$TMP/a/two.conf"
+ln -s "$TMP/a/networks/two" "$TMP/a2"
 members_up
 behind b c
 for h in b c; do
 	on $h sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0
 done
 
-# the second network: a and c; its daemons are a2 and c2
+# the second network: a and c; its daemons are a2, a child of a's, and c2
+net() { { ctlj a networks || true; } | jq -r ".networks[] | select(.name == $1) | $2"; } # NAME EXPRESSION
+runs() { [[ $(net "$1" .state) == running ]]; }
 srv2j() { "$BUILD/mvpnctl" --socket "$TMP/server2/server.sock" -o json-line server "$@"; }
 server2_start() {
 	spawn mvpn-server2 server "$BUILD/mvpn-server" run --state "$TMP/server2/state" --socket "$TMP/server2/server.sock" \
@@ -39,10 +48,11 @@ mkdir -p "$TMP/server2"
 touch "$TMP/server2/server.conf"
 "$BUILD/mvpn-server" init --state "$TMP/server2/state" --name second >"$TMP/log/init2.log"
 server2_start
+mkdir -p "$TMP/c2"
+printf '[keyd]\nshare_dir = %s\n[data]\ntap = mvpn-two\nudp_port = 7490\n' "$PIN/host-c" >"$TMP/c2/keyd.conf"
+second_start c
+wait_for 10 "the second network on a" runs '"two"'
 for h in a c; do
-	mkdir -p "$TMP/${h}2"
-	printf '[keyd]\nshare_dir = %s\n[data]\ntap = mvpn-two\nudp_port = 7490\n' "$PIN/host-$h" >"$TMP/${h}2/keyd.conf"
-	second_start $h
 	srv2j token create --address "${ADDR4[$h]}" --address "${ADDR6[$h]}" --server "${ADDR4[server]}:7500" | jq -er .token >"$TMP/token2"
 	ctl ${h}2 enroll --token-file "$TMP/token2" --name $h >"$TMP/log/enrol-${h}2.log"
 	ctl ${h}2 attach eth0 --wire udp >"$TMP/log/attach-${h}2.log"
@@ -61,6 +71,17 @@ for h in a c; do
 done
 
 sent() { { ctlj "$1" sessions || true; } 2>/dev/null | jq '[.sessions[]?.tx_packets] | add // 0'; } # DAEMON
+dropped() { # HOST…: a has no answer from any of them
+	local h pids=()
+	for h; do
+		on a ping -4 -n -q -c 2 -i 0.1 -W 1 "${ADDR4[$h]}" >/dev/null &
+		pids+=($!)
+	done
+	for h; do
+		! wait "${pids[0]}" || fail "$h is reached"
+		pids=("${pids[@]:1}")
+	done
+}
 sealed_by() { # DAEMON COMMAND…: that one and no other has sealed it
 	local other=a2 before mine
 	[[ $1 != a2 ]] || other=a
@@ -94,13 +115,55 @@ stop mvpn-server2 KILL
 sealed_by a2 ping4 a c -c 3 -i 0.05
 sealed_by a ping4 a b -c 3 -i 0.05
 server2_start
-# the second keyd dies: its addresses are still its own, and dropped
-stop keyd-a2 KILL
-! on a ping -4 -n -q -c 2 -i 0.1 -W 1 "${ADDR4[c]}" >/dev/null || fail "c is reached without the second keyd"
-! on a ping -4 -n -q -c 2 -i 0.1 -W 1 "${ADDR4[d]}" >/dev/null || fail "d is reached without the second keyd"
+# the second keyd dies and cannot start again: its addresses are still its own, and dropped
+printf '[data]\nudp_port = many\n' >"$TMP/a/two.conf"
+parent=$(pid_of keyd-a) first=$(net null .pid)
+kill -KILL "$(net '"two"' .pid)"
+why() { net '"two"' .why | grep -q 'two.conf:2: .many. is no value'; }
+wait_for 5 "the reason why it does not start" why
+! ctl a networks >/dev/null || fail "mvpnctl networks is content"
+ctlj a status | jq -e '.other_networks == [{name: "two", state: "failed"}]' >/dev/null || fail "status: $(ctlj a status | jq -c .other_networks)"
+dropped c d
 sealed_by a ping4 a b -c 3 -i 0.05
-second_start a
+# it is mended, and a network comes that has the same port, and then another one
+# shellcheck disable=SC2059
+printf "$good" | tee "$TMP/a/three.conf" >"$TMP/a/two.conf"
+sed -i 's/two$/two, three/' "$TMP/a/keyd.conf"
+kill -HUP "$parent"
 wait_for 10 "the second keyd online" ctl a2 wait --timeout 1
+wait_for 10 "c again" ping4 a c -c 1
+clash() { net '"three"' .why | grep -q 'two.conf and .*three.conf have the same udp_port'; }
+wait_for 5 "the reason why the third one does not start" clash
+sed -i 's/7490/7491/' "$TMP/a/three.conf"
+kill -HUP "$parent"
+wait_for 10 "the third network" runs '"three"'
+# one hangs, and is ended by who supervises it; another one dies while the first one works, and is back by itself
+third=$(net '"three"' .pid) second=$(net '"two"' .pid)
+kill -STOP "$third"
+spawn steady a ping -4 -n -i 0.05 "${ADDR4[b]}"
+kill -KILL "$second"
+back() { runs "\"$1\"" && [[ $(net "\"$1\"" .pid) != "$2" ]]; } # NAME PID-BEFORE
+wait_for 10 "the second keyd by itself" back two "$second"
+wait_for 10 "c again" ping4 a c -c 1
+wait_for 10 "another third keyd" back three "$third"
+stop steady INT
+grep -q ' 0% packet loss' "$TMP/log/steady.log" || fail "the first network has felt it: $(tail -3 "$TMP/log/steady.log")"
+third=$(net '"three"' .pid)
+sed -i 's/, three$//' "$TMP/a/keyd.conf"
+ctl a reload >/dev/null # the first one hands it on
+wait_for 10 "end of the third network" gone "$third"
+[[ $(net null .pid) == "$first" ]] || fail "the first keyd was started again, too"
+# all of them end with who supervises them, and what is protected is dropped until they are back
+second=$(net '"two"' .pid)
+stop keyd-a KILL
+wait_for 10 "end of the first keyd" gone "$first"
+wait_for 10 "end of the second keyd" gone "$second"
+dropped b c d
+host_start a
+for h in a a2; do
+	wait_for 10 "$h online" ctl $h wait --timeout 1
+done
+wait_for 10 "b again" ping4 a b -c 1
 wait_for 10 "c again" ping4 a c -c 1
 # it is detached: the wider prefix holds again
 ctl a2 detach eth0 --force >/dev/null
@@ -110,7 +173,7 @@ says sealed a d
 ctl a2 attach eth0 --wire udp >"$TMP/log/attach-a2.log"
 wait_for 10 "c again" ping4 a c -c 1
 srv device revoke b >/dev/null
-! on a ping -4 -n -q -c 1 -W 1 "${ADDR4[b]}" >/dev/null || fail "b answers after its revocation"
+dropped b # after its revocation
 before=$(sent a2)
 ping4 a c -c 3 -i 0.05 || fail "a revocation in the first network was felt in the second"
 (($(sent a2) > before)) || fail "not sealed by a2"
@@ -123,6 +186,6 @@ assert_no_leak a b a2 c2
 # the last one that is detached leaves nothing
 for h in a a2; do
 	ctl $h detach eth0 --force >/dev/null
-	host_stop $h
 done
-[[ ! -e $PIN/host-a && ! -e $PIN/a && ! -e $PIN/a2 ]] || fail "pins are left: $(find "$PIN" -maxdepth 2)"
+host_stop a
+[[ ! -e $PIN/host-a && ! -e $PIN/a && ! -e $PIN/a-two && ! -e $TMP/a/networks.sock ]] || fail "pins are left: $(find "$PIN" -maxdepth 2)"

@@ -21,13 +21,44 @@ with mvpn-keyd keyd
 with mvpn-server mvpn-server
 ln -s "$REAL/mvpnctl" "$TMP/bin/mvpnctl"
 BUILD=$TMP/bin
+# one keyd for two networks
+mkdir -p "$TMP/a"
+printf '[keyd]\nshare_dir = %s\nnetworks = two\n' "$PIN/host-a" >"$TMP/a/keyd.conf"
+printf '[data]\nudp_port = 7490\n' >"$TMP/a/two.conf"
 net_up
 [[ $(status_of a '.interfaces[0].wire') == "$WIRE" ]] || fail "the wire is not $WIRE"
 ping4 a b -c 2 -i 0.05
 copy a b tcp 6 500000
-kept=$((16#$(awk '/^CapEff/ { print $2 }' "/proc/$(pid_of keyd-a)/status")))
-# NET_ADMIN 12, NET_RAW 13, IPC_LOCK 14, PERFMON 38, BPF 39
-((kept == (1 << 12 | 1 << 13 | 1 << 14 | 1 << 38 | 1 << 39))) || fail "keyd keeps capabilities $(printf %x "$kept")"
+caps() { echo $((16#$(awk -v "w=$2:" '$1 == w { print $2 }' "/proc/$1/status"))); } # PID SET
+keeps() { # PID
+	local kept
+	kept=$(caps "$1" CapEff)
+	# NET_ADMIN 12, NET_RAW 13, IPC_LOCK 14, PERFMON 38, BPF 39
+	((kept == (1 << 12 | 1 << 13 | 1 << 14 | 1 << 38 | 1 << 39))) || fail "keyd keeps capabilities $(printf %x "$kept")"
+}
+network() { { ctlj a networks || true; } | jq -e ".networks[] | select(.name == $1) | $2"; } # NAME EXPRESSION
+keeps "$(pid_of keyd-b)"
+keeps "$(network null .pid)"
+# who supervises can give what children begin with, SETPCAP 8 too (and SYS_RESOURCE 24, where the machine has it), and has nothing itself
+parent=$(pid_of keyd-a)
+(($(caps "$parent" CapEff) == 0 && $(caps "$parent" CapInh) == 0)) || fail "the supervisor has capabilities: $(grep Cap "/proc/$parent/status")"
+((($(caps "$parent" CapPrm) & ~(1 << 24)) == (1 << 8 | 1 << 12 | 1 << 13 | 1 << 14 | 1 << 38 | 1 << 39))) ||
+	fail "the supervisor keeps capabilities: $(grep Cap "/proc/$parent/status")"
+# a child has its three and what it opens, nothing of the supervisor's; started again it can do all that it could
+second=$(network '"two"' .pid)
+[[ -z $(find "/proc/$second/fd" -lname "*/a/state/lock") ]] || fail "the child has descriptors of another one"
+kill -KILL "$second"
+again() { network '"two"' ".state == \"running\" and .pid != $second"; }
+wait_for 10 "the child again" again
+keeps "$(network '"two"' .pid)"
+attach_two() { "$REAL/mvpnctl" --socket "$TMP/a/networks/two/keyd.sock" attach eth0 --wire udp; }
+attach_two >"$TMP/log/attach-two.log" || fail "attach: $(cat "$TMP/log/attach-two.log")"
 host_stop a
 with mvpn-guard keyd
-on a "$TMP/bin/keyd" --guard --state "$TMP/a/state" --pin "$PIN/a" >"$TMP/log/guard.log" 2>&1 || fail "the guard: $(cat "$TMP/log/guard.log")"
+guard() { on a "$TMP/bin/keyd" --guard --state "$TMP/a/state" --pin "$PIN/a" --config "$TMP/a/keyd.conf" >"$TMP/log/guard.log" 2>&1; }
+guard || fail "the guard: $(cat "$TMP/log/guard.log")"
+[[ $(grep -c 'on 1 interfaces' "$TMP/log/guard.log") == 2 ]] || fail "not all networks are guarded: $(cat "$TMP/log/guard.log")"
+# what is wrong with a configuration does not leave the host open
+printf '[data]\nudp_port = none\n' >"$TMP/a/two.conf"
+! guard || fail "the guard does not complain"
+[[ $(grep -c 'on 1 interfaces' "$TMP/log/guard.log") == 2 ]] || fail "not all networks are guarded: $(cat "$TMP/log/guard.log")"
