@@ -8,20 +8,25 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "keytab.h"
 #include "thread.h"
 
 #define BACK_A_TURN 64 /* streams that have ended */
+#define LOOK_MS 100    /* so often it is looked which pumps are busy */
 
 struct pump {
 	/* [main] */
 	pthread_t thread;
 	bool runs;
 	unsigned streams;
+	uint64_t looked_ms, looked; /* when it was looked last, and what it had moved until then */
+	uint64_t recent;	    /* bytes that it moved in LOOK_MS, as it was then */
 	unsigned holds; /* so often the main thread has the lock */
 
 	/* The lock, and the turn to wait for it: who comes while another one waits comes after that one. */
 	pthread_mutex_t lock, turn;
 	_Atomic bool wanted; /* by the main thread */
+	_Atomic uint64_t moved; /* bytes; written by the pump */
 
 	int wake_fd; /* the pump's: the end */
 	int back_fd; /* the main thread's, of all pumps: streams have ended */
@@ -75,8 +80,9 @@ static void release(struct pump *p)
 		pthread_mutex_unlock(&p->lock);
 }
 
-void pump_yield(struct pump *p)
+void pump_turn(struct pump *p, uint64_t bytes)
 {
+	kt_add(&p->moved, bytes);
 	if (!atomic_load_explicit(&p->wanted, memory_order_relaxed))
 		return;
 	pthread_mutex_unlock(&p->lock);
@@ -122,15 +128,43 @@ static void over_unlink(struct stream *s)
 
 /* ---- a stream's way to a pump and back ---- */
 
+static void look(struct pump *p, uint64_t now)
+{
+	uint64_t moved = atomic_load_explicit(&p->moved, memory_order_relaxed);
+
+	if (now - p->looked_ms < LOOK_MS)
+		return;
+	p->recent = (moved - p->looked) * LOOK_MS / (now - p->looked_ms);
+	p->looked = moved;
+	p->looked_ms = now;
+}
+
+/* in LOOK_MS less than one record is nothing */
+static bool less_busy(const struct pump *p, const struct pump *q)
+{
+	uint64_t a = p->recent / MVPN_STREAM_DATA_MAX_B, b = q->recent / MVPN_STREAM_DATA_MAX_B;
+
+	return a != b ? a < b : p->streams < q->streams;
+}
+
+static struct pump *choose(const struct pumps *ps)
+{
+	struct pump *best = ps->pump[0];
+	uint64_t now = mono_ms();
+
+	for (unsigned i = 0; i < ps->n; i++) {
+		look(ps->pump[i], now);
+		if (less_busy(ps->pump[i], best))
+			best = ps->pump[i];
+	}
+	return best;
+}
+
 int pump_take(struct stream *s)
 {
-	struct pumps *ps = s->k->streams->pumps;
-	struct pump *p = ps->pump[0];
+	struct pump *p = choose(s->k->streams->pumps);
 	int r;
 
-	for (unsigned i = 1; i < ps->n; i++)
-		if (ps->pump[i]->streams < p->streams)
-			p = ps->pump[i];
 	hold(p);
 	s->pump = p;
 	p->streams++;

@@ -19,12 +19,12 @@ void pumps_stop(struct keyd *k); /* no stream is with them any more */
 /* All of them wait until they are let go, which costs the turn of one stream: for what concerns many streams. It may be nested. */
 void pumps_hold(struct keyd *k);
 void pumps_release(struct keyd *k);
-int pump_take(struct stream *s); /* the least busy one. It has two sockets that are watched nowhere. */
+int pump_take(struct stream *s); /* one that has little to do. The stream has two sockets that are watched nowhere. */
 void pump_leave(struct stream *s); /* back from its pump, at once, and watched nowhere; nothing if it is with none */
 
 /* ---- [pump] ---- */
 void pump_over(struct stream *s); /* s->end says how: the main thread has it back */
-void pump_yield(struct pump *p);  /* to the main thread, if it waits. Streams may be gone then. */
+void pump_turn(struct pump *p, uint64_t bytes); /* One stream's turn is over: the main thread has its own, if it waits. Streams may be gone then. */
 struct loop *pump_loop(const struct pump *p);
 struct stream_room *pump_room(struct pump *p);
 

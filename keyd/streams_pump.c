@@ -255,7 +255,7 @@ static void over(struct stream *s)
 static void move(struct stream *s, int r)
 {
 	struct pump *pump = s->pump;
-	uint64_t before = s->sent + s->received, end = before + MVPN_STREAM_TURN_B;
+	uint64_t before = s->sent + s->received, end = before + MVPN_STREAM_TURN_B, moved;
 	int out = 1, in = 1;
 
 	if (r == 0 && s->app.out)
@@ -271,7 +271,8 @@ static void move(struct stream *s, int r)
 	}
 	if (s->kind == STREAM_DATAGRAMS)
 		datagrams_deliver_all(s->k);
-	if (s->sent + s->received != before)
+	moved = s->sent + s->received - before;
+	if (moved)
 		atomic_store_explicit(&s->used_ms, mono_ms(), memory_order_relaxed);
 	if (r == 0 && finished(s))
 		s->end = STREAM_FINISHED;
@@ -280,7 +281,7 @@ static void move(struct stream *s, int r)
 	if (r < 0 || s->end)
 		over(s);
 	if (pump)
-		pump_yield(pump);
+		pump_turn(pump, moved);
 }
 
 static void app_ready(void *arg, uint32_t events)
