@@ -11,6 +11,7 @@
  *                    keyd makes
  *   syn              it waits until keyd knows what the other end says (syn.h)
  *   stream_owner     for keyd, when the policy has changed: whose the connections are that are open
+ *   stream_sends     what goes to keyd without having been asked where: a datagram of a socket that was connect()ed before, or is raw
  *   getpeername4,6   both applications see the other's true address, from accept() too
  *
  * Without keyd's listener the connection is refused, before anybody else could take it in.
@@ -396,6 +397,46 @@ int stream_owner(struct bpf_iter__tcp *ctx)
 		e.who = *known;
 	bpf_seq_write(ctx->meta->seq, &e, sizeof(e));
 	return 0;
+}
+
+/*
+ * The lines with `by` are asked at connect() and sendmsg(); where they have come since, or a raw socket has been given keyd's port, they are
+ * asked here, of whom the socket was then, as the network shim does for packets (sender.h). -EPERM at the program.
+ */
+SEC("cgroup_skb/egress")
+int stream_sends(struct __sk_buff *skb)
+{
+	const struct mvpn_processes *in_force = processes_get();
+	struct bpf_sock *common = skb->sk, *sk = common ? bpf_sk_fullsock(common) : NULL;
+	struct mvpn_process nobody = {};
+	const struct mvpn_process *known;
+	const struct mvpn_end *end;
+	struct mvpn_protected prot;
+	struct mvpn_refusal *e;
+	struct pkt p = {};
+	__u32 port;
+	__u64 v;
+
+	if (!in_force || !in_force->generation || !sk || parse_ip(skb, true, &p) != PARSED ||
+	    parse_l4(skb, &p) != PARSED || p.flow.proto != IPPROTO_UDP || !p.ports)
+		return PROCEED;
+	port = p.flow.dport;
+	end = bpf_map_lookup_elem(&end_of_port, &port);
+	if (!end || !protected_by(p.flow.dst, &prot) || !(prot.flags & MVPN_PROT_LOCAL) ||
+	    bpf_sk_storage_get(&own_streams, sk, NULL, 0) || !protected_by(end->addr, &prot))
+		return PROCEED;
+	known = bpf_sk_storage_get(&sock_process, sk, NULL, 0);
+	v = guard_ask(prot.peer, known && known->generation >= in_force->oldest ? known->traits : 0,
+		      IPPROTO_UDP, bpf_ntohs(end->port), 1);
+	if (GUARD_VERDICT(v) != GUARD_MAY_NOT)
+		return PROCEED;
+	count(MVPN_C_DROP_PROCESS, 1);
+	__builtin_memcpy(p.flow.dst, end->addr, 16);
+	p.flow.dport = end->port;
+	e = refusal_reserve(&p.flow, known ? known : &nobody, prot.peer, MVPN_REFUSED_PACKET, GUARD_LINE(v));
+	if (e)
+		bpf_ringbuf_submit(e, 0);
+	return REFUSE;
 }
 
 SEC("socket")

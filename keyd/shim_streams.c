@@ -10,7 +10,7 @@
 #include "shim_priv.h"
 #include "stream.skel.h"
 
-#define HOOKS 9
+#define HOOKS 10
 
 struct shim_streams {
 	struct stream_bpf *bpf;
@@ -88,6 +88,7 @@ static int attach_all(struct shim_streams *st, int dir)
 		{st->bpf->progs.stream_recvmsg4, BPF_CGROUP_UDP4_RECVMSG},
 		{st->bpf->progs.stream_recvmsg6, BPF_CGROUP_UDP6_RECVMSG},
 		{st->bpf->progs.stream_ops, BPF_CGROUP_SOCK_OPS},
+		{st->bpf->progs.stream_sends, BPF_CGROUP_INET_EGRESS},
 		{st->bpf->progs.stream_sendmsg4, BPF_CGROUP_UDP4_SENDMSG},
 		{st->bpf->progs.stream_sendmsg6, BPF_CGROUP_UDP6_SENDMSG},
 		{st->bpf->progs.stream_connect4, BPF_CGROUP_INET4_CONNECT},

@@ -50,6 +50,7 @@ static const struct bound {
 	{"stream_recvmsg6", 4200},
 	{"stream_ops", 400},
 	{"stream_owner", 400},
+	{"stream_sends", 8000},
 	{"stream_syn", 500},
 	{"sock_made", 2400},
 	{"sock_found", 2400},

@@ -163,6 +163,13 @@ done
 talk good-stream "$good"
 talk bad-stream "$bad"
 talk all-stream "$bad" 5435
+send() { # NAME CGROUP: a datagram each 50 ms by a socket that is connect()ed, until an error
+	spawn "$1" a bash -c "echo \$\$ >'$cgroup/$2/cgroup.procs'; exec 3<>/dev/udp/${ADDR4[b]}/5432
+		for ((i = 0; ; i++)); do echo $1 >&3 && echo \$i || exit; sleep 0.05; done"
+	wait_for 5 "the first datagrams of $1" counts "$1" 2
+}
+send good-datagrams "$good"
+send bad-datagrams "$bad"
 goes_on() { # NAME
 	n=$(wc -l <"$TMP/log/$1.log")
 	wait_for 5 "$1 that may go on" counts "$1" $((n + 10))
@@ -171,6 +178,9 @@ policy "$(cat "$TMP/by")"$'\nlevel socket a -> b'
 wait_for 5 "end of the stream of another unit" gone "$(pid_of bad-stream)"
 grep -q 'Connection reset by peer' "$TMP/log/bad-stream.log" || fail "bad-stream: $(tail -2 "$TMP/log/bad-stream.log")"
 goes_on good-stream
+wait_for 5 "end of another unit's datagrams" gone "$(pid_of bad-datagrams)"
+grep -q 'Operation not permitted' "$TMP/log/bad-datagrams.log" || fail "bad-datagrams: $(tail -2 "$TMP/log/bad-datagrams.log")"
+goes_on good-datagrams
 goes_on all-stream
 (($(counter a control streams_forbidden) == 1)) || fail "$(counter a control streams_forbidden) streams forbidden"
 wait_for 5 "record of the stream" record ".refused == \"stream\" and .process == \"bash\" and .unit == \"$P-bad.service\" and
