@@ -125,6 +125,8 @@ OBJS_unit_server_central = $(OBJS_unit_server)
 UNIT += level_datagrams
 OBJS_unit_level_datagrams = $(call objs,keyd,datagrams datagrams_out ports sockdiag)
 LDFLAGS_unit_level_datagrams = -Wl,--wrap=clock_gettime
+UNIT += stream_claims
+OBJS_unit_stream_claims = $(call objs,keyd,streams_accept datagrams_stream)
 UNIT += stream_pumps
 OBJS_unit_stream_pumps = $(call objs,keyd,streams streams_pump streams_class pumps) $(call objs,keyd/dp,class permit)
 # keyd's control side without main(), BPF and fast path: tests/sim/pair.h
