@@ -32,7 +32,7 @@ void control_wait_free(struct keyd *k);
 
 json_t *show_status(struct keyd *k);
 json_t *show_interface(struct keyd *k, const struct attachment *a);
-json_t *show_peers(struct keyd *k);
+json_t *show_peers(struct keyd *k); /* control_peers.c */
 json_t *show_sessions(struct keyd *k);
 json_t *show_flows(struct keyd *k); /* control_flows.c */
 json_t *show_relays(struct keyd *k); /* control_relays.c */
@@ -49,6 +49,8 @@ json_t *show_metrics(struct keyd *k);
 json_t *show_identity(struct keyd *k);
 json_t *show_device(struct keyd *k);
 json_t *show_hex(const void *data, size_t len);
+json_t *show_endpoint(const struct mvpn_endpoint *e); /* null if there is none */
+double show_age_s(uint64_t at_ms); /* since then */
 /* control_classes.c */
 struct session;
 json_t *show_classes(const struct session *s);
