@@ -1,31 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "attach.h"
+#include "attach_impl.h"
 
 #include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 
-#include "channel.h"
-#include "arrivals.h"
-#include "translate.h"
 #include "control.h"
-#include "dp/wire.h"
 #include "ether.h"
 #include "fsutil.h"
-#include "gateways.h"
 #include "levels.h"
 #include "log.h"
 #include "processes.h"
-#include "sessions.h"
 
 #define KEPT_FILE "interfaces"
-/* netlink changes come in bursts (a flap, DHCP): act once */
-#define REFRESH_AFTER_MS 20
-#define REREGISTER_AFTER_MS 200
 
 static const char *const want_names[] = {"auto", "xdp", "udp"};
 
@@ -68,7 +58,7 @@ const char *attach_rung(const struct attachment *a)
 
 /* ---- the kept list ---- */
 
-static void keep(struct keyd *k)
+void attach_keep(struct keyd *k)
 {
 	char *path = path_join(k->state_dir, KEPT_FILE), text[MVPN_IFACES_MAX * 40] = "";
 	size_t len = 0;
@@ -113,8 +103,7 @@ int attach_kept_each(const char *state_dir,
 
 /* ---- attach, detach ---- */
 
-/* the server hears of another address, and until it has said that it is ours nothing is delivered there */
-static void take_mac(struct keyd *k, struct attachment *a, const struct nl_link *link)
+void attach_take_mac(struct keyd *k, struct attachment *a, const struct nl_link *link)
 {
 	uint8_t mac[6] = {0};
 
@@ -126,7 +115,6 @@ static void take_mac(struct keyd *k, struct attachment *a, const struct nl_link 
 	ether_ports_changed(k);
 }
 
-/* the shim first: from then on nothing protected leaves in clear, whatever the wire does */
 /* by which no packet of another device comes or goes: what is sealed would come back to be sealed */
 static int leads_nowhere(struct keyd *k, const char *name, const struct nl_link *link, char **ret_error)
 {
@@ -140,7 +128,8 @@ static int leads_nowhere(struct keyd *k, const char *name, const struct nl_link 
 	return -ENXIO;
 }
 
-static int bring_up(struct keyd *k, struct attachment *a, char **ret_error)
+/* the shim first: from then on nothing protected leaves in clear, whatever the wire does */
+int attach_bring_up(struct keyd *k, struct attachment *a, char **ret_error)
 {
 	struct nl_link link;
 	int r = nl_link_get(k->nl, a->name, &link);
@@ -158,7 +147,7 @@ static int bring_up(struct keyd *k, struct attachment *a, char **ret_error)
 			link.ifindex; /* from here on it counts as attached, with the UDP wire at least */
 		a->up = link.flags & IFF_RUNNING;
 		a->mtu = link.mtu;
-		take_mac(k, a, &link);
+		attach_take_mac(k, a, &link);
 		r = attach_wire_start(k, a, &link, ret_error);
 		attach_own_sockets(k);
 		/* `doctor` tells why they are not there */
@@ -180,7 +169,7 @@ static void forget(struct keyd *k, struct attachment *a)
 		;
 	if (i < k->nifaces) {
 		k->ifaces[i] = k->ifaces[--k->nifaces];
-		keep(k);
+		attach_keep(k);
 	}
 	ether_ports_changed(k);
 	free(a);
@@ -215,7 +204,7 @@ int attach_add(struct keyd *k, const char *name, enum wire_want want, unsigned q
 	}
 	a->want = want;
 	a->want_queues = queues;
-	r = bring_up(k, a, ret_error);
+	r = attach_bring_up(k, a, ret_error);
 	if (r && !attachment_find(k, name)) {
 		/* what was on it before this call protects, and stays */
 		if (a->ifindex && a->shim.fresh)
@@ -225,7 +214,7 @@ int attach_add(struct keyd *k, const char *name, enum wire_want want, unsigned q
 	}
 	if (!attachment_find(k, name))
 		k->ifaces[k->nifaces++] = a;
-	keep(k);
+	attach_keep(k);
 	if (!r)
 		log_info("attached to %s: wire %s (%s)", name, attach_rung(a), a->reason);
 	a->undo = !r && a->busy_until_ms && a->shim.fresh;
@@ -312,7 +301,7 @@ void attach_wire_failed(struct keyd *k, unsigned ifindex, int error)
 	}
 	log_warn("AF_XDP on %s failed: %s; attaching it anew", a->name, strerror(-error));
 	attach_wire_stop(k, a);
-	if (bring_up(k, a, &text))
+	if (attach_bring_up(k, a, &text))
 		log_err("%s: the UDP wire carries on", text ? text : "?");
 	free(text);
 }
@@ -376,109 +365,7 @@ unsigned attach_addresses(struct keyd *k, int channel_fd, struct mvpn_addr **ret
 	return l.n;
 }
 
-/* ---- following the kernel ---- */
-
-static void iface_gone(struct keyd *k, struct attachment *a)
-{
-	log_warn("interface %s is gone; it is attached again when it comes back", a->name);
-	attach_wire_stop(k, a);
-	shim_detach(k->shim, a->name, NULL); /* removes the pins that are left */
-	a->ifindex = 0;
-	a->up = false;
-	ether_ports_changed(k);
-}
-
-/* The programs stay on an interface that is renamed, and so must the attachment: taken for gone, it would be detached. */
-static void iface_follow(struct keyd *k, struct attachment *a)
-{
-	char name[IFNAMSIZ], *text = NULL;
-
-	if (!a->ifindex || !if_indextoname(a->ifindex, name) || !strcmp(name, a->name) ||
-	    attachment_find(k, name))
-		return;
-	log_info("interface %s is called %s now", a->name, name);
-	attach_wire_stop(k, a);
-	memcpy(a->name, name, sizeof(a->name));
-	keep(k);
-	if (bring_up(k, a, &text))
-		log_err("interface %s: %s", a->name, text ? text : "?");
-	free(text);
-}
-
-static void iface_changed(struct keyd *k, struct attachment *a)
-{
-	struct nl_link link;
-	char *text = NULL;
-	unsigned before = a->mtu;
-
-	iface_follow(k, a);
-	if (nl_link_get(k->nl, a->name, &link) || (a->ifindex && link.ifindex != a->ifindex)) {
-		if (a->ifindex)
-			iface_gone(k, a);
-		if (nl_link_get(k->nl, a->name, &link))
-			return;
-	}
-	if (!a->ifindex) {
-		if (bring_up(k, a, &text))
-			log_ratelimited(LOG_L_ERR, "interface %s is there, but NOT protected: %s",
-					a->name, text ? text : "?");
-		else
-			log_info("interface %s is back: wire %s (%s)", a->name, attach_rung(a),
-				 a->reason);
-		free(text);
-		return;
-	}
-	a->up = link.flags & IFF_RUNNING;
-	take_mac(k, a, &link);
-	a->mtu = link.mtu;
-	if (!a->xdp)
-		return;
-	/* every queue needs its socket, and frames suit the MTU of when they were made */
-	if (link.rx_queues && link.rx_queues != a->queues)
-		attach_wire_failed(k, a->ifindex, -ENXIO);
-	else if (wire_xdp_frame_max(before, a->shim.xdp == SHIM_XDP_GENERIC) !=
-		 wire_xdp_frame_max(link.mtu, a->shim.xdp == SHIM_XDP_GENERIC))
-		attach_wire_failed(k, a->ifindex, -EMSGSIZE);
-}
-
-static void on_change(void *arg, enum nl_change what, unsigned ifindex)
-{
-	struct keyd *k = arg;
-	unsigned i;
-
-	if (what == NL_LINK || what == NL_LINK_GONE || what == NL_OVERRUN)
-		for (i = 0; i < k->nifaces; i++)
-			if (what == NL_OVERRUN || k->ifaces[i]->ifindex == ifindex ||
-			    !k->ifaces[i]->ifindex)
-				iface_changed(k, k->ifaces[i]);
-	if (what != NL_ADDR && what != NL_NEIGH)
-		gateways_routes_changed(k);
-	if (what == NL_ADDR || what == NL_OVERRUN)
-		loop_timer_arm(k->reregister, REREGISTER_AFTER_MS);
-	if (!loop_timer_armed(k->refresh))
-		loop_timer_arm(k->refresh, REFRESH_AFTER_MS);
-}
-
-static void netlink_ready(void *arg, uint32_t events)
-{
-	struct keyd *k = arg;
-	int r = nl_events(k->nl, on_change, k);
-
-	if (r)
-		log_ratelimited(LOG_L_WARN, "netlink events: %s", strerror(-r));
-}
-
-static void refresh_timer(void *arg)
-{
-	arrivals_refresh(arg);
-	translate_refresh(arg);
-	sessions_refresh_endpoints(arg);
-}
-
-static void reregister_timer(void *arg)
-{
-	channel_register(arg);
-}
+/* ---- life ---- */
 
 /*
  * What was attached in the last life. It is listed whatever happens: without an interface it is attached when that
@@ -503,7 +390,7 @@ static int attach_again(void *arg, const char *name, enum wire_want want, unsign
 	a->want = want;
 	a->want_queues = queues;
 	k->ifaces[k->nifaces++] = a;
-	if (!bring_up(k, a, &text)) {
+	if (!attach_bring_up(k, a, &text)) {
 		log_info("attached to %s again: wire %s (%s)", name, attach_rung(a), a->reason);
 	} else if (a->ifindex) {
 		snprintf(a->reason, sizeof(a->reason), "%s", text ? text : "AF_XDP refused");
@@ -524,19 +411,10 @@ static int adopt(void *arg, const struct shim_iface *i)
 
 int attach_init(struct keyd *k)
 {
-	int r = loop_timer_new(k->loop, refresh_timer, k, &k->refresh);
-	int fd;
+	int r = attach_follow(k);
 
 	if (!r)
-		r = loop_timer_new(k->loop, reregister_timer, k, &k->reregister);
-	if (!r)
 		r = loop_timer_new(k->loop, attach_wire_retry, k, &k->rewire);
-	if (r)
-		return r;
-	fd = nl_events_open(k->nl);
-	if (fd < 0)
-		return fd;
-	r = loop_add(k->loop, fd, EPOLLIN, netlink_ready, k, NULL);
 	if (r)
 		return r;
 	attach_own_sockets(k);
@@ -544,7 +422,7 @@ int attach_init(struct keyd *k)
 	if (!r)
 		r = shim_ifaces_each(k->shim, adopt, k);
 	if (!r)
-		keep(k);
+		attach_keep(k);
 	return r;
 }
 
