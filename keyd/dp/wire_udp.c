@@ -7,7 +7,6 @@
 #include "wire.h"
 
 #include <errno.h>
-#include <linux/filter.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,35 +16,20 @@
 #include "addr.h"
 #include "dp.h"
 #include "mvpn/wire.h"
-
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103
-#define UDP_GRO 104
-#endif
-#define SOL_UDP_ 17
+#include "wire_udp_socket.h"
 
 #define SEGMENTS_MAX 64	       /* UDP_MAX_SEGMENTS of Linux 6.1 */
 #define BATCH_MAX_B 65487      /* UDP payload that fits an IPv6 packet, and so IPv4 too */
-#define SOCKET_BUF_B (8 << 20) /* bursts of super-packets from many peers */
 #define RX_BUFS 16	       /* datagrams, or runs of them, a recvmmsg(): without GRO each comes alone */
 #define RX_BUF_B 65536
 #define ERRORS_BUDGET 64 /* of the error queue in one turn; poll() tells of the rest again */
 #define FULL_WAIT_MS 1 /* a full socket gets so long to drain before packets are dropped */
 
-union address {
-	struct sockaddr sa;
-	struct sockaddr_in in;
-	struct sockaddr_in6 in6;
-	struct sockaddr_storage ss;
-};
-
 struct wire_udp {
 	struct wire w;
-	int fd;	 /* receives, on the data port */
-	int out; /* sends; lane 0: the same */
+	struct udp_sockets s;
 	int via; /* the one of them that the batch goes through */
-	bool v4_only, no_gso;
-	uint16_t port, source;
+	bool no_gso;
 	/* the batch: `count` datagrams of `size` bytes, the last may be shorter and then ends it */
 	uint8_t *tx;
 	union address to;
@@ -74,7 +58,7 @@ struct wire_udp {
 static void address_of(const struct wire_udp *u, const struct mvpn_endpoint *e, union address *ret,
 		       socklen_t *ret_len)
 {
-	*ret_len = mvpn_endpoint_to_sockaddr(e, !u->v4_only, &ret->ss);
+	*ret_len = mvpn_endpoint_to_sockaddr(e, !u->s.v4_only, &ret->ss);
 }
 
 static void put_cmsg(struct msghdr *m, int level, int type, const void *value, size_t len)
@@ -187,7 +171,7 @@ static void udp_flush(struct wire *w)
 static uint8_t *udp_reserve(struct wire *w, const struct kt_endpoint *ep, size_t len, uint8_t tos)
 {
 	struct wire_udp *u = self(w);
-	int via = ep->one_port ? u->fd : u->out;
+	int via = ep->one_port ? u->s.fd : u->s.out;
 	bool same = u->to_ep.port == ep->to.port && !memcmp(&u->to_ep.addr, &ep->to.addr, 16) &&
 		    via == u->via;
 
@@ -287,7 +271,7 @@ static int udp_receive(struct wire *w, wire_rx_fn *fn, void *arg, unsigned budge
 			u->msgs[i].msg_hdr.msg_namelen = sizeof(u->from[i]);
 			u->msgs[i].msg_hdr.msg_controllen = sizeof(u->control[i]);
 		}
-		n = recvmmsg(u->fd, u->msgs, RX_BUFS, MSG_DONTWAIT, NULL);
+		n = recvmmsg(u->s.fd, u->msgs, RX_BUFS, MSG_DONTWAIT, NULL);
 		if (n < 0) {
 			switch (errno) {
 			case EBADF:
@@ -317,18 +301,18 @@ void wire_udp_errors(struct wire *w, bool waiting, wire_error_fn *fn, void *arg)
 	if (!waiting && !u->failed)
 		return;
 	u->failed = false;
-	for (unsigned n = 0; n < ERRORS_BUDGET && errqueue_read(u->out, &q); n++)
+	for (unsigned n = 0; n < ERRORS_BUDGET && errqueue_read(u->s.out, &q); n++)
 		fn(arg, &q);
 }
 
 int wire_udp_error_fd(const struct wire *w)
 {
-	return ((const struct wire_udp *)w)->out;
+	return ((const struct wire_udp *)w)->s.out;
 }
 
 static int udp_fd(const struct wire *w)
 {
-	return ((const struct wire_udp *)w)->fd;
+	return ((const struct wire_udp *)w)->s.fd;
 }
 
 static bool udp_before_sleep(struct wire *w)
@@ -346,10 +330,7 @@ static void udp_free(struct wire *w)
 {
 	struct wire_udp *u = self(w);
 
-	if (u->out >= 0 && u->out != u->fd)
-		close(u->out);
-	if (u->fd >= 0)
-		close(u->fd);
+	udp_sockets_close(&u->s);
 	free(u->tx);
 	free(u->rx);
 	free(u);
@@ -368,76 +349,6 @@ static const struct wire_ops udp_ops = {
 };
 
 /* ---- making ---- */
-static int set_int(int fd, int level, int name, int value)
-{
-	return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
-}
-
-static void big_buffer(int fd, int force, int name)
-{
-	if (set_int(fd, SOL_SOCKET, force, SOCKET_BUF_B) < 0)
-		set_int(fd, SOL_SOCKET, name, SOCKET_BUF_B);
-}
-
-/*
- * DF on every packet, and no opinion of the kernel about the path's MTU: that is ours to find
- * (RFC 8899)
- */
-static int probe_mtu(const struct wire_udp *u, int fd)
-{
-	int r = set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
-
-	if (!r && !u->v4_only)
-		r = set_int(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
-	return r;
-}
-
-/* ECN needs it; without, what the path says is not heard */
-static int see_tos(const struct wire_udp *u)
-{
-	int r = set_int(u->fd, IPPROTO_IP, IP_RECVTOS, 1);
-
-	if (!r && !u->v4_only)
-		r = set_int(u->fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
-	return r;
-}
-
-/* both families, unless the kernel has only IPv4 */
-static int open_socket(struct wire_udp *u, int *ret_fd)
-{
-	int fd = u->v4_only ? -1 : socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd >= 0 && set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0) < 0) {
-		close(fd);
-		fd = -1;
-	}
-	if (fd < 0) {
-		u->v4_only = true;
-		fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	}
-	*ret_fd = fd;
-	return fd < 0 ? -errno : 0;
-}
-
-static int bind_socket(const struct wire_udp *u, int fd, uint16_t port, uint16_t *ret_port)
-{
-	union address a = {0};
-	socklen_t len = u->v4_only ? sizeof(a.in) : sizeof(a.in6);
-	struct mvpn_endpoint e;
-
-	a.sa.sa_family = u->v4_only ? AF_INET : AF_INET6;
-	if (u->v4_only)
-		a.in.sin_port = htons(port);
-	else
-		a.in6.sin6_port = htons(port);
-	if (bind(fd, &a.sa, len) < 0 || getsockname(fd, &a.sa, &len) < 0)
-		return -errno;
-	if (mvpn_endpoint_from_sockaddr(&e, &a.sa) < 0)
-		return -EIO;
-	*ret_port = e.port;
-	return 0;
-}
-
 static void rx_prepare(struct wire_udp *u)
 {
 	for (unsigned i = 0; i < RX_BUFS; i++) {
@@ -450,54 +361,6 @@ static void rx_prepare(struct wire_udp *u)
 	}
 }
 
-static int open_in(struct wire_udp *u, uint16_t port, bool join)
-{
-	int r = open_socket(u, &u->fd);
-
-	if (r < 0)
-		return r;
-	big_buffer(u->fd, SO_RCVBUFFORCE, SO_RCVBUF);
-	set_int(u->fd, SOL_UDP_, UDP_GRO, 1); /* without it datagrams come one by one */
-	r = see_tos(u);
-	/*
-	 * set after the bind, SO_REUSEPORT lets our own workers join without letting us join a
-	 * stranger
-	 */
-	if (!r && join)
-		r = set_int(u->fd, SOL_SOCKET, SO_REUSEPORT, 1);
-	if (!r)
-		r = bind_socket(u, u->fd, port, &u->port);
-	if (!r)
-		r = set_int(u->fd, SOL_SOCKET, SO_REUSEPORT, 1);
-	return r;
-}
-
-static int open_out(struct wire_udp *u, unsigned lane)
-{
-	int r = 0;
-
-	u->out = u->fd;
-	u->source = u->port;
-	if (lane) {
-		r = open_socket(u, &u->out);
-		if (r < 0)
-			return r;
-		set_int(u->out, SOL_SOCKET, SO_RCVBUF, 0); /* nobody sends there */
-		if (u->port + lane > UINT16_MAX ||
-		    bind_socket(u, u->out, (uint16_t)(u->port + lane), &u->source) < 0)
-			r = bind_socket(u, u->out, 0, &u->source);
-	}
-	big_buffer(u->out, SO_SNDBUFFORCE, SO_SNDBUF);
-	if (r >= 0)
-		r = errqueue_enable(u->out, u->v4_only);
-	if (r >= 0)
-		r = probe_mtu(u, u->out);
-	/* it sends too, what must come from the data port; ICMP errors about that are not heard */
-	if (r >= 0 && u->out != u->fd)
-		r = probe_mtu(u, u->fd);
-	return r;
-}
-
 int wire_udp_new(struct wire **ret, const struct wire_udp_config *c)
 {
 	struct wire_udp *u = calloc(1, sizeof(*u));
@@ -506,15 +369,13 @@ int wire_udp_new(struct wire **ret, const struct wire_udp_config *c)
 	if (!u)
 		return r;
 	u->w.ops = &udp_ops;
-	u->fd = u->out = -1;
+	u->s.fd = u->s.out = -1;
 	u->tx = aligned_alloc(64, 65536 + WIRE_PAYLOAD_MAX);
 	u->rx = aligned_alloc(4096, (size_t)RX_BUFS * RX_BUF_B);
 	if (!u->tx || !u->rx)
 		goto fail;
 	rx_prepare(u);
-	r = open_in(u, c->port, c->lane > 0);
-	if (r >= 0)
-		r = open_out(u, c->lane);
+	r = udp_sockets_open(&u->s, c->port, c->lane);
 	if (r < 0)
 		goto fail;
 	*ret = &u->w;
@@ -526,39 +387,20 @@ fail:
 
 uint16_t wire_udp_port(const struct wire *w)
 {
-	return ((const struct wire_udp *)w)->port;
+	return ((const struct wire_udp *)w)->s.port;
 }
 
 uint16_t wire_udp_source(const struct wire *w)
 {
-	return ((const struct wire_udp *)w)->source;
+	return ((const struct wire_udp *)w)->s.source;
 }
 
 unsigned wire_udp_cookies(const struct wire *w, uint64_t ret[WIRE_UDP_SOCKETS])
 {
-	const struct wire_udp *u = (const struct wire_udp *)w;
-	socklen_t len = sizeof(*ret);
-	unsigned n = 0;
-
-	n += getsockopt(u->fd, SOL_SOCKET, SO_COOKIE, &ret[n], &len) == 0;
-	if (u->out != u->fd)
-		n += getsockopt(u->out, SOL_SOCKET, SO_COOKIE, &ret[n], &len) == 0;
-	return n;
+	return udp_sockets_cookies(&((const struct wire_udp *)w)->s, ret);
 }
 
 int wire_udp_steer(struct wire *w, unsigned n)
 {
-	/* the packet is looked at from the UDP payload on; one that is too short goes to the first */
-	struct sock_filter lane_mod_n[] = {
-		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, offsetof(struct mvpn_hdr, lane)),
-		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, MVPN_LANE_MASK),
-		BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, n),
-		BPF_STMT(BPF_RET | BPF_A, 0),
-	};
-	struct sock_fprog prog = {.len = sizeof(lane_mod_n) / sizeof(lane_mod_n[0]),
-				  .filter = lane_mod_n};
-
-	return setsockopt(self(w)->fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &prog, sizeof(prog)) < 0
-		       ? -errno
-		       : 0;
+	return udp_sockets_steer(&self(w)->s, n);
 }
