@@ -134,7 +134,7 @@ UNIT += keyd_steps keyd_asks
 UNIT += supervise
 OBJS_unit_supervise = $(call objs,keyd,$(filter-out main,$(KEYD))) $(call objs,keyd/dp,$(DP))
 PAIR_KEYD = $(filter-out $(SHIM) main answer attach% cgroups child cmdline conf arrivals control% datagram% ether explain% flows guard hsm_% levels networks% notice options ports process% pumps resolve rp_filter sockdiag state_dir streams% supervise% traits translate,$(KEYD))
-OBJS_pair = $(call objs,keyd,$(PAIR_KEYD)) $(call objs,tests/sim,pair pair_path pair_server pair_intro pair_stubs pair_parts)
+OBJS_pair = $(call objs,keyd,$(PAIR_KEYD)) $(call objs,tests/sim,clock pair pair_path pair_server pair_intro pair_stubs pair_parts)
 OBJS_unit_keyd_steps = $(OBJS_pair)
 OBJS_unit_keyd_asks = $(OBJS_pair)
 LDFLAGS_pair = $(addprefix -Wl$(comma)--wrap=,clock_gettime epoll_wait socket connect nl_addr_list nl_route_get nl_routes_into)
@@ -206,5 +206,5 @@ SRCS_fuzz_keyd = $(filter-out tests/sim/pair_parts.c,$(SRCS_fuzz_messages)) test
 LDFLAGS_fuzz_keyd = $(LDFLAGS_pair) -Wl,--wrap=keystore_save
 LIBS_fuzz_keyd = -lcmocka
 FUZZ += server
-SRCS_fuzz_server = $(patsubst %,server/%.c,$(filter-out main privileges,$(SERVER))) $(patsubst %,lib/%.c,$(LIB_server))
+SRCS_fuzz_server = tests/sim/clock.c $(patsubst %,server/%.c,$(filter-out main privileges,$(SERVER))) $(patsubst %,lib/%.c,$(LIB_server))
 LDFLAGS_fuzz_server = $(addprefix -Wl$(comma)--wrap=,clock_gettime epoll_wait listen getsockname accept4)

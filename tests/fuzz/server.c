@@ -14,13 +14,13 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../../server/channel.h"
 #include "../../server/dispatch.h"
 #include "../../server/enrol.h"
 #include "../../server/introduce.h"
+#include "../sim/clock.h"
 #include "crypto.h"
 #include "fsutil.h"
 #include "intro.h"
@@ -67,31 +67,6 @@ static void must_hold(bool holds, const char *what, int line)
 	abort();
 }
 #define must(what) must_hold(what, #what, __LINE__)
-
-/* ---- the clock: nobody outside this process is waited for ---- */
-
-static uint64_t now_ns;
-
-int __real_clock_gettime(clockid_t id, struct timespec *ts);
-int __wrap_clock_gettime(clockid_t id, struct timespec *ts);
-int __wrap_clock_gettime(clockid_t id, struct timespec *ts)
-{
-	if (!s && !loop)
-		return __real_clock_gettime(id, ts);
-	*ts = (struct timespec){(time_t)(now_ns / 1000000000), (long)(now_ns % 1000000000)};
-	return 0;
-}
-
-int __real_epoll_wait(int fd, struct epoll_event *events, int max, int timeout_ms);
-int __wrap_epoll_wait(int fd, struct epoll_event *events, int max, int timeout_ms);
-int __wrap_epoll_wait(int fd, struct epoll_event *events, int max, int timeout_ms)
-{
-	int n = __real_epoll_wait(fd, events, max, 0);
-
-	if (!n)
-		now_ns += (uint64_t)timeout_ms * 1000000;
-	return n;
-}
 
 /* ---- TCP: at once, where the kernel may take its time ---- */
 
@@ -460,6 +435,7 @@ static void start(void)
 {
 	char *error = NULL;
 
+	sim_clock_start();
 	must(!loop_new(&loop) && !server_new(&conf, loop, &s, &error));
 }
 
@@ -471,6 +447,7 @@ static void stop(void)
 	loop_free(loop);
 	s = NULL;
 	loop = NULL;
+	sim_clock_stop();
 }
 
 static void add_device(unsigned i)
@@ -556,7 +533,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		prepare();
 	ready = true;
 	put_back();
-	now_ns = 1000000000000;
+	sim_clock_set(1000000000000);
 	memset(session, 0, sizeof(session));
 	start();
 	for (unsigned i = 0; i < 2; i++) {

@@ -7,9 +7,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../../keyd/channel.h"
@@ -27,43 +25,21 @@
 #include "aead.h"
 #include "crypto.h"
 #include "fsutil.h"
+#include "clock.h"
 #include "log.h"
 
-/* ---- the clock: --wrap=clock_gettime, --wrap=epoll_wait ---- */
+/* ---- the clock ---- */
 
-static uint64_t now_ns = 1000000000000;
 static struct pair *current;
-static bool clock_ours; /* else it is the machine's: who runs the runs asks too */
 
-int __real_clock_gettime(clockid_t id, struct timespec *ts);
-int __wrap_clock_gettime(clockid_t id, struct timespec *ts);
-int __wrap_clock_gettime(clockid_t id, struct timespec *ts)
+static void look(void)
 {
-	if (!clock_ours)
-		return __real_clock_gettime(id, ts);
-	*ts = (struct timespec){(time_t)(now_ns / 1000000000), (long)(now_ns % 1000000000)};
-	return 0;
-}
-
-int __real_epoll_wait(int fd, struct epoll_event *events, int max, int timeout_ms);
-int __wrap_epoll_wait(int fd, struct epoll_event *events, int max, int timeout_ms);
-/* nobody outside this process is waited for: if nothing is ready, it is later */
-int __wrap_epoll_wait(int fd, struct epoll_event *events, int max, int timeout_ms)
-{
-	int n = __real_epoll_wait(fd, events, max, 0);
-
-	if (current)
-		pair_check(current);
-	if (n)
-		return n;
-	assert_true(timeout_ms >= 0);
-	now_ns += (uint64_t)timeout_ms * 1000000;
-	return 0;
+	pair_check(current);
 }
 
 void pair_leap(uint64_t ms)
 {
-	now_ns += ms * 1000000;
+	sim_clock_leap(ms);
 }
 
 /* ---- what is random: splitmix64 (Steele, Lea, Flood 2014) ---- */
@@ -492,10 +468,11 @@ static void node_init(struct pair *p, unsigned i, unsigned mode)
 void pair_up(struct pair *p, uint64_t seed, unsigned mode)
 {
 	memset(p, 0, sizeof(*p));
-	clock_ours = true;
+	sim_clock_start();
 	random_state = seed;
 	assert_int_equal(loop_new(&p->loop), 0);
 	current = p;
+	sim_clock_looks = look;
 	for (unsigned i = 0; i < 2; i++)
 		node_init(p, i, mode);
 	p->server = kept_server;
@@ -508,6 +485,7 @@ void pair_up(struct pair *p, uint64_t seed, unsigned mode)
 
 void pair_down(struct pair *p)
 {
+	sim_clock_looks = NULL;
 	current = NULL;
 	p->fate = NULL;
 	for (unsigned i = 0; i < 2; i++) {
@@ -525,5 +503,5 @@ void pair_down(struct pair *p)
 		close(other_end);
 	other_end = -1;
 	loop_free(p->loop);
-	clock_ours = false;
+	sim_clock_stop();
 }
