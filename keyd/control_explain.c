@@ -44,15 +44,8 @@ static const char *explain_round(struct keyd *k, const struct service *of, unsig
 {
 	const char *error = NULL;
 
-	if (level == MVPN_LEVEL_EITHER) {
-		if (e->who->elsewhere && of->proto == IPPROTO_UDP && e->prefix.len == 128) {
-			show_line(e->why, "but what a program on %s answers is sealed at its socket, and looks for a socket of "
-					  "this host's: it does not get to that process", peer_label(e->peer));
-			explain_todo(e, "`level network` in the policy, if containers speak UDP with %s itself",
-				     peer_label(e->peer));
-		}
+	if (level == MVPN_LEVEL_EITHER)
 		return explain_peer(k, e->peer, of, e);
-	}
 	shim_streams(k->shim, &error);
 	explain_todo(e, e->who->elsewhere ? "`level socket|network` in the policy lets containers by"
 				  : "mvpnctl doctor: \"socket level\"");
