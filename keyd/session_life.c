@@ -20,6 +20,7 @@ static const unsigned confirm_at_ms[] = {0, 100, 300, 1000, 2000, 4000, 7000};
 #define OFFLINE_SLACK_MS 2000
 /* sessions are made anew so far apart when workers have come, or the policy has changed, or the server would have to make all at once */
 #define SPREAD_MS 5
+#define RESPONDER_LATER_MS 2000
 #define FUTILE_MAX 7 /* times the interval between attempts doubles: up to eleven minutes */
 #define CONFIRMS (sizeof(confirm_at_ms) / sizeof(confirm_at_ms[0]))
 
@@ -332,7 +333,8 @@ void session_inherit(struct session *s)
 
 void session_renew(struct session *s)
 {
-	s->rekey_ms = mono_ms() + randombytes_uniform(s->k->nsessions * SPREAD_MS);
+	/* the responder if the initiator has not, or may not any more */
+	s->rekey_ms = mono_ms() + randombytes_uniform(s->k->nsessions * SPREAD_MS) + (s->initiator ? 0 : RESPONDER_LATER_MS);
 	arm(s);
 }
 

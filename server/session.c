@@ -103,7 +103,8 @@ static enum mvpn_reason judge(const struct server *s, const struct policy *p,
 		return MVPN_R_POLICY_CHANGED;
 	a = registry_subject(da);
 	b = registry_subject(db);
-	if (!policy_allows_layer(p, row->layer, &a, &b))
+	/* whichever of them may begin, they have one session */
+	if (!policy_allows_layer(p, row->layer, &a, &b) && !policy_allows_layer(p, row->layer, &b, &a))
 		return MVPN_R_POLICY_CHANGED;
 	if (row->mode != policy_mode_of(p, &a, &b))
 		return MVPN_R_MODE;

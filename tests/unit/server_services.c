@@ -162,19 +162,25 @@ static void told_services(struct sim_device *d, const uint8_t session[16], const
 	assert_string_equal(text, at_b);
 }
 
-/* a session at the socket's level from a to b; the device that knows SERVICES says so in its next REGISTER */
-static void stream_session(struct sim_net *n, uint8_t ret_session[16])
+/* a session at the socket's level, which `from` begins */
+static void stream_session_of(struct sim_device *from, struct sim_device *to, const char *address, uint8_t ret_session[16])
 {
 	struct sim_request q;
 	struct intro_keys ka, kb;
 
-	sim_request_socket(&n->a, B_ADDR, &q);
-	sim_expect(&n->b, MVPN_MSG_OFFER);
-	sim_accept(&n->b, ret_session, &kb);
-	sim_expect(&n->a, MVPN_MSG_ANSWER);
-	assert_int_equal(sim_finish(&n->a, &q, &ka), 0);
+	sim_request_socket(from, address, &q);
+	sim_expect(to, MVPN_MSG_OFFER);
+	sim_accept(to, ret_session, &kb);
+	sim_expect(from, MVPN_MSG_ANSWER);
+	assert_int_equal(sim_finish(from, &q, &ka), 0);
 }
 
+static void stream_session(struct sim_net *n, uint8_t ret_session[16])
+{
+	stream_session_of(&n->a, &n->b, B_ADDR, ret_session);
+}
+
+/* it says so in its next REGISTER */
 static void knows_services(struct sim_device *d, const char *address, bool knows)
 {
 	d->knows_services = knows;
@@ -214,6 +220,22 @@ static void a_session_of_streams_is_told(void **state)
 	sim_policy(&n.s, "");
 	sim_expect(&n.a, MVPN_MSG_REVOKE);
 	sim_expect(&n.b, MVPN_MSG_REVOKE);
+	sim_net_down(&n);
+}
+
+/* b may not begin any more, but the session that it has begun is as good as one of a's */
+static void whoever_has_begun_is_told(void **state)
+{
+	uint8_t session[16];
+	struct sim_net n;
+
+	sim_net_up(&n);
+	knows_services(&n.a, A_ADDR, true);
+	knows_services(&n.b, B_ADDR, true);
+	stream_session_of(&n.b, &n.a, A_ADDR, session);
+	sim_policy(&n.s, DB);
+	told_services(&n.a, session, "tcp 5432", "nothing");
+	told_services(&n.b, session, "tcp 5432", "nothing");
 	sim_net_down(&n);
 }
 
@@ -389,6 +411,7 @@ int main(void)
 		cmocka_unit_test(both_ends_hear_the_lines),
 		cmocka_unit_test(a_change_makes_the_session_anew),
 		cmocka_unit_test(a_session_of_streams_is_told),
+		cmocka_unit_test(whoever_has_begun_is_told),
 		cmocka_unit_test(who_cannot_be_told_makes_it_anew),
 		cmocka_unit_test(another_class_makes_the_session_anew),
 		cmocka_unit_test(classes_of_a_pair_are_bounded),
