@@ -10,12 +10,12 @@ LIB_server := addr aead by chan chan_handshake chan_msg chan_proof config crypto
 LIB_server += conduit class class_json echo_ends forward
 LIB_mvpnctl := addr by fsutil ipc ipc_request ipc_socket log loop mac service
 
-SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_deliver shim_frames shim_list shim_maps shim_networks shim_pin shim_ports shim_process shim_protect shim_share shim_socket shim_streams shim_translate shim_transport shim_xdp
+SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_deliver shim_frames shim_holders shim_list shim_maps shim_networks shim_pin shim_ports shim_process shim_protect shim_share shim_socket shim_streams shim_translate shim_transport shim_xdp
 KEYD := main attach attach_follow attach_wire channel conf conn control control_doctor control_explain control_identity control_show control_wait ether flows frametab guard identity identity_file intro_msg introduce keystore keytab keytab_session offer options peers prefixes register resolve rp_filter session_install session_life session_rules sessions watch $(SHIM)
 KEYD += cgroups control_flows sockdiag
 KEYD += path pmtu endpoint nat relayed ticket
 KEYD += streams pumps streams_open streams_accept streams_syn streams_pump streams_process streams_services answer ports levels datagrams datagrams_out datagrams_stream
-KEYD += processes process_table process_audit traits control_process
+KEYD += holders processes process_table process_audit traits control_process
 KEYD += hsm hsm_helper hsm_p11 intro_defer delegate rotate rotate_pin vouch
 KEYD += relay_tcp gateways gateways_told gateways_reach streams_gateway translate arrivals pins
 KEYD += server_key server_pins
@@ -35,7 +35,7 @@ CTL := args help human input main mvpnctl output proc table verb_explain verb_fl
 SERVER += tables policy_index keyfile server_key admin_key
 SERVER += restored
 SERVER += policy_class policy_relay relay_device
-BPF := shim wire sockops sock stream process translate
+BPF := shim wire sockops sock stream process translate whose
 
 # tests/unit/NAME.c, cmocka programs; objects that each links besides lib/: OBJS_unit_NAME
 UNIT :=
@@ -133,7 +133,7 @@ OBJS_unit_stream_pumps = $(call objs,keyd,streams streams_pump streams_class pum
 UNIT += keyd_steps keyd_asks
 UNIT += supervise
 OBJS_unit_supervise = $(call objs,keyd,$(filter-out main,$(KEYD))) $(call objs,keyd/dp,$(DP))
-PAIR_KEYD = $(filter-out $(SHIM) main answer attach% cgroups child cmdline conf arrivals control% datagram% ether explain% flows guard hsm_% levels networks% notice options ports process% pumps resolve rp_filter sockdiag state_dir streams% supervise% traits translate,$(KEYD))
+PAIR_KEYD = $(filter-out $(SHIM) main answer attach% cgroups child cmdline conf arrivals control% datagram% ether explain% flows guard holders hsm_% levels networks% notice options ports process% pumps resolve rp_filter sockdiag state_dir streams% supervise% traits translate,$(KEYD))
 OBJS_pair = $(call objs,keyd,$(PAIR_KEYD)) $(call objs,tests/sim,clock pair pair_path pair_server pair_intro pair_stubs pair_parts)
 OBJS_unit_keyd_steps = $(OBJS_pair)
 OBJS_unit_keyd_asks = $(OBJS_pair)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "proc.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
@@ -14,11 +13,6 @@
 #include "by.h"
 
 #define SLACK_S 2.0 /* clocks that count a suspended machine's time, or not, and ticks */
-
-static bool is_number(const char *s)
-{
-	return *s && !s[strspn(s, "0123456789")];
-}
 
 static bool link_of(const char *path, char ret[static PATH_MAX])
 {
@@ -69,7 +63,7 @@ static void add_text(json_t *process, const char *member, const char *text)
 	json_object_set_new(process, member, s ? s : json_null());
 }
 
-static void exe_of(json_t *process, bool has_it)
+static void exe_of(json_t *process)
 {
 	long pid = (long)json_integer_value(json_object_get(process, "pid"));
 	double since_s = json_number_value(json_object_get(process, "since_s"));
@@ -78,56 +72,8 @@ static void exe_of(json_t *process, bool has_it)
 	json_object_set_new(process, "exe", json_null());
 	snprintf(path, sizeof(path), "/proc/%ld/exe", pid);
 	/* a number is used again: who began after the socket is another */
-	if (pid > 0 && (has_it || age_s(pid) + SLACK_S >= since_s) && link_of(path, exe))
+	if (pid > 0 && age_s(pid) + SLACK_S >= since_s && link_of(path, exe))
 		add_text(process, "exe", exe);
-}
-
-static bool has_socket(const char *pid, unsigned long long inode)
-{
-	char dir[64], path[PATH_MAX], to[PATH_MAX], wanted[64];
-	struct dirent *e;
-	bool found = false;
-	DIR *d;
-
-	snprintf(wanted, sizeof(wanted), "socket:[%llu]", inode);
-	snprintf(dir, sizeof(dir), "/proc/%.20s/fd", pid);
-	d = opendir(dir);
-	while (d && !found && (e = readdir(d))) {
-		snprintf(path, sizeof(path), "%s/%.20s", dir, e->d_name);
-		found = link_of(path, to) && !strcmp(to, wanted);
-	}
-	if (d)
-		closedir(d);
-	return found;
-}
-
-/* the first that has it: those who listen hand it on to children, too. false: it was known, or there is none */
-static bool pid_of(json_t *process)
-{
-	unsigned long long inode =
-		(unsigned long long)json_integer_value(json_object_get(process, "inode"));
-	char path[64], comm[64];
-	struct dirent *e;
-	bool found = false;
-	DIR *d;
-
-	if (json_is_integer(json_object_get(process, "pid")) || !inode)
-		return false;
-	d = opendir("/proc");
-	while (d && !found && (e = readdir(d))) {
-		if (!is_number(e->d_name) || !has_socket(e->d_name, inode))
-			continue;
-		found = true;
-		json_object_set_new(process, "pid", json_integer(atol(e->d_name)));
-		snprintf(path, sizeof(path), "/proc/%.20s/comm", e->d_name);
-		if (first_line(path, comm, sizeof(comm))) {
-			comm[strcspn(comm, "\n")] = '\0';
-			add_text(process, "comm", comm);
-		}
-	}
-	if (d)
-		closedir(d);
-	return found;
 }
 
 void proc_complete(const char *path, json_t *reply)
@@ -138,9 +84,8 @@ void proc_complete(const char *path, json_t *reply)
 	json_array_foreach(json_object_get(reply, "flows"), i, f)
 	{
 		process = json_object_get(f, "process");
-		if (!json_is_object(process))
-			continue;
-		exe_of(process, pid_of(process));
+		if (json_is_object(process) && !json_is_string(json_object_get(process, "exe")))
+			exe_of(process);
 	}
 }
 

@@ -5,7 +5,7 @@
 
 #include <jansson.h>
 
-/* each flow's "process" gets its "exe", and "pid" and "comm" where only the socket was known; as far as we may look */
+/* each flow's "process" gets its "exe" where its socket is closed, and so keyd has none; as far as we may look */
 void proc_complete(const char *path, json_t *reply);
 
 /*

@@ -11,6 +11,7 @@
 #include "cgroups.h"
 #include "control.h"
 #include "datagrams.h"
+#include "holders.h"
 #include "levels.h"
 #include "peers.h"
 #include "processes.h"
@@ -57,30 +58,15 @@ static int flow_collect(void *arg, const struct mvpn_flow_key *key, const struct
 
 /* ---- the socket level ---- */
 
-static void key_put(struct mvpn_flow_key *ret, uint8_t proto, const struct mvpn_endpoint *src,
-		    const struct mvpn_endpoint *dst)
-{
-	*ret = (struct mvpn_flow_key){
-		.sport = htons(src->port), .dport = htons(dst->port), .proto = proto};
-	memcpy(ret->src, src->addr.b, 16);
-	memcpy(ret->dst, dst->addr.b, 16);
-}
-
 static void stream_collect(struct flow_list *l, const struct stream *s)
 {
-	struct sockaddr_storage own, other;
-	socklen_t own_len = sizeof(own), other_len = sizeof(other);
-	struct mvpn_endpoint keyd, app;
+	struct mvpn_flow_key socket;
 	struct flow_row *row;
 
-	if (s->kind != STREAM_CONNECTION || s->app.fd < 0 ||
-	    getsockname(s->app.fd, (struct sockaddr *)&own, &own_len) < 0 ||
-	    getpeername(s->app.fd, (struct sockaddr *)&other, &other_len) < 0 ||
-	    mvpn_endpoint_from_sockaddr(&keyd, (struct sockaddr *)&own) ||
-	    mvpn_endpoint_from_sockaddr(&app, (struct sockaddr *)&other) || !(row = row_new(l)))
+	if (!stream_socket_key(s, &socket) || !(row = row_new(l)))
 		return;
-	key_put(&row->socket, IPPROTO_TCP, &app, &keyd);
-	key_put(&row->key, IPPROTO_TCP, s->opener ? &s->t.src : &s->t.dst,
+	row->socket = socket;
+	flow_key_put(&row->key, IPPROTO_TCP, s->opener ? &s->t.src : &s->t.dst,
 		s->opener ? &s->t.dst : &s->t.src);
 	row->flow.bytes = s->sent;
 	row->flow.first_ns = s->since_ms * 1000000;
@@ -96,8 +82,8 @@ static void datagrams_collect(void *arg, const struct datagram_use *u)
 
 	if (!row)
 		return;
-	key_put(&row->socket, IPPROTO_UDP, &u->here, &u->keyd);
-	key_put(&row->key, IPPROTO_UDP, &u->here, &u->there);
+	flow_key_put(&row->socket, IPPROTO_UDP, &u->here, &u->keyd);
+	flow_key_put(&row->key, IPPROTO_UDP, &u->here, &u->there);
 	row->flow.packets = u->packets;
 	row->flow.bytes = u->bytes;
 	row->flow.first_ns = u->since_ms * 1000000;
@@ -125,9 +111,11 @@ static int flow_newest(const void *a, const void *b)
 /* whose socket it is, as far as anybody knows */
 struct origin {
 	bool known;
+	uint64_t cookie; /* of the socket, 0: not known */
 	struct mvpn_socket s;
 	uint32_t inode; /* of an open socket: /proc tells by it which processes have it */
 	bool tcp;	/* s has what it has moved */
+	const struct mvpn_holder *holder; /* who has it open; NULL: nobody, or it has been closed */
 };
 
 struct origins {
@@ -139,7 +127,7 @@ struct origins {
 
 static struct origin origin_of(struct origins *o, const struct flow_row *row)
 {
-	struct origin ret = {};
+	struct origin ret = {.cookie = row->flow.cookie};
 	struct socket_info info;
 
 	if (row->flow.cookie)
@@ -158,6 +146,7 @@ static struct origin origin_of(struct origins *o, const struct flow_row *row)
 		ret.s.cgroup = info.cgroup;
 		ret.known = true;
 	}
+	ret.cookie = info.cookie;
 	ret.inode = info.inode;
 	ret.tcp = info.tcp;
 	ret.s.bytes_in = info.bytes_in;
@@ -166,10 +155,53 @@ static struct origin origin_of(struct origins *o, const struct flow_row *row)
 	return ret;
 }
 
+/* who has a socket open is asked of all of them at once */
+static struct origin *origins_of(struct origins *o, const struct flow_list *l, struct holders *ret)
+{
+	struct origin *list = calloc(l->n + 1, sizeof(*list));
+	uint64_t *cookies = calloc(MVPN_FLOWS_ASKED_MAX, sizeof(*cookies));
+	unsigned n = 0;
+
+	*ret = (struct holders){0};
+	for (size_t i = 0; list && i < l->n; i++) {
+		list[i] = origin_of(o, &l->rows[i]);
+		if (cookies && list[i].cookie && !list[i].s.ended_ns && n < MVPN_FLOWS_ASKED_MAX)
+			cookies[n++] = list[i].cookie;
+	}
+	holders_find(o->k, cookies, n, ret);
+	for (size_t i = 0; list && i < l->n; i++) {
+		struct origin *g = &list[i];
+		const struct mvpn_holder *h = g->cookie && !g->s.ended_ns ? holders_get(ret, g->cookie, g->s.pid) : NULL;
+
+		g->holder = h;
+		if (!h || h->pid == g->s.pid)
+			continue;
+		g->known = true; /* it was handed on, or nothing was there to see who made it */
+		g->s.pid = h->pid;
+		g->s.uid = h->uid;
+		g->s.cgroup = h->cgroup;
+		memcpy(g->s.comm, h->comm, sizeof(g->s.comm));
+	}
+	free(cookies);
+	return list;
+}
+
+/* whose the flow is, in a word: why no process is named */
+static const char *owner_of(const struct flow_row *row, const struct origin *g, const struct holders *h)
+{
+	if (g->known && g->s.pid)
+		return "process";
+	if (!row->flow.cookie && !row->stream)
+		return "forwarded";
+	/* it is open, and no process has it */
+	return g->inode && h->known && !g->holder ? "kernel" : "unknown";
+}
+
 static json_t *show_process(const struct origins *o, const struct origin *g, uint64_t now)
 {
 	const char *path = g->s.cgroup ? cgroups_path(o->groups, g->s.cgroup) : NULL;
 	char unit[256] = "", comm[sizeof(g->s.comm) + 1];
+	json_t *exe = g->holder && *g->holder->exe ? json_string(g->holder->exe) : NULL;
 
 	if (!g->known)
 		return json_null();
@@ -179,9 +211,10 @@ static json_t *show_process(const struct origins *o, const struct origin *g, uin
 	for (char *c = comm; *c; c++)
 		if (*c & 0x80) /* a process may call itself anything; JSON is UTF-8 */
 			*c = '?';
-	return json_pack("{s:o, s:o, s:I, s:s?, s:s?, s:b, s:o, s:o}", "pid",
+	return json_pack("{s:o, s:o, s:o, s:I, s:s?, s:s?, s:b, s:o, s:o}", "pid",
 			 g->s.pid ? json_integer(g->s.pid) : json_null(), "comm",
-			 *comm ? json_string(comm) : json_null(), "uid", (json_int_t)g->s.uid,
+			 *comm ? json_string(comm) : json_null(), "exe",
+			 exe ? exe : json_null(), "uid", (json_int_t)g->s.uid,
 			 "cgroup", path, "unit", *unit ? unit : NULL, "accepted",
 			 g->s.flags & MVPN_SOCKET_ACCEPTED, "inode",
 			 g->inode ? json_integer(g->inode) : json_null(), "since_s",
@@ -202,11 +235,10 @@ static json_t *show_rule(struct keyd *k, const struct flow_row *row, const struc
 				  be16toh(row->key.dport));
 }
 
-static json_t *show_flow(struct origins *l, const struct flow_row *row)
+static json_t *show_flow(struct origins *l, const struct flow_row *row, const struct origin *g, const struct holders *h)
 {
 	const struct mvpn_flow *f = &row->flow;
 	struct peer *p = peer_by_index(l->k, f->peer);
-	struct origin g = origin_of(l, row);
 	struct mvpn_addr dst;
 	uint64_t now = mono_ns();
 	const char *verdict = f->verdict < MVPN_C_MAX ? shim_counter_names[f->verdict] : "unknown";
@@ -215,7 +247,7 @@ static json_t *show_flow(struct origins *l, const struct flow_row *row)
 	json_t *o;
 
 	memcpy(dst.b, row->key.dst, sizeof(dst.b));
-	o = json_pack("{s:o, s:o, s:i, s:i, s:i, s:o, s:I, s:I, s:f, s:f, s:s, s:s, s:o}", "src",
+	o = json_pack("{s:o, s:o, s:i, s:i, s:i, s:o, s:I, s:I, s:f, s:f, s:s, s:s, s:o, s:s}", "src",
 		      show_addr16(row->key.src), "dst", show_addr16(row->key.dst), "proto",
 		      row->key.proto, "sport", be16toh(row->key.sport), "dport",
 		      be16toh(row->key.dport), "peer", p ? json_string(peer_label(p)) : json_null(),
@@ -225,15 +257,15 @@ static json_t *show_flow(struct origins *l, const struct flow_row *row)
 		      row->stream && p && peer_level(l->k, p) == MVPN_LEVEL_BOTH ? "socket+network"
 		      : row->stream						 ? "socket"
 										 : "network",
-		      "process", show_process(l, &g, now));
+		      "process", show_process(l, g, now), "owner", owner_of(row, g, h));
 	json_object_set_new(o, "rule", show_rule(l->k, row, p));
 	json_object_set_new(o, "translated", translate_show(l->k, &row->key));
-	if (g.tcp)
+	if (g->tcp)
 		json_object_set_new(o, "tcp",
 				    json_pack("{s:I, s:I, s:f, s:b}", "bytes_in",
-					      (json_int_t)g.s.bytes_in, "bytes_out",
-					      (json_int_t)g.s.bytes_out, "rtt_ms",
-					      g.s.srtt_us / 1e3, "open", !g.s.ended_ns));
+					      (json_int_t)g->s.bytes_in, "bytes_out",
+					      (json_int_t)g->s.bytes_out, "rtt_ms",
+					      g->s.srtt_us / 1e3, "open", !g->s.ended_ns));
 	if (mvpn_addr_mac(&dst, mac)) {
 		snprintf(type, sizeof(type), "0x%04x", be16toh(row->key.dport));
 		json_object_set_new(o, "ethertype", json_string(type));
@@ -246,6 +278,8 @@ json_t *show_flows(struct keyd *k)
 {
 	struct flow_list l = {.k = k};
 	struct origins o = {.k = k};
+	struct origin *origins;
+	struct holders h;
 	json_t *list = json_array();
 	char root[CGROUP_PATH_MAX] = "";
 	size_t i;
@@ -258,8 +292,11 @@ json_t *show_flows(struct keyd *k)
 		o.diag = NULL;
 	shim_cgroup_root(root);
 	o.groups = cgroups_read(root);
-	for (i = 0; o.groups && i < l.n; i++)
-		json_array_append_new(list, show_flow(&o, &l.rows[i]));
+	origins = origins_of(&o, &l, &h);
+	for (i = 0; o.groups && origins && i < l.n; i++)
+		json_array_append_new(list, show_flow(&o, &l.rows[i], &origins[i], &h));
+	holders_free(&h);
+	free(origins);
 	cgroups_free(o.groups);
 	sockdiag_free(o.diag);
 	free(l.rows);

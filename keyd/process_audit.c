@@ -13,6 +13,7 @@
 
 #include "cgroups.h"
 #include "channel.h"
+#include "holders.h"
 #include "log.h"
 #include "peers.h"
 #include "processes.h"
@@ -32,6 +33,8 @@ struct process_audit {
 	struct keyd *k;
 	struct loop_timer *timer;
 	uint64_t told_ms;
+	uint64_t looked_ms; /* since then `looks` times for who has a socket, each of which walks through all processes */
+	unsigned looks;
 	struct kind kinds[MVPN_PROCESS_REPORT_MAX];
 	unsigned n;
 };
@@ -146,6 +149,8 @@ static void put(struct chan_buf *b, struct kind *n)
 		len += l;
 	}
 	chan_put(b, MVPN_TLV_PROCESS_REFUSED, v, len);
+	if (*n->rule)
+		chan_put(b, MVPN_TLV_PROCESS_RULE, n->rule, strlen(n->rule));
 }
 
 static bool due(const struct kind *n, uint64_t now)
@@ -202,7 +207,19 @@ static bool alike(const struct kind *a, const struct kind *b)
 	       !strcmp(a->unit, b->unit);
 }
 
-void process_audit_stream(struct process_audit *a, const struct mvpn_refusal *e, const char *rule)
+/* of many connections that are cut at once not each one's is known: what is not reported for want of room either */
+static bool look(struct process_audit *a, const struct mvpn_flow_key *socket, struct mvpn_holder *ret)
+{
+	uint64_t now = mono_ms();
+
+	if (now - a->looked_ms >= REPORT_MS) {
+		a->looked_ms = now;
+		a->looks = 0;
+	}
+	return socket && a->looks++ < MVPN_PROCESS_REPORT_MAX && holder_of(a->k, socket, ret);
+}
+
+static void refused(struct process_audit *a, const struct mvpn_refusal *e, const char *rule, const struct mvpn_holder *who)
 {
 	struct keyd *k = a->k;
 	const struct peer *p = peer_by_index(k, e->peer);
@@ -220,9 +237,11 @@ void process_audit_stream(struct process_audit *a, const struct mvpn_refusal *e,
 	now.head.pid_be = htobe32(e->pid);
 	now.head.uid_be = htobe32(e->uid);
 	identify(k, e, &now);
+	if (who && *who->exe)
+		plain(now.exe, sizeof(now.exe), who->exe);
 	if (!rule)
 		rule = process_table_text(k->processes->table, e->line);
-	snprintf(now.rule, sizeof(now.rule), "%s", rule ?: "");
+	plain(now.rule, sizeof(now.rule), rule ?: "");
 	k->counters[KC_PROCESS_REFUSED] += e->count;
 	while (i < a->n && !alike(&a->kinds[i], &now))
 		i++;
@@ -243,9 +262,25 @@ void process_audit_stream(struct process_audit *a, const struct mvpn_refusal *e,
 		loop_timer_arm(a->timer, REPORT_MS - since);
 }
 
+void process_audit_stream(struct process_audit *a, const struct mvpn_refusal *e, const char *rule,
+			  const struct mvpn_flow_key *socket)
+{
+	struct mvpn_refusal known = *e;
+	struct mvpn_holder who;
+	bool found = look(a, socket, &who);
+
+	if (found) {
+		known.pid = who.pid;
+		known.uid = who.uid;
+		known.cgroup = who.cgroup;
+		memcpy(known.comm, who.comm, sizeof(known.comm));
+	}
+	refused(a, &known, rule, found ? &who : NULL);
+}
+
 static void on_refusal(void *arg, const struct mvpn_refusal *e)
 {
-	process_audit_stream(arg, e, NULL);
+	refused(arg, e, NULL, NULL);
 }
 
 int process_audit_init(struct keyd *k)

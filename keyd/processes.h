@@ -42,8 +42,10 @@ void processes_tick(struct keyd *k); /* users and programs may have changed */
 /* ---- process_audit.c ---- */
 int process_audit_init(struct keyd *k);
 void process_audit_free(struct process_audit *a);
-/* of a connection at the socket level that has been cut; rule: the line's text, NULL: that of the line with `by` */
-void process_audit_stream(struct process_audit *a, const struct mvpn_refusal *e, const char *rule);
+/* of a connection at the socket level that is about to be cut; rule: the line's text, NULL: that of the line with `by`; socket: the
+ * application's, whose process is looked for, NULL: none */
+void process_audit_stream(struct process_audit *a, const struct mvpn_refusal *e, const char *rule,
+			  const struct mvpn_flow_key *socket);
 
 /* ---- control_process.c ---- */
 /* what a question says of a process; NULL: nothing */

@@ -332,6 +332,7 @@ void shim_close(struct shim *s)
 	shim_translate_leave(s->translate);
 	free(s->streams_error);
 	shim_process_detach(s);
+	shim_holders_free(s);
 	free(s->process_error);
 	ring_buffer__free(s->ring);
 	shim_bpf__destroy(s->bpf);

@@ -189,6 +189,10 @@ int shim_deliver_as(struct shim *s, const struct mvpn_endpoint *from, const stru
 /* each open connection at the socket level that an application here has, and whose it is; -ENOENT: not attached */
 typedef void shim_owner_fn(void *arg, const struct mvpn_endpoint *self, const struct mvpn_process *who);
 int shim_stream_owners(struct shim *s, shim_owner_fn *fn, void *arg);
+/* each process that has one of these sockets open, at most MVPN_FLOWS_ASKED_MAX, by their cookies; a socket may have several, in no order */
+typedef void shim_holder_fn(void *arg, const struct mvpn_holder *h);
+int shim_holders(struct shim *s, const uint64_t *cookies, unsigned n, shim_holder_fn *fn, void *arg);
+void shim_holders_free(struct shim *s);
 /* datagrams (bpf/datagram.h): a UDP port of keyd's that can stand for a remote end, in the programs' stock and out of it again */
 int shim_datagram_ready(struct shim *s, uint16_t port);
 int shim_datagram_take(struct shim *s, uint16_t *ret_port); /* -ENOENT: none is left */

@@ -52,6 +52,7 @@ struct shim {
 	char *share_dir;    /* NULL: alone */
 	uint32_t network;   /* what entries of shared maps have as their value */
 	uint64_t conflicts; /* prefixes that another network had claimed before */
+	struct shim_holders *holders; /* shim_holders.c; NULL: not asked for yet */
 	struct shim_translate *translate; /* shim_translate.c; NULL: nothing is translated */
 	/* shim_deliver.c */
 	int deliver_link, arrive_link; /* TCX links on the frame tap and the tap, -1 none */

@@ -39,6 +39,11 @@ void streams_cut(struct peer *p, enum mvpn_reason why);
 
 /* ---- streams_process.c ---- */
 void streams_judge(struct keyd *k); /* who may send has changed */
+void flow_key_put(struct mvpn_flow_key *ret, uint8_t proto, const struct mvpn_endpoint *src, const struct mvpn_endpoint *dst);
+/* a connection, as the application's socket here has it; false: there is none */
+bool stream_socket_key(const struct stream *s, struct mvpn_flow_key *ret);
+/* it is cut: said and audited, with who has it here. why: enum mvpn_refused; rule: the line's text, NULL: that of the line with `by` */
+void stream_audit(const struct stream *s, unsigned why, uint32_t line, const char *rule);
 
 /* ---- streams_services.c ---- */
 /* the peer's streams may go on where this session of its is for them; each end asks for itself */

@@ -48,34 +48,51 @@ static void add(void *arg, const struct mvpn_endpoint *self, const struct mvpn_p
 	w->list[w->n++] = (struct owner){*self, *who};
 }
 
-static void cut(struct stream *s, const struct peer *twin, const struct mvpn_process *who, uint32_t line)
+void flow_key_put(struct mvpn_flow_key *ret, uint8_t proto, const struct mvpn_endpoint *src, const struct mvpn_endpoint *dst)
 {
-	struct mvpn_refusal e = {.count = 1,
-				 .peer = twin->index,
-				 .line = line,
-				 .why = MVPN_REFUSED_STREAM,
-				 .flow = {.sport = htons(s->t.src.port),
-					  .dport = htons(s->t.dst.port),
-					  .proto = IPPROTO_TCP}};
+	*ret = (struct mvpn_flow_key){.sport = htons(src->port), .dport = htons(dst->port), .proto = proto};
+	memcpy(ret->src, src->addr.b, 16);
+	memcpy(ret->dst, dst->addr.b, 16);
+}
 
-	memcpy(e.flow.src, s->t.src.addr.b, 16);
-	memcpy(e.flow.dst, s->t.dst.addr.b, 16);
-	e.cgroup = who->cgroup;
-	e.inode = who->inode;
-	e.dev = who->dev;
-	e.pid = who->pid;
-	e.uid = who->uid;
+bool stream_socket_key(const struct stream *s, struct mvpn_flow_key *ret)
+{
+	struct sockaddr_storage own, other;
+	socklen_t own_len = sizeof(own), other_len = sizeof(other);
+	struct mvpn_endpoint keyd, app;
+
+	if (s->kind != STREAM_CONNECTION || s->app.fd < 0 ||
+	    getsockname(s->app.fd, (struct sockaddr *)&own, &own_len) < 0 ||
+	    getpeername(s->app.fd, (struct sockaddr *)&other, &other_len) < 0 ||
+	    mvpn_endpoint_from_sockaddr(&keyd, (struct sockaddr *)&own) ||
+	    mvpn_endpoint_from_sockaddr(&app, (struct sockaddr *)&other))
+		return false;
+	flow_key_put(ret, IPPROTO_TCP, &app, &keyd);
+	return true;
+}
+
+void stream_audit(const struct stream *s, unsigned why, uint32_t line, const char *rule)
+{
+	const struct peer *twin = peer_by_id(s->k, s->peer->id);
+	struct mvpn_refusal e = {
+		.count = 1, .peer = twin ? twin->index : s->peer->index, .line = line, .why = why};
+	struct mvpn_flow_key socket;
+
+	flow_key_put(&e.flow, IPPROTO_TCP, &s->t.src, &s->t.dst);
 	s->k->counters[KC_STREAM_FORBIDDEN]++;
-	process_audit_stream(s->k->processes->audit, &e, NULL);
+	process_audit_stream(s->k->processes->audit, &e, rule, stream_socket_key(s, &socket) ? &socket : NULL);
+}
+
+static void cut(struct stream *s, uint32_t line)
+{
+	stream_audit(s, MVPN_REFUSED_STREAM, line, NULL);
 	stream_abort(s, MVPN_R_POLICY_CHANGED);
 }
 
 /* One that was not found the application has closed: nothing more comes of it than what keyd has. */
 static void judge(struct stream *s, const struct peer *twin, const struct walk *w)
 {
-	static const struct mvpn_process nobody;
 	const struct owner key = {.self = s->t.src}, *found = NULL;
-	const struct mvpn_process *who = &nobody;
 	uint64_t traits = 0;
 	uint32_t line;
 
@@ -83,14 +100,11 @@ static void judge(struct stream *s, const struct peer *twin, const struct walk *
 		found = bsearch(&key, w->list, w->n, sizeof(*w->list), by_end);
 	if (!found && !w->failed)
 		return;
-	if (found) {
-		who = &found->who;
-		/* what is known since an earlier numbering means something else now */
-		if (who->generation >= s->k->processes->generation)
-			traits = who->traits;
-	}
+	/* what is known since an earlier numbering means something else now */
+	if (found && found->who.generation >= s->k->processes->generation)
+		traits = found->who.traits;
 	if (!processes_may(twin->guard, traits, IPPROTO_TCP, s->t.dst.port, &line))
-		cut(s, twin, who, line);
+		cut(s, line);
 }
 
 static const struct peer *guarded_twin(struct keyd *k, const struct peer *p)

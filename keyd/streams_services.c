@@ -3,14 +3,11 @@
  * Connections at the socket level whose service the policy does not name any more: reset, while the others of the pair go on. Either end
  * judges its own, so that none stays because the other keyd wants it to.
  */
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "log.h"
 #include "peers.h"
-#include "processes.h"
 #include "pumps.h"
 #include "session_rules.h"
 #include "sessions.h"
@@ -63,18 +60,8 @@ static uint32_t line_of(const struct stream *s, char *ret, size_t size)
 
 void stream_forbidden(const struct stream *s)
 {
-	const struct peer *twin = peer_by_id(s->k, s->peer->id);
 	char rule[MVPN_RULE_TEXT_B + 1] = "";
-	struct mvpn_refusal e = {.count = 1,
-				 .peer = twin ? twin->index : s->peer->index,
-				 .line = line_of(s, rule, sizeof(rule)),
-				 .why = MVPN_REFUSED_SERVICE,
-				 .flow = {.sport = htons(s->t.src.port),
-					  .dport = htons(s->t.dst.port),
-					  .proto = IPPROTO_TCP}};
+	uint32_t line = line_of(s, rule, sizeof(rule));
 
-	memcpy(e.flow.src, s->t.src.addr.b, 16);
-	memcpy(e.flow.dst, s->t.dst.addr.b, 16);
-	s->k->counters[KC_STREAM_FORBIDDEN]++;
-	process_audit_stream(s->k->processes->audit, &e, rule);
+	stream_audit(s, MVPN_REFUSED_SERVICE, line, rule);
 }

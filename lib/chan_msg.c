@@ -76,6 +76,7 @@ static const struct {
 	[MVPN_TLV_RULE] = {MVPN_RULE_HEAD_B,
 			   MVPN_RULE_HEAD_B + MVPN_SERVICE_B * MVPN_SERVICES_MAX + MVPN_RULE_TEXT_B},
 	[MVPN_TLV_TICKET] = {MVPN_TICKET_B, MVPN_TICKET_B},
+	[MVPN_TLV_PROCESS_RULE] = {1, MVPN_RULE_TEXT_B},
 	[MVPN_TLV_PROCESS_REFUSED] = {sizeof(struct mvpn_process_refused) + 3,
 				      sizeof(struct mvpn_process_refused) +
 					      MVPN_PROCESS_REFUSED_TEXT_B},

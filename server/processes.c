@@ -168,8 +168,10 @@ static const char *why_name(unsigned why)
 	return "no-socket";
 }
 
-static void note(struct conn *c, const struct chan_tlv *t)
+/* rule: NULL, or what the device says of the line */
+static void note(struct conn *c, const struct chan_tlv *t, const struct chan_tlv *rule)
 {
+	char line[MVPN_RULE_TEXT_B + 1] = "";
 	char copy[MVPN_PROCESS_REFUSED_TEXT_B], to[MVPN_ADDRSTRLEN], proto[8];
 	struct mvpn_process_refused r;
 	const struct device *peer;
@@ -184,16 +186,18 @@ static void note(struct conn *c, const struct chan_tlv *t)
 
 	memcpy(&r, t->value, sizeof(r));
 	texts(t->value + sizeof(r), t->len - sizeof(r), copy, text);
+	for (size_t i = 0; rule && i < rule->len && i < MVPN_RULE_TEXT_B; i++)
+		line[i] = rule->value[i] < ' ' || rule->value[i] > '~' ? '?' : (char)rule->value[i];
 	memcpy(dst.b, r.dst, sizeof(dst.b));
 	peer = registry_by_id(c->s->reg, r.peer);
 	memcpy(key.device, c->dev->row.id, MVPN_ID_LEN);
 	mvpn_blake2b(key.hash, sizeof(key.hash), NULL, 0, like, 3);
 	refusal_note(c->s, "device", "process-refused", &key, sizeof(key),
-		     json_pack("{s:s, s:s*, s:s, s:s, s:i, s:I, s:s, s:I, s:I, s:s, s:s, s:s, s:I}",
+		     json_pack("{s:s, s:s*, s:s, s:s, s:i, s:I, s:s*, s:s, s:I, s:I, s:s, s:s, s:s, s:I}",
 			       "device", c->dev->row.name, "peer", peer ? peer->row.name : NULL,
 			       "dst", mvpn_addr_str(&dst, to), "proto",
 			       mvpn_proto_name(r.proto, proto), "port", (int)be16toh(r.port_be),
-			       "line", (json_int_t)be32toh(r.line_be), "refused", why_name(r.why),
+			       "line", (json_int_t)be32toh(r.line_be), "rule", *line ? line : NULL, "refused", why_name(r.why),
 			       "pid", (json_int_t)be32toh(r.pid_be), "uid",
 			       (json_int_t)be32toh(r.uid_be), "process", text[0], "exe", text[1],
 			       "unit", text[2], "attempts", (json_int_t)be32toh(r.count_be)));
@@ -216,9 +220,9 @@ static bool report_good(const struct chan_msg *m)
 int processes_message(struct conn *c, const struct chan_msg *m)
 {
 	uint64_t now = mono_ms();
-	struct chan_tlv t;
+	struct chan_tlv t, rule;
 	unsigned n = 0;
-	size_t pos = 0;
+	size_t pos = 0, next;
 
 	if (!report_good(m))
 		return -EPROTO;
@@ -228,8 +232,10 @@ int processes_message(struct conn *c, const struct chan_msg *m)
 		return 0;
 	}
 	c->reported_ms = now;
-	while (chan_tlv_next(m, &pos, &t))
+	while (chan_tlv_next(m, &pos, &t)) {
+		next = pos;
 		if (t.type == MVPN_TLV_PROCESS_REFUSED && n++ < MVPN_PROCESS_REPORT_MAX)
-			note(c, &t);
+			note(c, &t, chan_tlv_next(m, &next, &rule) && rule.type == MVPN_TLV_PROCESS_RULE ? &rule : NULL);
+	}
 	return 0;
 }

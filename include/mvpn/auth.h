@@ -57,7 +57,7 @@ enum mvpn_msg {
 	/* S→C. Which processes of this device may send what to whom, for each device to which a line with `by` leads: lines, each
 	 * TLV_PROCESS_LINE and then its TLV_PROCESS_SERVICE… (none: everything), TLV_PROCESS_BY… (none: all processes) and
 	 * TLV_PROCESS_PEER…; flags MVPN_PFX_*. Always the whole, as with ETHER; before the first PREFIXES.
-	 * C→S: what was refused: TLV_PROCESS_REFUSED…, at most MVPN_PROCESS_REPORT_MAX, and one message a second. */
+	 * C→S: what was refused: TLV_PROCESS_REFUSED…, each with TLV_PROCESS_RULE if it is known, at most MVPN_PROCESS_REPORT_MAX, and one message a second. */
 	MVPN_MSG_PROCESSES = 0x1d,
 
 	/* introduction (PROTOCOL §3) */
@@ -162,6 +162,7 @@ enum mvpn_tlv {
 	MVPN_TLV_GATEWAYS = 61,
 	MVPN_TLV_TICKET = 64,	    /* MVPN_TICKET_B: known devices pass first when the server is under load (lib/chan.h) */
 	MVPN_TLV_PROCESS_REFUSED = 65, /* struct mvpn_process_refused | three texts, each with its NUL: name, program, unit */
+	MVPN_TLV_PROCESS_RULE = 62,    /* behind PROCESS_REFUSED: the text of its line, 1..MVPN_RULE_TEXT_B bytes, for people */
 	MVPN_TLV_PROCESS_LINE = 68,    /* line u32 of the policy | its text, for people */
 	MVPN_TLV_PROCESS_SERVICE = 69, /* proto u8 | first port u16 | last port u16 (lib/service.h) */
 	MVPN_TLV_PROCESS_BY = 70,      /* kind u8, enum mvpn_by | value (lib/by.h) */

@@ -234,6 +234,7 @@
 #define MVPN_GUARD_LINES 64		/* times services of lines about one peer with `by` */
 #define MVPN_GUARDS_MAX MVPN_PEERS_MAX
 #define MVPN_GROUP_NAME_B 124		/* of a unit or control group that `by` names, its NUL with it; systemd takes 255 */
+#define MVPN_EXE_PATH_B 256		/* of a path of a program that is said for people, its NUL with it */
 #define MVPN_GROUP_DEPTH 12		/* levels of control groups that are looked at, from the root */
 #define MVPN_VOUCHED_MAX 16384		/* flows of containers whose process is known (LRU) */
 #define MVPN_VOUCHED_NS 1000000000ULL	/* a packet has come from the container to the interface by then */

@@ -199,6 +199,14 @@ struct mvpn_stream_owner {
 	struct mvpn_process who; /* zero: nobody's that is known */
 };
 
+/* what a walk for certain sockets reads: a process that has one of them open */
+struct mvpn_holder {
+	__u64 cookie, cgroup;
+	__u32 pid, uid;
+	char comm[16];
+	char exe[MVPN_EXE_PATH_B]; /* the program's path as keyd's root has it, "" of a kernel thread, or longer than that */
+};
+
 /* exempt: BPF_MAP_TYPE_HASH -> u32; end points of authentication servers (TCP), at either end of a packet */
 struct mvpn_exempt {
 	__u8 addr[16];
@@ -510,6 +518,7 @@ _Static_assert(sizeof(struct mvpn_group) == 16, "map value");
 _Static_assert(sizeof(struct mvpn_vouched) == 24, "map value");
 _Static_assert(sizeof(struct mvpn_process) == 48, "socket storage");
 _Static_assert(sizeof(struct mvpn_stream_owner) == 72, "record of a walk");
+_Static_assert(sizeof(struct mvpn_holder) == 40 + MVPN_EXE_PATH_B, "record of a walk");
 _Static_assert(sizeof(struct mvpn_refusal) == 304, "ring record");
 _Static_assert(sizeof(struct mvpn_refused_key) == 12, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_exempt) == 20, "map key has no padding");

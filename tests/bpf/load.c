@@ -11,6 +11,7 @@
 #include "sockops.skel.h"
 #include "stream.skel.h"
 #include "translate.skel.h"
+#include "whose.skel.h"
 #include "wire.skel.h"
 
 /*
@@ -55,6 +56,7 @@ static const struct bound {
 	{"sock_made", 2400},
 	{"sock_found", 2400},
 	{"sock_sends", 4900},
+	{"holder", 300},
 	{"translate_out", 14000},
 	{"translate_out_raw", 14000},
 	{"translate_in", 6300},
@@ -111,6 +113,7 @@ LOADS(sock)
 LOADS(stream)
 LOADS(process)
 LOADS(translate)
+LOADS(whose)
 
 int main(void)
 {
@@ -118,7 +121,7 @@ int main(void)
 		cmocka_unit_test(test_shim),	  cmocka_unit_test(test_wire),
 		cmocka_unit_test(test_sockops),	  cmocka_unit_test(test_sock),
 		cmocka_unit_test(test_stream),	  cmocka_unit_test(test_process),
-		cmocka_unit_test(test_translate),
+		cmocka_unit_test(test_translate), cmocka_unit_test(test_whose),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -331,6 +331,9 @@ static size_t value(void *arg, struct said *in, unsigned type, unsigned kind, ui
 	case MVPN_TLV_DELEGATION:
 		said_bytes(in, ret, MVPN_TLV_DELEGATION_B);
 		return MVPN_TLV_DELEGATION_B;
+	case MVPN_TLV_PROCESS_RULE:
+		said_bytes(in, ret, 12);
+		return 12;
 	case MVPN_TLV_PROCESS_REFUSED:
 		return refusal(in, kind, ret);
 	}

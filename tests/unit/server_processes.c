@@ -135,6 +135,7 @@ static void put_refused(struct chan_buf *b, const struct mvpn_process_refused *r
 	memcpy(v, r, sizeof(*r));
 	memcpy(v + sizeof(*r), texts, len);
 	chan_put(b, MVPN_TLV_PROCESS_REFUSED, v, sizeof(*r) + len);
+	chan_put(b, MVPN_TLV_PROCESS_RULE, "allow a\n-> b", 12);
 }
 
 static void report(struct sim_device *d, const struct mvpn_process_refused *r, const char *texts, size_t len,
@@ -194,6 +195,7 @@ static void refusals_are_on_record(void **state)
 	assert_string_equal(json_string_value(json_object_get(d, "refused")), "call");
 	assert_int_equal(json_integer_value(json_object_get(d, "attempts")), 3);
 	assert_int_equal(json_integer_value(json_object_get(d, "line")), 1);
+	assert_string_equal(json_string_value(json_object_get(d, "rule")), "allow a?-> b");
 	json_decref(d);
 	/* too soon: not heard, and nothing worse */
 	report(&n.a, &r, who, sizeof(who), 1);

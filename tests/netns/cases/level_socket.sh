@@ -106,7 +106,7 @@ whose() { # HOST: the streams to or from port 8000, and whether the process is k
 	ctlj "$1" flows | jq -c '[.flows[] | select(.level == "socket" and .verdict == "stream") | [.src, .dst, .dport, .sport == 8000, .process.pid]]'
 }
 [[ $(whose a) == "[[\"${ADDR4[a]}\",\"${ADDR4[b]}\",8000,false,$(pid_of held)]]" ]] || fail "flows on a: $(whose a)"
-[[ $(whose b) == "[[\"${ADDR4[b]}\",\"${ADDR4[a]}\","*",true,"*"]]" ]] || fail "flows on b: $(whose b)"
+[[ $(whose b) == "[[\"${ADDR4[b]}\",\"${ADDR4[a]}\","*",true,$(pid_of serve)]]" ]] || fail "flows on b: $(whose b)"
 ctlj b flows | jq -e '[.flows[] | select(.verdict == "stream")][0].process.inode > 0' >/dev/null || fail "flows on b name no process"
 ctlj a doctor | jq -e '.checks[] | select(.name == "socket level") | .result == "ok"' >/dev/null || fail "doctor: $(ctlj a doctor)"
 ctlj a sessions | jq -e 'any(.sessions[]; .transmits and .level == "socket" and .streams == 1)' >/dev/null || fail "sessions do not say the level, or the stream"
@@ -158,9 +158,11 @@ kill -CONT "$(pid_of keyd-a)"
 wait_for 1 "the end of it at a" has_streams 1 a
 [[ $(counter a control streams_forbidden) == 1 && $(counter b control streams_forbidden) == 1 ]] || fail "not counted as forbidden"
 audited() {
-	srvj audit --limit 50 | jq -e --arg d "$1" '[.events[] | select(.event == "process-refused") | .detail | select(.device == $d and .refused == "service" and .port == 8001 and .line == 1)] | length == 1' >/dev/null
+	srvj audit --limit 50 | jq -e --arg d "$1" --argjson pid "$(pid_of "$2")" '[.events[] | select(.event == "process-refused") | .detail | select(.device == $d and .refused == "service" and .port == 8001 and .line == 1) |
+		select(.pid == $pid and .uid == 0 and .process == "stream.py" and (.exe | contains("/python3")) and (.rule | endswith("8000-8002")) and has("unit"))] | length == 1' >/dev/null
 }
-for h in a b; do wait_for 3 "the audit of $h's end" audited $h; done
+wait_for 3 "the audit of a's end" audited a stays
+wait_for 3 "the audit of b's end" audited b serve2
 renewed() { [[ $(ctlj a sessions | jq -c '[.sessions[] | select(.layer == "socket" and .transmits) | .services.remote]') == '[["tcp 8000"]]' ]]; }
 wait_for 5 "a session for the new services" renewed
 has_streams 1 a b || fail "the stream to 8000 did not outlive it"
