@@ -17,7 +17,7 @@ KEYD += path pmtu endpoint nat relayed ticket
 KEYD += streams pumps streams_open streams_accept streams_syn streams_pump streams_process streams_services answer ports levels datagrams datagrams_out datagrams_stream
 KEYD += holders processes process_table process_audit traits control_process
 KEYD += hsm hsm_helper hsm_p11 intro_defer delegate rotate rotate_pin vouch
-KEYD += relay_tcp gateways gateways_told gateways_reach streams_gateway translate arrivals pins
+KEYD += relay_tcp gateways gateways_told gateways_reach gateways_show streams_gateway translate arrivals pins
 KEYD += server_key server_pins
 KEYD += asks cmdline
 KEYD += state_dir networks networks_all networks_list notice child supervise supervise_show supervise_spawn
@@ -31,7 +31,7 @@ SERVER := main server conf identity privileges listen channel dispatch enrol reg
 SERVER += macs ether policy_ether policy_mode policy_text echo relay policy_test policy_lines policy_pairs policy_service policy_by admin_policy_diff admin_policy_check audit_feed admin_audit audit_keep policy_settings
 SERVER += depart psk delegate rotate store_rotate gate audit_check audit_verify services levels processes refusal
 SERVER += relay_tcp policy_protect gateways
-CTL := args help human input main mvpnctl output proc table verb_explain verb_flows verb_networks verb_relays verbs_device verbs_identity verbs_iface verbs_key verbs_peer verbs_policy verbs_status verbs_token verbs_audit
+CTL := args help human input main mvpnctl output proc table verb_explain verb_flows verb_networks verb_relays verb_gateways verbs_device verbs_identity verbs_iface verbs_key verbs_peer verbs_policy verbs_status verbs_token verbs_audit
 SERVER += tables policy_index keyfile server_key admin_key
 SERVER += restored
 SERVER += policy_class policy_relay relay_device
@@ -122,6 +122,9 @@ OBJS_unit_server_gate = $(OBJS_unit_server)
 OBJS_unit_server_audit = $(OBJS_unit_server)
 OBJS_unit_server_depart = $(OBJS_unit_server)
 OBJS_unit_server_central = $(OBJS_unit_server)
+UNIT += gateways
+OBJS_unit_gateways = $(call objs,keyd,gateways gateways_told)
+LDFLAGS_unit_gateways = $(addprefix -Wl$(comma)--wrap=,clock_gettime loop_timer_new loop_timer_arm loop_timer_armed loop_timer_disarm loop_timer_free)
 UNIT += level_datagrams
 OBJS_unit_level_datagrams = $(call objs,keyd,datagrams datagrams_out ports sockdiag)
 LDFLAGS_unit_level_datagrams = -Wl,--wrap=clock_gettime

@@ -78,7 +78,7 @@ extern const struct verb verb_identity_show, verb_identity_unlock, verb_passphra
 	verb_passphrase_remove, verb_rotate, verb_pin;
 extern const struct verb verb_key_show, verb_key_rotate, verb_key_cancel;
 extern const struct verb verb_peers, verb_sessions, verb_flows, verb_ping, verb_explain, verb_wait,
-	verb_rekey, verb_relays;
+	verb_rekey, verb_relays, verb_gateways;
 extern const struct verb verb_server_status, verb_server_sessions, verb_server_audit;
 extern const struct verb verb_token_create, verb_token_list, verb_token_revoke;
 extern const struct verb verb_device_list, verb_device_show, verb_device_approve,

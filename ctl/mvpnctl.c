@@ -19,6 +19,7 @@ const struct verb *const verbs[] = {
 	&verb_sessions,
 	&verb_flows,
 	&verb_relays,
+	&verb_gateways,
 	&verb_ping,
 	&verb_explain,
 	&verb_doctor,

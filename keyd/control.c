@@ -254,6 +254,7 @@ static const struct {
 	{"identity-passphrase", control_identity_passphrase, NULL},
 	{"rotate", control_rotate, NULL},
 	{"pin", control_pin, NULL},	 {"relays", NULL, show_relays},
+	{"gateways", NULL, show_gateways},
 };
 
 static void on_request(void *arg, struct ipc_call *call, const char *verb, json_t *args)

@@ -36,6 +36,7 @@ json_t *show_peers(struct keyd *k); /* control_peers.c */
 json_t *show_sessions(struct keyd *k);
 json_t *show_flows(struct keyd *k); /* control_flows.c */
 json_t *show_relays(struct keyd *k); /* control_relays.c */
+json_t *show_gateways(struct keyd *k); /* gateways_show.c */
 json_t *show_addr16(const uint8_t b[16]);
 json_t *show_leaks(struct keyd *k);
 json_t *show_doctor(struct keyd *k);

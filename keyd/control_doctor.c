@@ -228,11 +228,14 @@ static bool check_sessions(struct keyd *k, json_t *list)
 		     "%u sessions, %u of them silent for 2 min or more", k->nsessions, dead);
 }
 
-/* as one of several gateways */
+/* as a gateway, and as who uses one */
 static void check_gateway(struct keyd *k, json_t *list)
 {
-	char text[160];
+	char text[GATEWAYS_TEXT_B];
 
+	if (gateways_dead(k, text, sizeof(text)))
+		check(list, "gateways", WARN, "`mvpnctl gateways` shows all of them; `mvpnctl doctor` on that one says why",
+		      "%s", text);
 	if (gateways_unreached(k, text, sizeof(text)))
 		check(list, "gateway", WARN, "look at that interface, its cable and `ip route`", "%s",
 		      text);

@@ -90,7 +90,7 @@ static const char *explain_level(struct keyd *k, struct explained *e)
 	return strcmp(below, "sealed") == 0 ? verdict : below;
 }
 
-/* the gateways of a prefix that has several, in the order of the policy */
+/* the gateways of a prefix, in the order of the policy */
 static void explain_gateways(const json_t *list, struct explained *e)
 {
 	const json_t *g;
@@ -101,17 +101,21 @@ static void explain_gateways(const json_t *list, struct explained *e)
 		const char *wrong = json_string_value(json_object_get(g, "why"));
 		bool failed = strcmp(json_string_value(json_object_get(g, "state")), "failed") == 0;
 		bool in_use = json_is_true(json_object_get(g, "in_use"));
+		double since_s = json_number_value(json_object_get(g, "since_s"));
+		char since[32] = "";
 
+		if (wrong)
+			snprintf(since, sizeof(since), ", for %.0f s", since_s);
 		if (in_use && wrong) {
 			e->astray = wrong;
 			explain_todo(e, "no gateway to it is well: mvpnctl doctor on %s", peer_label(e->peer));
 		}
-		show_line(e->why, "gateway %zu: %s%s%s%s", i + 1,
+		show_line(e->why, "gateway %zu: %s%s%s%s%s", i + 1,
 			  json_string_value(json_object_get(g, "name")), in_use ? ", in use" : "",
 			  !wrong   ? ""
 			  : failed ? ", has failed: "
 				   : ", away: ",
-			  wrong ? wrong : "");
+			  wrong ? wrong : "", since);
 	}
 }
 

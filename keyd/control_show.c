@@ -179,7 +179,7 @@ void show_line(json_t *list, const char *fmt, ...)
 static json_t *problems(struct keyd *k, const uint64_t *shim)
 {
 	json_t *list = json_array();
-	char text[160];
+	char text[GATEWAYS_TEXT_B];
 	unsigned i;
 
 	if (shim[MVPN_C_LEAK])
@@ -236,6 +236,8 @@ static json_t *problems(struct keyd *k, const uint64_t *shim)
 			  k->naddresses_refused);
 	if (gateways_unreached(k, text, sizeof(text)))
 		show_line(list, "%s; its peers go through another gateway, if there is one", text);
+	if (gateways_dead(k, text, sizeof(text)))
+		show_line(list, "%s; `mvpnctl gateways`", text);
 	if (k->prefixes_overflow)
 		show_line(list,
 			  "more protected prefixes than max_prefixes: whole networks are dropped");

@@ -41,12 +41,6 @@ static void use(struct keyd *k, struct gateway_set *set, unsigned i, const char 
 	sessions_prefix_new(k, &set->prefix, to->index);
 }
 
-/* 0: well; what is farther from it is worse */
-static unsigned badness(struct keyd *k, const struct gateway_set *set, unsigned i)
-{
-	return gateway_of(k, set->member[i])->failed ? 2 : set->away_ms[i] != 0;
-}
-
 /* connections that live in the gateway's keyd, not in packets, are at their end when it is given up; it has a moment to come back */
 static void leave(struct keyd *k, struct gateway_set *set, bool now)
 {
@@ -54,16 +48,16 @@ static void leave(struct keyd *k, struct gateway_set *set, bool now)
 		return;
 	set->left_ms = 0;
 	for (unsigned i = 0; i < set->n; i++)
-		if (set->member[i] == set->left && i != set->current && badness(k, set, i))
+		if (set->member[i] == set->left && i != set->current && gateways_badness(k, set, i))
 			streams_gateway_left(k, &set->prefix, k->peers[set->left]);
 }
 
 static void choose_better(struct keyd *k, struct gateway_set *set)
 {
-	unsigned now = badness(k, set, set->current), best = set->current;
+	unsigned now = gateways_badness(k, set, set->current), best = set->current;
 
 	for (unsigned i = 0; i < set->n; i++)
-		if (badness(k, set, i) < badness(k, set, best))
+		if (gateways_badness(k, set, i) < gateways_badness(k, set, best))
 			best = i;
 	if (best != set->current) {
 		leave(k, set, true);
@@ -79,14 +73,14 @@ static void choose(struct keyd *k, struct gateway_set *set, uint64_t now)
 	unsigned i;
 
 	leave(k, set, false);
-	if (badness(k, set, set->current)) {
+	if (gateways_badness(k, set, set->current)) {
 		choose_better(k, set);
 		return;
 	}
 	for (i = 0; i < set->current; i++) {
 		const struct gateway *g = gateway_of(k, set->member[i]);
 
-		if (!badness(k, set, i) && session_transmitting(k->peers[set->member[i]]) &&
+		if (!gateways_badness(k, set, i) && session_transmitting(k->peers[set->member[i]]) &&
 		    (!g->well_ms || now >= g->well_ms + g->back_ms)) {
 			use(k, set, i, "comes after it");
 			return;
@@ -124,6 +118,7 @@ static void failed(struct keyd *k, struct peer *p, enum mvpn_reason why, uint64_
 	if (g->failed)
 		return;
 	g->failed = true;
+	g->since_ms = now;
 	doubt(g, now);
 	k->counters[KC_GATEWAY_FAILED]++;
 	log_info("gateway %s: %s", peer_label(p), mvpn_reason_text(why));
@@ -222,6 +217,7 @@ static void away(struct keyd *k, struct gateway_set *set, unsigned m, uint64_t s
 	if (before == !!said_ms)
 		return;
 	if (said_ms) {
+		set->away_since_ms[m] = now;
 		doubt(p->gateway, now);
 		k->counters[KC_GATEWAY_AWAY]++;
 	} else {
@@ -302,72 +298,6 @@ static void look(void *arg)
 	choose_all(k);
 	gateways_reach_look(k, now);
 	loop_timer_arm(g->timer, MVPN_GATEWAY_LOOK_MS);
-}
-
-/* ---- what is to be seen ---- */
-
-static unsigned count_away(const struct keyd *k, const struct peer *p)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < k->gateways->n; i++)
-		for (unsigned m = 0; m < k->gateways->sets[i].n; m++)
-			n += k->gateways->sets[i].member[m] == p->index &&
-			     k->gateways->sets[i].away_ms[m];
-	return n;
-}
-
-json_t *gateways_show(const struct keyd *k, const struct peer *p)
-{
-	const struct gateway *g = p->gateway;
-
-	if (!g)
-		return json_null();
-	return json_pack("{s:s, s:o, s:i, s:i, s:i}", "state", g->failed ? "failed" : "well", "why",
-			 g->failed ? json_string(mvpn_reason_name(g->why)) : json_null(),
-			 "prefixes", (int)g->sets, "in_use", (int)g->current, "unreached",
-			 (int)count_away(k, p));
-}
-
-bool gateways_translated(const struct keyd *k, const struct mvpn_addr *dst)
-{
-	uint32_t slot;
-
-	return lpm_lookup(k->gateways->by_prefix, dst, &slot) &&
-	       k->gateways->sets[slot - 1].translated;
-}
-
-static json_t *explain_one(const struct keyd *k, const struct gateway_set *set, unsigned i)
-{
-	const struct peer *p = k->peers[set->member[i]];
-	const char *state = "well", *why = NULL;
-
-	if (p->gateway->failed) {
-		state = "failed";
-		why = mvpn_reason_text(p->gateway->why);
-	} else if (set->away_ms[i]) {
-		state = "away";
-		why = "it does not reach the hosts there: `mvpnctl doctor` on it says why";
-	}
-	return json_pack("{s:s, s:s, s:s?, s:b, s:b, s:b}", "name", peer_label(p), "state", state, "why",
-			 why, "in_use", i == set->current, "session",
-			 session_transmitting(p) != NULL, "streams", !p->gateway->stream_failed_ms);
-}
-
-json_t *gateways_explain(struct keyd *k, const struct mvpn_addr *dst)
-{
-	struct gateways *g = k->gateways;
-	const struct gateway_set *set;
-	json_t *list;
-	uint32_t slot;
-
-	if (!lpm_lookup(g->by_prefix, dst, &slot) || g->sets[slot - 1].self)
-		return NULL;
-	set = &g->sets[slot - 1];
-	list = json_array();
-	for (unsigned i = 0; i < set->n; i++)
-		json_array_append_new(list, explain_one(k, set, i));
-	return list;
 }
 
 /* ---- life ---- */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Prefixes that the policy gives several gateways (TLV_GATEWAYS): the first one that is well gets the packets. Sessions with all of them
- * are for the prefix, so what another one sends from there is let in, too.
+ * Prefixes that the policy gives gateways (TLV_GATEWAYS): of several the first one that is well gets the packets. Sessions with all of them
+ * are for the prefix, so what another one sends from there is let in, too. One alone is watched likewise, so that people hear of it when the
+ * hosts behind it are not reached.
  *
  *   heard     any authentic packet of the gateway's; who is in use and was not heard for MVPN_GATEWAY_PING_MS is asked
  *   failed    no answer for MVPN_GATEWAY_SILENT_MS, or no introduction: the server has no channel of it, it is silent, refused
@@ -46,11 +47,15 @@ void gateways_reach_heard(struct keyd *k, struct peer *p, uint64_t token); /* DP
 int gateways_checks_parse(const char *text, struct mvpn_addr ret[static MVPN_GATEWAY_CHECKS_MAX],
 			  unsigned *ret_n, const char **ret_bad);
 void gateways_checks(struct keyd *k); /* they have changed */
+#define GATEWAYS_TEXT_B 320
 /* a line for people about prefixes that this device should reach and does not; false: none */
-unsigned gateways_own(const struct keyd *k); /* prefixes that it is one of several gateways to, or translates to */
+unsigned gateways_own(const struct keyd *k); /* prefixes that it is a gateway to */
 bool gateways_unreached(struct keyd *k, char *ret, size_t size);
 
-/* for `explain` and `peers`: the gateways of the longest prefix of an address, NULL: it has not several */
+/* likewise of prefixes that this device does not reach, because none of their gateways is well */
+bool gateways_dead(struct keyd *k, char *ret, size_t size);
+
+/* for `explain` and `peers`: the gateways of the longest prefix of an address, NULL: it has none, or this device is one */
 json_t *gateways_explain(struct keyd *k, const struct mvpn_addr *dst);
 json_t *gateways_show(const struct keyd *k, const struct peer *p); /* null: no gateway of such a prefix */
 

@@ -215,6 +215,7 @@ static void look_at(struct keyd *k, struct gateway_set *set, uint64_t now)
 	if ((state == WAY_REACHED) == (before == WAY_REACHED))
 		return;
 	w->rounds = MVPN_REACH_ROUNDS;
+	w->lost_ms = now;
 	k->counters[KC_PREFIX_LOST] += state != WAY_REACHED;
 	k->gateways->tell_again = true;
 }
@@ -323,6 +324,14 @@ unsigned gateways_own(const struct keyd *k)
 	return n;
 }
 
+bool gateways_way_lost(struct keyd *k, const struct gateway_set *set, char *ret, size_t size)
+{
+	if (set->way.state == WAY_REACHED)
+		return false;
+	why(k, set, ret, size);
+	return true;
+}
+
 bool gateways_unreached(struct keyd *k, char *ret, size_t size)
 {
 	unsigned more = 0;
@@ -333,10 +342,13 @@ bool gateways_unreached(struct keyd *k, char *ret, size_t size)
 
 		if (!set->self || set->way.state == WAY_REACHED)
 			continue;
-		if (len)
+		if (len) {
 			more++;
-		else
-			len = why(k, set, ret, size);
+			continue;
+		}
+		len = why(k, set, ret, size);
+		len += (size_t)snprintf(ret + len, size - len, ", for %llu s",
+					(unsigned long long)(mono_ms() - set->way.lost_ms) / 1000);
 	}
 	if (more)
 		snprintf(ret + len, size - len, ", and %u more", more);

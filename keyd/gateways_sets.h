@@ -17,6 +17,7 @@ enum way_state {
 struct gateway_way {
 	enum way_state state;
 	uint64_t looked_ms;
+	uint64_t lost_ms; /* since when the hosts are not reached, if they are not */
 	struct mvpn_addr check; /* keyd.conf's, or zero */
 	unsigned ifindex;
 	struct mvpn_addr next;	     /* who has to answer there; zero: nobody */
@@ -29,6 +30,7 @@ struct gateway_set {
 	unsigned n, current;
 	uint32_t member[MVPN_GATEWAYS_MAX]; /* peer indices, of layer NETWORK */
 	uint64_t away_ms[MVPN_GATEWAYS_MAX]; /* when it said last that it does not reach the prefix; 0: it does */
+	uint64_t away_since_ms[MVPN_GATEWAYS_MAX]; /* and when it said so first */
 	uint32_t left;	  /* who was in use before and was not well then ... */
 	uint64_t left_ms; /* ... since; 0: nobody, or streams through it have been reset */
 	uint64_t name;			    /* of the prefix, in REACH */
@@ -61,7 +63,8 @@ struct gateway {
 	bool wanted;		/* one of them is in use */
 	bool failed;
 	enum mvpn_reason why;
-	uint64_t failed_ms, well_ms;   /* since then; well_ms 0: it never failed */
+	uint64_t failed_ms, well_ms;   /* when that was seen last, or it came back; well_ms 0: it never failed */
+	uint64_t since_ms;	       /* when it was seen first */
 	uint64_t back_ms;	       /* it has to be well for so long */
 	uint64_t asked_ms;	       /* the first PING that was not answered, 0 none */
 	uint64_t pinged_ms, wanted_ms; /* when it was, and when a session was asked for */
@@ -73,6 +76,9 @@ struct gateway {
 /* ---- gateways_reach.c ---- */
 void gateways_reach_look(struct keyd *k, uint64_t now);
 uint64_t gateways_prefix_name(const struct mvpn_prefix *p);
+#define GATEWAYS_WHY_B 160
+/* of a set of this device's own: why its hosts are not reached; false: they are */
+bool gateways_way_lost(struct keyd *k, const struct gateway_set *set, char *ret, size_t size);
 void gateways_checks_assign(struct keyd *k); /* to the sets that there are */
 
 static inline struct gateway_set *gateways_find(const struct gateways *g,
@@ -86,6 +92,12 @@ static inline struct gateway_set *gateways_find(const struct gateways *g,
 static inline struct gateway *gateway_of(const struct keyd *k, uint32_t index)
 {
 	return k->peers[index]->gateway;
+}
+
+/* 0: well; what is farther from it is worse */
+static inline unsigned gateways_badness(const struct keyd *k, const struct gateway_set *set, unsigned i)
+{
+	return gateway_of(k, set->member[i])->failed ? 2 : set->away_ms[i] != 0;
 }
 
 #endif

@@ -31,12 +31,15 @@ void gateways_lost(struct keyd *k)
 		k->gateways->sets[i].stale = false;
 }
 
-static struct gateway_set *set_new(struct keyd *k, const struct mvpn_prefix *p)
+/* `single`: there is no other gateway to be had, and it is only watched */
+static struct gateway_set *set_new(struct keyd *k, const struct mvpn_prefix *p, bool single)
 {
 	struct gateways *g = k->gateways;
 	unsigned size = g->size ? 2 * g->size : 8;
 	struct gateway_set *sets;
 
+	if (single && g->n >= MVPN_GATEWAY_SINGLES_MAX)
+		return NULL;
 	if (g->n == MVPN_GATEWAY_SETS_MAX) {
 		log_ratelimited(
 			LOG_L_ERR,
@@ -86,8 +89,10 @@ static void away_keep(const struct gateway_set *old, struct gateway_set *new)
 	new->left_ms = old->left_ms;
 	for (unsigned i = 0; i < new->n; i++)
 		for (unsigned o = 0; o < old->n; o++)
-			if (old->member[o] == new->member[i])
+			if (old->member[o] == new->member[i]) {
 				new->away_ms[i] = old->away_ms[o];
+				new->away_since_ms[i] = old->away_since_ms[o];
+			}
 }
 
 /* as before, if it is still one of them and none has come before it */
@@ -119,7 +124,7 @@ int gateways_told(struct keyd *k, const uint8_t *v, size_t len, struct mvpn_pref
 	*ret_prefix = new.prefix;
 	set = gateways_find(k->gateways, &new.prefix);
 	if (!members(k, v + MVPN_TLV_GATEWAYS_HEAD_B, (unsigned)(ids / MVPN_ID_LEN), &new) ||
-	    (!set && !(set = set_new(k, &new.prefix))))
+	    (!set && !(set = set_new(k, &new.prefix, new.n == 1 && !new.translated))))
 		return -ENOSPC;
 	new.name = gateways_prefix_name(&new.prefix);
 	if (!new.self && set->n && !set->self) {

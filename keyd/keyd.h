@@ -126,7 +126,7 @@ struct peer {
 	struct path *path; /* path.c; NULL without a session */
 	struct nat_probe *probe; /* nat.c, NULL: none so far */
 	bool relayed;		 /* relayed.c: reached through the server, or another device */
-	struct gateway *gateway; /* gateways.c; NULL: to no prefix that has several */
+	struct gateway *gateway; /* gateways.c; NULL: to no prefix */
 	struct translations *translations; /* translate.c; NULL: none of its flows has been translated here */
 	bool no_udp;		 /* the server sends it packets by TCP, as it said last */
 	uint64_t kept_packets;	 /* sent when nat.c looked last */

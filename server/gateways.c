@@ -38,22 +38,16 @@ static bool stands_by(const struct gateway_set *set, uint32_t value)
 	return false;
 }
 
-/* is there more to be said than who owns the prefix? */
-static bool worth(const struct gateway_set *set)
-{
-	return set->n > 1 || (set->n && set->translated);
-}
-
 int gateways_read(const struct registry *r, const struct policy *p, struct gateway_set **ret,
 		  unsigned *ret_n)
 {
-	unsigned n, used = 0, several = 0;
+	unsigned n, used = 0, most = 0;
 	const struct policy_protect *pr = policy_protects(p, &n);
 	struct gateway_set *sets = NULL;
 
 	for (unsigned i = 0; i < n; i++)
-		several += pr[i].nvia > 1 || pr[i].translated;
-	if (several && !(sets = calloc(several, sizeof(*sets))))
+		most += pr[i].nvia > 0;
+	if (most && !(sets = calloc(most, sizeof(*sets))))
 		return -ENOMEM;
 	for (unsigned i = 0; i < n; i++) {
 		struct gateway_set set = {.prefix = pr[i].prefix, .translated = pr[i].translated};
@@ -64,7 +58,7 @@ int gateways_read(const struct registry *r, const struct policy *p, struct gatew
 			if (d)
 				set.value[set.n++] = d->index + 1;
 		}
-		if (worth(&set))
+		if (set.n)
 			sets[used++] = set;
 	}
 	*ret = sets;
@@ -137,7 +131,7 @@ uint32_t gateways_drop(struct registry *r, const struct mvpn_prefix *p, const st
 	if (!at && first) /* it becomes the owner like any other */
 		registry_owned_drop(device_of(r, first), p);
 	changed(r, set, NULL);
-	if (!worth(set)) {
+	if (!set->n) {
 		r->nsets--;
 		memmove(set, set + 1, (size_t)(&r->sets[r->nsets] - set) * sizeof(*set));
 	}

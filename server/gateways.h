@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Prefixes that the policy gives several gateways, or whose gateways translate sources. The first one that is enrolled is the effective owner, as of any other prefix
- * (owners.c); those behind it stand by: they own the prefix, too, so sessions with them are for it.
+ * Prefixes that the policy gives gateways (`via`). The first one that is enrolled is the effective owner, as of any other prefix
+ * (owners.c); those behind it stand by: they own the prefix, too, so sessions with them are for it. One alone is told like several, so that
+ * it looks whether it reaches the hosts there, and says so.
  */
 #ifndef SERVER_GATEWAYS_H
 #define SERVER_GATEWAYS_H
@@ -10,12 +11,12 @@
 
 struct gateway_set {
 	struct mvpn_prefix prefix;
-	unsigned n;			   /* 2 at least, or translated */
+	unsigned n;			   /* 1 at least */
 	bool translated;
 	uint32_t value[MVPN_GATEWAYS_MAX]; /* index + 1 */
 };
 
-/* NULL: the prefix has one owner, or none, and nothing is translated */
+/* NULL: the prefix has no gateway that is enrolled */
 const struct gateway_set *gateways_of(const struct registry *r, const struct mvpn_prefix *p);
 
 /* ---- for owners.c ---- */

@@ -97,7 +97,9 @@
 #define MVPN_FRAGMENT_IDS_TRIED 4	/* identifications that another device has at that moment */
 #define MVPN_TRANSLATE_REFUSED_MS 600000 /* so long `doctor` tells of a device that wanted too many */
 #define MVPN_TRANSLATE_SWEEP 4096	/* entries that are looked at each second */
-#define MVPN_GATEWAY_SETS_MAX 4096	/* such prefixes that a device watches; of others it uses the first gateway */
+#define MVPN_GATEWAY_SETS_MAX 8192	/* prefixes behind gateways that a device watches; of others it uses the first one ... */
+#define MVPN_GATEWAY_SINGLES_MAX 4096	/* ... and those that have but one leave room for others */
+#define MVPN_GATEWAY_DEAD_MS 60000	/* a failure is told of for so long after it was seen last: then nobody uses it */
 #define MVPN_GATEWAY_LOOK_MS 100	/* so often is looked who has been heard. With the next two: another gateway is taken within 2 s,
 					 * in which an introduction still has its time before three have gone */
 #define MVPN_GATEWAY_PING_MS 400	/* one that is in use is asked when it has not been heard for so long */

@@ -47,4 +47,29 @@ before=$(counter a shim ingress_clear)
 on sw "$POKE" spoof a "$mac" "${ADDR4[d]}" "${ADDR4[a]}" 3 SPOOFED
 dropped() { (($(counter a shim ingress_clear) == before + 3)); }
 wait_for 5 "counted spoofs" dropped
+# there is no other gateway: that the hosts behind it are not reached is said by all who are concerned, and since when
+is() { # STATE, and whether it is said since when
+	[[ $(ctlj a gateways | jq -r '.gateways[]|select(.prefix == "10.9.0.0/24").gateways[0]|"\(.name) \(.state) \(.since_s != null)"') == "b $1" ]]
+}
+is "well false" || fail "$(ctl a gateways)"
+ctlj a status | jq -e '.healthy' >/dev/null || fail "a: $(ctlj a status | jq -c .problems)"
+ip -n "$P-d" link set dev to-b down
+wait_for 4 "word of the cable that was cut" is "away true"
+ctlj a status | jq -e '.problems|any(test("^hosts in .* are not reached for [0-9]+ s: b: it does not reach the hosts there"))' >/dev/null ||
+	fail "status: $(ctlj a status | jq -c .problems)"
+(ctlj a doctor || true) | jq -e '.checks[]|select(.name == "gateways").result == "warn"' >/dev/null || fail "doctor: $(ctlj a doctor)"
+ctl a explain "${ADDR4[d]}" | grep -q "gateway 1: b, in use, away: .*, for [0-9]* s" || fail "explain: $(ctl a explain "${ADDR4[d]}")"
+ctl a gateways | grep -q "^10.9.0.0/24 *b *away" || fail "$(ctl a gateways)"
+(ctl b gateways || true) | grep -q "^10.9.0.0/24 *this device *lost .*no carrier" || fail "$(ctl b gateways)"
+ip -n "$P-d" link set dev to-b up
+wait_for 4 "word that they are reached again" is "well false"
+# the gateway itself: no word comes from it
+stop keyd-b KILL
+spawn asks a ping -4 -n -q -i 0.2 "${ADDR4[d]}"
+wait_for 8 "that b is silent" is "failed true"
+ctlj a status | jq -e '.problems|any(test("^hosts in 10.9.0.0/24 are not reached for [0-9]+ s: b: "))' >/dev/null || fail "status: $(ctlj a status | jq -c .problems)"
+host_start b
+wait_for 10 "b again" is "well false"
+stop asks
+ctlj a status | jq -e '.healthy' >/dev/null || fail "a: $(ctlj a status | jq -c .problems)"
 assert_no_leak a b
