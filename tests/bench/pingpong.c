@@ -4,8 +4,8 @@
  *
  *   pingpong serve PORT                       TCP and UDP, both families: a banner byte on accept, then echo; UDP below
  *   pingpong ask tcp|udp ADDR PORT N SIZE     N exchanges one after the other: "p50_us p99_us lost"
- *   pingpong crowd ADDR PORT N                N connections at once, or as many as there can be; an exchange by each then; prints
- *                                             how many answered and the seconds it took, and holds them until its input ends
+ *   pingpong crowd ADDR PORT N                N connections at once, or as many as there can be; an exchange by each then, of 1 KB that is
+ *                                             like no other; prints how many had it back exactly and the seconds it took, and holds them until its input ends
  *   pingpong first ADDR PORT                  microseconds from connect() to the first byte of data
  *   pingpong send ADDR PORT SIZE SECS PPS     numbered datagrams (PPS 0: flat out), counted by the server:
  *                                             "sent N received N duplicate N reordered N pps N"
@@ -34,6 +34,7 @@ enum {
 	BACKLOG = 4096,
 	CROWD_MAX = 30000,
 	CROWD_AHEAD = 64, /* connections that wait for their banner */
+	CROWD_QUESTION_B = 1024,
 	BATCH = 64,
 	SIZE_MAX_B = 65000,
 	SEQ_MAX = 1 << 24, /* numbered datagrams of one run whose duplicates are seen */
@@ -348,16 +349,28 @@ static int first(const char *addr, const char *port)
 }
 
 /* has connection fd sent so many bytes? */
-static bool crowd_hears(int fd, size_t len)
+static bool crowd_hears(int fd, const char *want, size_t len)
 {
-	char in[64];
+	char in[CROWD_QUESTION_B];
 
-	return hear(fd, SOCK_STREAM, in, len, FIRST_TIMEOUT_MS);
+	return hear(fd, SOCK_STREAM, in, len, FIRST_TIMEOUT_MS) && (!want || !memcmp(in, want, len));
+}
+
+/* no two connections ask the same */
+static const char *crowd_question(unsigned i)
+{
+	static char text[CROWD_QUESTION_B];
+
+	for (unsigned at = 0; at < sizeof(text); at += 8) {
+		uint64_t word = (i * 8192ULL + at) * 0x9e3779b97f4a7c15ULL;
+
+		memcpy(text + at, &word, sizeof(word));
+	}
+	return text;
 }
 
 static int crowd(const char *addr, const char *port, unsigned n)
 {
-	static const char question[16] = "sixteen bytes...";
 	static int fd[CROWD_MAX];
 	unsigned good = 0, there = 0;
 	uint64_t start = now_ns(), ignored;
@@ -377,15 +390,15 @@ static int crowd(const char *addr, const char *port, unsigned n)
 			break;
 		}
 		if (i >= CROWD_AHEAD)
-			there += crowd_hears(fd[i - CROWD_AHEAD], 1);
+			there += crowd_hears(fd[i - CROWD_AHEAD], NULL, 1);
 	}
 	for (unsigned i = n >= CROWD_AHEAD ? n - CROWD_AHEAD : 0; i < n; i++)
-		there += crowd_hears(fd[i], 1);
+		there += crowd_hears(fd[i], NULL, 1);
 	for (unsigned i = 0; i < n && there == n; i++)
-		if (write(fd[i], question, sizeof(question)) != sizeof(question))
+		if (write(fd[i], crowd_question(i), CROWD_QUESTION_B) != CROWD_QUESTION_B)
 			break;
 	for (unsigned i = 0; i < n && there == n; i++)
-		good += crowd_hears(fd[i], sizeof(question));
+		good += crowd_hears(fd[i], crowd_question(i), CROWD_QUESTION_B);
 	printf("%u %.2f\n", good, (double)(now_ns() - start) / 1e9);
 	fflush(stdout);
 	while (read(0, &c, 1) > 0)
