@@ -57,16 +57,14 @@ static __always_inline __u32 datagram_port(const struct mvpn_end *end)
 	return known ? *known : 0;
 }
 
-/* has it lately sent packets to that port, in host order (talk.h)? */
-static __always_inline bool talks_by_packet(const struct mvpn_diversion *d, const struct mvpn_end *from,
-					    __u32 port)
+/* has it lately sent packets (talk.h)? */
+static __always_inline bool talks_by_packet(const struct mvpn_diversion *d, const struct mvpn_end *from)
 {
-	struct mvpn_talk k = {.from = *from, .to = bpf_htons((__u16)port)};
 	const __u64 *at;
 
 	if (!(d->flags & MVPN_DIVERSION_EITHER))
 		return false;
-	at = bpf_map_lookup_elem(&packet_talks, &k);
+	at = bpf_map_lookup_elem(&packet_talks, from);
 	return at && bpf_ktime_get_ns() - *at < MVPN_TALK_NS;
 }
 
@@ -85,7 +83,7 @@ static __always_inline bool datagram_passes(struct bpf_sock_addr *ctx, const str
 	if (port == DHCP_CLIENT || port == DHCP_SERVER || port == DHCP6_CLIENT ||
 	    port == DHCP6_SERVER || bpf_map_lookup_elem(&own_sockets, &cookie))
 		return true;
-	if (!sk || talks_by_packet(d, to, sk->src_port))
+	if (!sk || talks_by_packet(d, to))
 		return true;
 	e.port = bpf_htons((__u16)sk->src_port);
 	__builtin_memcpy(e.addr, v4 ? d->local4 : d->local6, 16);

@@ -133,7 +133,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, MVPN_TALKS_MAX);
-	__type(key, struct mvpn_talk);
+	__type(key, struct mvpn_end);
 	__type(value, __u64);
 } packet_talks SEC(".maps");
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Where the policy says `socket|network`, datagrams from a remote end may come as packets, because no socket shim has seen them: a container's,
- * or a host's behind a gateway. Answers must go back the same way: by a stream they would come from an end that nobody has asked.
+ * or a host's behind a gateway. Answers must go back the same way, from whichever port (TFTP's are from another): by a stream they would come from
+ * an end that nobody has asked.
  */
 #ifndef BPF_TALK_H
 #define BPF_TALK_H
@@ -47,25 +48,24 @@ __noinline int talk_note(struct __sk_buff *skb, const struct pkt *p)
 {
 	const struct mvpn_diversion *d;
 	struct mvpn_protected prot;
-	struct mvpn_talk k = {};
-	__be16 ports[2];
+	struct mvpn_end from = {};
+	__be16 port;
 	__u64 now;
 	__u32 l4;
 
 	if (!p)
 		return 0;
 	l4 = talk_udp(skb, p);
-	if (!l4 || bpf_skb_load_bytes(skb, l4, ports, sizeof(ports)) ||
+	if (!l4 || bpf_skb_load_bytes(skb, l4, &port, sizeof(port)) ||
 	    !protected_by(p->flow.src, &prot))
 		return 0;
 	d = bpf_map_lookup_elem(&levels, &prot.peer);
 	if (!d || !(d->flags & MVPN_DIVERSION_EITHER))
 		return 0;
-	__builtin_memcpy(k.from.addr, p->flow.src, 16);
-	k.from.port = ports[0];
-	k.to = ports[1];
+	__builtin_memcpy(from.addr, p->flow.src, 16);
+	from.port = port;
 	now = bpf_ktime_get_ns();
-	bpf_map_update_elem(&packet_talks, &k, &now, BPF_ANY);
+	bpf_map_update_elem(&packet_talks, &from, &now, BPF_ANY);
 	return 0;
 }
 

@@ -90,12 +90,7 @@ struct mvpn_end {
 	__be16 port;
 	__u16 zero;
 };
-/* packet_talks: BPF_MAP_TYPE_LRU_HASH -> u64 time of the last packet that a remote end has sent to a UDP port here, round the socket */
-struct mvpn_talk {
-	struct mvpn_end from; /* with `zero` */
-	__be16 to;
-	__u16 zero;
-};
+/* packet_talks: BPF_MAP_TYPE_LRU_HASH, a remote end -> u64 time of the last UDP packet that it has sent, round the socket */
 /*
  * kept_ports: BPF_MAP_TYPE_HASH -> u32 1: ports of keyd's that applications' sockets send to. Nobody else may bind them, and after
  * keyd's death neither.
@@ -508,7 +503,6 @@ _Static_assert(sizeof(struct mvpn_key) == 16, "map value");
 _Static_assert(sizeof(struct mvpn_config) == 16, "map value");
 _Static_assert(sizeof(struct mvpn_diversion) == 40, "map value");
 _Static_assert(sizeof(struct mvpn_end) == 20, "map key has no padding");
-_Static_assert(sizeof(struct mvpn_talk) == 24, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_kept_port) == 4, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_syn) == 104, "ring record");
 _Static_assert(sizeof(struct mvpn_guard_line) == 48, "map value");

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Ends of datagrams that behave in every way, and what they see of each other. Standard library only.
 
-  serve PORT                    answers each datagram: "who" by "source seen, own port", anything else by itself
+  serve PORT                    answers each datagram: "who" by "source seen, own port", "elsewhere" from another port, anything else by itself
   ask HOST PORT HOW [N [SIZE]]  asks "who" and prints the answer, its source, and what getpeername() and getsockname() say; then sends N
                                 datagrams of SIZE bytes, each after the answer to the last, and prints how many came back as they were
   the answer is waited for 5 s, or as long as PATIENCE says; HOW is
@@ -28,6 +28,9 @@ def serve(port):
     print("ready", flush=True)
     while True:
         data, source = s.recvfrom(65536)
+        if data == b"elsewhere":
+            socket.socket(s.family, s.type).sendto(data, source)
+            continue
         s.sendto(f"{name(source)} {port}".encode() if data == b"who" else data, source)
 
 

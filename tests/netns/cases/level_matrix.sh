@@ -104,6 +104,7 @@ for LEVEL in network socket 'socket|network' socket+network; do
 		with UDP-OF-d-TO-a copy d a udp 4 20000
 		answered d a plain
 		answered d a connected
+		[[ $(printf elsewhere | on d socat -t1 - "UDP4-DATAGRAM:${ADDR4[a]}:9100") == elsewhere ]] || fail "level $LEVEL: no answer from another port"
 		wait_for 3 "raw segments at b" raw_arrives
 	else
 		wait_for 3 "raw segments refused" rises a "$dropped" 2
