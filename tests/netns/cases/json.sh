@@ -42,7 +42,7 @@ if [[ -d $cgroup ]]; then
 	flow b ".process.accepted and .tcp.open and .process.pid == $(pid_of serve-b) and (.process.exe|endswith(\"/pingpong\"))" >/dev/null ||
 		fail "flows of b: $(ctlj b flows)"
 	stop client
-	wait_for 5 "end of the connection" flow a '(.tcp.open|not) and .tcp.bytes_in > 0 and .tcp.rtt_ms > 0 and .process.comm == "socat" and .process.exe == null'
+	wait_for 5 "end of the connection" flow a '(.tcp.open|not) and .tcp.bytes_in > 0 and .tcp.bytes_out > 0 and .tcp.rtt_ms > 0 and .process.comm == "socat" and .process.exe == null'
 	wait_for 5 "end of the client" rmdir "$group"
 fi
 check '.received == 2 and (.rtt_ms | length == 3)' ctlj a ping b --count 2
