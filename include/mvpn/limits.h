@@ -223,7 +223,7 @@
 #define MVPN_PREFIXES_MAX 1048576	/* protected prefixes in the BPF map */
 #define MVPN_CLAIMS_MAX 262144		/* protected prefixes of several networks on one host together */
 #define MVPN_NETWORKS_MAX 16		/* of those */
-#define MVPN_SHARE_WAIT_MS 10000	/* for another one that starts or ends: the verifier on a slow machine */
+#define MVPN_SHARE_WAIT_MS 30000	/* for others that start or end, one after the other: the verifier takes seconds on a slow machine */
 #define MVPN_EXEMPT_MAX 64		/* server end points exempt from protection */
 #define MVPN_OWN_SOCKETS_MAX 64		/* keyd's own sockets, by cookie */
 #define MVPN_FLOWS_MAX 16384		/* flows remembered for `mvpnctl flows` (LRU) */

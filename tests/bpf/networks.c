@@ -228,9 +228,14 @@ static void test_together(void **state)
 			continue;
 		const struct shim_opts o = {.share_dir = share, .protected_max = 64, .keys_max = 64};
 		struct shim *s;
+		char *error = NULL;
 
 		close(go[1]);
-		if (read(go[0], &zero, 1) || shim_open_with(&s, dir, &o, NULL) || shim_data_port(s, (uint16_t)(7000 + i)) ||
+		if (read(go[0], &zero, 1) || shim_open_with(&s, dir, &o, &error)) {
+			print_error("%s\n", error);
+			_exit(2);
+		}
+		if (shim_data_port(s, (uint16_t)(7000 + i)) ||
 		    bpf_map_lookup_elem(bpf_map__fd(s->bpf->maps.host), &zero, &seen.mark) ||
 		    bpf_obj_get_info_by_fd(bpf_map__fd(s->bpf->maps.claims), &info, &len))
 			_exit(1);
