@@ -158,7 +158,7 @@ OBJS_bpf_wire_xdp = $(call objs,keyd/dp,frame run wire_xdp wire_xdp_open) $(call
 BPFTEST += dp_pair
 OBJS_bpf_dp_pair = $(call objs,keyd,keytab keytab_session frametab fwdtab $(SHIM)) $(call objs,keyd/dp,$(DP)) $(call objs,tests/bpf,dp_net)
 # tests/bench/scale*.c
-SCALE := scale scale_path scale_bpf scale_keyd
+SCALE := scale scale_path scale_bpf scale_translate scale_keyd
 OBJS_scale = $(call objs,keyd,$(filter-out main,$(KEYD))) $(call objs,keyd/dp,$(DP)) $(call objs,tests/bench,$(SCALE))
 # tests/bench/server*.c
 OBJS_bench_server = $(call objs,tests/bench,server server_host) $(call objs,lib,backoff) $(call objs,tests/sim,swarm) $(call objs,server,identity keyfile store_sqlite store_device store_rotate store_token store_session store_policy)

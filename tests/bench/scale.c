@@ -5,7 +5,7 @@
  *   scale [ROUNDS]
  *
  * The code is keyd's own, with a wire and a tap that swallow what they get (scale_path.c), and the BPF programs by BPF_PROG_RUN with
- * real maps (scale_bpf.c), and keyd's main thread (scale_keyd.c). Sizes are made side by side, and each round measures each of them once, so that whatever else the
+ * real maps (scale_bpf.c, scale_translate.c), and keyd's main thread (scale_keyd.c). Sizes are made side by side, and each round measures each of them once, so that whatever else the
  * machine does falls on all alike. TSV: system metric value unit peers prefixes sessions access ratio_to_smallest min max.
  */
 #include "scale.h"
@@ -203,14 +203,17 @@ int main(int argc, char **argv)
 	scale_must(!mvpn_crypto_init() && !aead_init(), "the cryptographic library does not start");
 	scale_path_make();
 	scale_bpf_make();
+	scale_translate_make();
 	for (int r = 0; r < rounds; r++) {
 		scale_path_round();
 		scale_bpf_round();
+		scale_translate_round();
 	}
 	scale_keyd_make();
 	scale_keyd_run((unsigned)rounds);
 	print();
 	scale_keyd_free();
+	scale_translate_free();
 	scale_bpf_free();
 	return 0;
 }
