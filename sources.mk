@@ -33,7 +33,7 @@ SERVER += depart psk delegate rotate store_rotate gate audit_check audit_verify 
 SERVER += relay_tcp policy_protect gateways
 CTL := args help human input main mvpnctl output proc table verb_explain verb_flows verb_networks verb_relays verb_gateways verbs_device verbs_identity verbs_iface verbs_key verbs_peer verbs_policy verbs_status verbs_token verbs_audit
 SERVER += tables policy_index keyfile server_key admin_key
-SERVER += restored
+SERVER += restored half_open
 SERVER += policy_class policy_relay relay_device
 BPF := shim wire sockops sock stream process translate whose
 

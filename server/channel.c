@@ -15,6 +15,7 @@
 #include "echo.h"
 #include "enrol.h"
 #include "gate.h"
+#include "half_open.h"
 #include "introduce.h"
 #include "listen.h"
 #include "log.h"
@@ -48,47 +49,6 @@ static void set_options(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
 }
 
-static void unproven_add(struct unproven_list *l, struct unproven *u, struct conn *c)
-{
-	if (!l->end)
-		l->end = &l->first;
-	u->c = c;
-	u->at = l->end;
-	*u->at = u;
-	l->end = &u->next;
-}
-
-static void unproven_del(struct unproven_list *l, struct unproven *u)
-{
-	if (!u->at)
-		return;
-	*u->at = u->next;
-	if (u->next)
-		u->next->at = u->at;
-	else
-		l->end = u->at;
-	u->next = NULL;
-	u->at = NULL;
-}
-
-static void leave_source(struct conn *c)
-{
-	if (!c->source)
-		return;
-	unproven_del(source_unproven(c->source), &c->of_source);
-	source_release(c->source);
-	c->source = NULL;
-}
-
-void conn_passes(struct conn *c, bool proven)
-{
-	unproven_del(&c->s->unproven, &c->of_all);
-	if (c->source)
-		unproven_del(source_unproven(c->source), &c->of_source);
-	if (proven)
-		leave_source(c);
-}
-
 int conn_new(struct server *s, int fd, const struct mvpn_endpoint *from, struct source *src,
 	     bool must_prove)
 {
@@ -115,44 +75,22 @@ int conn_new(struct server *s, int fd, const struct mvpn_endpoint *from, struct 
 		return r;
 	}
 	chan_set_gate(c->ch, gate_ask);
-	c->source = src;
 	c->must_prove = must_prove;
 	c->next = s->conns;
 	if (c->next)
 		c->next->prev = c;
 	s->conns = c;
 	s->nconns++;
-	s->half_open++;
-	c->half_open = true;
-	unproven_add(&s->unproven, &c->of_all, c);
-	unproven_add(source_unproven(src), &c->of_source, c);
+	half_open_enter(c, src);
 	loop_timer_arm(c->timer, s->conf->handshake_s * 1000);
 	return 0;
-}
-
-struct source *conn_give_source(struct conn *c)
-{
-	struct source *src = c->source;
-
-	conn_passes(c, false);
-	c->source = NULL;
-	c->half_open = false;
-	return src;
-}
-
-static void leave_half_open(struct conn *c)
-{
-	conn_passes(c, true);
-	if (c->half_open)
-		c->s->half_open--;
-	c->half_open = false;
 }
 
 static void conn_free(struct conn *c)
 {
 	struct server *s = c->s;
 
-	leave_half_open(c);
+	half_open_leave(c);
 	push_unsubscribe(c);
 	echo_forget(c);
 	loop_remove(c->io);
@@ -226,18 +164,6 @@ void conn_drop(struct conn *c)
 	doom(c);
 }
 
-bool conn_evict(struct server *s, const struct unproven_list *l)
-{
-	struct conn *c = l->first ? l->first->c : NULL;
-
-	if (!c)
-		return false;
-	count(s, evicted);
-	leave_half_open(c);
-	conn_drop(c);
-	return true;
-}
-
 /* What a connection's end means to the device: it is off-line, and its open introductions fail. */
 static void device_off(struct conn *c)
 {
@@ -300,7 +226,7 @@ void conn_reaper(void *arg)
 		}
 		/* CLOSE must not be lost to a reset: hang up this way only, and wait for the other end */
 		c->doomed = false;
-		leave_half_open(c);
+		half_open_leave(c);
 		update_events(c);
 		if (!conn_queued(c))
 			shutdown(c->fd, SHUT_WR);
@@ -418,7 +344,7 @@ static void handshake_done(struct conn *c)
 		conn_drop(c);
 		return;
 	}
-	leave_half_open(c);
+	half_open_leave(c);
 	set_options(c->fd); /* not before: a flood should cost few system calls */
 	count(c->s, handshake_ok);
 	c->phase = CONN_LOGIN;

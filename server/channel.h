@@ -90,12 +90,14 @@ size_t conn_queued(struct conn *c);
 /* say why, then close once it is out */
 void conn_close(struct conn *c, enum mvpn_reason reason);
 void conn_drop(struct conn *c);
+/* ---- half_open.c ---- */
 /* It may go on with its handshake, and is not dropped for want of room any more; proven: nor does it count against its source. */
 void conn_passes(struct conn *c, bool proven);
 /* for who takes its socket over: it stays half open, and counts against its source, until that one releases it */
 struct source *conn_give_source(struct conn *c);
 /* drop the one in the list that has proven nothing for longest; false: there is none */
 bool conn_evict(struct server *s, const struct unproven_list *l);
+/* ---- channel.c ---- */
 /* let the device go, and close when the other end has had time to do so itself */
 void conn_retire(struct conn *c);
 /* let the device go without closing: another connection took over */
