@@ -104,6 +104,25 @@ static void test_other_devices(void **state)
 	assert_int_equal(after.b[0], 0x45);
 }
 
+/* what should be translated and cannot be does not go on with the device's address */
+static void test_untranslated(void **state)
+{
+	struct shim *s = st_shim();
+	struct mvpn_config c;
+	struct packet after;
+	uint32_t mark;
+
+	st_need_root();
+	st_protect(s, "10.6.0.0/16", 0, MVPN_PROT_LOCAL | MVPN_PROT_TRANSLATED);
+	for (unsigned cannot = 0; cannot < 2; cannot++) {
+		assert_int_equal(shim_get_config(s, &c), 0);
+		c.flags = cannot ? MVPN_CONFIG_UNTRANSLATED : 0;
+		assert_int_equal(shim_config(s, &c), 0);
+		assert_int_equal(arrive("10.1.0.1", "10.6.0.1", &mark, &after), cannot ? SHOT : NEXT);
+		assert_int_equal(arrive("10.1.0.1", "10.5.0.9", &mark, &after), NEXT);
+	}
+}
+
 static void test_guard(void **state)
 {
 	struct shim *s = st_shim();
@@ -143,6 +162,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_interface, st_policy),
 		cmocka_unit_test_setup(test_other_devices, st_policy),
+		cmocka_unit_test_setup(test_untranslated, st_policy),
 		cmocka_unit_test_setup(test_guard, st_policy),
 		cmocka_unit_test(test_bounds),
 	};

@@ -254,6 +254,7 @@ static void fragments_of_ipv6(void **state)
 	assert_true(raw(&a, &b, true, IPPROTO_FRAGMENT, f, sizeof(f)));
 	f[11] = 54;
 	assert_false(raw(&a, &b, true, IPPROTO_FRAGMENT, f, sizeof(f)));
+	assert_false(raw(&a, &b, true, IPPROTO_FRAGMENT, f, 4)); /* cut */
 	f[3] = 8; /* a later one */
 	assert_true(raw(&a, &b, true, IPPROTO_FRAGMENT, f, sizeof(f)));
 	f[0] = IPPROTO_TCP; /* over flags */
