@@ -296,8 +296,9 @@ struct session_cuts session_cut_forbidden(struct server *s)
 
 		if (why == MVPN_R_POLICY_CHANGED)
 			cut.list.rows[n++] = *row;
-		else if (why == MVPN_R_SELECTORS && services_tell(s, row, NULL))
-			ret.renewed += row->state == SESSION_ACTIVE;
+		/* the record has what it was made for: it may have been told something else since, and that is over */
+		else if ((!why || why == MVPN_R_SELECTORS) && services_tell(s, row, NULL))
+			ret.renewed += why && row->state == SESSION_ACTIVE;
 		else if (why && collect(why == MVPN_R_MODE ? &mode.list : &selectors.list, row) < 0)
 			s->cut_failed = true;
 	}
@@ -319,8 +320,9 @@ void session_services_missed(struct conn *c)
 	for (unsigned i = 0; i < cut.list.n; i++) {
 		const struct store_session *row = &cut.list.rows[i];
 
-		if (row->layer == MVPN_LAYER_SOCKET && judge(s, s->policy, row) == MVPN_R_SELECTORS &&
-		    !services_tell(s, row, c))
+		enum mvpn_reason why = row->layer == MVPN_LAYER_SOCKET ? judge(s, s->policy, row) : MVPN_R_POLICY_CHANGED;
+
+		if ((!why || why == MVPN_R_SELECTORS) && !services_tell(s, row, c) && why)
 			cut.list.rows[n++] = *row;
 	}
 	cut.list.n = n;

@@ -37,7 +37,7 @@ void session_mark(struct server *s, struct device *d); /* NULL is fine */
 unsigned session_renew_marked(struct server *s); /* how many */
 /* after WELCOME: what this device missed */
 void session_tell_owed(struct conn *c);
-/* and then: what its sessions at layer SOCKET are for, if the policy has changed that; those that cannot be told so are made anew */
+/* and then: what its sessions at layer SOCKET are for, for the policy may have changed; those that it has changed and that cannot be told so are made anew */
 void session_services_missed(struct conn *c);
 /* an acknowledged REVOKE: of the last one it stands for all before */
 void session_revoke_heard(struct conn *c, uint16_t reqid);

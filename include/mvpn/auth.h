@@ -89,8 +89,8 @@ enum mvpn_msg {
 	/* S→C: pass on the packets of a pair, for MVPN_RELAY_IDLE_S, unless it is said anew: TLV_SESSION, TLV_RELAY_RATE (of the pair),
 	 * TLV_RELAY_END for either end; flags MVPN_FORWARD_END, TLV_SESSION: no more. C→S: TLV_SESSION, TLV_REASON: it is refused. */
 	MVPN_MSG_FORWARD = 0x1c,
-	/* S→C, of a session of layer SOCKET, to both ends: TLV_SESSION, TLV_SELECTORS: without prefixes, what it is for from now on. Said again after
-	 * each WELCOME until the session has a successor that is for that. */
+	/* S→C, of a session of layer SOCKET, to both ends: TLV_SESSION, TLV_SELECTORS: without prefixes, what it is for from now on. Said with
+	 * each change of the policy and after each WELCOME, whether or not it is what it was. */
 	MVPN_MSG_SERVICES = 0x1e,
 };
 
