@@ -74,6 +74,10 @@ bool shim_streams(const struct shim *s, const char **ret_error)
 	return true;
 }
 
+void shim_talks_note(struct shim *s, bool yes)
+{
+}
+
 int shim_divert(struct shim *s, uint32_t peer, const struct mvpn_diversion *d)
 {
 	return 0;
