@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "channel.h"
+#include "control_explain.h"
 #include "datagrams.h"
 #include "endpoint.h"
 #include "gateways.h"
@@ -20,6 +21,7 @@
 #include "translate.h"
 
 #define HEARD_STALE_MS (2 * MVPN_CHAN_HEARTBEAT_S * 1000 + 5000)
+#define ROUTES_ASKED_MAX 1024 /* of the kernel, for one answer */
 
 enum verdict { OK, WARN, FAIL };
 
@@ -101,6 +103,48 @@ static bool check_interfaces(struct keyd *k, json_t *list)
 		before = NULL;
 	}
 	return bad;
+}
+
+struct astray {
+	struct keyd *k;
+	unsigned asked, n;
+	char first[MVPN_ADDRSTRLEN], iface[IFNAMSIZ];
+};
+
+static int route_look(void *arg, const struct mvpn_prefix *p, uint32_t owner)
+{
+	struct astray *x = arg;
+	struct mvpn_addr host = p->addr;
+	struct way_out out;
+
+	if (p->len < 127)
+		host.b[15] |= 1;
+	if (owner == KEYD_SELF || shim_is_anothers(x->k->shim, &host))
+		return 0;
+	explain_way_out(x->k, &host, &out);
+	if (!out.error && !out.route.local && !out.by && !x->n++) {
+		mvpn_addr_str(&host, x->first);
+		memcpy(x->iface, out.iface, sizeof(x->iface));
+	}
+	return ++x->asked == ROUTES_ASKED_MAX;
+}
+
+/* an interface that is not attached sends what is protected as it is, and nobody counts it */
+static bool check_routes(struct keyd *k, json_t *list)
+{
+	struct astray x = {.k = k};
+	char hint[160];
+
+	if (!k->nifaces)
+		return false;
+	lpm_each(k->prefixes, route_look, &x);
+	if (!x.n)
+		return check(list, "routes", OK, "", "what is protected leaves by what is attached, %u prefixes looked at",
+			     x.asked);
+	snprintf(hint, sizeof(hint), "mvpnctl attach %s, or a route by an interface that is; mvpnctl explain %s",
+		 x.iface, x.first);
+	return check(list, "routes", FAIL, hint, "%s goes by %s, which is not attached: in CLEAR; so do %u of %u prefixes",
+		     x.first, x.iface, x.n, x.asked);
 }
 
 static void check_cgroup(struct keyd *k, json_t *list, const char *name, const char *where,
@@ -288,6 +332,7 @@ json_t *show_doctor(struct keyd *k)
 	bad = check_server(k, list);
 	bad |= check_token(k, list);
 	bad |= check_interfaces(k, list);
+	bad |= check_routes(k, list);
 	bad |= check_leaks(list, c);
 	check_cgroups(k, list);
 	bad |= check_levels(k, list);

@@ -17,11 +17,14 @@ ip -n "$P-a" route add "${ADDR4[b]}/32" dev eth1 src "${ADDR4[a]}"
 capture_start wire a1
 ping4 a b -c 2 -i 0.1 -W 1 -p 4d56504e || true
 ctl a detach eth1 >/dev/null
+routes() { { ctlj a doctor || true; } | jq -r '.checks[]|select(.name == "routes")|"\(.result) \(.detail)"'; }
+[[ $(routes) == "fail ${ADDR4[b]} goes by eth1, which is not attached: in CLEAR; "* ]] || fail "doctor: $(routes)"
 [[ $(status_of a '.interfaces | map(.name) | join(" ")') == eth0 ]] || fail "interfaces after the detach: $(status_of a .interfaces)"
 capture_stop wire
 assert_no_plaintext wire MVPNMVPN
 ip -n "$P-a" route del "${ADDR4[b]}/32" dev eth1
 wait_for 5 "talking over eth0" ping4 a b -c 1
+[[ $(routes) == ok\ * ]] || fail "doctor: $(routes)"
 
 # a and b have a second network between them, attached too: each address goes sealed, whichever interface it would leave by
 ip -n "$P-b" link add eth1 type veth peer name b1 netns "$P-sw"
