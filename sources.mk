@@ -10,7 +10,7 @@ LIB_server := addr aead by chan chan_handshake chan_msg chan_proof config crypto
 LIB_server += conduit class class_json echo_ends forward
 LIB_mvpnctl := addr by fsutil ipc ipc_request ipc_socket log loop mac service
 
-SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_deliver shim_frames shim_holders shim_list shim_maps shim_networks shim_pin shim_ports shim_process shim_protect shim_share shim_socket shim_streams shim_translate shim_transport shim_xdp
+SHIM := shim shim_attach shim_cgroup shim_clsact shim_defer shim_deliver shim_frames shim_holders shim_list shim_maps shim_networks shim_pin shim_ports shim_process shim_protect shim_share shim_socket shim_streams shim_translate shim_transport shim_walk shim_xdp
 KEYD := main attach attach_follow attach_wire channel conf conn control control_doctor control_explain control_identity control_show control_wait ether flows frametab guard identity identity_file intro_msg introduce keystore keytab keytab_session offer options peers prefixes register resolve rp_filter session_install session_life session_rules sessions watch $(SHIM)
 KEYD += cgroups control_flows sockdiag
 KEYD += path pmtu endpoint nat relayed ticket

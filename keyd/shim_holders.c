@@ -2,8 +2,6 @@
 /* Who has sockets open now: a walk through all processes, loaded when it is first asked for. */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "shim_priv.h"
 #include "whose.skel.h"
@@ -46,42 +44,21 @@ static int load(struct shim *s)
 	return r;
 }
 
-/* from buf, what is whole; returns how much of it that was */
-static size_t tell(const char *buf, size_t len, shim_holder_fn *fn, void *arg)
+struct told {
+	shim_holder_fn *fn;
+	void *arg;
+};
+
+static void tell(void *arg, const void *record)
 {
-	struct mvpn_holder e;
-	size_t at;
+	const struct told *t = arg;
 
-	for (at = 0; len - at >= sizeof(e); at += sizeof(e)) {
-		memcpy(&e, buf + at, sizeof(e));
-		fn(arg, &e);
-	}
-	return at;
-}
-
-static int walk(const struct shim_holders *h, shim_holder_fn *fn, void *arg)
-{
-	char buf[16 * sizeof(struct mvpn_holder)];
-	int fd = bpf_iter_create(bpf_link__fd(h->walk));
-	size_t have = 0, took;
-	ssize_t n;
-
-	if (fd < 0)
-		return -errno;
-	do {
-		n = read(fd, buf + have, sizeof(buf) - have);
-		have += n > 0 ? (size_t)n : 0;
-		took = tell(buf, have, fn, arg);
-		have -= took;
-		memmove(buf, buf + took, have);
-	} while (n > 0 || (n < 0 && errno == EAGAIN));
-	n = n < 0 ? -errno : 0;
-	close(fd);
-	return (int)n;
+	t->fn(t->arg, record);
 }
 
 int shim_holders(struct shim *s, const uint64_t *cookies, unsigned n, shim_holder_fn *fn, void *arg)
 {
+	struct told told = {fn, arg};
 	int r = load(s), map;
 
 	if (r < 0)
@@ -90,7 +67,7 @@ int shim_holders(struct shim *s, const uint64_t *cookies, unsigned n, shim_holde
 	for (unsigned i = 0; i < n && r == 0; i++)
 		r = shim_map_set(map, &cookies[i], &(uint32_t){1}, BPF_ANY);
 	if (r == 0)
-		r = walk(s->holders, fn, arg);
+		r = shim_walk(s->holders->walk, sizeof(struct mvpn_holder), tell, &told);
 	shim_clear_but(map, NULL, 0, sizeof(*cookies));
 	return r;
 }

@@ -114,6 +114,10 @@ int shim_cgroup_link(struct shim *s, const char *pin, int prog, enum bpf_attach_
 		     char **ret_error);
 void shim_cgroup_unlink(struct shim *s, const char *pin);
 
+/* shim_walk.c: each of the records that the iterator writes, aligned as its size is, 8 bytes at best; record_b: 8 KiB at most. -errno */
+typedef void shim_record_fn(void *arg, const void *record);
+int shim_walk(const struct bpf_link *iter, size_t record_b, shim_record_fn *fn, void *arg);
+
 void shim_translate_leave(struct shim_translate *t); /* the programs stay */
 
 /* <linux/bpf.h> of 6.6 and later */

@@ -130,23 +130,14 @@ const char *shim_process(const struct shim *s, const char **ret_error)
 	return s->process ? s->cgroup : NULL;
 }
 
+/* it writes nothing: the walk is what is wanted */
+static void nothing(void *arg, const void *record)
+{
+}
+
 int shim_process_walk(struct shim *s)
 {
-	char text[64];
-	int fd;
-	ssize_t n;
-
-	if (!s->process)
-		return -ENOENT;
-	fd = bpf_iter_create(bpf_link__fd(s->process->walk));
-	if (fd < 0)
-		return -errno;
-	do
-		n = read(fd, text, sizeof(text)); /* it writes nothing: the walk is what is wanted */
-	while (n > 0 || (n < 0 && errno == EAGAIN));
-	n = n < 0 ? -errno : 0;
-	close(fd);
-	return (int)n;
+	return s->process ? shim_walk(s->process->walk, 1, nothing, NULL) : -ENOENT;
 }
 
 /* ---- maps ---- */

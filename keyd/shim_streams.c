@@ -282,43 +282,27 @@ int shim_deliver_as(struct shim *s, const struct mvpn_endpoint *from,
 	return shim_map_set(map, &key, &value, BPF_ANY);
 }
 
-/* from buf, what is whole; returns how much of it that was */
-static size_t owners(const char *buf, size_t len, shim_owner_fn *fn, void *arg)
-{
-	struct mvpn_stream_owner e;
-	struct mvpn_endpoint self;
-	size_t at;
+struct told {
+	shim_owner_fn *fn;
+	void *arg;
+};
 
-	for (at = 0; len - at >= sizeof(e); at += sizeof(e)) {
-		memcpy(&e, buf + at, sizeof(e));
-		end_get(&self, &e.self);
-		fn(arg, &self, &e.who);
-	}
-	return at;
+static void owner_tell(void *arg, const void *record)
+{
+	const struct mvpn_stream_owner *e = record;
+	const struct told *t = arg;
+	struct mvpn_endpoint self;
+
+	end_get(&self, &e->self);
+	t->fn(t->arg, &self, &e->who);
 }
 
 int shim_stream_owners(struct shim *s, shim_owner_fn *fn, void *arg)
 {
-	char buf[64 * sizeof(struct mvpn_stream_owner)];
-	size_t have = 0, took;
-	ssize_t n;
-	int fd;
+	struct told told = {fn, arg};
 
-	if (!s->streams)
-		return -ENOENT;
-	fd = bpf_iter_create(bpf_link__fd(s->streams->walk));
-	if (fd < 0)
-		return -errno;
-	do {
-		n = read(fd, buf + have, sizeof(buf) - have);
-		have += n > 0 ? (size_t)n : 0;
-		took = owners(buf, have, fn, arg);
-		have -= took;
-		memmove(buf, buf + took, have);
-	} while (n > 0 || (n < 0 && errno == EAGAIN));
-	n = n < 0 ? -errno : 0;
-	close(fd);
-	return (int)n;
+	return s->streams ? shim_walk(s->streams->walk, sizeof(struct mvpn_stream_owner), owner_tell, &told)
+			  : -ENOENT;
 }
 
 /* ---- datagrams ---- */
