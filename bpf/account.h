@@ -49,6 +49,25 @@ static __always_inline void flow_account(struct __sk_buff *skb, const struct pkt
 	}
 }
 
+/* Of a packet that has been opened, down to its addresses: it counts where this host has sent the other way. Not inlined: verified once. */
+__noinline int flow_received(struct __sk_buff *skb, struct pkt *p)
+{
+	struct mvpn_flow_key k = {};
+	struct mvpn_flow *f;
+
+	if (!p || parse_l4(skb, p) != PARSED)
+		return 0;
+	__builtin_memcpy(k.src, p->flow.dst, sizeof(k.src));
+	__builtin_memcpy(k.dst, p->flow.src, sizeof(k.dst));
+	k.sport = p->flow.dport;
+	k.dport = p->flow.sport;
+	k.proto = p->flow.proto;
+	f = bpf_map_lookup_elem(&flows, &k);
+	if (f)
+		__sync_fetch_and_add(&f->bytes_in, skb->len - p->l3);
+	return 0;
+}
+
 /*
  * At most one a peer each MVPN_EVENT_GAP_NS, however many CPUs miss at once. One that came from a socket, which the lowest bit
  * of the time tells, does not keep back that of its first packet: by this keyd knows that something is held.

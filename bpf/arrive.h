@@ -6,6 +6,7 @@
 #ifndef BPF_ARRIVE_H
 #define BPF_ARRIVE_H
 
+#include "account.h"
 #include "maps.h"
 #include "parse.h"
 #include "protect.h"
@@ -81,6 +82,7 @@ static __always_inline int deliver_ip(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	if (*(volatile __u32 *)&talks_noted)
 		talk_note(skb, &p);
+	flow_received(skb, &p);
 	to = arrival_of(&p);
 	if (!to)
 		return TC_ACT_UNSPEC;

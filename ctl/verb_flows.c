@@ -71,6 +71,16 @@ static void policy_cells(struct table *t, const json_t *f)
 		table_cell(t, PLAIN, "%s", "");
 }
 
+/* of TCP the payload, by its socket; of others packets. Nobody counts frames. */
+static void received_cell(struct table *t, const json_t *f)
+{
+	const json_t *tcp = json_object_get(f, "tcp"), *from = json_is_object(tcp) ? tcp : f;
+	char b[HUMAN_B];
+	bool known = json_is_integer(json_object_get(from, "bytes_in"));
+
+	table_cell(t, PLAIN, "%s", known ? bytes_of(from, "bytes_in", b) : "");
+}
+
 static void show_flows(const json_t *r)
 {
 	static const char *const headers[] = {
@@ -78,7 +88,7 @@ static void show_flows(const json_t *r)
 		"?UNIT",     "?PROGRAM",    ">PACKETS", ">BYTES", "?>RECEIVED", ">BEGAN AGO",
 		">LAST AGO", "LEVEL",	    "?SEEN AS",	"?RULE",  "VERDICT",	NULL};
 	struct table *t = table_new(headers);
-	const json_t *f, *tcp;
+	const json_t *f;
 	size_t i;
 
 	json_array_foreach(json_object_get(r, "flows"), i, f)
@@ -95,8 +105,7 @@ static void show_flows(const json_t *r)
 		process_cells(t, json_object_get(f, "process"));
 		table_cell(t, PLAIN, "%llu", (unsigned long long)number_of(f, "packets"));
 		table_cell(t, PLAIN, "%s", bytes_of(f, "bytes", b));
-		tcp = json_object_get(f, "tcp");
-		table_cell(t, PLAIN, "%s", json_is_object(tcp) ? bytes_of(tcp, "bytes_in", b) : "");
+		received_cell(t, f);
 		table_cell(t, PLAIN, "%s", seconds_of(f, "first_s", b));
 		table_cell(t, PLAIN, "%s", seconds_of(f, "last_s", b));
 		table_cell(t, PLAIN, "%s", text_of(f, "level"));

@@ -69,6 +69,7 @@ static void stream_collect(struct flow_list *l, const struct stream *s)
 	flow_key_put(&row->key, IPPROTO_TCP, s->opener ? &s->t.src : &s->t.dst,
 		s->opener ? &s->t.dst : &s->t.src);
 	row->flow.bytes = s->sent;
+	row->flow.bytes_in = s->received;
 	row->flow.first_ns = s->since_ms * 1000000;
 	row->flow.last_ns = s->used_ms * 1000000;
 	row->flow.peer = s->peer->index;
@@ -86,6 +87,7 @@ static void datagrams_collect(void *arg, const struct datagram_use *u)
 	flow_key_put(&row->key, IPPROTO_UDP, &u->here, &u->there);
 	row->flow.packets = u->packets;
 	row->flow.bytes = u->bytes;
+	row->flow.bytes_in = u->bytes_in;
 	row->flow.first_ns = u->since_ms * 1000000;
 	row->flow.last_ns = u->used_ms * 1000000;
 	row->stream = true;
@@ -247,11 +249,12 @@ static json_t *show_flow(struct origins *l, const struct flow_row *row, const st
 	json_t *o;
 
 	memcpy(dst.b, row->key.dst, sizeof(dst.b));
-	o = json_pack("{s:o, s:o, s:i, s:i, s:i, s:o, s:I, s:I, s:f, s:f, s:s, s:s, s:o, s:s}", "src",
+	o = json_pack("{s:o, s:o, s:i, s:i, s:i, s:o, s:I, s:I, s:I, s:f, s:f, s:s, s:s, s:o, s:s}", "src",
 		      show_addr16(row->key.src), "dst", show_addr16(row->key.dst), "proto",
 		      row->key.proto, "sport", be16toh(row->key.sport), "dport",
 		      be16toh(row->key.dport), "peer", p ? json_string(peer_label(p)) : json_null(),
-		      "packets", (json_int_t)f->packets, "bytes", (json_int_t)f->bytes, "first_s",
+		      "packets", (json_int_t)f->packets, "bytes", (json_int_t)f->bytes,
+		      "bytes_in", (json_int_t)f->bytes_in, "first_s",
 		      (now - f->first_ns) / 1e9, "last_s", (now - f->last_ns) / 1e9, "verdict",
 		      row->stream ? "stream" : verdict, "level",
 		      row->stream && p && peer_level(l->k, p) == MVPN_LEVEL_BOTH ? "socket+network"
@@ -270,6 +273,7 @@ static json_t *show_flow(struct origins *l, const struct flow_row *row, const st
 		snprintf(type, sizeof(type), "0x%04x", be16toh(row->key.dport));
 		json_object_set_new(o, "ethertype", json_string(type));
 		json_object_set_new(o, "dport", json_integer(0));
+		json_object_set_new(o, "bytes_in", json_null()); /* not counted of frames */
 	}
 	return o;
 }

@@ -37,7 +37,7 @@ struct end {
 	uint64_t used_ms;
 	/* since it was assigned */
 	struct mvpn_endpoint here;
-	uint64_t since_ms, packets, bytes;
+	uint64_t since_ms, packets, bytes, bytes_in;
 };
 
 /* for one datagram that comes; of the pages of buf only what it takes is ever used */
@@ -88,7 +88,7 @@ static void assign(struct end *e, const struct mvpn_endpoint *there)
 	e->there = *there;
 	e->assigned = true;
 	e->used_ms = e->since_ms = mono_ms();
-	e->packets = e->bytes = 0;
+	e->packets = e->bytes = e->bytes_in = 0;
 	htab_add(&d->by_there, &e->by_there, htab_hash(&d->by_there, there, sizeof(*there)));
 	d->assigned++;
 	grow(e->k);
@@ -267,6 +267,7 @@ void datagrams_deliver(struct keyd *k, const struct stream_tuple *t, const uint8
 		return;
 	}
 	e->used_ms = mono_ms();
+	e->bytes_in += len;
 	k->counters[KC_DATAGRAM_DROPPED] +=
 		datagrams_out_put(k->datagrams->out, e->fd, &t->dst, source(k, &t->dst.addr), data, len);
 }
@@ -474,7 +475,7 @@ void datagrams_each(const struct keyd *k, void (*fn)(void *arg, const struct dat
 	for (unsigned i = 0; d && i < d->n; i++) {
 		const struct end *e = d->ends[i];
 		struct datagram_use u = {e->here,  e->there,	{.port = e->port}, e->packets,
-					 e->bytes, e->since_ms, e->used_ms};
+					 e->bytes, e->bytes_in, e->since_ms, e->used_ms};
 
 		u.keyd.addr = mvpn_addr_is_v4(&e->there.addr) ? d->own4 : d->own6;
 		if (e->assigned && e->packets)

@@ -23,10 +23,10 @@ void datagrams_deliver(struct keyd *k, const struct stream_tuple *t, const uint8
 void datagrams_deliver_all(struct keyd *k); /* ... and no later than this */
 /* nobody there has taken what the application here at t->src has sent to t->dst: its socket hears of it, if it is connected */
 void datagrams_untaken(struct keyd *k, const struct stream_tuple *t);
-/* what applications have sent to a remote end, by the one that did so last */
+/* what applications have sent to a remote end, by the one that did so last, and what has come from there */
 struct datagram_use {
 	struct mvpn_endpoint here, there, keyd; /* keyd: where `here` sends to in truth */
-	uint64_t packets, bytes, since_ms, used_ms;
+	uint64_t packets, bytes, bytes_in, since_ms, used_ms;
 };
 void datagrams_each(const struct keyd *k, void (*fn)(void *arg, const struct datagram_use *u), void *arg);
 unsigned datagrams_ends(const struct keyd *k); /* that sockets stand for */

@@ -227,6 +227,7 @@ struct mvpn_flow_key {
 struct mvpn_flow {
 	__u64 packets; /* a GSO super-packet counts as its segments */
 	__u64 bytes;
+	__u64 bytes_in; /* of what was opened and came the other way; that alone makes no flow */
 	__u64 first_ns; /* CLOCK_MONOTONIC */
 	__u64 last_ns;
 	__u32 peer;
@@ -519,7 +520,7 @@ _Static_assert(sizeof(struct mvpn_exempt) == 20, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_translation) == 32, "map value");
 _Static_assert(sizeof(struct mvpn_translate_iface) == 8, "map key has no padding");
 _Static_assert(sizeof(struct mvpn_flow_key) == 40, "map key has no padding");
-_Static_assert(sizeof(struct mvpn_flow) == 56, "map value");
+_Static_assert(sizeof(struct mvpn_flow) == 64, "map value");
 _Static_assert(sizeof(struct mvpn_event) == 64, "ring record");
 _Static_assert(sizeof(struct mvpn_socket) == 72, "map value");
 _Static_assert(sizeof(struct mvpn_sock_last) == 24, "socket storage");

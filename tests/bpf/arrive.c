@@ -123,6 +123,65 @@ static void test_untranslated(void **state)
 	}
 }
 
+/* ---- what has been received of a flow ---- */
+
+static int received(void *arg, const struct mvpn_flow_key *k, const struct mvpn_flow *f)
+{
+	uint64_t *ret = arg;
+
+	if (k->dport == htons(2001)) {
+		ret[0]++;
+		ret[1] += f->bytes_in;
+	}
+	return 0;
+}
+
+static void udp_to_tap(const char *src, uint16_t sport, const char *dst, uint16_t dport, unsigned payload)
+{
+	struct packet p = {0}, after;
+	uint32_t mark = 0;
+
+	pkt_eth(&p, strchr(src, ':') ? 0x86dd : 0x0800);
+	if (strchr(src, ':'))
+		pkt_ip6(&p, src, dst, IPPROTO_UDP);
+	else
+		pkt_ip4(&p, src, dst, IPPROTO_UDP);
+	pkt_udp(&p, sport, dport, payload);
+	pkt_done(&p);
+	if (sport == 1001) { /* out */
+		assert_int_equal(st_prog_run(EGRESS(st_shim()), &p, NULL), REDIRECT);
+		return;
+	}
+	p.len -= LINK_HEADER;
+	memmove(p.b, p.b + LINK_HEADER, p.len);
+	assert_int_equal(run(bpf_program__fd(st_shim()->bpf->progs.arrive), &p, &mark, &after), NEXT);
+}
+
+/* of a flow that this host sends, and of no other: what comes makes none */
+static void test_received(void **state)
+{
+	static const char *const ends[][2] = {{"10.5.0.1", "10.1.0.1"}, {"fd05::1", "fd01::1"}};
+	struct shim *s = st_shim();
+
+	st_need_root();
+	assert_int_equal(shim_arrivals_set(s, NULL, 0), 0);
+	for (unsigned v6 = 0; v6 < 2; v6++) {
+		const char *here = ends[v6][0], *there = ends[v6][1];
+		unsigned headers = (v6 ? 40 : 20) + 8;
+		uint64_t n[2] = {0};
+
+		udp_to_tap(there, 2001, here, 1001, 100);
+		udp_to_tap(here, 1001, there, 2001, 10);
+		udp_to_tap(there, 2001, here, 1001, 100);
+		udp_to_tap(there, 2001, here, 1001, 1300);
+		udp_to_tap(there, 2001, here, 1002, 100);
+		udp_to_tap(there, 2002, here, 1001, 100);
+		assert_int_equal(shim_flows_each(s, received, n), 0);
+		assert_int_equal(n[0], 1 + v6);
+		assert_int_equal(n[1], v6 ? 2 * headers + 1400 + 1456 : 2 * headers + 1400);
+	}
+}
+
 static void test_guard(void **state)
 {
 	struct shim *s = st_shim();
@@ -163,6 +222,7 @@ int main(void)
 		cmocka_unit_test_setup(test_interface, st_policy),
 		cmocka_unit_test_setup(test_other_devices, st_policy),
 		cmocka_unit_test_setup(test_untranslated, st_policy),
+		cmocka_unit_test_setup(test_received, st_policy),
 		cmocka_unit_test_setup(test_guard, st_policy),
 		cmocka_unit_test(test_bounds),
 	};

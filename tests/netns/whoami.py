@@ -4,7 +4,8 @@
 
   whoami.py tcp|udp|raw HOST PORT|PROTO     says something each 100 ms: to a port, or as an IP protocol of its own
   whoami.py packet IFACE SRC DST PORT       likewise UDP, by a packet socket
-  whoami.py serve PORT                      takes whatever comes by TCP and UDP
+  whoami.py ask HOST PORT                   ten datagrams of 5 bytes, each of which is answered
+  whoami.py serve PORT                      takes whatever comes by TCP and UDP, and answers such datagrams with 700 bytes
 """
 import ipaddress, select, socket, sys, time
 
@@ -26,6 +27,15 @@ def say(kind, host, number):
         time.sleep(0.1)
 
 
+def ask(host, port):
+    s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    s.connect((host, port))
+    for _ in range(10):
+        s.send(b"here?")
+        s.recv(1 << 16)
+    time.sleep(3600)
+
+
 def frames(iface, src, dst, port):
     s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
     v6 = ":" in src
@@ -45,12 +55,18 @@ def serve(port):
         for s in select.select(open_ones, [], [])[0]:
             if s is t:
                 open_ones.append(t.accept()[0])
+            elif s is u:
+                data, there = u.recvfrom(1 << 16)
+                if data == b"here?":
+                    u.sendto(bytes(700), there)
             elif not s.recv(1 << 16):
                 open_ones.remove(s)
 
 
 if sys.argv[1] == "serve":
     serve(int(sys.argv[2]))
+elif sys.argv[1] == "ask":
+    ask(sys.argv[2], int(sys.argv[3]))
 elif sys.argv[1] == "packet":
     frames(sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]))
 else:

@@ -491,7 +491,7 @@ static void flows_name_the_program(void **state)
 			 "\"10.0.0.2\",\"proto\":6,\"process\":{\"pid\":%d,\"comm\":\"psql\","
 			 "\"uid\":4711,\"unit\":\"postgres-client.service\",\"since_s\":%d},"
 			 "\"translated\":\"10.9.0.1:61007\",\"rule\":{\"line\":3,\"text\":\"allow\"},"
-			 "\"tcp\":{\"bytes_in\":2048}}]}",
+			 "\"bytes_in\":5120,\"tcp\":{\"bytes_in\":2048}},{\"proto\":17,\"bytes_in\":3072}]}",
 			 (int)getpid(), old ? 1 << 30 : 0);
 		assert_int_equal(reply(&verb_flows, OUTPUT_TABLE, text), 0);
 		snprintf(text, sizeof(text), "psql[%d]", (int)getpid());
@@ -499,6 +499,8 @@ static void flows_name_the_program(void **state)
 		assert_non_null(strstr(out, "4711"));
 		assert_non_null(strstr(out, "postgres-client.service"));
 		assert_non_null(strstr(out, "2.0 KiB"));
+		assert_non_null(strstr(out, "3.0 KiB"));
+		assert_null(strstr(out, "5.0 KiB"));
 		assert_non_null(strstr(out, "10.9.0.1:61007  line 3"));
 		assert_true(n > 8);
 		exe[n] = '\0';

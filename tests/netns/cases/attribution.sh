@@ -25,6 +25,12 @@ check() {
 	wait_for 5 "the flow of $2 on $1" whole "$@"
 }
 
+# what a program has sent and received, to the byte: FAMILY BYTES-OF-HEADERS
+moved() {
+	spawn "ask$1" a "$WHOAMI" ask "$(to "$1" b)" 8000
+	check a "ask$1" ".proto == 17 and .packets == 10 and .bytes == 10 * ($2 + 5) and .bytes_in == 10 * ($2 + 700)"
+}
+
 # it was there, and its socket, before anything of ours was
 ctl a detach eth0 --force >/dev/null
 spawn before a "$WHOAMI" udp "${ADDR4[b]}" 8001
@@ -42,6 +48,10 @@ for family in 4 6; do
 	check a "packet$family" ".proto == 17 and .dport == 8002 and .dst == \"$(to $family b)\""
 	# who accepts is known as well
 	check b serve ".proto == 6 and .sport == 8000 and .dst == \"$(to $family a)\" and .process.accepted" a
+	moved $family $((family == 4 ? 28 : 48))
+	# who answers is asked before it sends: the first question is not in its flow yet
+	check b serve ".proto == 17 and .sport == 8000 and .dst == \"$(to $family a)\" and .bytes == 10 * ($((family == 4 ? 28 : 48)) + 700) and .bytes_in == 9 * ($((family == 4 ? 28 : 48)) + 5)" a
+	stop "ask$family"
 	spawn "ping$family" a ping -i 0.2 "$(to $family b)"
 	wait_for 5 "the flow of a ping" eval "[[ -n \$(flow a ping$family '.owner == \"process\" and (.process.exe | endswith(\"ping\"))') ]]"
 	stop "ping$family" INT
@@ -70,6 +80,7 @@ for family in 4 6; do
 	spawn "udp$family" a "$WHOAMI" udp "$(to $family b)" 8000
 	check a "tcp$family" ".verdict == \"stream\" and .proto == 6 and .level == \"socket\" and .dst == \"$(to $family b)\""
 	check a "udp$family" ".verdict == \"stream\" and .proto == 17 and .level == \"socket\" and .dst == \"$(to $family b)\""
+	moved $family 0
 	wait_for 5 "who accepts it at b" eval "[[ -n \$(flow b serve '.verdict == \"stream\" and .proto == 6 and .owner == \"process\" and .process.exe == \"$exe\" and .dst == \"$(to $family a)\"') ]]"
 done
 assert_no_leak a b

@@ -23,7 +23,9 @@ check '.interfaces[0] | '"$(has name ifindex hook wire rung queues reason link b
 check '.counters | has("shim") and has("dp") and has("control")' ctlj a status
 check '.peers[0] | '"$(has index id name state prefixes session endpoint last_rx_s tx_bytes rx_bytes error)" ctlj a peers
 check '.sessions[0] | '"$(has id peer peer_id role state layer mode suite epoch age_s rekey_in_s tx_spi rx_spi lanes endpoint mtu tx_packets rx_packets rx_auth_fail rx_replay rx_bad_inner local remote)" ctlj a sessions
-check '.flows[0] | '"$(has src dst proto sport dport peer packets bytes first_s last_s verdict level process)" ctlj a flows
+check '.flows[0] | '"$(has src dst proto sport dport peer packets bytes bytes_in first_s last_s verdict level process)" ctlj a flows
+# each question of ping's has been answered
+ctlj a flows | jq -e '.flows[] | select(.proto == 1) | .packets == 2 and .bytes == 2 * 84 and .bytes_in == .bytes' >/dev/null || fail "bytes of ping: $(ctlj a flows)"
 # whose a flow is: who connects by its call, who accepted by its socket; and what has become of a connection
 cgroup=$(status_of a .socket.cgroup)
 if [[ -d $cgroup ]]; then
