@@ -59,7 +59,7 @@ static __always_inline bool is_vlan(__be16 type)
 
 #define SAME_RULE 0xffffffff /* as the flow's packet before: it is the kernel's own */
 struct pkt {
-	__u64 cookie;		   /* of the sending socket, 0: none, or not looked at */
+	__u64 cookie;		   /* of the sending socket, 0: none, or not looked at; MVPN_COOKIE_TUNNEL */
 	__u32 rule;		   /* line of the policy that its process is judged by, 0: none; SAME_RULE */
 	struct mvpn_flow_key flow; /* addresses after parse_ip(), ports after parse_l4() */
 	__u32 l3;		   /* offset of the IP header */

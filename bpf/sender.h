@@ -12,6 +12,7 @@
 #include "sockctx.h"
 
 #define SOCK_RAW 3
+#define IPPROTO_RAW 255
 #define TCP_RST 4
 #define TCP_DATA_OFF 12 /* in 32-bit words, upper half of the byte */
 #define ICMP_ECHO_REQUEST 8
@@ -78,6 +79,28 @@ __noinline int sent_parse(struct __sk_buff *skb, const struct pkt *p, struct sen
 	if (p->type == bpf_htons(ETH_P_IPV6) && ip6_extension(ret->proto))
 		ret->proto = GUARD_ANY_PROTO;
 	return PARSED;
+}
+
+/*
+ * Is it what the socket has sent? A tunnel of the kernel's own leaves the sender of what it packs on the packet that it makes. A raw socket may
+ * send any protocol if it is of IPPROTO_RAW, a packet socket always. UDP's port tells a tunnel's datagrams from those that it packs; a
+ * socket that was closed in the meantime has none. Not inlined: verified once.
+ */
+__noinline int is_its_sockets(struct __sk_buff *skb, const struct pkt *p)
+{
+	struct bpf_sock *common = skb->sk, *sk = common ? bpf_sk_fullsock(common) : NULL;
+	struct sent s = {};
+	__u32 port;
+
+	if (!p || !sk || (sk->family != AF_INET && sk->family != AF_INET6) ||
+	    sent_parse(skb, p, &s) != PARSED || s.proto == GUARD_ANY_PROTO)
+		return 1;
+	if (sk->protocol != s.proto)
+		return sk->type == SOCK_RAW && sk->protocol == IPPROTO_RAW;
+	if (sk->type == SOCK_RAW || s.proto != IPPROTO_UDP || s.later)
+		return 1;
+	port = sk->src_port;
+	return !port || port == bpf_ntohs(s.flow.sport);
 }
 
 /* what the kernel itself answers: for connections whose socket has gone or is not there yet, and to what it cannot deliver */
@@ -156,7 +179,7 @@ __noinline int sender_may(struct __sk_buff *skb, struct pkt *p, __u32 peer)
 	if (!p || !in_force || !bpf_map_lookup_elem(&guards, &peer))
 		return 1;
 	common = skb->sk;
-	if (common)
+	if (common && p->cookie != MVPN_COOKIE_TUNNEL)
 		sk = bpf_sk_fullsock(common);
 	if (sk)
 		known = bpf_sk_storage_get(&sock_process, sk, NULL, 0);
@@ -186,12 +209,14 @@ __noinline int sender_may(struct __sk_buff *skb, struct pkt *p, __u32 peer)
 __noinline int sender_refused(struct __sk_buff *skb, const struct pkt *p, __u32 peer)
 {
 	struct mvpn_process nobody = {}, *known = NULL;
-	struct bpf_sock *common = skb->sk, *sk = common ? bpf_sk_fullsock(common) : NULL;
+	struct bpf_sock *common = skb->sk, *sk = NULL;
 	struct mvpn_refusal *e;
 	struct sent s = {};
 
 	if (!p)
 		return 0;
+	if (common && p->cookie != MVPN_COOKIE_TUNNEL)
+		sk = bpf_sk_fullsock(common);
 	if (sent_parse(skb, p, &s) != PARSED)
 		s.flow = p->flow;
 	if (s.later)

@@ -112,6 +112,8 @@ static __always_inline enum mvpn_counter judge(struct __sk_buff *skb, bool raw, 
 	if (is_channel(p) || is_echo(skb, p) || is_relayed(skb, p, true))
 		return MVPN_C_PASS_SERVER;
 
+	if (p->cookie && !is_its_sockets(skb, p))
+		p->cookie = MVPN_COOKIE_TUNNEL;
 	*ret_peer = prot.peer;
 	verdict = judge_peer(prot.peer);
 	if ((verdict == MVPN_C_TO_TAP || verdict == MVPN_C_TO_TAP_HELD) &&

@@ -129,9 +129,12 @@ struct origins {
 
 static struct origin origin_of(struct origins *o, const struct flow_row *row)
 {
-	struct origin ret = {.cookie = row->flow.cookie};
+	bool tunnel = row->flow.cookie == MVPN_COOKIE_TUNNEL;
+	struct origin ret = {.cookie = tunnel ? 0 : row->flow.cookie};
 	struct socket_info info;
 
+	if (tunnel)
+		return ret;
 	if (row->flow.cookie)
 		ret.known = shim_socket_get(o->k->shim, row->flow.cookie, &ret.s) == 0;
 	if (ret.known && ret.s.ended_ns) {
@@ -195,6 +198,8 @@ static const char *owner_of(const struct flow_row *row, const struct origin *g, 
 		return "process";
 	if (!row->flow.cookie && !row->stream)
 		return "forwarded";
+	if (row->flow.cookie == MVPN_COOKIE_TUNNEL)
+		return "kernel";
 	/* it is open, and no process has it */
 	return g->inode && h->known && !g->holder ? "kernel" : "unknown";
 }

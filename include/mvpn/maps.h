@@ -215,6 +215,9 @@ struct mvpn_exempt {
 /* in skb->cb[0]: egress has judged this packet and let it by, so what the last hook finds protected became so since */
 #define MVPN_LET_BY 0x6d76706e
 
+/* in place of a socket's, which the kernel counts from 1: it has packed what a socket sent into a packet of its own */
+#define MVPN_COOKIE_TUNNEL (~0ULL)
+
 /* flows: BPF_MAP_TYPE_LRU_HASH */
 struct mvpn_flow_key {
 	__u8 src[16];
@@ -232,7 +235,7 @@ struct mvpn_flow {
 	__u64 last_ns;
 	__u32 peer;
 	__u32 verdict; /* enum mvpn_counter of the last packet */
-	__u64 cookie;  /* of the socket that sent the last packet of one; 0: none of this host */
+	__u64 cookie;  /* of the socket that sent the last packet of one; 0: none of this host; MVPN_COOKIE_TUNNEL */
 	__u32 rule;    /* line of the policy that lets its process send, or does not; 0: no line says `by` */
 	__u32 zero;
 };

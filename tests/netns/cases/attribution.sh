@@ -71,6 +71,31 @@ nobodys() { ctlj "$1" flows | jq -e "[.flows[] | select($2)] | length > 0 and al
 wait_for 5 "a forwarded flow" nobodys a ".proto == 17 and .dport == 8003" forwarded
 stop pod
 
+# in a tunnel of the kernel's own, whoever's packets go through it; where that program alone may send, the tunnel may not
+for family in 4 6; do
+	ip -n "$P-a" link add "vx$family" type vxlan id $family dstport 4789 local "$(to $family a)" remote "$(to $family b)"
+	on a sysctl -qw "net.ipv6.conf.vx$family.disable_ipv6=1"
+	ip -n "$P-a" address add 192.0.2.$((family * 16 + 1))/30 dev "vx$family"
+	ip -n "$P-a" link set "vx$family" up
+	ip -n "$P-a" neigh add 192.0.2.$((family * 16 + 2)) lladdr 02:00:00:00:00:09 dev "vx$family"
+done
+for verdict in to_tap drop_process; do
+	[[ $verdict == to_tap ]] || policy "allow a -> b by exe $exe"
+	spawn inner4 a "$WHOAMI" udp 192.0.2.66 8004
+	spawn inner6 a "$WHOAMI" tcp 192.0.2.98 8004
+	for family in 4 6; do
+		wait_for 5 "a tunnel over IPv$family: $verdict" nobodys a ".verdict == \"$verdict\" and .dport == 4789 and .dst == \"$(to $family b)\"" kernel
+	done
+	stop inner4
+	stop inner6
+done
+# the same program's own, a raw socket's too
+for kind in udp raw; do
+	spawn "own-$kind" a "$WHOAMI" $kind "${ADDR4[b]}" 254
+	check a "own-$kind" ".verdict == \"to_tap\""
+	stop "own-$kind"
+done
+
 # at the socket level, at both ends
 policy $'allow a -> b\nlevel socket a -> b'
 diverts() { ctlj a explain "${ADDR4[b]}" | jq -e '.why|any(contains("at the socket"))' >/dev/null; }
