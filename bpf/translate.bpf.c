@@ -118,7 +118,6 @@ __noinline int port_take(struct __sk_buff *skb, const struct mvpn_flow_key *of,
 			 const struct mvpn_arrival_key *as, bool v4)
 {
 	struct mvpn_flow_key flow, back = {}; /* 6.1 takes values from the stack alone */
-	__u32 at = bpf_get_prandom_u32();
 
 	if (!of || !as)
 		return 0;
@@ -128,8 +127,9 @@ __noinline int port_take(struct __sk_buff *skb, const struct mvpn_flow_key *of,
 	__builtin_memcpy(back.src, flow.dst, 16);
 	__builtin_memcpy(back.dst, as->addr, 16);
 	for (int i = 0; i < TRIES; i++) {
-		at++;
-		back.dport = bpf_htons(MVPN_TRANSLATE_PORT_MIN + at % MVPN_TRANSLATE_PORTS);
+		/* each by itself: of neighbours whole runs are taken long before all are */
+		back.dport = bpf_htons(MVPN_TRANSLATE_PORT_MIN +
+				       bpf_get_prandom_u32() % MVPN_TRANSLATE_PORTS);
 		if (taken_here(skb, &back, v4))
 			continue;
 		if (!bpf_map_update_elem(&returning, &back, &flow, BPF_NOEXIST))
