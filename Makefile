@@ -94,12 +94,16 @@ bpftest: $(BPFTEST_BIN)
 
 # Fuzz targets: libFuzzer, clang. `make fuzz` builds them; `make fuzz-run SECS=n` runs each so long.
 FUZZ_BIN := $(patsubst %,$(BUILD)/fuzz/%,$(FUZZ))
-FUZZ_CFLAGS := -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -pthread
+FUZZ_CFLAGS := -std=gnu11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -pthread
+FO := $(BUILD)/fuzz/obj
 fuzz: $(FUZZ_BIN)
-$(FUZZ_BIN): $(BUILD)/fuzz/%: tests/fuzz/%.c $$(SRCS_fuzz_$$*)
+$(FO)/%.o: %.c
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(CPPFLAGS) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+$(FUZZ_BIN): $(BUILD)/fuzz/%: $(FO)/tests/fuzz/%.o $$(addprefix $(FO)/,$$(SRCS_fuzz_$$*:.c=.o))
 	$(call say,FUZZ,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CLANG) $(CPPFLAGS) $(FUZZ_CFLAGS) -MMD -MP -o $@ $(LDFLAGS_fuzz_$*) $(filter %.c,$^) $(call pkg_libs,$(PKGS)) $(MB_LIBS) $(LIBS_fuzz_$*)
+	$(Q)$(CLANG) $(FUZZ_CFLAGS) -fsanitize=fuzzer $(LDFLAGS_fuzz_$*) -o $@ $^ $(call pkg_libs,$(PKGS)) $(MB_LIBS) $(LIBS_fuzz_$*)
 
 # ---- what a person types ----
 # `make` only builds, and says what is missing; demo, check and bench install it first.
