@@ -68,5 +68,5 @@ on d ping -4 -n -q -c 1 -W 1 "${ADDR4[a]}" >/dev/null && fail "d reaches a throu
 policy $'allow a -> b\nallow a -> c\nprotect 10.9.0.0/24 via c'
 wait_for 10 "new policy on a" same_rev a
 wait_for 10 "a reaches d through c alone" ping4 a d -c 1
-ctlj a explain "${ADDR4[d]}" | jq -e 'has("gateways")|not' >/dev/null || fail "gateways of a prefix with one"
+ctlj a explain "${ADDR4[d]}" | jq -e '.gateways|map([.name, .state, .in_use]) == [["c", "well", true]]' >/dev/null || fail "gateways of a prefix with one: $(ctlj a explain "${ADDR4[d]}")"
 assert_no_leak a c

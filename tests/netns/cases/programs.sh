@@ -189,8 +189,8 @@ level() { # LEVEL
 # by sockets of a's own, as far as they are asked; no port but keyd's is on the wire
 streams() { # FAMILY
 	local -n addr=ADDR$1
-	ask_tcp "${addr[b]}" "${addr[a]}" -n 4M
-	ask_iperf "${addr[b]}" -n 4M -R
+	ask_tcp "${addr[b]}" "${addr[a]}" -b 50M
+	ask_iperf "${addr[b]}" -b 50M -R
 	ask_iperf "${addr[b]}" -n 200K -u -b 10M
 	ask_names "${addr[b]}"
 	ask_mptcp "${addr[b]}"
