@@ -7,7 +7,8 @@ WIRE=udp LEVEL=socket
 level_policy() { printf '%s\n' 'allow a -> b' "level $LEVEL a -> b"; }
 at_level() { ctlj "$1" explain "${ADDR4[$2]}" | jq -e --arg l "$LEVEL" '.level == $l'; }
 level_up() {
-	drop_sessions "$(level_policy)"
+	drop_sessions
+	policy "$(level_policy)"
 	wait_for 5 "level on a" at_level a b
 	wait_for 5 "level on b" at_level b a
 }
