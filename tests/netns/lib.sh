@@ -233,6 +233,15 @@ router_add() {
 	ip -n "$P-$1" link set lo up
 	on "$1" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv6.conf.default.accept_dad=0
 }
+# container_add NAME HOST: a network namespace of its own, 10.78.0.2, that HOST forwards for by its device `pod`
+container_add() {
+	router_add "$1"
+	ip -n "$P-$2" link add pod type veth peer name eth0 netns "$P-$1"
+	addresses "$2" pod 10.78.0.1/24
+	addresses "$1" eth0 10.78.0.2/24
+	ip -n "$P-$1" route add default via 10.78.0.1
+	on "$2" sysctl -qw net.ipv4.ip_forward=1
+}
 # addresses HOST DEV ADDRESS…: gives them to the device and sets it up
 addresses() {
 	local h=$1 dev=$2 addr

@@ -60,12 +60,7 @@ done
 stop before
 
 # forwarded by a, for a container that keyd does not look into
-router_add d
-ip -n "$P-a" link add pod type veth peer name eth0 netns "$P-d"
-addresses a pod 10.78.0.1/24
-addresses d eth0 10.78.0.2/24
-ip -n "$P-d" route add default via 10.78.0.1
-on a sysctl -qw net.ipv4.ip_forward=1
+container_add d a
 spawn pod d "$WHOAMI" udp "${ADDR4[b]}" 8003
 nobodys() { ctlj "$1" flows | jq -e "[.flows[] | select($2)] | length > 0 and all(.process == null and .owner == \"$3\")" >/dev/null; }
 wait_for 5 "a forwarded flow" nobodys a ".proto == 17 and .dport == 8003" forwarded

@@ -204,12 +204,7 @@ says ok "everybody, by a stream" as "$fake" "$TMP/dial" tcp "${ADDR4[b]}" 5435
 stop mvpn-server
 host_stop a KILL
 printf '[shim]\nnamespaces = all\ncgroup = %s\n' "$cgroup/$slice" >>"$TMP/a/keyd.conf"
-router_add d
-ip -n "$P-a" link add pod type veth peer name eth0 netns "$P-d"
-addresses a pod 10.78.0.1/24
-addresses d eth0 10.78.0.2/24
-ip -n "$P-d" route add default via 10.78.0.1
-on a sysctl -qw net.ipv4.ip_forward=1
+container_add d a
 host_start a
 says EPERM "another unit after a restart" as "$bad" "$TMP/dial" udp "${ADDR4[b]}" 5432
 inside() { # CGROUP ARGUMENT…: dial in the container

@@ -98,12 +98,7 @@ on a python3 "$TMP/ask.py" udp "${ADDR4[b]}" || fail "connect() fails without ke
 # the next one looks at containers: here a namespace behind a, and a cgroup to keep other tests' sockets out
 mkdir "$cgroup/$P-pod"
 printf '[shim]\nnamespaces = all\ncgroup = %s\n' "$cgroup/$P-pod" >>"$TMP/a/keyd.conf"
-router_add d
-ip -n "$P-a" link add pod type veth peer name eth0 netns "$P-d"
-addresses a pod 10.78.0.1/24
-addresses d eth0 10.78.0.2/24
-ip -n "$P-d" route add default via 10.78.0.1
-on a sysctl -qw net.ipv4.ip_forward=1
+container_add d a
 quiet d
 host_start a
 wait_for 10 "a online" ctl a wait --timeout 1
