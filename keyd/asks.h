@@ -2,7 +2,7 @@
 /*
  * What this device asks the server for about its peers, at a pace that the server bears (it refuses more than messages_channel a
  * second): sessions for packets that wait, and when paths fall silent, a link's with thousands of them at once, a relay and another
- * session for each; once more what has not been answered, of all of them when the channel is back. A few go at once; over that each peer waits for its turn, those to which something is sent first.
+ * session for each; once more what has not been answered, of all of them when the channel is back or this device has another key. A few go at once; over that each peer waits for its turn, those to which something is sent first.
  */
 #ifndef MVPN_ASKS_H
 #define MVPN_ASKS_H

@@ -33,6 +33,7 @@ struct intro_run {
 	uint32_t spi;
 	unsigned tries;
 	bool again;	/* the request is to be repeated, in its turn (asks.c) */
+	bool anew;	/* and with a new handshake: nothing that answers this one counts */
 	bool mode_told; /* it is the one that the policy asks for, as the server said */
 };
 
@@ -136,17 +137,6 @@ static void repeat(struct intro_run *run)
 {
 	run->again = true;
 	asks_again(run->k, run->p);
-}
-
-bool introduce_again(struct keyd *k, struct peer *p)
-{
-	struct intro_run *run = p->intro;
-
-	if (!run || !run->again) /* over by now, or another one */
-		return false;
-	run->again = false;
-	request_send(run);
-	return true;
 }
 
 static void run_timer(void *arg)
@@ -318,13 +308,28 @@ static int run_again(struct intro_run *run)
 			 session_by_id(k, req.replaces));
 }
 
+bool introduce_again(struct keyd *k, struct peer *p)
+{
+	struct intro_run *run = p->intro;
+
+	if (!run || !run->again) /* over by now, or another one */
+		return false;
+	if (run->anew)
+		return !run_again(run);
+	run->again = false;
+	request_send(run);
+	return true;
+}
+
 void introduce_anew(struct keyd *k)
 {
 	uint32_t i;
 
 	for (i = 1; k->nintros && i <= k->npeers; i++)
-		if (k->peers[i]->intro)
-			run_again(k->peers[i]->intro);
+		if (k->peers[i]->intro) {
+			k->peers[i]->intro->anew = true;
+			repeat(k->peers[i]->intro);
+		}
 }
 
 void introduce_resume(struct keyd *k)
@@ -351,7 +356,7 @@ static struct intro_run *run_by_nonce(struct keyd *k, const struct chan_msg *m)
 		struct intro_run *run = container_of(n, struct intro_run, by_nonce);
 
 		if (!memcmp(run_nonce(run), nonce, sizeof(nonce)))
-			return run;
+			return run->anew ? NULL : run;
 	}
 	return NULL;
 }

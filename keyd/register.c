@@ -213,10 +213,9 @@ int register_welcome(struct conn *c, const struct chan_msg *m)
 	if (!was_online && k->state == KEYD_ONLINE) {
 		log_info("online as %s", id->name);
 		k->online_since_ms = mono_ms();
-		introduce_resume(k);
 	}
-	if (k->state == KEYD_ONLINE)
-		rotate_online(k);
+	if (k->state == KEYD_ONLINE && !rotate_online(k) && !was_online)
+		introduce_resume(k);
 	if (enrolled)
 		control_enrol_done(k, NULL, NULL);
 	control_state_changed(k);

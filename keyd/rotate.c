@@ -395,17 +395,19 @@ void rotate_channel_new(struct keyd *k, bool next)
 	r->anew = !k->id->has_next;
 }
 
-void rotate_online(struct keyd *k)
+bool rotate_online(struct keyd *k)
 {
 	struct rotate *r = k->rotate;
+	bool anew = r->anew;
 
-	if (r->anew) {
-		r->anew = false;
+	r->anew = false;
+	if (anew) {
 		introduce_anew(k);
 		done(k, NULL);
 	}
 	if (k->id->has_next && r->step == ROTATE_IDLE)
 		tell(k);
+	return anew;
 }
 
 void rotate_tick(struct keyd *k)

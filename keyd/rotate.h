@@ -30,7 +30,8 @@ void rotate_login_tried(struct keyd *k, bool next);
 void rotate_login_failed(struct keyd *k, bool next);
 /* the first WELCOME of a channel, before it is in use */
 void rotate_channel_new(struct keyd *k, bool next);
-void rotate_online(struct keyd *k); /* any WELCOME, and the state is online */
+/* any WELCOME, and the state is online; true: with another key, and what was under way with the old one begins anew */
+bool rotate_online(struct keyd *k);
 int rotate_message(struct keyd *k, const struct chan_msg *m); /* ROTATE, the answer */
 void rotate_tick(struct keyd *k);
 

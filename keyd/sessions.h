@@ -125,8 +125,8 @@ int session_rekey(struct keyd *k, struct peer *p);
 int introduce_answer(struct keyd *k, const struct chan_msg *m);
 int introduce_fail(struct keyd *k, const struct chan_msg *m);
 void introduce_abort(struct keyd *k, struct peer *p); /* ours with p, silently */
-void introduce_anew(struct keyd *k); /* this device has another key: those under way begin anew */
-void introduce_resume(struct keyd *k); /* the channel is back: requests under way are repeated, at the pace of asks.c */
+void introduce_anew(struct keyd *k); /* this device has another key: those under way begin anew, each in its turn (asks.c) */
+void introduce_resume(struct keyd *k); /* the channel is back: requests under way are repeated, likewise */
 bool introduce_again(struct keyd *k, struct peer *p); /* the turn of p's: false: it is over */
 void sessions_policy_changed(struct keyd *k); /* refusals are forgotten */
 void peer_deny(struct keyd *k, struct peer *p, enum mvpn_reason why);

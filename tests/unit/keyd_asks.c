@@ -68,12 +68,14 @@ static struct peer *many[PEERS];
 static unsigned nrelays, nrequests, in_window, most;
 static uint64_t window_ms;
 
-/* counts what A asks; nothing of it arrives */
+static bool arrives;
+
+/* counts what A asks; nothing of it arrives unless it shall */
 static struct fate swallow(void *arg, const struct passing *x)
 {
 	bool ask = x->what == MVPN_MSG_RELAY || x->what == MVPN_MSG_REQUEST;
 
-	if (!x->to_server || x->n->i != A || !ask)
+	if (!x->to_server || x->n->i != A || !ask || arrives)
 		return (struct fate){1, {PAIR_WAY_MS}};
 	nrelays += x->what == MVPN_MSG_RELAY;
 	nrequests += x->what == MVPN_MSG_REQUEST;
@@ -229,6 +231,81 @@ static void what_is_open_is_asked_again_at_a_pace(void **state)
 	assert_true(pair_run_until(&p, nothing_open, (MVPN_INTRO_TRIES + 1) * MVPN_INTRO_RETRY_S * 1000));
 	assert_true(most <= MVPN_ASK_BURST + MVPN_ASK_RATE * WINDOW_MS / 1000);
 	assert_true(pair_run_until(&p, nobody_waits, 2000));
+	pair_down(&p);
+}
+
+/* the server refuses what it was asked with that nonce */
+static void refuse(struct keyd *k, const uint8_t nonce[16])
+{
+	struct chan_buf b = {0};
+	struct chan_msg m = {.type = MVPN_MSG_FAIL};
+
+	chan_begin(&b, MVPN_MSG_FAIL, 0, 0);
+	chan_put(&b, MVPN_TLV_NONCE, nonce, 16);
+	chan_put_u16(&b, MVPN_TLV_REASON, MVPN_R_DENIED);
+	m.tlvs = b.data + 4; /* type, flags, reqid */
+	m.len = b.len - 4;
+	assert_int_equal(introduce_fail(k, &m), 0);
+	chan_buf_free(&b);
+}
+
+static unsigned idle_waiting(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < PEERS - BUSY; i++)
+		n += many[i]->asks != 0;
+	return n;
+}
+
+static bool busy_asked(struct pair *x)
+{
+	for (unsigned i = PEERS - BUSY; i < PEERS; i++)
+		if (many[i]->asks)
+			return false;
+	return true;
+}
+
+/* this device has another key: all that is open begins anew, once, at the same pace and in use first, and nothing counts any more that
+ * answers what was asked with the old one */
+static void another_key_begins_anew_at_a_pace(void **state)
+{
+	struct keyd *k = &p.node[A].k;
+	struct peer *other;
+	uint64_t started;
+	uint8_t nonce[16];
+
+	many_up(12, false);
+	for (unsigned i = 0; i < PEERS; i++)
+		session_want(k, many[i], &p.node[B].addr, 17, 9);
+	assert_true(pair_run_until(&p, nobody_waits, 2000));
+	pair_run(&p, 500); /* for another burst */
+	for (unsigned i = 0; i < PEERS - BUSY; i++)
+		many[i]->wanted_ms = 0; /* those packets have been given up */
+	assert_int_equal(k->nintros, PEERS);
+	arrives = true;
+	other = node_peer(&p.node[A]);
+	session_want(k, other, &p.node[B].addr, 17, 9);
+	pair_run(&p, PAIR_WAY_MS + 2); /* the server has it, and its answer takes three ways */
+	assert_int_equal(p.server.requests, 1);
+	arrives = false;
+	memcpy(nonce, p.server.intro.req.nonce, sizeof(nonce));
+	nrequests = most = in_window = 0;
+	started = k->counters[KC_INTRO_STARTED];
+	introduce_anew(k);
+	introduce_anew(k); /* said again while they wait */
+	introduce_resume(k);
+	pair_run(&p, 5);
+	assert_in_range(nrequests, 1, MVPN_ASK_BURST);
+	assert_true(other->asks);
+	refuse(k, nonce);
+	assert_true(other->intro && !other->denied_until_ms);
+	assert_true(pair_run_until(&p, busy_asked, 1000));
+	assert_true(idle_waiting() > 0);
+	assert_true(pair_run_until(&p, nobody_waits, 2000));
+	pair_run(&p, 20);
+	assert_in_range(k->counters[KC_INTRO_STARTED] - started, PEERS + 1, PEERS + 1 + MVPN_ASK_BURST);
+	assert_true(most <= MVPN_ASK_BURST + MVPN_ASK_RATE * WINDOW_MS / 1000);
 	pair_down(&p);
 }
 
@@ -526,6 +603,7 @@ int main(void)
 		cmocka_unit_test(a_link_that_fails_is_told_at_a_pace),
 		cmocka_unit_test(packets_for_many_ask_at_a_pace),
 		cmocka_unit_test(what_is_open_is_asked_again_at_a_pace),
+		cmocka_unit_test(another_key_begins_anew_at_a_pace),
 		cmocka_unit_test(who_was_away_for_weeks_learns_at_once),
 		cmocka_unit_test(who_was_away_for_weeks_goes_on),
 		cmocka_unit_test(who_comes_back_says_what_it_knows),
