@@ -287,24 +287,26 @@ static void check_gateway(struct keyd *k, json_t *list)
 		check(list, "gateway", OK, "", "all of %u prefixes are reached", gateways_own(k));
 }
 
-static void check_translations(struct keyd *k, json_t *list)
+static bool check_translations(struct keyd *k, json_t *list)
 {
 	const char *who;
 
 	if (!k->translating)
-		return;
+		return false;
+	if (k->untranslated)
+		return check(list, "translations", FAIL, "the log says why, and what to remove or to allow",
+			     "sources behind this gateway cannot be translated: what goes there is dropped");
 	if (translate_refused(k, &who))
-		check(list, "translations", WARN,
-		      "see what it does (`mvpnctl flows`), or raise [limits] max_translations in "
-		      "keyd.conf",
-		      "%s wants more translated flows than one device may have, %u; %u in all", who,
-		      (unsigned)k->conf.max_translations, k->translations);
-	else
-		check(list, "translations",
-		      k->translations > MVPN_TRANSLATIONS_MAX / 10 * 9 ? WARN : OK,
-		      "lower [limits] max_translations in keyd.conf, or use another gateway, too",
-		      "%u flows of %u; one device may have %u", k->translations,
-		      MVPN_TRANSLATIONS_MAX, (unsigned)k->conf.max_translations);
+		return check(list, "translations", WARN,
+			     "see what it does (`mvpnctl flows`), or raise [limits] max_translations in "
+			     "keyd.conf",
+			     "%s wants more translated flows than one device may have, %u; %u in all", who,
+			     (unsigned)k->conf.max_translations, k->translations);
+	return check(list, "translations",
+		     k->translations > MVPN_TRANSLATIONS_MAX / 10 * 9 ? WARN : OK,
+		     "lower [limits] max_translations in keyd.conf, or use another gateway, too",
+		     "%u flows of %u; one device may have %u", k->translations, MVPN_TRANSLATIONS_MAX,
+		     (unsigned)k->conf.max_translations);
 }
 
 /* what the policy wants of the socket level, if it does */
@@ -337,7 +339,7 @@ json_t *show_doctor(struct keyd *k)
 	check_cgroups(k, list);
 	bad |= check_levels(k, list);
 	check_gateway(k, list);
-	check_translations(k, list);
+	bad |= check_translations(k, list);
 	bad |= check_host(k, list);
 	check_udp(k, list);
 	check_sessions(k, list);

@@ -223,6 +223,8 @@ static json_t *problems(struct keyd *k, const uint64_t *shim)
 	if (levels_wanted(k) && levels_problem(k))
 		show_line(list, "the policy wants TCP and UDP sealed at the socket, and keyd cannot: %s",
 			  levels_problem(k));
+	if (k->untranslated)
+		show_line(list, "sources behind this gateway cannot be translated, and what goes there is dropped: see the log");
 	if (rp_filter_stops(k))
 		show_line(list,
 			  "reverse path filtering drops the IPv4 packets that come out of %s: "

@@ -217,7 +217,7 @@ int shim_translate_set(struct shim *s, const struct shim_behind *list, unsigned 
 /* Looks at so many entries and takes out those that are idle or nobody's; tells of the others. true: that was the last one */
 typedef void shim_translated_fn(void *arg, const struct mvpn_flow_key *flow);
 bool shim_translate_sweep(struct shim *s, unsigned most, uint64_t now_ns, shim_translated_fn *fn, void *arg);
-/* what one device may have of them, and what each has made since it was forgotten or counted */
+/* what one device may have of them, and what each has made since it was forgotten or counted; nothing of them while it is not started */
 int shim_translate_most(struct shim *s, unsigned each);
 typedef void shim_share_fn(void *arg, uint32_t peer, const struct mvpn_share *share);
 void shim_shares_each(struct shim *s, shim_share_fn *fn, void *arg);

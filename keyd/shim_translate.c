@@ -39,16 +39,18 @@ static int load(struct shim *s, struct translate_bpf **ret, char **ret_error)
 		r = shim_share_maps(s, b->obj);
 	if (r == 0)
 		r = translate_bpf__load(b);
-	free(out);
-	free(in);
 	if (r < 0) {
 		translate_bpf__destroy(b);
-		return shim_fail(ret_error, r,
-				 "the kernel does not load the programs that translate: %s\n%s",
-				 strerror(-r), shim_log_tail());
+		shim_fail(ret_error, r,
+			  "the kernel does not load the programs that translate: %s (if pinned maps are another version's, remove "
+			  "%s and %s: flows that are translated begin anew)\n%s",
+			  strerror(-r), out ? out : "", in ? in : "", shim_log_tail());
+	} else {
+		*ret = b;
 	}
-	*ret = b;
-	return 0;
+	free(out);
+	free(in);
+	return r;
 }
 
 int shim_translate_start(struct shim *s, char **ret_error)
@@ -349,7 +351,7 @@ int shim_translate_most(struct shim *s, unsigned each)
 
 void shim_shares_each(struct shim *s, shim_share_fn *fn, void *arg)
 {
-	int fd = bpf_map__fd(s->translate->bpf->maps.shares);
+	int fd = s->translate ? bpf_map__fd(s->translate->bpf->maps.shares) : -1;
 	uint32_t peer, next;
 	struct mvpn_share share;
 	bool more = !bpf_map_get_next_key(fd, NULL, &next);

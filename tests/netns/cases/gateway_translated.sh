@@ -121,4 +121,17 @@ policy $'allow a -> b\nprotect 10.9.0.0/24 via b source kept'
 wait_for 10 "new policy on b" same_rev b
 ! ping4 a d -c 1 -W 1 || fail "still translated"
 [[ $(on b bpftool -j net show dev eth1 | jq '[.. | .name? // empty] | length') == 0 ]] || fail "programs are left on eth1: $(on b bpftool net show dev eth1)"
+
+# a map of another kind where that of the flows belongs: keyd says so, drops what is to be translated, and goes on
+rm "$PIN/b/translated"
+bpftool map create "$PIN/b/translated" type array key 4 value 4 entries 1 name other
+policy $'allow a -> b\nprotect 10.9.0.0/24 via b source translated'
+wait_for 10 "new policy on b" same_rev b
+wait_for 5 "the reason in the log" grep -q "they cannot be: the kernel does not load the programs that translate" "$TMP/log/keyd-b.log"
+! ping4 a d -c 1 -W 1 || fail "not translated, and let by"
+ping4 a b -c 1 || fail "keyd on b has gone"
+(ctlj b doctor || true) | jq -e '.checks[]|select(.name == "translations")|.result == "fail"' >/dev/null || fail "doctor: $(ctlj b doctor)"
+ctlj b status | jq -e '.problems|any(startswith("sources behind this gateway"))' >/dev/null || fail "status: $(ctlj b status)"
+rm "$PIN/b/translated"
+wait_for 10 "a reaches d again" ping4 a d -c 1 -W 1
 assert_no_leak a b
