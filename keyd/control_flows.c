@@ -204,25 +204,36 @@ static const char *owner_of(const struct flow_row *row, const struct origin *g, 
 	return g->inode && h->known && !g->holder ? "kernel" : "unknown";
 }
 
+/* A program, or its file, may be called anything, and JSON is UTF-8: then with '?' for what is no ASCII. NULL or empty: null */
+static json_t *bytes_json(const char *s)
+{
+	json_t *text = s && *s ? json_string(s) : json_null();
+	char *copy = text ? NULL : strdup(s);
+
+	if (text)
+		return text;
+	for (char *c = copy; c && *c; c++)
+		if (*c & 0x80)
+			*c = '?';
+	text = copy ? json_string(copy) : json_null();
+	free(copy);
+	return text;
+}
+
 static json_t *show_process(const struct origins *o, const struct origin *g, uint64_t now)
 {
 	const char *path = g->s.cgroup ? cgroups_path(o->groups, g->s.cgroup) : NULL;
 	char unit[256] = "", comm[sizeof(g->s.comm) + 1];
-	json_t *exe = g->holder && *g->holder->exe ? json_string(g->holder->exe) : NULL;
 
 	if (!g->known)
 		return json_null();
 	if (path)
 		cgroup_unit(unit, sizeof(unit), path);
 	snprintf(comm, sizeof(comm), "%.*s", (int)sizeof(g->s.comm), g->s.comm);
-	for (char *c = comm; *c; c++)
-		if (*c & 0x80) /* a process may call itself anything; JSON is UTF-8 */
-			*c = '?';
-	return json_pack("{s:o, s:o, s:o, s:I, s:s?, s:s?, s:b, s:o, s:o}", "pid",
-			 g->s.pid ? json_integer(g->s.pid) : json_null(), "comm",
-			 *comm ? json_string(comm) : json_null(), "exe",
-			 exe ? exe : json_null(), "uid", (json_int_t)g->s.uid,
-			 "cgroup", path, "unit", *unit ? unit : NULL, "accepted",
+	return json_pack("{s:o, s:o, s:o, s:I, s:o, s:s?, s:b, s:o, s:o}", "pid",
+			 g->s.pid ? json_integer(g->s.pid) : json_null(), "comm", bytes_json(comm), "exe",
+			 bytes_json(g->holder ? g->holder->exe : NULL), "uid", (json_int_t)g->s.uid,
+			 "cgroup", bytes_json(path), "unit", *unit ? unit : NULL, "accepted",
 			 g->s.flags & MVPN_SOCKET_ACCEPTED, "inode",
 			 g->inode ? json_integer(g->inode) : json_null(), "since_s",
 			 g->s.since_ns ? json_real((now - g->s.since_ns) / 1e9) : json_null());

@@ -46,6 +46,15 @@ if [[ -d $cgroup ]]; then
 	stop client
 	wait_for 5 "end of the connection" flow a '(.tcp.open|not) and .tcp.bytes_in > 0 and .tcp.bytes_out > 0 and .tcp.rtt_ms > 0 and .process.comm == "socat" and .process.exe == null'
 	wait_for 5 "end of the client" rmdir "$group"
+	# names that are no UTF-8 hide nothing
+	group=$cgroup/$P-$'\xff\x1b'
+	mkdir "$group"
+	cp "$(command -v socat)" "$TMP/odd"$'\xff'
+	spawn odd a bash -c 'echo $$ >"$0/cgroup.procs"; exec "$1" PIPE "$2"' "$group" "$TMP/odd"$'\xff' "TCP4:${ADDR4[b]}:7000"
+	wait_for 5 "flow of a program with an odd name" flow a ".process.pid == $(pid_of odd) and .tcp.open"
+	flow a ".process | .comm == \"odd?\" and (.exe|endswith(\"/odd?\")) and (.cgroup|endswith(\"/$P-?\u001b\"))" >/dev/null || fail "odd names: $(ctlj a flows)"
+	stop odd
+	wait_for 5 "end of the program" rmdir "$group"
 fi
 check '.received == 2 and (.rtt_ms | length == 3)' ctlj a ping b --count 2
 check '.verdict == "sealed"' ctlj a explain "${ADDR4[b]}"
