@@ -29,7 +29,8 @@ struct parser {
 	bool help, version;
 };
 
-bool seconds_parse(const char *s, uint64_t *ret)
+/* "90", "30s", "5m", "1h", "7d" */
+static bool seconds_parse(const char *s, uint64_t *ret)
 {
 	static const struct {
 		const char *suffix;
@@ -71,12 +72,30 @@ static int bad_value(const struct verb *v, const struct param *p, const char *s,
 	return usage_error(v, "'%s' is no value for %s: %s", s, p->name, want);
 }
 
+/* decimal, or of KIND_SECONDS with a unit; 0 or the exit code */
+static int number_parse(const struct verb *v, const struct param *p, const char *s, uint64_t *ret)
+{
+	bool seconds = p->kind == KIND_SECONDS;
+	char want[96], *end = "";
+
+	if (seconds && !seconds_parse(s, ret))
+		return bad_value(v, p, s, "a time like 90, 30s, 5m, 1h or 7d");
+	errno = 0;
+	if (!seconds)
+		*ret = strtoull(s, &end, 10);
+	if (*s >= '0' && *s <= '9' && !errno && !*end && *ret >= p->min && *ret <= p->max)
+		return 0;
+	snprintf(want, sizeof(want), "a number from %llu to %llu%s", (unsigned long long)p->min,
+		 (unsigned long long)p->max, seconds ? " seconds" : "");
+	return bad_value(v, p, s, want);
+}
+
 /* one value into args; 0 or the exit code */
 static int add_value(const struct verb *v, const struct param *p, const char *s, json_t *args)
 {
 	struct mvpn_prefix prefix;
 	uint64_t n = 0;
-	char want[160], *end;
+	char want[160];
 	json_t *j = NULL, *list;
 
 	switch (p->kind) {
@@ -85,20 +104,8 @@ static int add_value(const struct verb *v, const struct param *p, const char *s,
 		break;
 	case KIND_UINT:
 	case KIND_SECONDS:
-		errno = 0;
-		if (p->kind == KIND_SECONDS) {
-			snprintf(want, sizeof(want), "a time like 90, 30s, 5m, 1h or 7d");
-			if (!seconds_parse(s, &n))
-				return bad_value(v, p, s, want);
-		} else {
-			n = strtoull(s, &end, 10);
-		}
-		snprintf(want, sizeof(want), "a number from %llu to %llu%s",
-			 (unsigned long long)p->min, (unsigned long long)p->max,
-			 p->kind == KIND_SECONDS ? " seconds" : "");
-		if (*s < '0' || *s > '9' || errno || (p->kind == KIND_UINT && *end) || n < p->min ||
-		    n > p->max)
-			return bad_value(v, p, s, want);
+		if (number_parse(v, p, s, &n))
+			return MVPN_EXIT_USAGE;
 		j = json_integer((json_int_t)n);
 		break;
 	case KIND_PREFIX:

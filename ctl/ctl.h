@@ -100,13 +100,10 @@ struct command {
 };
 /* 0, or the exit code after usage_error(); sets ctl_output */
 int command_parse(int argc, char **argv, struct command *ret);
-/* "90", "30s", "5m", "1h", "7d" */
-bool seconds_parse(const char *s, uint64_t *ret);
 
 /* ---- help.c ---- */
 void help_all(void);
 void help_verb(const struct verb *v);
-void verb_usage(const struct verb *v, char *ret, size_t size);
 
 /* ---- output.c ---- */
 extern enum output ctl_output;

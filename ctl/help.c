@@ -29,7 +29,7 @@ static void verb_operands(const struct verb *v, char *ret, size_t size)
 	}
 }
 
-void verb_usage(const struct verb *v, char *ret, size_t size)
+static void verb_usage(const struct verb *v, char *ret, size_t size)
 {
 	verb_operands(v, ret, size);
 	for (unsigned i = 0; i < PARAMS_MAX && v->options[i].name; i++) {

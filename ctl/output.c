@@ -20,11 +20,15 @@ void output_init(void)
 	ctl_colour = isatty(STDOUT_FILENO) && !(no && *no) && !(term && !strcmp(term, "dumb"));
 }
 
-/* for stderr: as in tables, text of others must not drive the terminal */
 static void put_harmless(const char *s)
 {
-	for (; *s; s++)
-		fputc((unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s, stderr);
+	char *copy = strdup(s);
+
+	if (!copy)
+		return;
+	make_harmless(copy);
+	fputs(copy, stderr);
+	free(copy);
 }
 
 /*

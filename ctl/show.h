@@ -21,10 +21,14 @@ void table_cell(struct table *t, enum colour c, const char *fmt, ...)
 /* prints `empty` instead if there is no row; frees */
 void table_print(struct table *t, const char *empty);
 
-/* "label   value", labels padded to one width; control characters of the text are shown as '?' */
+/* "label   value", labels padded to one width; the text is made harmless, as a cell's is */
 void line(const char *label, enum colour c, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
-void print_colour(enum colour c, const char *text);
+/*
+ * Names and messages come from other machines, and programs may be called anything: they must not drive the terminal. Control characters,
+ * of UTF-8 too, become '?', in place.
+ */
+void make_harmless(char *text);
 
 /* ---- human.c: each writes into buf and returns it ---- */
 #define HUMAN_B 64

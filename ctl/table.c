@@ -46,19 +46,21 @@ static const char *colour_start(enum colour c)
 	return ctl_colour ? codes[c] : "";
 }
 
-void print_colour(enum colour c, const char *text)
+static void print_colour(enum colour c, const char *text)
 {
 	const char *start = *text ? colour_start(c) : "";
 
 	printf("%s%s%s", start, text, *start ? "\033[0m" : "");
 }
 
-/* Names and messages come from other machines: they must not drive the terminal. */
-static void make_harmless(char *s)
+void make_harmless(char *text)
 {
-	for (; *s; s++)
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+	for (unsigned char *s = (unsigned char *)text; *s; s++) {
+		if (*s < 0x20 || *s == 0x7f)
 			*s = '?';
+		else if (*s == 0xc2 && s[1] >= 0x80 && s[1] <= 0x9f) /* U+0080 to U+009F */
+			s[0] = s[1] = '?';
+	}
 }
 
 /* code points of UTF-8; wide characters are not worth a library here */

@@ -409,10 +409,10 @@ static void events_of_a_stream_are_lines(void **state)
 {
 	static const char event[] =
 		"{\"schema\":1,\"ok\":true,\"seq\":12,\"at\":0,\"actor\":\"admin\",\"event\":"
-		"\"device-revoke\",\"detail\":{\"device\":\"ab\",\"name\":\"w\\u001beb\"},\"hash\":\"00\"}";
+		"\"device-revoke\",\"detail\":{\"device\":\"ab\",\"name\":\"w\\u001beb\\u009b\\u00e9\"},\"hash\":\"00\"}";
 
 	assert_int_equal(reply(&verb_server_audit, OUTPUT_TABLE, event), 0);
-	assert_string_equal(out, "12            never  admin  device-revoke  device=ab name=w?eb\n");
+	assert_string_equal(out, "12            never  admin  device-revoke  device=ab name=w?eb??é\n");
 	assert_int_equal(reply(&verb_server_audit, OUTPUT_JSON_LINE, event), 0);
 	assert_ptr_equal(strchr(out, '\n'), out + strlen(out) - 1);
 	assert_non_null(strstr(out, "\"seq\":12"));
