@@ -199,7 +199,7 @@ static void look_at(struct keyd *k, struct gateway_set *set, uint64_t now)
 {
 	struct gateway_way *w = &set->way;
 	enum way_state before = w->state, state = before == WAY_SILENT ? WAY_REACHED : before;
-	char text[160];
+	char text[GATEWAYS_WHY_B];
 
 	if (now >= w->looked_ms + MVPN_REACH_LOOK_MS || w->looked_ms <= k->gateways->changed_ms) {
 		state = look_up(k, set);

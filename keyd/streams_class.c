@@ -8,8 +8,9 @@
 #include "pumps.h"
 #include "sessions.h"
 
-struct kt_class *session_class(const struct session *s, bool out, uint8_t proto,
-			       const struct stream_tuple *t)
+/* of what goes by the session with these ports of its two ends; NULL: none */
+static struct kt_class *session_class(const struct session *s, bool out, uint8_t proto,
+				      const struct stream_tuple *t)
 {
 	struct kt_classes *c = s && s->streams ? s->streams->classes : NULL;
 	unsigned to;

@@ -8,9 +8,6 @@
 
 #include "streams.h"
 
-/* of what goes by the session with these ports of its two ends; NULL: none */
-struct kt_class *session_class(const struct session *s, bool out, uint8_t proto,
-			       const struct stream_tuple *t);
 /* a connection that begins to run */
 void stream_class_begin(struct stream *s);
 /* may more be read from the application? Else the stream is moved again when it may. */

@@ -14,7 +14,7 @@ bool mvpn_class_is_plain(const struct mvpn_class *c)
 	return c->dscp == MVPN_DSCP_NETWORK && !c->rate_kbit;
 }
 
-bool mvpn_class_eq(const struct mvpn_class *a, const struct mvpn_class *b)
+static bool same_class(const struct mvpn_class *a, const struct mvpn_class *b)
 {
 	return a->dscp == b->dscp && a->rate_kbit == b->rate_kbit && a->burst_b == b->burst_b;
 }
@@ -42,7 +42,7 @@ static int class_index(struct mvpn_classes *c, const struct mvpn_class *of)
 	if (mvpn_class_is_plain(of))
 		return MVPN_CLASS_PLAIN;
 	for (unsigned i = 0; i < c->n && !of->rate_kbit; i++)
-		if (mvpn_class_eq(&c->list[i], of))
+		if (same_class(&c->list[i], of))
 			return (int)i;
 	if (c->n == MVPN_CLASSES_MAX)
 		return -ENOSPC;
@@ -138,7 +138,7 @@ bool mvpn_classes_eq(const struct mvpn_classes *a, const struct mvpn_classes *b)
 	bool same = a->n == b->n && (!a->n || a->rest == b->rest);
 
 	for (unsigned i = 0; i < a->n && same; i++)
-		same = mvpn_class_eq(&a->list[i], &b->list[i]);
+		same = same_class(&a->list[i], &b->list[i]);
 	for (unsigned end = 0; a->n && end < 2 && same; end++) {
 		same = a->nranges[end] == b->nranges[end];
 		for (unsigned i = 0; i < a->nranges[end] && same; i++)

@@ -38,7 +38,6 @@ struct mvpn_classes {
 };
 
 bool mvpn_class_is_plain(const struct mvpn_class *c);
-bool mvpn_class_eq(const struct mvpn_class *a, const struct mvpn_class *b);
 /* what a limit without `burst` has */
 uint32_t mvpn_burst_default(uint32_t rate_kbit);
 

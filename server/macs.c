@@ -26,7 +26,8 @@ static struct device_mac *find(const struct registry *r, const uint8_t mac[6])
 	return NULL;
 }
 
-struct device *mac_owner(const struct registry *r, const uint8_t mac[6])
+/* NULL: nobody */
+static struct device *owner_of(const struct registry *r, const uint8_t mac[6])
 {
 	struct device_mac *m = find(r, mac);
 
@@ -101,7 +102,7 @@ static bool listed(uint8_t (*list)[6], unsigned n, const uint8_t mac[6])
 
 static enum mvpn_reason judge(const struct conn *c, const uint8_t mac[6])
 {
-	const struct device *owner = mac_owner(c->s->reg, mac);
+	const struct device *owner = owner_of(c->s->reg, mac);
 
 	if (!mvpn_mac_is_ownable(mac))
 		return MVPN_R_MAC_INVALID;
@@ -147,7 +148,7 @@ static void compare(const struct registry *r, struct device *d, struct mac_verdi
 		if (!listed(v->accepted, v->naccepted, d->macs[i]->mac))
 			memcpy(ch->del[ch->ndel++], d->macs[i]->mac, 6);
 	for (unsigned i = 0; i < v->naccepted; i++)
-		if (mac_owner(r, v->accepted[i]) != d)
+		if (owner_of(r, v->accepted[i]) != d)
 			memcpy(ch->add[ch->nadd++], v->accepted[i], 6);
 }
 
@@ -174,7 +175,7 @@ static int store_change(struct server *s, void *arg)
 	}
 	for (unsigned i = 0; i < ch->nadd && r == 0; i++) {
 		struct mvpn_prefix row = row_of(ch->add[i]);
-		const struct device *revoked = mac_owner(s->reg, ch->add[i]);
+		const struct device *revoked = owner_of(s->reg, ch->add[i]);
 
 		if (revoked)
 			r = store_prefix_del(s->store, revoked->row.id, &row, PREFIX_MAC);
@@ -234,7 +235,7 @@ int macs_take(struct conn *c, struct mac_verdict *ret)
 	for (unsigned i = 0; i < ch.ndel; i++)
 		mac_del(s->reg, c->dev, ch.del[i]);
 	for (unsigned i = 0; i < ch.nadd && r == 0; i++) {
-		struct device *revoked = mac_owner(s->reg, ch.add[i]);
+		struct device *revoked = owner_of(s->reg, ch.add[i]);
 
 		if (revoked)
 			mac_del(s->reg, revoked, ch.add[i]);

@@ -15,7 +15,6 @@ struct device_mac {
 };
 
 /* ---- the registry's part ---- */
-struct device *mac_owner(const struct registry *r, const uint8_t mac[6]); /* NULL: nobody */
 void mac_del(struct registry *r, struct device *d, const uint8_t mac[6]);
 /* from the store, kind PREFIX_MAC */
 int mac_load(struct registry *r, struct device *d, const struct mvpn_prefix *p);

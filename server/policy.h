@@ -173,8 +173,6 @@ struct policy_pairing {
 };
 /* `mode`, enum mvpn_mode: where the keys of their sessions come from */
 const struct policy_pairing *policy_modes(const struct policy *p, unsigned *ret_count);
-/* `level`, enum mvpn_level: where their TCP connections are sealed */
-const struct policy_pairing *policy_levels(const struct policy *p, unsigned *ret_count);
 /* enum mvpn_mode of every session between the two */
 unsigned policy_mode_of(const struct policy *p, const struct policy_subject *a,
 			const struct policy_subject *b);

@@ -117,12 +117,6 @@ const struct policy_pairing *policy_modes(const struct policy *p, unsigned *ret_
 	return p ? p->modes : NULL;
 }
 
-const struct policy_pairing *policy_levels(const struct policy *p, unsigned *ret_count)
-{
-	*ret_count = p ? p->nlevels : 0;
-	return p ? p->levels : NULL;
-}
-
 static unsigned value_of(const struct policy *p, const struct policy_pairing *lines, unsigned n,
 			 const struct policy_subject *a, const struct policy_subject *b,
 			 unsigned otherwise)

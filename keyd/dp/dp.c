@@ -268,11 +268,6 @@ void dp_frames_close(struct dp *dp)
 	workers_start(dp);
 }
 
-uint16_t dp_udp_port(const struct dp *dp)
-{
-	return dp->udp_port;
-}
-
 unsigned dp_workers(const struct dp *dp)
 {
 	return dp->nworkers;

@@ -30,7 +30,6 @@ unsigned dp_tap_ifindex(const struct dp *dp);
 /* the device for Ethernet frames, made with a queue for each worker. -errno: there is none, as before */
 int dp_frames_open(struct dp *dp, const char *name, unsigned *ret_ifindex);
 void dp_frames_close(struct dp *dp);
-uint16_t dp_udp_port(const struct dp *dp); /* the one in use, when the config left it open with 0 */
 unsigned dp_workers(const struct dp *dp); /* lanes to offer */
 /* n workers at least, nothing if there are so many: each with a queue of the tap and a UDP socket. Sessions keep the lanes that they
  * have. -EINVAL over MVPN_WORKERS_MAX; on error nothing has changed. */

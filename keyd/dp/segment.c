@@ -7,7 +7,8 @@
 /* a TCP segment below this is a sign of a nonsensical path MTU, not of a path */
 #define TCP_PAYLOAD_MIN 64
 
-int segment_finish_checksum(const struct packet *p, const struct virtio_net_hdr *h)
+/* the one that *h leaves open, in software. -EINVAL when it points outside */
+static int finish_checksum(const struct packet *p, const struct virtio_net_hdr *h)
 {
 	uint32_t start = h->csum_start, field = start + h->csum_offset;
 	uint16_t sum;
@@ -128,7 +129,7 @@ static int start_smaller(struct segmenter *s, const struct virtio_net_hdr *h, bo
 	++*s->ip6_id;
 	s->mode = SEGMENT_FRAGMENTS;
 	s->cutting = true;
-	return partial ? segment_finish_checksum(&s->p, h) : 0;
+	return partial ? finish_checksum(&s->p, h) : 0;
 }
 
 int segment_start(struct segmenter *s, const struct packet *p, const struct virtio_net_hdr *h,
@@ -158,7 +159,7 @@ int segment_start(struct segmenter *s, const struct packet *p, const struct virt
 		s->partial = partial;
 		return 0;
 	}
-	return segment_finish_checksum(p, h);
+	return finish_checksum(p, h);
 }
 
 static void write_ip(struct segmenter *s, uint8_t *ip, uint32_t len)
@@ -197,7 +198,7 @@ static bool cut_datagram(struct segmenter *s, struct segment *g)
 	struct packet p;
 
 	s->cutting = packet_parse(&p, g->data, g->len) == 0 &&
-		     segment_finish_checksum(&p, &h) == 0 &&
+		     finish_checksum(&p, &h) == 0 &&
 		     fragment_start(&s->fragments, &p, s->max, *s->ip6_id) == 0;
 	++*s->ip6_id;
 	return s->cutting && next_fragment(s, g);

@@ -51,7 +51,4 @@ int segment_start(struct segmenter *s, const struct packet *p, const struct virt
 /* false: that was all */
 bool segment_next(struct segmenter *s, struct segment *ret);
 
-/* Finish the checksum that *h leaves open, in software. -EINVAL when it points outside. */
-int segment_finish_checksum(const struct packet *p, const struct virtio_net_hdr *h);
-
 #endif
