@@ -115,6 +115,18 @@ static enum way_state to_a_part(struct keyd *k, const struct gateway_set *set,
 	return state;
 }
 
+/* the route of the whole leads out of an attached interface: that one is for the rest, if there are routes into parts */
+static enum way_state by_a_part(struct keyd *k, const struct gateway_set *set, unsigned *ret_ifindex)
+{
+	unsigned ifindex = 0;
+	enum way_state part = to_a_part(k, set, &ifindex);
+
+	if (!ifindex)
+		return WAY_CLEAR;
+	*ret_ifindex = ifindex;
+	return part;
+}
+
 /* by what is known here; who has to answer is another question */
 static enum way_state look_up(struct keyd *k, struct gateway_set *set)
 {
@@ -136,8 +148,8 @@ static enum way_state look_up(struct keyd *k, struct gateway_set *set)
 		state = device_state(k, route.oif, &ethernet);
 		if (ethernet && (checked || !mvpn_addr_is_zero(&route.gateway)))
 			next = mvpn_addr_is_zero(&route.gateway) ? w->check : route.gateway;
-		if (state == WAY_CLEAR && !checked && to_a_part(k, set, &w->ifindex) == WAY_REACHED)
-			state = WAY_REACHED; /* the default route is for the rest */
+		if (state == WAY_CLEAR && !checked)
+			state = by_a_part(k, set, &w->ifindex);
 	}
 	if (!mvpn_addr_eq(&next, &w->next))
 		w->asked_ms = w->first_ms = 0;

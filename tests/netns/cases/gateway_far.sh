@@ -60,6 +60,14 @@ ip -n "$P-c" route del 10.9.0.0/24
 wait_for 4 "the other gateway" through b
 gap_end "route withdrawn"
 says c "there is no route" || fail "$(ctlj c doctor)"
+# what is named is the interface of the prefix's part, not the one that everything else leaves by
+ip -n "$P-c" link add part type veth peer name cut
+ip -n "$P-c" link set dev part up
+ip -n "$P-c" route add 10.9.0.128/25 dev part
+ip -n "$P-c" route add default via "${ADDR4[server]}"
+wait_for 4 "the part without a carrier" says c "part is down or has no carrier"
+ip -n "$P-c" route del default
+ip -n "$P-c" link del part
 
 # neither: as before, and the next one is taken should that one fail altogether
 ip -n "$P-d" link set dev to-b down
