@@ -49,8 +49,9 @@ static void iface_read(struct shim *s, const char *name, struct shim_iface *ret)
 			ret->xdp = q.attach_mode == XDP_ATTACHED_SKB   ? SHIM_XDP_GENERIC
 				   : q.attach_mode == XDP_ATTACHED_DRV ? SHIM_XDP_NATIVE
 								       : SHIM_XDP_NONE;
-		close(fd);
 	}
+	if (fd >= 0)
+		close(fd);
 	free(path);
 	/* it may have been renamed since: shim_attach() and shim_detach() follow */
 	if (ret->ifindex && !if_indextoname(ret->ifindex, ret->name))

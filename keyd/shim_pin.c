@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Pins below the shim's directory, and messages about BPF. */
+#include <ctype.h>
 #include <errno.h>
 #include <net/if.h>
 #include <stdarg.h>
@@ -92,7 +93,8 @@ void shim_iface_unescape(const char *dirent, char ret[static 16])
 			n = 0;
 			break;
 		}
-		if (*dirent == '%' && sscanf(dirent + 1, "%2x", &c) == 1 && c) {
+		if (*dirent == '%' && isxdigit((unsigned char)dirent[1]) && isxdigit((unsigned char)dirent[2]) &&
+		    sscanf(dirent + 1, "%2x", &c) == 1 && c) {
 			ret[n++] = (char)c;
 			dirent += 3;
 		} else {
@@ -114,6 +116,7 @@ enum shim_pinned shim_pin_open(const char *path, int *ret_fd)
 	char proc[64], what[64] = "";
 	int fd = path ? bpf_obj_get(path) : -1;
 
+	*ret_fd = -1;
 	if (fd < 0)
 		return SHIM_PIN_NONE;
 	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
@@ -127,6 +130,7 @@ enum shim_pinned shim_pin_open(const char *path, int *ret_fd)
 	if (strstr(what, "bpf-map"))
 		return SHIM_PIN_MAP;
 	close(fd);
+	*ret_fd = -1;
 	return SHIM_PIN_NONE;
 }
 

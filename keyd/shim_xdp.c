@@ -187,9 +187,8 @@ int shim_attach_xdp(struct shim *s, const char *iface, enum shim_xdp mode, unsig
 		r = shim_fail(ret_error, -errno, "cannot make %s: %s", dir, strerror(errno));
 		goto out;
 	}
-	if (shim_pin_open(xsks_path, &xsks) != SHIM_PIN_MAP) {
-		if (xsks >= 0)
-			close(xsks);
+	if (shim_pin_open(xsks_path, &xsks) != SHIM_PIN_MAP && xsks >= 0) {
+		close(xsks);
 		xsks = -1;
 	}
 	r = wire_load(s, xsks, frame_max, &w, ret_error);

@@ -127,6 +127,19 @@ static void test_before_us(void **state)
 	st_detach(s, "v0");
 }
 
+/* what somebody else has put there, cut within an escape: no further than to its end */
+static void test_odd_pins(void **state)
+{
+	char name[16];
+
+	shim_iface_unescape("v%2e0", name);
+	assert_string_equal(name, "v.0");
+	shim_iface_unescape("v%2\0beyond", name);
+	assert_string_equal(name, "v%2");
+	shim_iface_unescape("v%", name);
+	assert_string_equal(name, "v%");
+}
+
 int main(void)
 {
 #define ON_VETH(test) cmocka_unit_test_setup_teardown(test, st_veth_up, st_veth_down)
@@ -135,6 +148,7 @@ int main(void)
 		ON_VETH(test_names),
 		ON_VETH(test_too_many),
 		ON_VETH(test_before_us),
+		cmocka_unit_test(test_odd_pins),
 	};
 
 	return cmocka_run_group_tests(tests, st_setup, st_teardown);
