@@ -174,6 +174,7 @@ int shim_divert(struct shim *s, uint32_t peer, const struct mvpn_diversion *d);
 int shim_undivert(struct shim *s, uint32_t peer);
 int shim_undivert_all(struct shim *s);
 void shim_talks_note(struct shim *s, bool yes); /* who sends datagrams as packets, though there are streams: answers go likewise */
+void shim_end_get(struct mvpn_endpoint *ret, const struct mvpn_end *e); /* an end as the programs have it */
 /* where a connection that goes to keyd's listener was going to; -ENOENT: it was not diverted */
 int shim_diverted(struct shim *s, const struct mvpn_endpoint *from, struct mvpn_endpoint *ret_to);
 void shim_undiverted(struct shim *s, const struct mvpn_endpoint *from); /* it is forgotten */

@@ -80,16 +80,15 @@ int shim_cgroup_find(struct shim *s, char **ret_error)
 		     : 0;
 }
 
-int shim_own_netns(__u64 *ret)
+int shim_own_netns(__u64 *ret, char **ret_error)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), r = 0;
 	socklen_t len = sizeof(*ret);
 
-	if (fd < 0)
-		return -errno;
-	if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, ret, &len) < 0)
-		r = -errno;
-	close(fd);
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, ret, &len) < 0)
+		r = shim_fail(ret_error, -errno, "the network namespace has no cookie: %s", strerror(errno));
+	if (fd >= 0)
+		close(fd);
 	return r;
 }
 
@@ -104,6 +103,30 @@ int shim_share_maps(struct shim *s, struct bpf_object *obj)
 			r = bpf_map__reuse_fd(map, bpf_map__fd(ours));
 	}
 	return r;
+}
+
+int shim_load(struct shim *s, struct bpf_object_skeleton *programs, const char *what, char **ret_error)
+{
+	int r = shim_share_maps(s, *programs->obj);
+
+	if (r == 0)
+		r = bpf_object__load_skeleton(programs);
+	return r < 0 ? shim_fail(ret_error, r, "the kernel does not load the %s: %s\n%s", what, strerror(-r),
+				 shim_log_tail())
+		     : 0;
+}
+
+int shim_cgroup_hooks(struct shim *s, const struct shim_cgroup_hook *hooks, unsigned n, int *links, char **ret_error)
+{
+	int dir = open(s->cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = dir < 0 ? -errno : 0;
+
+	for (unsigned i = 0; i < n && r == 0; i++) {
+		links[i] = bpf_link_create(bpf_program__fd(hooks[i].prog), dir, hooks[i].type, NULL);
+		r = links[i] < 0 ? -errno : 0;
+	}
+	if (dir >= 0)
+		close(dir);
+	return r < 0 ? shim_fail(ret_error, r, "cannot attach to the cgroup %s: %s", s->cgroup, strerror(-r)) : 0;
 }
 
 /* whether the link is on that cgroup: its id is its directory's number */

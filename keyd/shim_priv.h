@@ -78,7 +78,7 @@ int shim_pin_replace(int fd, const char *path); /* pin, over what may be there *
 
 /* what a pin is */
 enum shim_pinned { SHIM_PIN_NONE, SHIM_PIN_LINK, SHIM_PIN_PROG, SHIM_PIN_MAP };
-enum shim_pinned shim_pin_open(const char *path, int *ret_fd);
+enum shim_pinned shim_pin_open(const char *path, int *ret_fd); /* SHIM_PIN_NONE: -1 */
 unsigned shim_link_ifindex(int link_fd); /* 0: its device is gone */
 
 /* the marker of an interface in the map `ifaces` */
@@ -107,8 +107,16 @@ void shim_networks_leave(struct shim *s); /* nothing of ours is left in shared m
 
 /* ---- programs on the cgroup tree (shim_cgroup.c) ---- */
 int shim_cgroup_find(struct shim *s, char **ret_error); /* sets s->cgroup */
-int shim_own_netns(__u64 *ret);				 /* cookie of this network namespace */
+int shim_own_netns(__u64 *ret, char **ret_error); /* cookie of this network namespace */
 int shim_share_maps(struct shim *s, struct bpf_object *obj); /* those that the shim has by the same name */
+/* with these; what: "socket programs" */
+int shim_load(struct shim *s, struct bpf_object_skeleton *programs, const char *what, char **ret_error);
+/* links that go with this process, in that order, at s->cgroup. On error the caller has those that are not -1, as they were before */
+struct shim_cgroup_hook {
+	const struct bpf_program *prog;
+	enum bpf_attach_type type;
+};
+int shim_cgroup_hooks(struct shim *s, const struct shim_cgroup_hook *hooks, unsigned n, int *links, char **ret_error);
 /* a pinned link, that of an earlier life if it is there */
 int shim_cgroup_link(struct shim *s, const char *pin, int prog, enum bpf_attach_type type,
 		     char **ret_error);

@@ -4,7 +4,6 @@
  * and the maps of what is asked. The programs go with this process; without keyd nothing passes.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -36,63 +35,37 @@ static void destroy(struct shim_process *p)
 static int load(struct shim *s, struct shim_process *p, char **ret_error)
 {
 	__u64 cookie;
-	int r;
+	int r = shim_own_netns(&cookie, ret_error);
 
-	r = shim_own_netns(&cookie);
 	if (r < 0)
-		return shim_fail(ret_error, r, "the network namespace has no cookie: %s",
-				 strerror(-r));
+		return r;
 	p->bpf = process_bpf__open();
 	if (!p->bpf)
 		return shim_fail(ret_error, -errno, "cannot open the process programs: %s",
 				 strerror(errno));
 	p->bpf->rodata->netns_cookie = cookie;
-	r = shim_share_maps(s, p->bpf->obj);
-	if (r == 0)
-		r = process_bpf__load(p->bpf);
-	if (r == 0) {
-		p->walk = bpf_program__attach_iter(p->bpf->progs.sock_found, NULL);
-		r = p->walk ? 0 : -errno;
-	}
-	return r < 0 ? shim_fail(ret_error, r, "the kernel does not load the process programs: %s\n%s",
-				 strerror(-r), shim_log_tail())
-		     : 0;
-}
-
-static int link_all(struct shim_process *p, int dir)
-{
-	const struct {
-		const struct bpf_program *prog;
-		enum bpf_attach_type type;
-	} hooks[HOOKS] = {
-		{p->bpf->progs.sock_made, BPF_CGROUP_INET_SOCK_CREATE},
-		{p->bpf->progs.sock_sends, BPF_CGROUP_INET_EGRESS},
-	};
-
-	for (unsigned i = 0; i < HOOKS; i++) {
-		p->links[i] =
-			bpf_link_create(bpf_program__fd(hooks[i].prog), dir, hooks[i].type, NULL);
-		if (p->links[i] < 0)
-			return -errno;
-	}
-	return 0;
+	r = shim_load(s, p->bpf->skeleton, "process programs", ret_error);
+	if (r < 0)
+		return r;
+	p->walk = bpf_program__attach_iter(p->bpf->progs.sock_found, NULL);
+	return p->walk ? 0
+		       : shim_fail(ret_error, -errno, "no walk through the sockets of processes: %s", strerror(errno));
 }
 
 static int attach(struct shim *s, struct shim_process *p, char **ret_error)
 {
-	int dir, r = shim_cgroup_find(s, ret_error);
+	int r = shim_cgroup_find(s, ret_error);
 
 	if (r == 0)
 		r = load(s, p, ret_error);
 	if (r < 0)
 		return r;
-	dir = open(s->cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	r = dir < 0 ? -errno : link_all(p, dir);
-	if (dir >= 0)
-		close(dir);
-	return r < 0 ? shim_fail(ret_error, r, "cannot attach to the cgroup %s: %s", s->cgroup,
-				 strerror(-r))
-		     : 0;
+	return shim_cgroup_hooks(s,
+				 (const struct shim_cgroup_hook[HOOKS]){
+					 {p->bpf->progs.sock_made, BPF_CGROUP_INET_SOCK_CREATE},
+					 {p->bpf->progs.sock_sends, BPF_CGROUP_INET_EGRESS},
+				 },
+				 HOOKS, p->links, ret_error);
 }
 
 int shim_process_attach(struct shim *s)

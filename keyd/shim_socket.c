@@ -27,28 +27,22 @@ static int load(struct shim *s, struct sock_bpf **ret, char **ret_error)
 {
 	struct sock_bpf *b;
 	__u64 cookie;
-	int r = shim_own_netns(&cookie);
+	int r = shim_own_netns(&cookie, ret_error);
 
 	if (r < 0)
-		return shim_fail(ret_error, r, "the network namespace has no cookie: %s",
-				 strerror(-r));
+		return r;
 	b = sock_bpf__open();
 	if (!b)
 		return shim_fail(ret_error, -errno, "cannot open the socket programs: %s",
 				 strerror(errno));
 	b->rodata->netns_cookie = cookie;
 	b->rodata->namespaces = s->namespaces;
-	r = shim_share_maps(s, b->obj);
-	if (r == 0)
-		r = sock_bpf__load(b);
-	if (r < 0) {
-		shim_fail(ret_error, r, "the kernel does not load the socket programs: %s\n%s",
-			  strerror(-r), shim_log_tail());
+	r = shim_load(s, b->skeleton, "socket programs", ret_error);
+	if (r < 0)
 		sock_bpf__destroy(b);
-		return r;
-	}
-	*ret = b;
-	return 0;
+	else
+		*ret = b;
+	return r;
 }
 
 static void unlink_all(struct shim *s)

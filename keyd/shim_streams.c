@@ -2,7 +2,6 @@
 /* The socket level: programs on the root of the cgroup tree, for the sockets of our network namespace alone, and their maps. */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -26,22 +25,17 @@ static int load(struct shim *s, struct shim_streams *st, char **ret_error)
 {
 	struct stream_bpf *b;
 	__u64 cookie;
-	int r = shim_own_netns(&cookie);
+	int r = shim_own_netns(&cookie, ret_error);
 
 	if (r < 0)
-		return shim_fail(ret_error, r, "the network namespace has no cookie: %s",
-				 strerror(-r));
+		return r;
 	b = stream_bpf__open();
 	if (!b)
 		return shim_fail(ret_error, -errno, "cannot open the stream programs: %s",
 				 strerror(errno));
 	b->rodata->netns_cookie = cookie;
-	r = shim_share_maps(s, b->obj);
-	if (r == 0)
-		r = stream_bpf__load(b);
+	r = shim_load(s, b->skeleton, "stream programs", ret_error);
 	if (r < 0) {
-		shim_fail(ret_error, r, "the kernel does not load the stream programs: %s\n%s",
-			  strerror(-r), shim_log_tail());
 		stream_bpf__destroy(b);
 		return r;
 	}
@@ -76,12 +70,9 @@ static int syn_in(void *arg, void *data, size_t size)
 	return --st->more ? 0 : ENOUGH;
 }
 
-static int attach_all(struct shim_streams *st, int dir)
+static int hooks_attach(struct shim *s, struct shim_streams *st, char **ret_error)
 {
-	const struct {
-		const struct bpf_program *prog;
-		enum bpf_attach_type type;
-	} hooks[HOOKS] = {
+	const struct shim_cgroup_hook hooks[HOOKS] = {
 		/* last those that divert: the others must be there then */
 		{st->bpf->progs.stream_getpeername4, BPF_CGROUP_INET4_GETPEERNAME},
 		{st->bpf->progs.stream_getpeername6, BPF_CGROUP_INET6_GETPEERNAME},
@@ -95,19 +86,13 @@ static int attach_all(struct shim_streams *st, int dir)
 		{st->bpf->progs.stream_connect6, BPF_CGROUP_INET6_CONNECT},
 	};
 
-	for (unsigned i = 0; i < HOOKS; i++) {
-		st->links[i] =
-			bpf_link_create(bpf_program__fd(hooks[i].prog), dir, hooks[i].type, NULL);
-		if (st->links[i] < 0)
-			return -errno;
-	}
-	return 0;
+	return shim_cgroup_hooks(s, hooks, HOOKS, st->links, ret_error);
 }
 
 static int attach(struct shim *s, char **ret_error)
 {
 	struct shim_streams *st = calloc(1, sizeof(*st));
-	int dir = -1, r;
+	int r;
 
 	if (!st)
 		return -ENOMEM;
@@ -122,15 +107,8 @@ static int attach(struct shim *s, char **ret_error)
 			r = shim_fail(ret_error, -errno, "cannot map the BPF ring of SYNs: %s",
 				      strerror(errno));
 	}
-	if (r == 0) {
-		dir = open(s->cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		r = dir < 0 ? -errno : attach_all(st, dir);
-		if (r < 0)
-			shim_fail(ret_error, r, "cannot attach to the cgroup %s: %s", s->cgroup,
-				  strerror(-r));
-	}
-	if (dir >= 0)
-		close(dir);
+	if (r == 0)
+		r = hooks_attach(s, st, ret_error);
 	if (r < 0)
 		destroy(st);
 	else
@@ -199,7 +177,7 @@ static void end_put(struct mvpn_end *ret, const struct mvpn_endpoint *e)
 	ret->zero = 0;
 }
 
-static void end_get(struct mvpn_endpoint *ret, const struct mvpn_end *e)
+void shim_end_get(struct mvpn_endpoint *ret, const struct mvpn_end *e)
 {
 	memcpy(ret->addr.b, e->addr, 16);
 	ret->port = ntohs(e->port);
@@ -213,7 +191,7 @@ int shim_diverted(struct shim *s, const struct mvpn_endpoint *from, struct mvpn_
 	end_put(&key, from);
 	if (map < 0 || bpf_map_lookup_elem(map, &key, &to) < 0)
 		return -ENOENT;
-	end_get(ret_to, &to);
+	shim_end_get(ret_to, &to);
 	return 0;
 }
 
@@ -293,7 +271,7 @@ static void owner_tell(void *arg, const void *record)
 	const struct told *t = arg;
 	struct mvpn_endpoint self;
 
-	end_get(&self, &e->self);
+	shim_end_get(&self, &e->self);
 	t->fn(t->arg, &self, &e->who);
 }
 
@@ -351,7 +329,7 @@ int shim_datagram_end(struct shim *s, uint16_t port, struct mvpn_endpoint *ret)
 
 	if (bpf_map_lookup_elem(map_of(s, end_of_port), &be, &end) < 0)
 		return -errno;
-	end_get(ret, &end);
+	shim_end_get(ret, &end);
 	return 0;
 }
 

@@ -15,27 +15,21 @@ static int load(struct shim *s, struct sockops_bpf **ret, char **ret_error)
 {
 	struct sockops_bpf *b;
 	__u64 cookie;
-	int r = shim_own_netns(&cookie);
+	int r = shim_own_netns(&cookie, ret_error);
 
 	if (r < 0)
-		return shim_fail(ret_error, r, "the network namespace has no cookie: %s",
-				 strerror(-r));
+		return r;
 	b = sockops_bpf__open();
 	if (!b)
 		return shim_fail(ret_error, -errno, "cannot open the sockops program: %s",
 				 strerror(errno));
 	b->rodata->netns_cookie = cookie;
-	r = shim_share_maps(s, b->obj);
-	if (r == 0)
-		r = sockops_bpf__load(b);
-	if (r < 0) {
-		shim_fail(ret_error, r, "the kernel does not load the sockops program: %s\n%s",
-			  strerror(-r), shim_log_tail());
+	r = shim_load(s, b->skeleton, "sockops program", ret_error);
+	if (r < 0)
 		sockops_bpf__destroy(b);
-		return r;
-	}
-	*ret = b;
-	return 0;
+	else
+		*ret = b;
+	return r;
 }
 
 int shim_transport_attach(struct shim *s)

@@ -150,12 +150,6 @@ static void begin(struct keyd *k, const struct answer_syn *syn)
 	stream_open_begin(s);
 }
 
-static void end_get(struct mvpn_endpoint *ret, const struct mvpn_end *e)
-{
-	memcpy(ret->addr.b, e->addr, sizeof(e->addr));
-	ret->port = ntohs(e->port);
-}
-
 static void on_syn(void *arg, const struct mvpn_syn *e)
 {
 	struct keyd *k = arg;
@@ -165,8 +159,8 @@ static void on_syn(void *arg, const struct mvpn_syn *e)
 	memset(&syn, 0, sizeof(syn));
 	if (e->len < 20 || e->len > sizeof(syn.tcp))
 		return;
-	end_get(&syn.from, &e->from);
-	end_get(&syn.at, &e->at);
+	shim_end_get(&syn.from, &e->from);
+	shim_end_get(&syn.at, &e->at);
 	syn.len = e->len;
 	memcpy(syn.tcp, e->tcp, e->len);
 	h = find(k->streams, &syn.from);
