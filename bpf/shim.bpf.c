@@ -6,6 +6,8 @@
  *   leak     last egress hook: judges again what egress let by; its counter stays 0 as long as egress is there
  *   ingress  guard: cleartext that claims to come from a protected source is dropped
  *
+ * On the tap there are two: `enter`, for egress is not on the way of who chooses the tap himself, and `arrive` (arrive.h).
+ *
  * What is not ours gets TCX_NEXT (TC_ACT_UNSPEC), so that programs after ours still run.
  */
 #include "vmlinux.h"
@@ -49,6 +51,13 @@ static __always_inline enum mvpn_counter judge_peer(__u32 peer)
 	if (key && key->state == MVPN_KEY_ARMED)
 		return MVPN_C_TO_TAP;
 	return MVPN_C_TO_TAP_HELD;
+}
+
+/* what a tunnel of the kernel's own packs is not its sender's */
+static __always_inline void cookie_check(struct __sk_buff *skb, struct pkt *p)
+{
+	if (p->cookie && !is_its_sockets(skb, p))
+		p->cookie = MVPN_COOKIE_TUNNEL;
 }
 
 static __always_inline enum mvpn_counter judge_frame(struct __sk_buff *skb, struct pkt *p,
@@ -112,8 +121,7 @@ static __always_inline enum mvpn_counter judge(struct __sk_buff *skb, bool raw, 
 	if (is_channel(p) || is_echo(skb, p) || is_relayed(skb, p, true))
 		return MVPN_C_PASS_SERVER;
 
-	if (p->cookie && !is_its_sockets(skb, p))
-		p->cookie = MVPN_COOKIE_TUNNEL;
+	cookie_check(skb, p);
 	*ret_peer = prot.peer;
 	verdict = judge_peer(prot.peer);
 	if ((verdict == MVPN_C_TO_TAP || verdict == MVPN_C_TO_TAP_HELD) &&
@@ -251,6 +259,28 @@ static __always_inline int leak_any(struct __sk_buff *skb, bool raw)
 	return hold_or_drop(skb, raw, &p, peer, verdict);
 }
 
+/*
+ * On the tap, of all that enters it: any program may name the device that its packet leaves by (IP_PKTINFO, SO_BINDTODEVICE; packet sockets),
+ * and it is sealed there without egress having seen it. Only who may send is asked here; the rest the fast path judges anyway.
+ */
+static __always_inline int enter_tap(struct __sk_buff *skb)
+{
+	const struct mvpn_processes *in_force = processes_get();
+	struct mvpn_protected prot;
+	struct pkt p = {};
+
+	if (!in_force || !in_force->generation || parse_ip(skb, true, &p) != PARSED ||
+	    !protected_by(p.flow.dst, &prot))
+		return NEXT;
+	p.cookie = bpf_get_socket_cookie(skb);
+	if (parse_l4(skb, &p) != PARSED)
+		return hold_or_drop(skb, true, &p, prot.peer, MVPN_C_DROP_MALFORMED);
+	cookie_check(skb, &p);
+	return sender_may(skb, &p, prot.peer)
+		       ? NEXT
+		       : hold_or_drop(skb, true, &p, prot.peer, MVPN_C_DROP_PROCESS);
+}
+
 static __always_inline bool to_data_port(const struct pkt *p)
 {
 	const struct mvpn_config *c = config_get();
@@ -355,7 +385,13 @@ int deliver(struct __sk_buff *skb)
 	return deliver_frame(skb);
 }
 
-/* the same on the tap */
+SEC("tc")
+int enter(struct __sk_buff *skb)
+{
+	return enter_tap(skb);
+}
+
+/* the same as `deliver`, on the tap */
 SEC("tc")
 int arrive(struct __sk_buff *skb)
 {

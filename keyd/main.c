@@ -211,6 +211,12 @@ static int start_data_path(struct keyd *k)
 	r = dp_new(&k->dp, k->kt, &dc);
 	if (r)
 		return fail_fast_path(k, r);
+	r = shim_tap_enter(k->shim, dp_tap_ifindex(k->dp), &error);
+	if (r) {
+		r = fail(error ? error : "cannot attach to the tap", k->conf.tap, r);
+		free(error);
+		return r;
+	}
 	r = shim_tap(k->shim, dp_tap_ifindex(k->dp), &error);
 	if (r)
 		log_err("%s: packets of peers arrive on %s", error ? error : strerror(-r),

@@ -240,7 +240,7 @@ int shim_open_with(struct shim **ret, const char *pin_dir, const struct shim_opt
 		free(s);
 		return -ENOMEM;
 	}
-	s->deliver_link = s->arrive_link = -1;
+	s->deliver_link = s->arrive_link = s->enter_link = -1;
 	s->network = network_of(pin_dir);
 	s->no_tcx = o->no_tcx || getenv("MVPN_NO_TCX");
 	if (o->share_dir && !(s->share_dir = strdup(o->share_dir))) {
@@ -325,6 +325,8 @@ void shim_close(struct shim *s)
 		close(s->deliver_link);
 	if (s->arrive_link >= 0)
 		close(s->arrive_link);
+	if (s->enter_link >= 0)
+		close(s->enter_link);
 	free(s->transport_error);
 	free(s->socket_error);
 	free(s->cgroup_asked);

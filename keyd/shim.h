@@ -85,6 +85,8 @@ struct shim_arrival {
 };
 int shim_arrivals_set(struct shim *s, const struct shim_arrival *list, unsigned n);
 int shim_tap(struct shim *s, unsigned ifindex, char **ret_error);
+/* what enters the tap without having passed an attached interface is asked who has sent it, too */
+int shim_tap_enter(struct shim *s, unsigned ifindex, char **ret_error);
 
 int shim_counters(struct shim *s, uint64_t ret[MVPN_C_MAX]); /* summed over CPUs */
 extern const char *const shim_counter_names[MVPN_C_MAX];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Where what the fast path has opened comes out: the programs on its two devices, and the map that they go by. */
+/* The programs on the fast path's two devices, for what it has opened and what enters the tap, and the map of where the former comes out. */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -7,24 +7,26 @@
 #include "shim_priv.h"
 
 /* the program goes with the device */
-static int deliver_attach(struct shim *s, int prog, unsigned ifindex, int *ret_link,
-			  char **ret_error)
+static int device_attach(struct shim *s, int prog, unsigned ifindex, enum shim_prog like, int *ret_link,
+			 char **ret_error)
 {
 	bool made, fresh;
 	int r = -EOPNOTSUPP;
 
 	shim_log_reset();
 	if (!s->no_tcx) {
-		*ret_link = bpf_link_create(prog, (int)ifindex, TCX_INGRESS, NULL);
+		*ret_link = bpf_link_create(prog, (int)ifindex,
+					    like == SHIM_INGRESS ? TCX_INGRESS : TCX_EGRESS, NULL);
 		r = *ret_link >= 0 ? 0 : errno == EINVAL ? -EOPNOTSUPP : -errno;
 	}
 	if (r == -EOPNOTSUPP) {
 		r = clsact_create(ifindex, &made);
 		if (r == 0)
-			r = clsact_set(s, ifindex, SHIM_INGRESS, prog, &fresh);
+			r = clsact_set(s, ifindex, like, prog, &fresh);
 	}
 	if (r < 0)
-		return shim_fail(ret_error, r, "cannot attach the program that delivers: %s%s%s",
+		return shim_fail(ret_error, r, "cannot attach the program %s: %s%s%s",
+				 like == SHIM_INGRESS ? "that delivers" : "for what enters the tap",
 				 strerror(-r), *shim_log_tail() ? "\n" : "", shim_log_tail());
 	return 0;
 }
@@ -39,8 +41,8 @@ int shim_frame_tap(struct shim *s, unsigned ifindex, char **ret_error)
 		close(s->deliver_link);
 	s->deliver_link = -1;
 	if (r == 0 && ifindex)
-		r = deliver_attach(s, bpf_program__fd(s->bpf->progs.deliver), ifindex,
-				   &s->deliver_link, ret_error);
+		r = device_attach(s, bpf_program__fd(s->bpf->progs.deliver), ifindex, SHIM_INGRESS,
+				  &s->deliver_link, ret_error);
 	if (r == 0 && ifindex) {
 		t.ifindex = ifindex;
 		r = shim_map_set(fd, &zero, &t, BPF_ANY);
@@ -50,8 +52,14 @@ int shim_frame_tap(struct shim *s, unsigned ifindex, char **ret_error)
 
 int shim_tap(struct shim *s, unsigned ifindex, char **ret_error)
 {
-	return deliver_attach(s, bpf_program__fd(s->bpf->progs.arrive), ifindex, &s->arrive_link,
-			      ret_error);
+	return device_attach(s, bpf_program__fd(s->bpf->progs.arrive), ifindex, SHIM_INGRESS,
+			     &s->arrive_link, ret_error);
+}
+
+int shim_tap_enter(struct shim *s, unsigned ifindex, char **ret_error)
+{
+	return device_attach(s, bpf_program__fd(s->bpf->progs.enter), ifindex, SHIM_EGRESS,
+			     &s->enter_link, ret_error);
 }
 
 int shim_arrivals_set(struct shim *s, const struct shim_arrival *list, unsigned n)

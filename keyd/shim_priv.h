@@ -55,7 +55,7 @@ struct shim {
 	struct shim_holders *holders; /* shim_holders.c; NULL: not asked for yet */
 	struct shim_translate *translate; /* shim_translate.c; NULL: nothing is translated */
 	/* shim_deliver.c */
-	int deliver_link, arrive_link; /* TCX links on the frame tap and the tap, -1 none */
+	int deliver_link, arrive_link, enter_link; /* TCX links on the frame tap, and two on the tap; -1 none */
 };
 
 /* -ENOSPC: the map is full; -EEXIST with BPF_NOEXIST */

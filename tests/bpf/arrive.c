@@ -6,8 +6,6 @@
 
 #include "shimtest.h"
 
-#define LINK_HEADER 14
-
 static const uint8_t mac[6] = {2, 0, 0, 0, 0, 9};
 
 static struct shim_arrival arrival(const char *to, const char *iface)
@@ -25,8 +23,7 @@ static struct shim_arrival arrival(const char *to, const char *iface)
 static void bare(struct packet *p, const char *src, const char *dst)
 {
 	pkt_simple(p, src, dst);
-	p->len -= LINK_HEADER;
-	memmove(p->b, p->b + LINK_HEADER, p->len);
+	pkt_bare(p);
 }
 
 static int run(int prog, const struct packet *p, uint32_t *mark, struct packet *ret)
@@ -152,8 +149,7 @@ static void udp_to_tap(const char *src, uint16_t sport, const char *dst, uint16_
 		assert_int_equal(st_prog_run(EGRESS(st_shim()), &p, NULL), REDIRECT);
 		return;
 	}
-	p.len -= LINK_HEADER;
-	memmove(p.b, p.b + LINK_HEADER, p.len);
+	pkt_bare(&p);
 	assert_int_equal(run(bpf_program__fd(st_shim()->bpf->progs.arrive), &p, &mark, &after), NEXT);
 }
 

@@ -30,6 +30,7 @@ static const struct bound {
 	{"ingress_raw", 7500},
 	{"deliver", 400},
 	{"arrive", 4500},
+	{"enter", 13500},
 	{"wire", 900},
 	{"wire_frags", 900},
 	{"transport", 4700},

@@ -152,6 +152,30 @@ static void test_headers_hide_nothing(void **state)
 	expect(&p, true);
 }
 
+/* who names the tap as the device to send by is asked there: it has not passed an interface that is attached */
+static void test_the_tap_is_no_way_round(void **state)
+{
+	struct packet p;
+	int prog;
+
+	st_need_root();
+	prog = bpf_program__fd(st_shim()->bpf->progs.enter);
+	for (int i = 0; i < 2; i++) {
+		for (unsigned on = 0; on < 2; on++) {
+			make(&p, &sides[i], 0, PORT + on);
+			pkt_bare(&p);
+			st_expect(st_shim(), prog, &p, on ? NEXT : SHOT, on ? NO_COUNTER : MVPN_C_DROP_PROCESS);
+		}
+		make(&p, &sides[i], 0, PORT);
+		pkt_bare(&p);
+		p.len -= 12; /* its ports are not there */
+		st_expect(st_shim(), prog, &p, SHOT, MVPN_C_DROP_PROCESS);
+	}
+	/* nobody is told apart: nothing is looked at */
+	shim_processes(st_shim(), &(struct mvpn_processes){0, 0});
+	st_expect(st_shim(), prog, &p, NEXT, NO_COUNTER);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -159,6 +183,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_later_fragments_follow_the_first_one, up,
 						down),
 		cmocka_unit_test_setup_teardown(test_headers_hide_nothing, up, down),
+		cmocka_unit_test_setup_teardown(test_the_tap_is_no_way_round, up, down),
 	};
 
 	return cmocka_run_group_tests(tests, st_setup, st_teardown);

@@ -12,6 +12,8 @@
 
 #include "shimtest.h"
 
+#define LINK_HEADER 14
+
 const char *st_pin_dir(void)
 {
 	static char dir[64];
@@ -207,6 +209,12 @@ void pkt_done(struct packet *p)
 		be = htons((uint16_t)(p->len - p->l3 - 40));
 		memcpy(p->b + p->l3 + 4, &be, 2);
 	}
+}
+
+void pkt_bare(struct packet *p)
+{
+	p->len -= LINK_HEADER;
+	memmove(p->b, p->b + LINK_HEADER, p->len);
 }
 
 void pkt_simple(struct packet *p, const char *src, const char *dst)

@@ -46,6 +46,7 @@ void pkt_udp(struct packet *p, uint16_t sport, uint16_t dport, unsigned payload)
 void pkt_tcp(struct packet *p, uint16_t sport, uint16_t dport, uint8_t flags);
 void pkt_bytes(struct packet *p, const void *b, unsigned n); /* b NULL: zeroes */
 void pkt_done(struct packet *p);
+void pkt_bare(struct packet *p); /* one that is done loses its Ethernet header, as on the tap */
 /* Ethernet, IPv4 or IPv6 by the addresses, UDP 1000 -> 2000 with 32 bytes */
 void pkt_simple(struct packet *p, const char *src, const char *dst);
 

@@ -93,21 +93,23 @@ assert_counter_over a shim refuse_process 11
 # neither connect() nor sendmsg() of UDP
 n=$(counter a shim drop_process)
 says ok "a raw socket" as "$bad" "$TMP/dial" raw "${ADDR4[b]}" 5432
-on a python3 - "$ROOT/tests/netns" "${ADDR4[a]}" "${ADDR4[b]}" <<-'PY'
-	import sys, socket
-	sys.path.insert(0, sys.argv[1])
-	from emit import header
-	import ipaddress, struct
-	src, dst = (ipaddress.ip_address(a) for a in sys.argv[2:4])
-	s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
-	s.bind(("eth0", 0x0800))
-	try:
-	    s.sendto(header(src, dst, 17, struct.pack("!HHHH", 5432, 5432, 15, 0) + b"dialled"), ("eth0", 0x0800, 0, 0, b"\xff" * 6))
-	except OSError:
-	    pass  # a program on the interface has dropped it
-PY
+for dev in eth0 mvpn0; do # who names the tap does not get round it
+	on a python3 - "$ROOT/tests/netns" "${ADDR4[a]}" "${ADDR4[b]}" $dev <<-'PY'
+		import sys, socket
+		sys.path.insert(0, sys.argv[1])
+		from emit import header
+		import ipaddress, struct
+		src, dst = (ipaddress.ip_address(a) for a in sys.argv[2:4])
+		s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
+		s.bind((sys.argv[4], 0x0800))
+		try:
+		    s.sendto(header(src, dst, 17, struct.pack("!HHHH", 5432, 5432, 15, 0) + b"dialled"), (sys.argv[4], 0x0800, 0, 0, b"\xff" * 6))
+		except OSError:
+		    pass  # a program on the interface has dropped it
+	PY
+done
 stopped() { (($(counter a shim drop_process) >= $1)); }
-wait_for 5 "two packets that were stopped" stopped $((n + 2))
+wait_for 5 "three packets that were stopped" stopped $((n + 3))
 # in fragments, which the flow table has without ports: of one that may all pass, of one that may not none
 fragments() { # DESTINATION VERDICT: the stack sends no more of a datagram of which one was dropped
 	ctlj a flows | jq -e --arg d "$1" "[.flows[] | select((.proto == 17 or .proto == 44) and .dport == 0 and .dst == \$d)][0] |
@@ -245,6 +247,33 @@ host_start a
 allowed() { [[ $(as "$good" "$TMP/dial" udp "${ADDR4[b]}" 5432) == ok ]]; }
 wait_for 10 "the lines from the server" allowed
 says EPERM "another unit then" as "$bad" "$TMP/dial" udp "${ADDR4[b]}" 5432
+
+# a ping socket, for which nobody needs a privilege, names the tap as its way out
+policy 'allow a -> b by uid nobody'
+wait_for 5 "new policy on a" same_rev a
+on a sysctl -qw net.ipv4.ping_group_range='0 2147483647'
+by_the_tap() { # UID
+	as "$good" setpriv --reuid "$1" --clear-groups /usr/bin/python3 - "${ADDR4[a]}" "${ADDR4[b]}" <<-'PY'
+		import socket, struct, sys
+		s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
+		s.settimeout(0.5)
+		s.bind((sys.argv[1], 0))
+		index = socket.if_nametoindex("mvpn0")
+		for i in range(6):
+		    try:
+		        s.sendmsg([struct.pack("!BBHHH", 8, 0, 0, 0, i)], [(socket.IPPROTO_IP, 8, struct.pack("=III", index, 0, 0))], 0, (sys.argv[2], 0))
+		        s.recv(100)
+		        print("answered")
+		        break
+		    except OSError:
+		        pass  # refused, or held before there is a session
+	PY
+}
+says answered "a ping of nobody by the tap" by_the_tap nobody
+n=$(counter a shim drop_process)
+says "" "a ping of somebody else by the tap" by_the_tap 1234
+(($(counter a shim drop_process) >= n + 6)) || fail "$(($(counter a shim drop_process) - n)) of 6 pings by the tap were dropped"
+wait_for 5 "record of them" record '.refused == "packet" and .uid == 1234 and .proto == "icmp"'
 
 # nobody is told apart any more
 policy 'allow a -> b'
