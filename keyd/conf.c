@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -205,99 +206,129 @@ static const char *text(const char *s)
 	return s ? s : "";
 }
 
-/* the list is the supervising keyd's, which is told to look; without one there is none until a restart */
-static int networks_changed(struct keyd *k, struct settings *fresh, json_t *changed, char **ret_error)
-{
-	char *was = k->conf.networks;
+/* ---- a reload ---- */
 
-	if (!k->args->supervisor)
-		return asprintf(ret_error, "networks is the first one there is, or was the last: restart keyd") < 0 ? -ENOMEM : -EBUSY;
-	k->conf.networks = fresh->networks;
-	fresh->networks = was;
-	json_array_append_new(changed, json_string("networks"));
+/* the list is the supervising keyd's, which is told to look */
+static void networks_apply(struct keyd *k)
+{
 	if (getppid() == k->args->supervisor)
 		kill(k->args->supervisor, SIGHUP);
-	return 0;
+}
+
+static void log_level_apply(struct keyd *k)
+{
+	log_init("keyd", log_setting_level((unsigned)k->conf.log_level));
+}
+
+static void central_keys_apply(struct keyd *k)
+{
+	if (k->conf.central_keys)
+		sessions_policy_changed(k); /* what was refused is asked for anew */
+	else
+		sessions_drop_central(k);
+}
+
+/* What takes effect while keyd runs, in this order, and what follows from it. All else needs a restart, or is looked at by that alone. */
+static const struct {
+	const char *name;
+	void (*apply)(struct keyd *k); /* NULL: it is looked at when it is needed */
+} live[] = {
+	{"networks", networks_apply},
+	{"log_level", log_level_apply},
+	{"passphrase_file", NULL},
+	{"delegation_s", NULL},
+	{"rekey_packets", NULL},
+	{"ratchet_packets", NULL},
+	{"arrival", arrivals_refresh},
+	{"check", gateways_checks},
+	{"central_keys", central_keys_apply},
+	{"max_prefixes", channel_register}, /* answered by the whole set, which is then laid out anew */
+	{"max_translations", translate_refresh},
+};
+#define NLIVE (sizeof(live) / sizeof(live[0]))
+
+static const struct config_key *key_named(const char *name)
+{
+	const struct config_key *key = keys;
+
+	while (strcmp(key->name, name))
+		key++;
+	return key;
+}
+
+static bool needs_restart(const char *name)
+{
+	for (unsigned i = 0; i < NLIVE; i++)
+		if (!strcmp(live[i].name, name))
+			return false;
+	return strcmp(name, "socket") != 0 && strcmp(name, "pin_dir") != 0;
+}
+
+static size_t size_of(const struct config_key *key)
+{
+	static const size_t sizes[] = {[CONFIG_STRING] = sizeof(char *),
+				       [CONFIG_UINT] = sizeof(uint64_t),
+				       [CONFIG_BOOL] = sizeof(bool),
+				       [CONFIG_ENUM] = sizeof(int)};
+
+	return sizes[key->type];
+}
+
+static bool differs(const struct config_key *key, const struct settings *a, const struct settings *b)
+{
+	const char *x = (const char *)a + key->offset, *y = (const char *)b + key->offset;
+
+	if (key->type == CONFIG_STRING)
+		return strcmp(text(*(char *const *)x), text(*(char *const *)y)) != 0;
+	return memcmp(x, y, size_of(key)) != 0;
+}
+
+static void exchange(const struct config_key *key, struct settings *a, struct settings *b)
+{
+	char *x = (char *)a + key->offset, *y = (char *)b + key->offset, was[sizeof(uint64_t)];
+
+	memcpy(was, x, size_of(key));
+	memcpy(x, y, size_of(key));
+	memcpy(y, was, size_of(key));
+}
+
+/* 0, or -EBUSY: nothing is changed */
+static int may_reload(const struct keyd *k, const struct settings *fresh, char **ret_error)
+{
+	char names[256] = "";
+	int r;
+
+	for (unsigned i = 0; i < NKEYS; i++) {
+		size_t len = strlen(names);
+
+		if (needs_restart(keys[i].name) && differs(&keys[i], &k->conf, fresh))
+			snprintf(names + len, sizeof(names) - len, "%s%s", len ? ", " : "", keys[i].name);
+	}
+	if (*names)
+		r = asprintf(ret_error, "%s: only a restart of keyd changes that; all stays as it is", names);
+	else if (!k->args->supervisor && differs(key_named("networks"), &k->conf, fresh))
+		r = asprintf(ret_error, "networks is the first one there is, or was the last: restart keyd");
+	else
+		return 0;
+	return r < 0 ? -ENOMEM : -EBUSY;
 }
 
 int conf_reload(struct keyd *k, json_t *changed, char **ret_error)
 {
 	struct settings fresh;
-	int r;
+	int r = conf_of(k->args, &fresh, ret_error);
 
-	r = conf_of(k->args, &fresh, ret_error);
-	if (!r && (strcmp(text(fresh.share_dir), text(k->conf.share_dir)) ||
-		   fresh.udp_port != k->conf.udp_port || strcmp(fresh.tap, k->conf.tap) ||
-		   fresh.spin_us != k->conf.spin_us || fresh.latency != k->conf.latency ||
-		   fresh.workers != k->conf.workers || fresh.busy_poll != k->conf.busy_poll ||
-		   fresh.cipher != k->conf.cipher || fresh.token_key != k->conf.token_key ||
-		   fresh.namespaces != k->conf.namespaces ||
-		   strcmp(text(fresh.cgroup), text(k->conf.cgroup)) ||
-		   strcmp(text(fresh.pkcs11), text(k->conf.pkcs11)) ||
-		   strcmp(text(fresh.pin_file), text(k->conf.pin_file)))) {
-		r = -EBUSY;
-		if (asprintf(ret_error,
-			     "share_dir, tap, udp_port, spin_us, latency, workers, busy_poll, cipher, "
-			     "cgroup, namespaces, pkcs11, token_key and pin_file change only with a "
-			     "restart of keyd") < 0)
-			*ret_error = NULL;
-	}
-	if (!r && strcmp(text(fresh.networks), text(k->conf.networks)))
-		r = networks_changed(k, &fresh, changed, ret_error);
-	if (!r && fresh.log_level != k->conf.log_level) {
-		k->conf.log_level = fresh.log_level;
-		log_init("keyd", log_setting_level((unsigned)fresh.log_level));
-		json_array_append_new(changed, json_string("log_level"));
-	}
-	if (!r && strcmp(text(fresh.passphrase_file), text(k->conf.passphrase_file))) {
-		char *was = k->conf.passphrase_file;
+	if (!r)
+		r = may_reload(k, &fresh, ret_error);
+	for (unsigned i = 0; i < NLIVE && !r; i++) {
+		const struct config_key *key = key_named(live[i].name);
 
-		k->conf.passphrase_file = fresh.passphrase_file;
-		fresh.passphrase_file = was;
-		json_array_append_new(changed, json_string("passphrase_file"));
-	}
-	if (!r && fresh.delegation_s != k->conf.delegation_s) {
-		k->conf.delegation_s = fresh.delegation_s;
-		json_array_append_new(changed, json_string("delegation_s"));
-	}
-	if (!r && fresh.rekey_packets != k->conf.rekey_packets) {
-		k->conf.rekey_packets = fresh.rekey_packets;
-		json_array_append_new(changed, json_string("rekey_packets"));
-	}
-	if (!r && fresh.ratchet_packets != k->conf.ratchet_packets) {
-		k->conf.ratchet_packets = fresh.ratchet_packets;
-		json_array_append_new(changed, json_string("ratchet_packets"));
-	}
-	if (!r && fresh.arrival != k->conf.arrival) {
-		k->conf.arrival = fresh.arrival;
-		json_array_append_new(changed, json_string("arrival"));
-		arrivals_refresh(k);
-	}
-	if (!r && strcmp(text(fresh.check), text(k->conf.check))) {
-		char *was = k->conf.check;
-
-		k->conf.check = fresh.check;
-		fresh.check = was;
-		json_array_append_new(changed, json_string("check"));
-		gateways_checks(k);
-	}
-	if (!r && fresh.central_keys != k->conf.central_keys) {
-		k->conf.central_keys = fresh.central_keys;
-		json_array_append_new(changed, json_string("central_keys"));
-		if (fresh.central_keys)
-			sessions_policy_changed(k); /* what was refused is asked for anew */
-		else
-			sessions_drop_central(k);
-	}
-	if (!r && fresh.max_prefixes != k->conf.max_prefixes) {
-		k->conf.max_prefixes = fresh.max_prefixes;
-		json_array_append_new(changed, json_string("max_prefixes"));
-		channel_register(k); /* answered by the whole set, which is then laid out anew */
-	}
-	if (!r && fresh.max_translations != k->conf.max_translations) {
-		k->conf.max_translations = fresh.max_translations;
-		json_array_append_new(changed, json_string("max_translations"));
-		translate_refresh(k);
+		if (!differs(key, &k->conf, &fresh))
+			continue;
+		exchange(key, &k->conf, &fresh);
+		json_array_append_new(changed, json_string(key->name));
+		if (live[i].apply)
+			live[i].apply(k);
 	}
 	if (!r)
 		hsm_retry(k);

@@ -16,6 +16,11 @@ ctl b reload >/dev/null || fail "reload of b"
 printf '[gateway]\ncheck = 10.9.0.200 somewhere\n' >"$TMP/c/keyd.conf"
 ctl c reload >"$TMP/reload.log" 2>&1 && fail "a check that is no address is taken"
 grep -q '"somewhere" begins with no address' "$TMP/reload.log" || fail "$(cat "$TMP/reload.log")"
+printf '[data]\nudp_port = 7999\n[limits]\nmax_prefixes = 77\n' >"$TMP/c/keyd.conf"
+ctl c reload >"$TMP/reload.log" 2>&1 && fail "another data port while keyd runs"
+grep -q 'udp_port: only a restart of keyd changes that' "$TMP/reload.log" || fail "$(cat "$TMP/reload.log")"
+printf '[limits]\nmax_prefixes = 77\n' >"$TMP/c/keyd.conf"
+ctl c reload | grep -q max_prefixes || fail "what was refused has changed something"
 policy $'allow a -> b\nallow a -> c\nprotect 10.9.0.0/24 via b, c'
 for h in a b c; do
 	wait_for 10 "the prefix on $h" protects $h 7
