@@ -152,24 +152,66 @@ static bool parse(const struct chan_msg *m, struct welcome *ret)
 	       chan_get_u32(m, MVPN_TLV_REKEY, &ret->rekey_s);
 }
 
+/* false: it is not for us, and the connection is dead */
+static bool fits(struct conn *c, const struct welcome *w, const struct identity *id)
+{
+	if (memcmp(w->net_id, id->net_id, sizeof(w->net_id)))
+		conn_failed(c, "the server is of another network than the %s names", c->fresh ? "token" : "identity");
+	else if (!c->fresh && memcmp(w->device_id, id->device_id, sizeof(w->device_id)))
+		conn_failed(c, "the server takes this device for another one: was it made anew, with this one's key? Enrol again");
+	else
+		return true;
+	return false;
+}
+
+/* the first one of a connection: it takes the place of the one before */
+static void first_welcome(struct conn *c)
+{
+	struct keyd *k = c->k;
+
+	if (k->next_conn == c) {
+		conn_free(k->conn);
+		k->conn = c;
+		k->next_conn = NULL;
+	}
+	if (c->welcomed)
+		return;
+	k->counters[KC_CHANNEL_UP]++;
+	c->rekey_ms = mono_ms() + MVPN_CHAN_REKEY_S * 900ULL + randombytes_uniform(MVPN_CHAN_REKEY_S * 200);
+	c->welcomed = true;
+}
+
+static void state_set(struct keyd *k, uint8_t device_state)
+{
+	bool was_online = k->state == KEYD_ONLINE;
+
+	k->state = device_state == MVPN_DEV_ACTIVE    ? KEYD_ONLINE
+		   : device_state == MVPN_DEV_PENDING ? KEYD_PENDING
+						      : KEYD_SUSPENDED;
+	channel_set_error(k, k->state == KEYD_PENDING
+			     ? "waiting for approval: `mvpnctl server device approve` on the server"
+		     : k->state == KEYD_SUSPENDED
+			     ? "an administrator has suspended this device on the server"
+			     : NULL);
+	if (!was_online && k->state == KEYD_ONLINE) {
+		log_info("online as %s", k->id->name);
+		k->online_since_ms = mono_ms();
+	}
+	if (k->state == KEYD_ONLINE && !rotate_online(k) && !was_online)
+		introduce_resume(k);
+}
+
 int register_welcome(struct conn *c, const struct chan_msg *m)
 {
 	struct keyd *k = c->k;
 	struct identity *id = c->fresh ? c->fresh : k->id;
-	bool was_online = k->state == KEYD_ONLINE, enrolled = c->fresh != NULL;
+	bool enrolled = c->fresh != NULL;
 	struct welcome w;
 
 	if (!parse(m, &w))
 		return -EPROTO;
-	if (memcmp(w.net_id, id->net_id, sizeof(w.net_id))) {
-		conn_failed(c, "the server is of another network than the %s names",
-			    enrolled ? "token" : "identity");
+	if (!fits(c, &w, id))
 		return 0; /* dead */
-	}
-	if (!enrolled && memcmp(w.device_id, id->device_id, sizeof(w.device_id))) {
-		conn_failed(c, "the server takes this device for another one: was it made anew, with this one's key? Enrol again");
-		return 0; /* dead */
-	}
 	memcpy(id->device_id, w.device_id, sizeof(id->device_id));
 	memset(id->name, 0, sizeof(id->name));
 	memcpy(id->name, w.name, w.name_len);
@@ -189,33 +231,10 @@ int register_welcome(struct conn *c, const struct chan_msg *m)
 	take_addresses(k, m);
 	levels_apply(k);
 	ether_welcome(k, m);
-	if (k->next_conn == c) {
-		conn_free(k->conn);
-		k->conn = c;
-		k->next_conn = NULL;
-	}
-	if (!c->welcomed) {
-		k->counters[KC_CHANNEL_UP]++;
-		c->rekey_ms = mono_ms() + MVPN_CHAN_REKEY_S * 900ULL +
-			      randombytes_uniform(MVPN_CHAN_REKEY_S * 200);
-	}
-	c->welcomed = true;
+	first_welcome(c);
 	endpoint_welcome(k, m);
 	k->server_heard_ms = mono_ms();
-	k->state = w.state == MVPN_DEV_ACTIVE	 ? KEYD_ONLINE
-		   : w.state == MVPN_DEV_PENDING ? KEYD_PENDING
-						 : KEYD_SUSPENDED;
-	channel_set_error(k, k->state == KEYD_PENDING
-			     ? "waiting for approval: `mvpnctl server device approve` on the server"
-		     : k->state == KEYD_SUSPENDED
-			     ? "an administrator has suspended this device on the server"
-			     : NULL);
-	if (!was_online && k->state == KEYD_ONLINE) {
-		log_info("online as %s", id->name);
-		k->online_since_ms = mono_ms();
-	}
-	if (k->state == KEYD_ONLINE && !rotate_online(k) && !was_online)
-		introduce_resume(k);
+	state_set(k, w.state);
 	if (enrolled)
 		control_enrol_done(k, NULL, NULL);
 	control_state_changed(k);
