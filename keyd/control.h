@@ -54,6 +54,7 @@ json_t *show_endpoint(const struct mvpn_endpoint *e); /* null if there is none *
 double show_age_s(uint64_t at_ms); /* since then */
 /* control_classes.c */
 struct session;
+const char *show_suite(const struct session *s);
 json_t *show_classes(const struct session *s);
 void show_class_of(const struct session *s, uint8_t proto, uint16_t port, json_t *why);
 /* one more sentence of a list: problems, reasons */

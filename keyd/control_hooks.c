@@ -206,16 +206,9 @@ static bool at_egress(struct keyd *k, const struct explained *e, json_t *list)
 	return e->out.by && e->peer && e->end != END_EGRESS;
 }
 
-static const char *suite_of(const struct session *s)
-{
-	unsigned suite = s->kt ? s->kt->suite : s->streams->suite;
-
-	return suite == MVPN_AES256_GCM ? "aes-256-gcm" : "chacha20-poly1305";
-}
-
 static void sealed(json_t *list, const struct session *s, const char *what)
 {
-	step(list, "keyd", NULL, "%s is sealed with %s, keys of epoch %u", what, suite_of(s),
+	step(list, "keyd", NULL, "%s is sealed with %s, keys of epoch %u", what, show_suite(s),
 	     s->epoch);
 }
 

@@ -153,29 +153,61 @@ static json_t *services_json(const struct mvpn_service *list, unsigned n)
 	return o;
 }
 
+const char *show_suite(const struct session *s)
+{
+	unsigned suite = s->kt ? s->kt->suite : s->streams->suite;
+
+	return suite == MVPN_AES256_GCM ? "aes-256-gcm" : "chacha20-poly1305";
+}
+
+/* what is counted of it; of a session for streams the bytes are theirs */
+static void show_traffic(json_t *o, const struct session *s)
+{
+	uint64_t tx, rx;
+	unsigned streams = stream_sums(s->peer, &tx, &rx);
+	struct kt_stats stats;
+
+	session_stats(s, &stats);
+	if (!s->kt) {
+		stats.tx_bytes = tx;
+		stats.rx_bytes = rx;
+	}
+#define STAT(name) json_object_set_new(o, #name, json_integer(stats.name))
+	STAT(tx_packets);
+	STAT(tx_bytes);
+	STAT(rx_packets);
+	STAT(rx_bytes);
+	STAT(rx_auth_fail);
+	STAT(rx_replay);
+	STAT(rx_bad_inner);
+	STAT(tx_refused);
+	STAT(rx_refused);
+#undef STAT
+	json_object_set_new(o, "last_rx_s", heard_json(stats.rx_last_ns));
+	json_object_set_new(o, "streams", json_integer(streams));
+}
+
+static json_t *show_services(const struct session *s)
+{
+	return s->limited ? json_pack("{s:o, s:o}", "local", services_json(s->services, s->nserv_local), "remote",
+				      services_json(s->services + s->nserv_local, s->nserv_remote))
+			  : json_null();
+}
+
 static json_t *show_session(struct keyd *k, const struct session *s)
 {
 	static const char *const states[] = {"unconfirmed", "active", "draining"};
 	const struct kt_session *kt = s->kt;
-	uint64_t now = mono_ms(), tx, rx;
-	unsigned streams, suite = kt ? kt->suite : s->streams->suite;
+	uint64_t now = mono_ms();
 	const char *via = relayed_via(s->peer);
-	struct kt_stats stats;
 	json_t *o;
 
-	session_stats(s, &stats);
-	streams = stream_sums(s->peer, &tx, &rx);
-	if (!kt) {
-		stats.tx_bytes = tx;
-		stats.rx_bytes = rx;
-	}
 	o = json_pack("{s:o, s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:i}", "id",
 		      show_hex(s->id, MVPN_ID_LEN), "peer", peer_label(s->peer), "peer_id",
 		      show_hex(s->peer->id, MVPN_ID_LEN), "role",
 		      s->initiator ? "initiator" : "responder", "state", states[s->state], "layer",
 		      peer_layer_name(s->peer), "mode", mvpn_mode_name(s->mode), "suite",
-		      suite == MVPN_AES256_GCM ? "aes-256-gcm" : "chacha20-poly1305", "epoch",
-		      s->epoch);
+		      show_suite(s), "epoch", s->epoch);
 	json_object_set_new(o, "level", json_string(mvpn_level_name(peer_level(k, s->peer))));
 	json_object_set_new(o, "transmits", json_boolean(s->transmits));
 	json_object_set_new(o, "age_s", json_real(show_age_s(s->created_ms)));
@@ -190,28 +222,11 @@ static json_t *show_session(struct keyd *k, const struct session *s)
 	json_object_set_new(o, "relay", via ? json_string(via) : json_null());
 	json_object_set_new(o, "mtu", json_integer(path_mtu(s->peer)));
 	json_object_set_new(o, "mtu_state", json_string(path_mtu_state(s->peer)));
-#define STAT(name) json_object_set_new(o, #name, json_integer(stats.name))
-	STAT(tx_packets);
-	STAT(tx_bytes);
-	STAT(rx_packets);
-	STAT(rx_bytes);
-	STAT(rx_auth_fail);
-	STAT(rx_replay);
-	STAT(rx_bad_inner);
-	STAT(tx_refused);
-	STAT(rx_refused);
-#undef STAT
-	json_object_set_new(o, "last_rx_s", heard_json(stats.rx_last_ns));
-	json_object_set_new(o, "streams", json_integer(streams));
+	show_traffic(o, s);
 	json_object_set_new(o, "local", prefixes_json(kt ? kt->local : NULL, kt ? kt->nlocal : 0));
 	json_object_set_new(o, "remote",
 			    prefixes_json(kt ? kt->remote : NULL, kt ? kt->nremote : 0));
-	json_object_set_new(
-		o, "services",
-		s->limited ? json_pack("{s:o, s:o}", "local",
-				       services_json(s->services, s->nserv_local), "remote",
-				       services_json(s->services + s->nserv_local, s->nserv_remote))
-			   : json_null());
+	json_object_set_new(o, "services", show_services(s));
 	json_object_set_new(o, "classes", show_classes(s));
 	return o;
 }
