@@ -8,38 +8,41 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "keytab.h"
 #include "thread.h"
 
 #define BACK_A_TURN 64 /* streams that have ended */
-#define LOOK_MS 100    /* so often it is looked which pumps are busy */
+#define LOOK_MS 100    /* so often a pump counts its bulk streams */
+#define BULK_B (MVPN_STREAM_DATA_MAX_B / 2) /* in one turn: a stream that had more to move than its pump came to */
 
 struct pump {
 	/* [main] */
 	pthread_t thread;
 	bool runs;
 	unsigned streams;
-	uint64_t looked_ms, looked; /* when it was looked last, and what it had moved until then */
-	uint64_t recent;	    /* bytes that it moved in LOOK_MS, as it was then */
 	unsigned holds; /* so often the main thread has the lock */
 
 	/* The lock, and the turn to wait for it: who comes while another one waits comes after that one. */
 	pthread_mutex_t lock, turn;
 	_Atomic bool wanted; /* by the main thread */
-	_Atomic uint64_t moved; /* bytes; written by the pump */
+	_Atomic unsigned bulks; /* bulk streams lately; written by the pump */
 
+	const struct pumps *all;
 	int wake_fd; /* the pump's: the end */
-	int back_fd; /* the main thread's, of all pumps: streams have ended */
 
 	/* under the lock */
 	struct loop *loop;
 	struct stream_room room;
 	struct stream *over; /* have ended, and are to go back */
+	struct stream *away; /* are to go to another pump */
+	struct loop_timer *look;
+	uint64_t look_number;
+	unsigned bulks_now;	/* since the latest look */
+	struct stream *latest; /* of those; NULL: it has gone */
 	bool stop;
 };
 
 struct pumps {
-	int back_fd;
+	int back_fd; /* the main thread's: pumps give streams back */
 	struct loop_source *back_source;
 	struct stream *back; /* have ended and are back: to be taken down */
 	unsigned n;
@@ -80,15 +83,6 @@ static void release(struct pump *p)
 		pthread_mutex_unlock(&p->lock);
 }
 
-void pump_turn(struct pump *p, uint64_t bytes)
-{
-	kt_add(&p->moved, bytes);
-	if (!atomic_load_explicit(&p->wanted, memory_order_relaxed))
-		return;
-	pthread_mutex_unlock(&p->lock);
-	lock_in_turn(p);
-}
-
 void pumps_hold(struct keyd *k)
 {
 	struct pumps *ps = k->streams ? k->streams->pumps : NULL;
@@ -126,23 +120,16 @@ static void over_unlink(struct stream *s)
 	s->over_prev = NULL;
 }
 
-/* ---- a stream's way to a pump and back ---- */
+/* ---- bulk streams: each waits for the others' turns, and so does whoever has little to move, so no pump has two more of them than another ---- */
 
-static void look(struct pump *p, uint64_t now)
+static unsigned bulks_of(const struct pump *p)
 {
-	uint64_t moved = atomic_load_explicit(&p->moved, memory_order_relaxed);
-
-	if (now - p->looked_ms < LOOK_MS)
-		return;
-	p->recent = (moved - p->looked) * LOOK_MS / (now - p->looked_ms);
-	p->looked = moved;
-	p->looked_ms = now;
+	return atomic_load_explicit(&p->bulks, memory_order_relaxed);
 }
 
-/* in LOOK_MS less than one record is nothing */
 static bool less_busy(const struct pump *p, const struct pump *q)
 {
-	uint64_t a = p->recent / MVPN_STREAM_DATA_MAX_B, b = q->recent / MVPN_STREAM_DATA_MAX_B;
+	unsigned a = bulks_of(p), b = bulks_of(q);
 
 	return a != b ? a < b : p->streams < q->streams;
 }
@@ -150,15 +137,80 @@ static bool less_busy(const struct pump *p, const struct pump *q)
 static struct pump *choose(const struct pumps *ps)
 {
 	struct pump *best = ps->pump[0];
-	uint64_t now = mono_ms();
 
-	for (unsigned i = 0; i < ps->n; i++) {
-		look(ps->pump[i], now);
+	for (unsigned i = 1; i < ps->n; i++)
 		if (less_busy(ps->pump[i], best))
 			best = ps->pump[i];
-	}
 	return best;
 }
+
+static void give_back(struct pump *p, struct stream *s, struct stream **list)
+{
+	bool first = !p->over && !p->away;
+
+	if (p->latest == s)
+		p->latest = NULL;
+	stream_unwatch(s);
+	over_link(s, list);
+	if (first)
+		eventfd_write(p->all->back_fd, 1);
+}
+
+static bool crowded(const struct pump *p)
+{
+	for (unsigned i = 0; i < p->all->n; i++)
+		if (bulks_of(p->all->pump[i]) + 1 < p->bulks_now)
+			return true;
+	return false;
+}
+
+static void on_look(void *arg)
+{
+	struct pump *p = arg;
+
+	if (p->bulks_now)
+		loop_timer_arm(p->look, LOOK_MS);
+	if (p->latest && crowded(p)) {
+		give_back(p, p->latest, &p->away);
+		p->bulks_now--;
+	}
+	atomic_store_explicit(&p->bulks, p->bulks_now, memory_order_relaxed);
+	p->bulks_now = 0;
+	p->latest = NULL;
+	p->look_number++;
+}
+
+static void count_bulk(struct pump *p, struct stream *s)
+{
+	if (s->looked == p->look_number)
+		return;
+	s->looked = p->look_number;
+	p->latest = s;
+	if (++p->bulks_now > bulks_of(p))
+		atomic_store_explicit(&p->bulks, p->bulks_now, memory_order_relaxed);
+	if (!loop_timer_armed(p->look))
+		loop_timer_arm(p->look, LOOK_MS);
+}
+
+uint64_t pump_turn_b(const struct pump *p)
+{
+	unsigned bulks = bulks_of(p);
+	uint64_t share = MVPN_STREAM_TURN_B / (bulks ?: 1);
+
+	return share > MVPN_STREAM_DATA_MAX_B ? share : MVPN_STREAM_DATA_MAX_B;
+}
+
+void pump_turn(struct pump *p, struct stream *s, uint64_t bytes)
+{
+	if (bytes >= BULK_B && !s->over_prev)
+		count_bulk(p, s);
+	if (!atomic_load_explicit(&p->wanted, memory_order_relaxed))
+		return;
+	pthread_mutex_unlock(&p->lock);
+	lock_in_turn(p);
+}
+
+/* ---- a stream's way to a pump and back ---- */
 
 int pump_take(struct stream *s)
 {
@@ -167,6 +219,7 @@ int pump_take(struct stream *s)
 
 	hold(p);
 	s->pump = p;
+	s->looked = 0;
 	p->streams++;
 	r = stream_rewatch(s);
 	release(p);
@@ -178,6 +231,8 @@ static void leave(struct pump *p, struct stream *s)
 {
 	stream_unwatch(s);
 	over_unlink(s);
+	if (p->latest == s)
+		p->latest = NULL;
 	s->pump = NULL;
 	p->streams--;
 }
@@ -197,13 +252,7 @@ void pump_leave(struct stream *s)
 
 void pump_over(struct stream *s)
 {
-	struct pump *p = s->pump;
-	bool first = !p->over;
-
-	stream_unwatch(s);
-	over_link(s, &p->over);
-	if (first)
-		eventfd_write(p->back_fd, 1);
+	give_back(s->pump, s, &s->pump->over);
 }
 
 static void take_back(struct pumps *ps, struct pump *p)
@@ -214,6 +263,11 @@ static void take_back(struct pumps *ps, struct pump *p)
 	while ((s = p->over)) {
 		leave(p, s);
 		over_link(s, &ps->back);
+	}
+	while ((s = p->away)) {
+		leave(p, s);
+		if (pump_take(s) < 0)
+			stream_abort(s, MVPN_R_LIMIT);
 	}
 	release(p);
 }
@@ -259,17 +313,19 @@ static void *pump_main(void *arg)
 	return NULL;
 }
 
+static void pump_stop(struct pump *p)
+{
+	if (!p->runs)
+		return;
+	hold(p);
+	p->stop = true;
+	release(p);
+	eventfd_write(p->wake_fd, 1);
+	pthread_join(p->thread, NULL);
+}
+
 static void pump_free(struct pump *p)
 {
-	if (!p)
-		return;
-	if (p->runs) {
-		hold(p);
-		p->stop = true;
-		release(p);
-		eventfd_write(p->wake_fd, 1);
-		pthread_join(p->thread, NULL);
-	}
 	loop_free(p->loop);
 	if (p->wake_fd >= 0)
 		close(p->wake_fd);
@@ -288,11 +344,14 @@ static int pump_new(struct pumps *ps, unsigned index)
 	ps->pump[ps->n++] = p;
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_mutex_init(&p->turn, NULL);
-	p->back_fd = ps->back_fd;
+	p->all = ps;
+	p->look_number = 1;
 	p->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = p->wake_fd < 0 ? -errno : loop_new(&p->loop);
 	if (r == 0)
 		r = loop_add(p->loop, p->wake_fd, EPOLLIN, on_wake, p, NULL);
+	if (r == 0)
+		r = loop_timer_new(p->loop, on_look, p, &p->look);
 	if (r < 0)
 		return r;
 	r = thread_start(&p->thread, "mvpn-p", index, pump_main, p);
@@ -323,6 +382,8 @@ void pumps_stop(struct keyd *k)
 
 	if (!ps)
 		return;
+	for (unsigned i = 0; i < ps->n; i++)
+		pump_stop(ps->pump[i]); /* they look at each other */
 	for (unsigned i = 0; i < ps->n; i++)
 		pump_free(ps->pump[i]);
 	loop_remove(ps->back_source);

@@ -76,6 +76,7 @@ void stream_unwatch(struct stream *s)
 	half_unwatch(&s->net);
 	loop_timer_free(s->pace);
 	s->pace = NULL;
+	s->paced = false;
 }
 
 static void half_close(struct stream_half *h)

@@ -91,7 +91,8 @@ struct stream {
 	struct peer *peer;
 	struct loop_timer *deadline; /* until it runs */
 	struct pump *pump;	     /* that it is with; NULL: the main thread's */
-	struct stream *over_next, **over_prev; /* [pump] of those that have ended; over_prev NULL: it has not */
+	struct stream *over_next, **over_prev; /* [pump] of those that its pump gives back; over_prev NULL: it does not */
+	uint64_t looked; /* [pump] the look of its pump's that has counted it among the bulk streams */
 	enum stream_end end;	     /* [pump] */
 	struct kt_class *class;	     /* [pump] of the session that transmits; NULL: none */
 	struct loop_timer *pace;     /* [pump] until its limit lets more go; NULL: it never had to wait */

@@ -255,7 +255,8 @@ static void over(struct stream *s)
 static void move(struct stream *s, int r)
 {
 	struct pump *pump = s->pump;
-	uint64_t before = s->sent + s->received, end = before + MVPN_STREAM_TURN_B, moved;
+	uint64_t before = s->sent + s->received,
+		 end = before + (pump ? pump_turn_b(pump) : MVPN_STREAM_TURN_B), moved;
 	int out = 1, in = 1;
 
 	if (r == 0 && s->app.out)
@@ -281,7 +282,7 @@ static void move(struct stream *s, int r)
 	if (r < 0 || s->end)
 		over(s);
 	if (pump)
-		pump_turn(pump, moved);
+		pump_turn(pump, s, moved);
 }
 
 static void app_ready(void *arg, uint32_t events)

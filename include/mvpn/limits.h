@@ -163,7 +163,7 @@
 #define MVPN_DATAGRAM_READY 64		/* sockets kept for the next ends: more than connect at once before keyd looks */
 #define MVPN_DATAGRAM_IDLE_S 120	/* an end that nobody has spoken with gives its socket back (RFC 4787, REQ-5) */
 #define MVPN_DATAGRAM_QUEUE_B (256 << 10) /* of one peer, that TCP does not take yet; beyond it they are lost, as on a slow link */
-#define MVPN_STREAM_TURN_B (512 << 10)	/* one stream moves so many bytes before the others have their turn */
+#define MVPN_STREAM_TURN_B (512 << 10)	/* one bulk stream, or all of a pump's together, moves so many bytes before the others have their turn */
 #define MVPN_STREAM_SILENT_S 60		/* nothing comes back from the other host for so long: the stream is cut */
 
 /* ---- end points behind NAT ---- */

@@ -233,6 +233,7 @@ struct conn {
 	struct stream *out, *in;
 	size_t size, sent, got;
 	bool shut, over, failed, wrong;
+	int error; /* of a call that failed */
 };
 
 static void conn_new(struct conn *c, struct peer *p, size_t size)
@@ -274,6 +275,14 @@ static uint8_t byte_at(const struct conn *c, size_t at)
 	return (uint8_t)(at ^ at >> 8 ^ at >> 16 ^ c->size);
 }
 
+static void note(struct conn *c, ssize_t r)
+{
+	if (r >= 0 || errno == EAGAIN)
+		return;
+	c->failed = true;
+	c->error = errno;
+}
+
 static void write_some(struct conn *c)
 {
 	uint8_t data[16384];
@@ -283,7 +292,7 @@ static void write_some(struct conn *c)
 	for (size_t i = 0; i < n; i++)
 		data[i] = byte_at(c, c->sent + i);
 	r = n ? send(c->from, data, n, MSG_NOSIGNAL) : 0;
-	c->failed |= r < 0 && errno != EAGAIN;
+	note(c, r);
 	c->sent += r > 0 ? (size_t)r : 0;
 	if (c->sent == c->size && !c->shut) {
 		shutdown(c->from, SHUT_WR);
@@ -297,7 +306,7 @@ static void read_some(struct conn *c)
 	uint8_t data[16384];
 	ssize_t r = recv(c->to, data, sizeof(data), 0);
 
-	c->failed |= r < 0 && errno != EAGAIN;
+	note(c, r);
 	for (ssize_t i = 0; i < r; i++)
 		c->wrong |= data[i] != byte_at(c, c->got + (size_t)i);
 	c->got += r > 0 ? (size_t)r : 0;
@@ -322,7 +331,7 @@ static void conn_step(struct conn *c)
 		return;
 	}
 	r = recv(c->from, last, sizeof(last), 0);
-	c->failed |= r < 0 && errno != EAGAIN;
+	note(c, r);
 	c->over = r >= 0 || c->failed; /* the byte; its end may come with it or after it */
 	c->wrong |= r > 1;
 }

@@ -20,7 +20,9 @@ static void bytes_are_exact(void **state)
 	assert_int_equal(loop_run(k.loop), 0);
 	traffic_end(&t);
 	for (unsigned i = 0; i < CONNS; i++) {
-		assert_false(conns[i].failed || conns[i].wrong);
+		if (conns[i].failed || conns[i].wrong)
+			fail_msg("connection %u of %zu bytes: %s after %zu sent and %zu received: %s", i, conns[i].size,
+				 conns[i].wrong ? "wrong bytes" : "failed", conns[i].sent, conns[i].got, strerror(conns[i].error));
 		assert_int_equal(conns[i].got, conns[i].size);
 	}
 	until_all_is_taken_down();
@@ -135,6 +137,33 @@ static void main_thread_waits_for_one_stream(void **state)
 	conns_close(conns, CONNS);
 }
 
+/* so those that have little to move do not wait the longer the more others there are that have much */
+static void bulk_streams_share_a_turn(void **state)
+{
+	static struct conn conns[CONNS];
+	struct traffic t;
+	struct pump *p;
+
+	begin(1);
+	for (unsigned i = 0; i < CONNS; i++) {
+		conn_new(&conns[i], &peers[0], 1 << 30);
+		conn_run(&conns[i]);
+	}
+	p = conns[0].out->pump;
+	assert_int_equal(pump_turn_b(p), MVPN_STREAM_TURN_B);
+	traffic_start(&t, conns, CONNS);
+	gives_up_ms = mono_ms() + 10000;
+	while (pump_turn_b(p) > MVPN_STREAM_DATA_MAX_B && mono_ms() < gives_up_ms)
+		usleep(100);
+	assert_int_equal(pump_turn_b(p), MVPN_STREAM_DATA_MAX_B);
+	traffic_end(&t);
+	while (pump_turn_b(p) < MVPN_STREAM_TURN_B && mono_ms() < gives_up_ms + 10000)
+		usleep(1000);
+	assert_int_equal(pump_turn_b(p), MVPN_STREAM_TURN_B);
+	end();
+	conns_close(conns, CONNS);
+}
+
 /* streams share what their class may send, whichever pump they are with */
 static void limit_is_shared(void **state)
 {
@@ -205,6 +234,65 @@ static void busy_pumps_get_no_more(void **state)
 	conns_close(conns, 4);
 }
 
+static unsigned with_pump(const struct conn *conns, unsigned n, const struct pump *p)
+{
+	unsigned with = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		with += (conns[i].out->pump == p) + (conns[i].in->pump == p);
+	return with;
+}
+
+struct spread {
+	struct conn *conns;
+	struct pump *first;
+	struct loop_timer *timer;
+	unsigned left; /* with the first pump */
+};
+
+static void look_how_they_are_spread(void *arg)
+{
+	struct spread *s = arg;
+
+	s->left = with_pump(s->conns, 4, s->first);
+	if (s->left <= 5 || mono_ms() > gives_up_ms)
+		loop_quit(k.loop);
+	else
+		loop_timer_arm(s->timer, 1);
+}
+
+/* All that have much to move are with one pump, those that have nothing with the other: they are spread, and no byte is lost. */
+static void bulk_streams_are_spread(void **state)
+{
+	static struct conn conns[8], *idle = conns + 4;
+	struct spread spread = {.conns = conns};
+	struct traffic t;
+
+	begin(2);
+	for (unsigned i = 0; i < 4; i++) {
+		conn_new(&conns[i], &peers[i], 1 << 30);
+		conn_new(&idle[i], &peers[i], 1);
+		stream_run(conns[i].out);
+		stream_run(idle[i].out);
+		stream_run(conns[i].in);
+		stream_run(idle[i].in);
+	}
+	spread.first = conns[0].out->pump;
+	assert_int_equal(with_pump(conns, 4, spread.first), 8);
+	assert_int_equal(with_pump(idle, 4, spread.first), 0);
+	traffic_start(&t, conns, 4);
+	assert_int_equal(loop_timer_new(k.loop, look_how_they_are_spread, &spread, &spread.timer), 0);
+	gives_up_ms = mono_ms() + 10000;
+	loop_timer_arm(spread.timer, 1);
+	assert_int_equal(loop_run(k.loop), 0);
+	assert_in_range(spread.left, 2, 5);
+	end();
+	traffic_end(&t);
+	for (unsigned i = 0; i < 4; i++)
+		assert_false(conns[i].wrong);
+	conns_close(conns, 8);
+}
+
 /* what another keyd does wrong is counted and its stream cut, by the main thread */
 static void wrong_ends(void **state)
 {
@@ -271,8 +359,10 @@ int main(void)
 		cmocka_unit_test(streams_are_cut_while_they_move),
 		cmocka_unit_test(keyd_stops_under_load),
 		cmocka_unit_test(main_thread_waits_for_one_stream),
+		cmocka_unit_test(bulk_streams_share_a_turn),
 		cmocka_unit_test(limit_is_shared),
 		cmocka_unit_test(busy_pumps_get_no_more),
+		cmocka_unit_test(bulk_streams_are_spread),
 		cmocka_unit_test(wrong_ends),
 		cmocka_unit_test(full_records_are_whole_segments),
 	};
