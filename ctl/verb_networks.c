@@ -131,6 +131,7 @@ static void take_status(json_t *o, const json_t *status)
 
 	copy_member(o, "channel", status, "state");
 	copy_member(o, "healthy", status, "healthy");
+	copy_member(o, "isolated", status, "isolated");
 	copy_member(o, "device", json_object_get(status, "device"), "name");
 	copy_member(o, "server", json_object_get(status, "server"), "address");
 	copy_member(o, "tap", json_object_get(status, "tap"), "name");
@@ -140,6 +141,8 @@ static void take_status(json_t *o, const json_t *status)
 	copy_member(o, "protected", status, "protected");
 	if (!has_text(o, "why") && json_array_size(problems))
 		json_object_set(o, "why", json_array_get(problems, 0));
+	if (!has_text(o, "why") && json_is_false(json_object_get(o, "isolated")))
+		json_object_set_new(o, "why", json_string("sees files of the other networks: mvpnctl doctor"));
 }
 
 /* false: it runs by itself, and does not answer */

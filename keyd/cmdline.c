@@ -53,10 +53,11 @@ int cmdline_parse(int argc, char **argv, struct cmdline *ret)
 		{"network", required_argument, NULL, 'n'},
 		/* a supervising keyd's, not a person's */
 		{"share", required_argument, NULL, 'h'},  {"supervised-by", required_argument, NULL, 'b'},
-		{"latency", no_argument, NULL, 'l'},	  {"check-config", no_argument, NULL, 'C'},
+		{"hide", required_argument, NULL, 'i'},	  {"latency", no_argument, NULL, 'l'},	  {"check-config", no_argument, NULL, 'C'},
 		{"guard", no_argument, NULL, 'g'},	  {"version", no_argument, NULL, 'V'},
 		{"help", no_argument, NULL, 'H'},	  {NULL, 0, NULL, 0},
 	};
+	unsigned hidden = 0;
 	int o;
 
 	*ret = (struct cmdline){0};
@@ -79,6 +80,11 @@ int cmdline_parse(int argc, char **argv, struct cmdline *ret)
 			break;
 		case 'h':
 			ret->share = optarg;
+			break;
+		case 'i':
+			if (hidden == CMDLINE_HIDE)
+				return usage_error();
+			ret->hide[hidden++] = optarg;
 			break;
 		case 'b':
 			ret->supervisor = (pid_t)strtol(optarg, NULL, 10);

@@ -10,10 +10,13 @@
 #define CMDLINE_CONFIG_DIR "/etc/mvpn"
 #define CMDLINE_NETWORKS "networks" /* the directory of the named ones, beside what is the host's: below state and sockets */
 
+#define CMDLINE_HIDE 2 /* directories */
+
 struct cmdline {
 	const char *state, *config; /* never NULL: by default of the network's name */
 	const char *socket, *pin, *share; /* NULL: not given */
 	const char *network; /* NULL: not given */
+	const char *hide[CMDLINE_HIDE]; /* NULL, or a directory of the other networks', with or without something of the own one in it */
 	pid_t supervisor; /* 0: none. With it and a network, paths that are given are defaults, over which the configuration wins */
 	bool config_must; /* the file has to exist */
 	bool check, guard, latency;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "channel.h"
+#include "cmdline.h"
 #include "control_explain.h"
 #include "datagrams.h"
 #include "endpoint.h"
@@ -240,6 +241,17 @@ static bool check_host(struct keyd *k, json_t *list)
 	return stops;
 }
 
+/* of several networks that one keyd runs */
+static void check_isolation(struct keyd *k, json_t *list)
+{
+	if (!k->args->supervisor)
+		return;
+	check(list, "isolation", k->exposed ? WARN : OK,
+	      "let the service begin with CAP_SYS_ADMIN and mount(2), as mvpn's unit does, or give each network a unit of its own",
+	      "files of the other networks on this host are %s%s", k->exposed ? "in sight: " : "out of sight",
+	      k->exposed ? k->exposed : "");
+}
+
 static void check_udp(struct keyd *k, json_t *list)
 {
 	if (k->state == KEYD_ONLINE)
@@ -341,6 +353,7 @@ json_t *show_doctor(struct keyd *k)
 	check_gateway(k, list);
 	bad |= check_translations(k, list);
 	bad |= check_host(k, list);
+	check_isolation(k, list);
 	check_udp(k, list);
 	check_sessions(k, list);
 	body = json_pack("{s:o}", "checks", list);

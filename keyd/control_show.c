@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "channel.h"
+#include "cmdline.h"
 #include "conf.h"
 #include "crypto.h"
 #include "datagrams.h"
@@ -327,6 +328,7 @@ json_t *show_status(struct keyd *k)
 				      counters_json(dp_counter_names, dp, DP_C_MAX), "control",
 				      counters_json(keyd_counter_names, k->counters, KC_MAX)));
 	json_object_set_new(body, "leak", json_integer(shim[MVPN_C_LEAK]));
+	json_object_set_new(body, "isolated", k->args->supervisor ? json_boolean(!k->exposed) : json_null());
 	json_object_set_new(body, "healthy", json_boolean(!json_array_size(list)));
 	json_object_set_new(body, "problems", list);
 	return body;

@@ -229,6 +229,7 @@ struct keyd {
 	struct settings conf;
 	const struct cmdline *args;
 	const char *state_dir;
+	char *exposed; /* of several networks: why files of the others are in sight; NULL: they are not */
 	struct nl *nl;
 	struct shim *shim;
 	struct keytab *kt;

@@ -26,6 +26,7 @@
 #include "hsm_helper.h"
 #include "identity.h"
 #include "intro_defer.h"
+#include "isolate.h"
 #include "keyd.h"
 #include "keystore.h"
 #include "levels.h"
@@ -389,6 +390,21 @@ static int libraries_start(void)
 	return -EIO;
 }
 
+static int part_from_others(struct keyd *k)
+{
+	int r = k->args->supervisor ? isolate(k->args, &k->exposed) : 0;
+
+	if (!r)
+		return 0;
+	if (!k->exposed)
+		k->exposed = strdup(strerror(-r));
+	if (r == -ENOTRECOVERABLE)
+		return fail("cannot be kept apart from the other networks:", k->exposed, r);
+	log_warn("the state of this network and that of the others of this host are not kept apart: %s; it takes CAP_SYS_ADMIN and "
+		 "mount(2), which keyd gives up before it runs", k->exposed ? k->exposed : "?");
+	return 0;
+}
+
 static int one_network(const struct cmdline *o)
 {
 	struct keyd k = {0};
@@ -402,13 +418,14 @@ static int one_network(const struct cmdline *o)
 		goto out_conf;
 	}
 	privileges_harden();
-	if (libraries_start() || suites_choose(&k) || state_open(o) < 0)
+	if (libraries_start() || suites_choose(&k) || state_open(o) < 0 || part_from_others(&k))
 		goto out_conf;
 	code = o->guard ? guard_run(k.state_dir, k.conf.pin_dir, k.conf.share_dir) : run(&k);
 out_conf:
 	if (code == MVPN_EXIT_FAILED)
 		sd_notifyf(0, "STATUS=%s", log_last_error());
 	conf_free(&k.conf);
+	free(k.exposed);
 	return code;
 }
 

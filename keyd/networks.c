@@ -122,6 +122,18 @@ static void paths_make(struct network *n, const struct host *h)
 	a->pin = p[3];
 }
 
+/* what is not its own is out of its sight: the first one's state has that of the others in it */
+static void hidden_make(struct network *n, const struct host *h)
+{
+	char **p = &n->paths[4];
+
+	if (asprintf(&p[0], "%s%s", h->args->state, *n->name ? "" : "/" CMDLINE_NETWORKS) < 0)
+		p[0] = NULL;
+	p[1] = host_path(h, CMDLINE_NETWORKS);
+	n->args.hide[0] = p[0];
+	n->args.hide[1] = p[1];
+}
+
 int network_new(const struct host *h, const char *name, struct network **ret)
 {
 	struct network *n = calloc(1, sizeof(*n));
@@ -137,8 +149,9 @@ int network_new(const struct host *h, const char *name, struct network **ret)
 		paths_make(n, h);
 		n->args.config_must = false;
 	}
+	hidden_make(n, h);
 	n->socket = *name ? n->args.socket : h->socket;
-	if (*name && !(n->paths[0] && n->paths[1] && n->paths[2] && n->paths[3])) {
+	if (!(n->paths[4] && n->paths[5]) || (*name && !(n->paths[0] && n->paths[1] && n->paths[2] && n->paths[3]))) {
 		network_free(n);
 		return -ENOMEM;
 	}

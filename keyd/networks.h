@@ -42,7 +42,7 @@ char *host_path(const struct host *h, const char *name); /* beside the control s
 struct network {
 	struct cmdline args;
 	char name[MVPN_NETWORK_MAX + 1]; /* "": keyd.conf's own */
-	char *paths[4];			 /* that args points to */
+	char *paths[6];			 /* that args points to */
 	const char *socket;		 /* by default */
 };
 

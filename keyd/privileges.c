@@ -23,8 +23,8 @@ void privileges_harden(void)
 }
 
 static const unsigned needed[] = {CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON, CAP_SETPCAP};
-/* locked keys, many descriptors and BPF memory before 5.11, UDP ports below 1024 */
-static const unsigned useful[] = {CAP_IPC_LOCK, CAP_SYS_RESOURCE, CAP_NET_BIND_SERVICE};
+/* locked keys, many descriptors and BPF memory before 5.11, UDP ports below 1024, a mount namespace (isolate.h) */
+static const unsigned useful[] = {CAP_IPC_LOCK, CAP_SYS_RESOURCE, CAP_NET_BIND_SERVICE, CAP_SYS_ADMIN};
 
 /* false: said which one is missing */
 static bool privileges_there(void)

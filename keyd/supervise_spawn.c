@@ -10,7 +10,7 @@
 
 #include "supervise.h"
 
-#define ARGS_MAX 20
+#define ARGS_MAX 24
 
 extern char **environ;
 
@@ -80,6 +80,8 @@ int supervise_spawn(const struct network *n, char *const *env, pid_t *ret)
 	add(argv, &argc, "--socket", c->socket);
 	add(argv, &argc, "--pin", c->pin);
 	add(argv, &argc, "--share", c->share);
+	for (unsigned i = 0; i < CMDLINE_HIDE; i++)
+		add(argv, &argc, "--hide", c->hide[i]);
 	if (c->latency)
 		argv[argc++] = "--latency";
 	/* SIGHUP waits until the child can take it; others end a child that is not up yet */

@@ -5,5 +5,10 @@ s,/var/lib/mvpn,/var/lib/mvpn/networks/%i,g
 s,^\(State\|Runtime\)Directory=mvpn$,\1Directory=mvpn/networks/%i,
 s,mvpn-\(keyd\|guard\)\.service,mvpn-\1@%i.service,g
 s,^Description=.*,& (network %i),
+# it has nobody beside it
+/^# SYS_ADMIN/d
+s, CAP_SYS_ADMIN$,,
+s,^RestrictNamespaces=mnt$,RestrictNamespaces=yes,
+s, mount umount2$,,
 /^ConditionPathExistsGlob=/d
 /^Alias=/d

@@ -22,6 +22,7 @@ for line in 'keyd@.service:StateDirectory=mvpn/networks/%i' 'keyd@.service:Runti
 	'guard@.service:ReadWritePaths=/sys/fs/bpf /var/lib/mvpn/networks/%i'; do
 	grep -qxF "${line#*:}" "$D/lib/systemd/system/mvpn-${line%%:*}" || fail "mvpn-${line%%:*} has no ${line#*:}"
 done
+! grep -q 'CAP_SYS_ADMIN\|Namespaces=mnt\|mount' "$D/lib/systemd/system/mvpn-keyd@.service" || fail "a network's own unit may mount"
 [[ ! -e $D/usr/sbin/keyd ]] || fail "keyd is Debian's name for another program"
 for page in docs/*.[1-8]; do
 	[[ ! -e $page ]] || [[ -s $D/usr/share/man/man${page##*.}/${page##*/} ]] || fail "$page is not installed"

@@ -274,8 +274,8 @@ static void places(struct host *h, const char *name, const char *paths)
 	char text[512];
 
 	assert_int_equal(network_new(h, name, &n), 0);
-	snprintf(text, sizeof(text), "%s %s %s %s %s", n->args.state, n->args.config, n->socket, n->args.pin ? n->args.pin : "-",
-		 n->args.share);
+	snprintf(text, sizeof(text), "%s %s %s %s %s %s %s", n->args.state, n->args.config, n->socket, n->args.pin ? n->args.pin : "-",
+		 n->args.share, n->args.hide[0], n->args.hide[1]);
 	assert_string_equal(text, paths);
 	assert_int_equal(n->args.supervisor, getpid());
 	network_free(n);
@@ -312,9 +312,10 @@ static void places_follow_the_hosts(void **state)
 	c.config = "/nowhere/keyd.conf"; /* there may be one in /etc */
 	assert_int_equal(host_read(&c, &h, &error), 0);
 	assert_int_equal(h.networks.n, 0);
-	places(&h, "", "/var/lib/mvpn /nowhere/keyd.conf /run/mvpn/keyd.sock - /sys/fs/bpf/mvpn/host");
+	places(&h, "", "/var/lib/mvpn /nowhere/keyd.conf /run/mvpn/keyd.sock - /sys/fs/bpf/mvpn/host "
+		   "/var/lib/mvpn/networks /run/mvpn/networks");
 	places(&h, "lab", "/var/lib/mvpn/networks/lab /nowhere/lab.conf /run/mvpn/networks/lab/keyd.sock "
-			  "/sys/fs/bpf/mvpn/v4-lab /sys/fs/bpf/mvpn/host");
+			  "/sys/fs/bpf/mvpn/v4-lab /sys/fs/bpf/mvpn/host /var/lib/mvpn /run/mvpn/networks");
 	host_free(&h);
 
 	/* whatever else is wrong in it */
@@ -323,9 +324,9 @@ static void places_follow_the_hosts(void **state)
 	assert_int_equal(cmdline_parse(7, given, &c), 0);
 	assert_int_equal(host_read(&c, &h, &error), 0);
 	assert_int_equal(h.networks.n, 1);
-	snprintf(paths, sizeof(paths), "/st %s /s/k.sock /q/a /q/host", file);
+	snprintf(paths, sizeof(paths), "/st %s /s/k.sock /q/a /q/host /st/networks /s/networks", file);
 	places(&h, "", paths);
-	snprintf(paths, sizeof(paths), "/st/networks/lab %s/lab.conf /s/networks/lab/keyd.sock /q/a-lab /q/host", dir);
+	snprintf(paths, sizeof(paths), "/st/networks/lab %s/lab.conf /s/networks/lab/keyd.sock /q/a-lab /q/host /st /s/networks", dir);
 	places(&h, "lab", paths);
 	host_free(&h);
 

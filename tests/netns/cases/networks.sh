@@ -62,6 +62,19 @@ for h in a c; do
 	ctl ${h}2 enroll --token-file "$TMP/token2" --name $h >"$TMP/log/enrol-${h}2.log"
 	ctl ${h}2 attach eth0 --wire udp >"$TMP/log/attach-${h}2.log"
 done
+# neither has the other one's files in sight, whatever way it would take
+sees() { # NAME PATH…: no more of these
+	local root path
+	root=/proc/$(net "$1" .pid)/root$TMP/a seen=
+	for path in state/identity state/networks/two/identity networks/two/keyd.sock; do
+		[[ ! -e $root/$path ]] || seen+="$path "
+	done
+	[[ $seen == "${*:2} " ]] || fail "$1 sees $seen"
+	[[ $(net "$1" .isolated) == true ]] || fail "isolated: $(net "$1" .)"
+}
+sees null state/identity
+sees '"two"' state/networks/two/identity networks/two/keyd.sock
+ctlj a2 doctor | jq -e '.checks[] | select(.name == "isolation") | .result == "ok"' >/dev/null || fail "doctor: $(ctlj a2 doctor)"
 # b is the first one's gateway to all that is around, c the second one's to a part of it; c itself is in the first one's prefix, too
 policy 'allow a -> b
 protect 10.77.0.0/28 via b
@@ -151,6 +164,7 @@ wait_for 5 "the reason why the third one does not start" twice
 kill "$(pgrep -P "$(pid_of own)")"
 kill -HUP "$parent"
 wait_for 10 "the third network" runs '"three"'
+[[ ! -e /proc/$(net '"two"' .pid)/root$TMP/a/state/networks/three ]] || fail "the second sees the third, that came later"
 # one hangs, and is ended by who supervises it; another one dies while the first one works, and is back by itself
 third=$(net '"three"' .pid) second=$(net '"two"' .pid)
 kill -STOP "$third"
