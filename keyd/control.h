@@ -52,9 +52,9 @@ json_t *show_device(struct keyd *k);
 json_t *show_hex(const void *data, size_t len);
 json_t *show_endpoint(const struct mvpn_endpoint *e); /* null if there is none */
 double show_age_s(uint64_t at_ms); /* since then */
-/* control_classes.c */
 struct session;
 const char *show_suite(const struct session *s);
+/* control_classes.c */
 json_t *show_classes(const struct session *s);
 void show_class_of(const struct session *s, uint8_t proto, uint16_t port, json_t *why);
 /* one more sentence of a list: problems, reasons */

@@ -147,7 +147,9 @@ static int helper_start(struct hsm *h)
 	posix_spawnattr_setsigmask(&attr, &none);
 	posix_spawn_file_actions_init(&files);
 	posix_spawn_file_actions_adddup2(&files, pair[1], HSM_FD);
-	r = -posix_spawn(&h->pid, "/proc/self/exe", &files, &attr, argv, environ);
+	r = -posix_spawn_file_actions_addclosefrom_np(&files, HSM_FD + 1);
+	if (r == 0)
+		r = -posix_spawn(&h->pid, "/proc/self/exe", &files, &attr, argv, environ);
 	posix_spawn_file_actions_destroy(&files);
 	posix_spawnattr_destroy(&attr);
 	close(pair[1]);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The XDP program of an interface: its own XSKMAP, the shim's config, spis and counters. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_link.h>
 #include <net/if.h>
 #include <stdlib.h>
@@ -36,7 +37,7 @@ static void wire_forget(struct shim *s, const char *iface)
 static int wire_remember(struct shim *s, const char *iface, int xsks_map)
 {
 	struct shim_wire *w = *wire_find(s, iface);
-	int fd = dup(xsks_map);
+	int fd = fcntl(xsks_map, F_DUPFD_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;

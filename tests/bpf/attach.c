@@ -2,6 +2,7 @@
 /* Attach, adopt, detach: on a veth in a network namespace of the test's own. */
 #include <cap-ng.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -188,6 +189,8 @@ static void test_xdp(void **state)
 	st_need_root();
 	before = st_output("ip link show v0");
 	assert_int_equal(shim_attach_xdp(s, "v0", SHIM_XDP_NATIVE, 0, &xsks, &error), 0);
+	/* no program that keyd starts has it */
+	assert_int_equal(fcntl(xsks, F_GETFD), FD_CLOEXEC);
 	assert_int_equal(st_list(s, all), 1);
 	assert_int_equal(all[0].xdp, SHIM_XDP_NATIVE);
 	assert_int_equal(shim_attach_xdp(s, "v0", SHIM_XDP_NATIVE, 0, &again, &error), 0);
