@@ -36,7 +36,7 @@ static bool check(json_t *list, const char *name, enum verdict v, const char *hi
 
 	va_start(ap, fmt);
 	json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:s}", "name", name, "result",
-					      names[v], "detail", json_vsprintf(fmt, ap), "hint",
+					      names[v], "detail", ipc_vtext(fmt, ap), "hint",
 					      v == OK ? "" : hint));
 	va_end(ap);
 	return v == FAIL;

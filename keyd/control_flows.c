@@ -204,20 +204,9 @@ static const char *owner_of(const struct flow_row *row, const struct origin *g, 
 	return g->inode && h->known && !g->holder ? "kernel" : "unknown";
 }
 
-/* A program, or its file, may be called anything, and JSON is UTF-8: then with '?' for what is no ASCII. NULL or empty: null */
-static json_t *bytes_json(const char *s)
+static json_t *text_or_null(const char *s)
 {
-	json_t *text = s && *s ? json_string(s) : json_null();
-	char *copy = text ? NULL : strdup(s);
-
-	if (text)
-		return text;
-	for (char *c = copy; c && *c; c++)
-		if (*c & 0x80)
-			*c = '?';
-	text = copy ? json_string(copy) : json_null();
-	free(copy);
-	return text;
+	return s && *s ? ipc_text(s) : json_null();
 }
 
 static json_t *show_process(const struct origins *o, const struct origin *g, uint64_t now)
@@ -231,9 +220,9 @@ static json_t *show_process(const struct origins *o, const struct origin *g, uin
 		cgroup_unit(unit, sizeof(unit), path);
 	snprintf(comm, sizeof(comm), "%.*s", (int)sizeof(g->s.comm), g->s.comm);
 	return json_pack("{s:o, s:o, s:o, s:I, s:o, s:s?, s:b, s:o, s:o}", "pid",
-			 g->s.pid ? json_integer(g->s.pid) : json_null(), "comm", bytes_json(comm), "exe",
-			 bytes_json(g->holder ? g->holder->exe : NULL), "uid", (json_int_t)g->s.uid,
-			 "cgroup", bytes_json(path), "unit", *unit ? unit : NULL, "accepted",
+			 g->s.pid ? json_integer(g->s.pid) : json_null(), "comm", text_or_null(comm), "exe",
+			 text_or_null(g->holder ? g->holder->exe : NULL), "uid", (json_int_t)g->s.uid,
+			 "cgroup", text_or_null(path), "unit", *unit ? unit : NULL, "accepted",
 			 g->s.flags & MVPN_SOCKET_ACCEPTED, "inode",
 			 g->inode ? json_integer(g->inode) : json_null(), "since_s",
 			 g->s.since_ns ? json_real((now - g->s.since_ns) / 1e9) : json_null());

@@ -73,7 +73,7 @@ static void step(json_t *list, const char *hook, const char *where, const char *
 
 	va_start(ap, fmt);
 	json_array_append_new(list, json_pack("{s:s, s:s?, s:o}", "hook", hook, "where", where,
-					      "does", json_vsprintf(fmt, ap)));
+					      "does", ipc_vtext(fmt, ap)));
 	va_end(ap);
 }
 

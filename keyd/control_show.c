@@ -173,7 +173,7 @@ void show_line(json_t *list, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	json_array_append_new(list, json_vsprintf(fmt, ap));
+	json_array_append_new(list, ipc_vtext(fmt, ap));
 	va_end(ap);
 }
 

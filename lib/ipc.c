@@ -153,11 +153,37 @@ static int client_put_json(struct client *c, json_t *j, size_t max)
 	return r;
 }
 
+json_t *ipc_text(const char *text)
+{
+	json_t *ret = json_string(text);
+	char *copy = ret ? NULL : strdup(text);
+
+	for (char *c = copy; c && *c; c++)
+		if (*c & 0x80)
+			*c = '?';
+	if (copy)
+		ret = json_string(copy);
+	free(copy);
+	return ret;
+}
+
+json_t *ipc_vtext(const char *fmt, va_list ap)
+{
+	char *text;
+	json_t *ret;
+
+	if (vasprintf(&text, fmt, ap) < 0)
+		return NULL;
+	ret = ipc_text(text);
+	free(text);
+	return ret;
+}
+
 static json_t *error_json(int exit_code, const char *code, const char *hint, const char *message)
 {
-	json_t *e = json_pack("{s:s, s:s}", "code", code, "message", message);
+	json_t *e = json_pack("{s:s, s:o}", "code", code, "message", ipc_text(message));
 
-	if (e && hint && json_object_set_new(e, "hint", json_string(hint)) < 0) {
+	if (e && hint && json_object_set_new(e, "hint", ipc_text(hint)) < 0) {
 		json_decref(e);
 		e = NULL;
 	}

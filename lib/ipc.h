@@ -4,6 +4,8 @@
 #define MVPN_IPC_H
 
 #include <jansson.h>
+#include <stdarg.h>
+
 #include "loop.h"
 
 struct ipc_server;
@@ -21,6 +23,9 @@ typedef void ipc_handler(void *arg, struct ipc_call *call, const char *verb, jso
 int ipc_server_new(struct loop *l, const char *path, ipc_handler *fn, void *arg, struct ipc_server **ret);
 void ipc_server_free(struct ipc_server *s);
 
+/* as json_string(); what is no UTF-8 (a path, a program's name) with '?' for each byte beyond ASCII. NULL: no memory */
+json_t *ipc_text(const char *text);
+json_t *ipc_vtext(const char *fmt, va_list ap);
 void ipc_reply_ok(struct ipc_call *c, json_t *body); /* steals body (an object or NULL); adds schema and ok */
 void ipc_reply_error(struct ipc_call *c, int exit_code, const char *code, const char *hint, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));

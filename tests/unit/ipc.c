@@ -55,6 +55,9 @@ static void handle(void *arg, struct ipc_call *call, const char *verb, json_t *a
 		ipc_reply_ok(call, NULL);
 	} else if (!strcmp(verb, "error")) {
 		ipc_reply_error(call, MVPN_EXIT_DENIED, "denied", "ask", "not %d", 7);
+	} else if (!strcmp(verb, "odd")) {
+		/* of a file, a path: any bytes; and cut within a character */
+		ipc_reply_error(call, MVPN_EXIT_FAILED, "odd", "see \xff", "%.3s", "m\xff\xe2\x80\xa6");
 	} else if (!strcmp(verb, "late")) {
 		late[nlate++] = call;
 		loop_timer_arm(timer, 20);
@@ -205,6 +208,17 @@ static void errors_carry_code_hint_and_exit(void **state)
 	assert_string_equal(json_string_value(json_object_get(e, "code")), "denied");
 	assert_string_equal(json_string_value(json_object_get(e, "message")), "not 7");
 	assert_string_equal(json_string_value(json_object_get(e, "hint")), "ask");
+	json_decref(r);
+}
+
+static void errors_that_are_no_text_are_told(void **state)
+{
+	json_t *r = ask("odd", NULL);
+	const json_t *e = json_object_get(r, "error");
+
+	assert_string_equal(json_string_value(json_object_get(e, "code")), "odd");
+	assert_string_equal(json_string_value(json_object_get(e, "message")), "m??");
+	assert_string_equal(json_string_value(json_object_get(e, "hint")), "see ?");
 	json_decref(r);
 }
 
@@ -390,6 +404,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_socket_is_roots_only, setup, teardown),
 		cmocka_unit_test_setup_teardown(requests_are_answered, setup, teardown),
 		cmocka_unit_test_setup_teardown(errors_carry_code_hint_and_exit, setup, teardown),
+		cmocka_unit_test_setup_teardown(errors_that_are_no_text_are_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(garbage_is_refused_in_words, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_endless_request_is_cut_off, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_connection_takes_several_requests_in_turn,
