@@ -33,6 +33,23 @@ struct {
 	__type(value, struct mvpn_end);
 } end_of_port SEC(".maps");
 
+/* by which this host is known: no prefixes that it is the gateway of */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MVPN_OWN_ADDRESSES_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct mvpn_arrival_key);
+	__type(value, __u32);
+} own_addresses SEC(".maps");
+
+static __always_inline bool is_own_address(const __u8 a[16])
+{
+	struct mvpn_arrival_key k;
+
+	__builtin_memcpy(k.addr, a, sizeof(k.addr));
+	return bpf_map_lookup_elem(&own_addresses, &k);
+}
+
 __u64 datagram_no_port = 0; /* sends and connect()s refused, because no port was ready */
 
 /* its port, in network order; 0: there is none */
@@ -95,15 +112,13 @@ static __always_inline bool datagram_forged(const struct mvpn_end *to)
 {
 	const __u32 *a = (const __u32 *)to->addr;
 	__u32 port = to->port;
-	struct mvpn_protected prot;
 	bool loopback = !a[0] && !a[1] &&
 			((a[2] == bpf_htonl(0xffff) && (bpf_ntohl(a[3]) >> 24) == 127) ||
 			 (!a[2] && a[3] == bpf_htonl(1)));
 
 	if (!bpf_map_lookup_elem(&end_of_port, &port))
 		return false;
-	return loopback ||
-	       (protected_by(to->addr, &prot) && (prot.flags & MVPN_PROT_LOCAL));
+	return loopback || is_own_address(to->addr);
 }
 
 /*
@@ -127,7 +142,6 @@ static __always_inline const struct mvpn_end *datagram_source(struct bpf_sock_ad
 							      const __u32 from[4])
 {
 	__u32 port = (__u16)ctx->user_port;
-	struct mvpn_protected prot;
 	const struct mvpn_end *end;
 	__u8 addr[16];
 
@@ -137,7 +151,7 @@ static __always_inline const struct mvpn_end *datagram_source(struct bpf_sock_ad
 	if (!end)
 		return NULL;
 	__builtin_memcpy(addr, from, 16);
-	return protected_by(addr, &prot) && (prot.flags & MVPN_PROT_LOCAL) ? end : NULL;
+	return is_own_address(addr) ? end : NULL;
 }
 
 #endif

@@ -12,6 +12,7 @@
  *   syn              it waits until keyd knows what the other end says (syn.h)
  *   stream_owner     for keyd, when the policy has changed: whose the connections are that are open
  *   stream_sends     what goes to keyd without having been asked where: a datagram of a socket that was connect()ed before, or is raw
+ *   stream_lo, stream_arrives  what is not from a socket here does not get between programs and keyd (local.h)
  *   getpeername4,6   both applications see the other's true address, from accept() too
  *
  * Without keyd's listener the connection is refused, before anybody else could take it in.
@@ -20,13 +21,12 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #include "datagram.h"
+#include "local.h"
 #include "networks.h"
 #include "process.h"
 #include "protect.h"
 #include "sockctx.h"
-#include "syn.h"
 
-#define SOCK_STREAM 1
 #define SOCK_DGRAM 2
 #define PROCEED 1
 #define REFUSE 0 /* EPERM */
@@ -39,13 +39,6 @@ struct ends {
 };
 struct ends diverted SEC(".maps");
 struct ends delivered SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u32);
-	__type(value, struct mvpn_end);
-} true_peers SEC(".maps");
 
 static __always_inline bool zero(const __u8 a[16])
 {
@@ -422,8 +415,8 @@ int stream_sends(struct __sk_buff *skb)
 		return PROCEED;
 	port = p.flow.dport;
 	end = bpf_map_lookup_elem(&end_of_port, &port);
-	if (!end || !protected_by(p.flow.dst, &prot) || !(prot.flags & MVPN_PROT_LOCAL) ||
-	    bpf_sk_storage_get(&own_streams, sk, NULL, 0) || !protected_by(end->addr, &prot))
+	if (!end || !is_own_address(p.flow.dst) || bpf_sk_storage_get(&own_streams, sk, NULL, 0) ||
+	    !protected_by(end->addr, &prot))
 		return PROCEED;
 	known = bpf_sk_storage_get(&sock_process, sk, NULL, 0);
 	v = guard_ask(prot.peer, known && known->generation >= in_force->oldest ? known->traits : 0,
@@ -436,6 +429,24 @@ int stream_sends(struct __sk_buff *skb)
 	e = refusal_reserve(&p.flow, known ? known : &nobody, prot.peer, MVPN_REFUSED_PACKET, GUARD_LINE(v));
 	if (e)
 		bpf_ringbuf_submit(e, 0);
+	return REFUSE;
+}
+
+SEC("tc")
+int stream_lo(struct __sk_buff *skb)
+{
+	if (!is_forged(skb))
+		return TC_ACT_UNSPEC;
+	count(MVPN_C_DROP_PROCESS, 1);
+	return TC_ACT_SHOT;
+}
+
+SEC("cgroup_skb/ingress")
+int stream_arrives(struct __sk_buff *skb)
+{
+	if (!is_from_elsewhere(skb))
+		return PROCEED;
+	count(MVPN_C_INGRESS_CLEAR, 1);
 	return REFUSE;
 }
 

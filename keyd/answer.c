@@ -131,6 +131,11 @@ int answer_new(struct answer **ret)
 	return 0;
 }
 
+int answer_fd(const struct answer *a, unsigned i)
+{
+	return i ? a->raw6 : a->raw4;
+}
+
 void answer_free(struct answer *a)
 {
 	if (!a)

@@ -24,6 +24,8 @@ enum answer_error {
 struct answer;
 int answer_new(struct answer **ret);
 void answer_free(struct answer *a);
+/* one of its sockets, `i` 0 and 1; -1: it has no such one */
+int answer_fd(const struct answer *a, unsigned i);
 
 /* the SYN of an application's connection, which has not reached keyd's listener */
 struct answer_syn {

@@ -16,6 +16,7 @@
 #include "log.h"
 #include "peers.h"
 #include "ports.h"
+#include "processes.h"
 #include "sockdiag.h"
 
 #define TURN 64	/* datagrams of one socket before the others have their turn */
@@ -129,13 +130,36 @@ static struct end *end_get(struct keyd *k, const struct mvpn_endpoint *there)
 
 /* ---- applications ---- */
 
+static bool is_here(const struct keyd *k, const struct mvpn_addr *a)
+{
+	for (unsigned i = 0; i < k->naddresses; i++)
+		if (mvpn_addr_eq(&k->addresses[i], a))
+			return true;
+	return false;
+}
+
+/* A host behind this gateway has no process that a line with `by` could mean. */
+static bool may_send(const struct end *e, const struct mvpn_addr *from)
+{
+	const struct peer *p = NULL;
+	struct keyd *k = e->k;
+	uint32_t owner, line;
+
+	if (!lpm_lookup(k->prefixes, from, &owner) || owner != KEYD_SELF)
+		return false;
+	if (is_here(k, from))
+		return true;
+	if (lpm_lookup(k->prefixes, &e->there.addr, &owner))
+		p = peer_by_index(k, owner);
+	return !p || !p->guard || processes_may(p->guard, 0, IPPROTO_UDP, e->there.port, &line);
+}
+
 static void from_application(struct end *e, const struct mvpn_endpoint *from, const uint8_t *data, size_t len)
 {
 	struct keyd *k = e->k;
 	struct stream_tuple t = {.src = *from, .dst = e->there};
-	uint32_t owner;
 
-	if (!assigned(e) || !lpm_lookup(k->prefixes, &from->addr, &owner) || owner != KEYD_SELF) {
+	if (!assigned(e) || !may_send(e, &from->addr)) {
 		k->counters[KC_DATAGRAM_REFUSED]++;
 		return;
 	}
@@ -237,14 +261,6 @@ static void ready(void *arg, uint32_t events)
 	} while (n == AT_ONCE && sum < TURN);
 	if (e->assigned)
 		datagrams_flush(e->k, &e->there.addr);
-}
-
-static bool is_here(const struct keyd *k, const struct mvpn_addr *a)
-{
-	for (unsigned i = 0; i < k->naddresses; i++)
-		if (mvpn_addr_eq(&k->addresses[i], a))
-			return true;
-	return false;
 }
 
 /* The address that stands in for remote ends here. A host behind this gateway sees the one that the kernel reaches it from: NULL. */

@@ -163,6 +163,7 @@ void levels_apply(struct keyd *k)
 	struct mvpn_diversion own = {};
 	struct mvpn_addr own4, own6;
 	bool wanted = levels_wanted(k);
+	int r;
 
 	if (!wanted || start(k)) {
 		levels_stop(k);
@@ -177,6 +178,10 @@ void levels_apply(struct keyd *k)
 	memcpy(own4.b, own.local4, 16);
 	memcpy(own6.b, own.local6, 16);
 	datagrams_addresses(k, &own4, &own6);
+	r = shim_stream_addresses(k->shim, k->addresses, k->naddresses);
+	if (r)
+		log_ratelimited(LOG_L_ERR, "the programs are not told this host's addresses (%s): datagrams at the "
+					   "socket level show keyd's", strerror(-r));
 	for (uint32_t i = 1, peers = k->npeers; i <= peers; i++)
 		if (at_socket(k, k->peers[i]))
 			divert(k, k->peers[i]);

@@ -175,6 +175,8 @@ int shim_ports_each(struct shim *s, int (*fn)(void *arg, uint8_t proto, uint16_t
 int shim_divert(struct shim *s, uint32_t peer, const struct mvpn_diversion *d);
 int shim_undivert(struct shim *s, uint32_t peer);
 int shim_undivert_all(struct shim *s);
+/* this host's own, and no others: what is from there comes by lo */
+int shim_stream_addresses(struct shim *s, const struct mvpn_addr *list, unsigned n);
 void shim_talks_note(struct shim *s, bool yes); /* who sends datagrams as packets, though there are streams: answers go likewise */
 void shim_end_get(struct mvpn_endpoint *ret, const struct mvpn_end *e); /* an end as the programs have it */
 /* where a connection that goes to keyd's listener was going to; -ENOENT: it was not diverted */

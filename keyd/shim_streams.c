@@ -9,12 +9,14 @@
 #include "shim_priv.h"
 #include "stream.skel.h"
 
-#define HOOKS 10
+#define HOOKS 11
+#define LOOPBACK_IFINDEX 1
 
 struct shim_streams {
 	struct stream_bpf *bpf;
 	struct bpf_link *walk;
-	int links[HOOKS];
+	int links[HOOKS], lo; /* lo: TCX; -1: none, or a filter */
+	bool filter, made_clsact;
 	struct ring_buffer *syns;
 	void (*on_syn)(void *arg, const struct mvpn_syn *e); /* while shim_syns() runs */
 	void *on_syn_arg;
@@ -46,10 +48,16 @@ static int load(struct shim *s, struct shim_streams *st, char **ret_error)
 				    strerror(errno));
 }
 
-static void destroy(struct shim_streams *st)
+static void destroy(struct shim *s, struct shim_streams *st)
 {
 	if (!st)
 		return;
+	if (st->lo >= 0)
+		close(st->lo);
+	if (st->filter)
+		clsact_unset(s, LOOPBACK_IFINDEX, SHIM_EGRESS);
+	if (st->made_clsact)
+		clsact_remove_unused(LOOPBACK_IFINDEX);
 	for (unsigned i = 0; i < HOOKS; i++)
 		if (st->links[i] >= 0)
 			close(st->links[i]);
@@ -80,6 +88,7 @@ static int hooks_attach(struct shim *s, struct shim_streams *st, char **ret_erro
 		{st->bpf->progs.stream_recvmsg6, BPF_CGROUP_UDP6_RECVMSG},
 		{st->bpf->progs.stream_ops, BPF_CGROUP_SOCK_OPS},
 		{st->bpf->progs.stream_sends, BPF_CGROUP_INET_EGRESS},
+		{st->bpf->progs.stream_arrives, BPF_CGROUP_INET_INGRESS},
 		{st->bpf->progs.stream_sendmsg4, BPF_CGROUP_UDP4_SENDMSG},
 		{st->bpf->progs.stream_sendmsg6, BPF_CGROUP_UDP6_SENDMSG},
 		{st->bpf->progs.stream_connect4, BPF_CGROUP_INET4_CONNECT},
@@ -87,6 +96,24 @@ static int hooks_attach(struct shim *s, struct shim_streams *st, char **ret_erro
 	};
 
 	return shim_cgroup_hooks(s, hooks, HOOKS, st->links, ret_error);
+}
+
+/* what enters lo */
+static int attach_lo(struct shim *s, struct shim_streams *st)
+{
+	int prog = bpf_program__fd(st->bpf->progs.stream_lo), r = -EOPNOTSUPP;
+
+	if (!s->no_tcx) {
+		st->lo = bpf_link_create(prog, LOOPBACK_IFINDEX, TCX_EGRESS, NULL);
+		r = st->lo >= 0 ? 0 : errno == EINVAL ? -EOPNOTSUPP : -errno;
+	}
+	if (r == -EOPNOTSUPP) {
+		r = clsact_create(LOOPBACK_IFINDEX, &st->made_clsact);
+		if (r == 0)
+			r = clsact_set(s, LOOPBACK_IFINDEX, SHIM_EGRESS, prog, &st->filter);
+		st->filter = r == 0;
+	}
+	return r;
 }
 
 static int attach(struct shim *s, char **ret_error)
@@ -98,6 +125,7 @@ static int attach(struct shim *s, char **ret_error)
 		return -ENOMEM;
 	for (unsigned i = 0; i < HOOKS; i++)
 		st->links[i] = -1;
+	st->lo = -1;
 	r = shim_cgroup_find(s, ret_error);
 	if (r == 0)
 		r = load(s, st, ret_error);
@@ -107,10 +135,15 @@ static int attach(struct shim *s, char **ret_error)
 			r = shim_fail(ret_error, -errno, "cannot map the BPF ring of SYNs: %s",
 				      strerror(errno));
 	}
+	if (r == 0) {
+		r = attach_lo(s, st);
+		if (r < 0)
+			shim_fail(ret_error, r, "cannot attach to lo: %s", strerror(-r));
+	}
 	if (r == 0)
 		r = hooks_attach(s, st, ret_error);
 	if (r < 0)
-		destroy(st);
+		destroy(s, st);
 	else
 		s->streams = st;
 	return r;
@@ -128,7 +161,7 @@ int shim_streams_attach(struct shim *s)
 
 void shim_streams_detach(struct shim *s)
 {
-	destroy(s->streams);
+	destroy(s, s->streams);
 	s->streams = NULL;
 }
 
@@ -163,6 +196,17 @@ int shim_undivert(struct shim *s, uint32_t peer)
 int shim_undivert_all(struct shim *s)
 {
 	return shim_clear_but(fd_of(s->bpf->maps.levels), NULL, 0, 0);
+}
+
+int shim_stream_addresses(struct shim *s, const struct mvpn_addr *list, unsigned n)
+{
+	int map = s->streams ? fd_of(s->streams->bpf->maps.own_addresses) : -1, r = 0;
+
+	if (map < 0)
+		return -ENOENT;
+	for (unsigned i = 0; i < n && r == 0; i++)
+		r = shim_map_set(map, &list[i], &(__u32){1}, BPF_ANY);
+	return r < 0 ? r : shim_clear_but(map, list, n, sizeof(*list));
 }
 
 void shim_talks_note(struct shim *s, bool yes)

@@ -361,6 +361,9 @@ int streams_start(struct keyd *k)
 		r = htab_init(&st->held);
 	if (!r)
 		r = answer_new(&st->answer);
+	for (unsigned i = 0; !r && i < 2; i++)
+		if (answer_fd(st->answer, i) >= 0)
+			r = shim_stream_own(k->shim, answer_fd(st->answer, i));
 	if (!r)
 		r = loop_timer_new(k->loop, on_pause_over, st, &st->pause);
 	if (!r)

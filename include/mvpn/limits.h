@@ -251,6 +251,7 @@
 #define MVPN_DEFER_FLUSH_NS 200000 /* ... and how long it waits for the next one (Linux, Documentation/networking/af_xdp.rst) */
 #define MVPN_IFACES_MAX 16		/* attached interfaces */
 #define MVPN_ARRIVALS_MAX 64		/* addresses whose packets arrive on an interface of their own, and the rest of them */
+#define MVPN_OWN_ADDRESSES_MAX 1024	/* of this host, that the socket level knows packets from by */
 #define MVPN_MACS_MAX MVPN_IFACES_MAX	/* MAC addresses of one device: one an interface */
 #define MVPN_FRAMES_MAX 4096		/* (MAC address, EtherType) that one device is told of; the rest is dropped */
 #define MVPN_FRAMES_MAP 8448		/* the old table and the new one while it changes, and types for whatever is left out */

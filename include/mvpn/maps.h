@@ -113,6 +113,7 @@ struct mvpn_syn {
  * delivered: as `diverted`, an end of keyd's -> whom it stands in for, for the socket that accepts it
  * datagram_ports: BPF_MAP_TYPE_QUEUE of u32, UDP ports of keyd's that stand for nobody yet
  * port_of_end, end_of_port: BPF_MAP_TYPE_HASH, a remote end -> u32 port that stands for it, and back; ports in network order
+ * own_addresses: BPF_MAP_TYPE_HASH, mvpn_arrival_key -> u32 1: those of this host that the server has accepted
  * true_peers: BPF_MAP_TYPE_SK_STORAGE, what getpeername() is to say
  * own_streams: BPF_MAP_TYPE_SK_STORAGE u32, TCP sockets of keyd's: what they send is sealed already, and passes unless it is layered
  */

@@ -54,6 +54,8 @@ static const struct bound {
 	{"stream_owner", 400},
 	{"stream_sends", 8000},
 	{"stream_syn", 500},
+	{"stream_lo", 8000},
+	{"stream_arrives", 8000},
 	{"sock_made", 2400},
 	{"sock_found", 2400},
 	{"sock_sends", 4900},

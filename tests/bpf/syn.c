@@ -51,6 +51,8 @@ static void keyd_listens(struct shim *s)
 
 	assert_int_equal(shim_streams_attach(s), 0);
 	assert_int_equal(answer_new(&answers), 0);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(shim_stream_own(s, answer_fd(answers, i)), 0);
 	listener = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	assert_int_equal(bind(listener, (struct sockaddr *)&a, sizeof(a)), 0);
 	assert_int_equal(shim_syns_hold(s, listener), 0);
@@ -126,6 +128,28 @@ static void one_syn(struct shim *s, bool v6)
 	assert_true(mvpn_addr_eq(&to.addr, &is) && to.port == 80);
 }
 
+/* what another raw socket writes in the name of either end; acknowledgements and resets may be the kernel's own */
+static void by_hand(struct shim *s, uint8_t flags, bool back, bool dropped)
+{
+	uint64_t before[MVPN_C_MAX] = {0}, after[MVPN_C_MAX] = {0};
+	struct answer_syn forged = seen.syn;
+	struct answer *other;
+
+	if (back) {
+		forged.from = seen.syn.at;
+		forged.at = seen.syn.from;
+		memcpy(forged.tcp, seen.syn.tcp + 2, 2);
+		memcpy(forged.tcp + 2, seen.syn.tcp, 2);
+	}
+	forged.tcp[13] = flags;
+	assert_int_equal(answer_new(&other), 0);
+	assert_int_equal(shim_counters(s, before), 0);
+	answer_again(other, &forged);
+	assert_int_equal(shim_counters(s, after), 0);
+	assert_int_equal(after[MVPN_C_DROP_PROCESS] - before[MVPN_C_DROP_PROCESS], dropped);
+	answer_free(other);
+}
+
 static void waits_and_is_answered(void **state)
 {
 	struct shim *s = st_shim();
@@ -154,6 +178,11 @@ static void waits_and_is_answered(void **state)
 		assert_int_equal(setsockopt(taken, SOL_SOCKET, SO_DETACH_FILTER, &(int){0}, 4), 0);
 		assert_int_equal(send(fd, "text", 4, 0), 4);
 		assert_int_equal(recv(taken, &(char[8]){0}, 8, 0), 4);
+		for (int back = 0; back < 2; back++) {
+			by_hand(s, PKT_SYN, back, true);
+			by_hand(s, PKT_ACK | 1, back, true); /* FIN: an end that nobody has made */
+			by_hand(s, PKT_ACK, back, false);
+		}
 		close(taken);
 		close(fd);
 

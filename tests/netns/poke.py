@@ -12,6 +12,7 @@
                                              bytes sent, and those that came back within so many seconds
   poke.py forget                             the kernel's connection tracking forgets all flows of this network namespace
   poke.py spoof IFACE DST_MAC SRC DST COUNT TEXT    UDP in clear to port 9999 that claims to be from SRC
+  poke.py speak IFACE DST_MAC SRC SPORT DST DPORT TEXT  one UDP datagram; IFACE may be `raw`, or `udp` for a socket without privileges
   poke.py segment SRC DST DPORT COUNT        TCP segments with a SYN, past the stack's own TCP
   poke.py frame IFACE DST_MAC TYPE COUNT BYTES TEXT [SRC_MAC] [VLAN]    numbered frames with so many bytes of payload that begin
         with TEXT; prints a line about each
@@ -191,6 +192,24 @@ def spoof(iface, dst_mac, src, dst, count, text):
         s.send(ether(mac(dst_mac), ip_udp(src, dst, 9999, 9999, text.encode())))
 
 
+def speak(iface, dst_mac, src, sport, dst, dport, text):
+    """UDP by a packet socket, a raw one (IFACE raw), or a plain one that is bound to SRC (udp). What is refused is not sent."""
+    family = socket.AF_INET6 if ":" in src else socket.AF_INET
+    data = ip_udp(ipaddress.ip_address(src), ipaddress.ip_address(dst), int(sport), int(dport), text.encode())
+    try:
+        if iface == "udp":
+            with socket.socket(family, socket.SOCK_DGRAM) as s:
+                s.bind((src, int(sport)))
+                s.sendto(text.encode(), (dst, int(dport)))
+        elif iface == "raw":
+            socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW).sendto(data, (dst, 0))
+        else:
+            raw(iface).send(ether(mac(dst_mac), data))
+    except OSError as e:
+        if e.errno not in (errno.EPERM, errno.ENOBUFS):
+            raise
+
+
 def segment(src, dst, dport, count):
     v6 = ":" in dst
     s = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
@@ -327,7 +346,7 @@ def mark(iface, text):
 
 
 if __name__ == "__main__":
-    verbs = {f.__name__: f for f in (mark, replay, elsewhere, forget, spoof, segment, toobig, frame, catch, junk, channel, silent, forge)}
+    verbs = {f.__name__: f for f in (mark, replay, elsewhere, forget, spoof, segment, toobig, speak, frame, catch, junk, channel, silent, forge)}
     if len(sys.argv) < 2 or sys.argv[1] not in verbs:
         sys.exit(__doc__)
     verbs[sys.argv[1]](*sys.argv[2:])

@@ -11,7 +11,9 @@
 
 #include "../../keyd/answer.h"
 #include "../../keyd/datagrams.h"
+#include "../../keyd/peers.h"
 #include "../../keyd/ports.h"
+#include "../../keyd/processes.h"
 #include "loop.h"
 
 #define ENDS 8
@@ -100,6 +102,19 @@ static struct {
 	enum answer_error what;
 	unsigned n;
 } told;
+
+/* the peer that owns what is there, and may nobody that is no process send to it? */
+static struct peer owner = {.guard = NULL};
+
+struct peer *peer_by_index(struct keyd *k, uint32_t index)
+{
+	return index == KEYD_SELF ? NULL : &owner;
+}
+
+bool processes_may(const struct mvpn_guard *g, uint64_t traits, uint8_t proto, uint16_t port, uint32_t *ret_line)
+{
+	return false;
+}
 
 void datagrams_return(struct keyd *k, const struct stream_tuple *t)
 {
@@ -287,6 +302,35 @@ static uint16_t take(void)
 	assert_int_equal(shim_datagram_take(NULL, &port), 0);
 	assert_int_equal(shim_datagram_assign(NULL, port, &there), 0);
 	return port;
+}
+
+/* a gateway's hosts: what lines with `by` are about is not theirs to send */
+static void hosts_behind_are_no_process(void **state)
+{
+	static struct mvpn_guard guard;
+	struct mvpn_prefix behind, far;
+	struct mvpn_endpoint app;
+	uint16_t port = take();
+	int fd;
+
+	assert_int_equal(mvpn_prefix_parse(&behind, "127.5.0.0/16"), 0);
+	assert_int_equal(lpm_set(k.prefixes, &behind, KEYD_SELF), 0);
+	assert_int_equal(mvpn_prefix_parse(&far, "192.0.2.0/24"), 0);
+	assert_int_equal(lpm_set(k.prefixes, &far, 1), 0);
+	fd = application("127.5.0.1", &app);
+	say(fd, port, "ask");
+	assert_int_equal(sent.n, 1);
+	owner.guard = &guard;
+	say(fd, port, "ask");
+	assert_int_equal(sent.n, 1);
+	assert_int_equal(k.counters[KC_DATAGRAM_REFUSED], 1);
+	close(fd);
+	/* a program here has been asked where it named the other end */
+	fd = application("127.0.0.1", &app);
+	say(fd, port, "ask");
+	assert_int_equal(sent.n, 2);
+	owner.guard = NULL;
+	close(fd);
 }
 
 static void applications_and_ends(void **state)
@@ -575,6 +619,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(applications_and_ends),
+		T(hosts_behind_are_no_process),
 		T(what_is_not_ours_is_refused),
 		T(many_at_once),
 		T(runs_arrive_as_they_were),

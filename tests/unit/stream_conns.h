@@ -61,6 +61,11 @@ const char *peer_label(const struct peer *p)
 	return p->name;
 }
 
+int answer_fd(const struct answer *a, unsigned i)
+{
+	return -1;
+}
+
 int answer_new(struct answer **ret)
 {
 	return 0;

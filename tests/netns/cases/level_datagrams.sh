@@ -98,6 +98,56 @@ level socket 'allow only a -> b proto udp port 9001'
 assert_counter_over a control datagrams_refused 0
 level socket+network 'allow a -> b'
 [[ $(ask a b 6 connected 3 1400 | tail -1) == 3 ]] || fail "datagrams at both levels"
+# in the name of a program that may, without its socket: by packets made by hand on lo, by another address of this host's, and by IPv6 from a
+# container; and to a program in the name of the other end, also by a host behind that has the port of keyd's for its own
+container_add d a
+addresses a pod fd78::1/64
+addresses d eth0 fd78::2/64
+mac=$(ip -n "$P-a" -j link show pod | jq -r '.[0].address')
+level socket $'allow a -> b by uid nobody\nprotect 10.78.0.0/24 via a'
+spawn told b socat -u UDP6-RECV:9010,ipv6only=0 "OPEN:$TMP/told,creat"
+spawn here a socat -u UDP6-RECV:9011,ipv6only=0 "OPEN:$TMP/here,creat"
+wait_for 5 "listener" listening b u 9010
+wait_for 5 "listener" listening a u 9011
+chmod 711 "$TMP"
+for address in "${ADDR4[b]}" "${ADDR6[b]}"; do
+	spawn "may-$address" a setpriv --reuid nobody --clear-groups bash -c "exec 3<>/dev/udp/$address/9010; echo may >&3
+		until [[ -e $TMP/last ]]; do sleep 0.05; done; echo last >&3; exec sleep 30"
+done
+words() { (($(grep -c "$1" "$TMP/told") == 2)); }
+wait_for 5 "datagrams of who may" words may
+for port in $(on a ss -Hun state established | awk '{n = split($4, to, ":"); print to[n]}' | sort -u); do
+	for own in "${ADDR4[a]}" "${ADDR6[a]}"; do
+		[[ $own == *:* ]] && others=(::1 fd78::1 ::) || others=(127.0.0.1 10.78.0.1 0.0.0.0)
+		for to in "$own" "${others[@]}"; do
+			# shellcheck disable=SC2024
+			on a setpriv --reuid 1234 --clear-groups --inh-caps -all /usr/bin/python3 - speak udp - "$own" 0 "$to" "$port" FORGED <"$POKE"
+			[[ $to == "${others[2]}" ]] || on a "$POKE" speak lo 00:00:00:00:00:00 "$own" 4001 "$to" "$port" FORGED
+			[[ $to == "${others[2]}" ]] || on a "$POKE" speak raw - "$own" 4001 "$to" "$port" FORGED
+		done
+		for to in "$own" "${others[1]}"; do
+			on d "$POKE" speak eth0 "$mac" "$own" 4001 "$to" "$port" FORGED
+			on d "$POKE" speak eth0 "$mac" "$own" "$port" "$to" 9011 FORGED
+		done
+		on a "$POKE" speak lo 00:00:00:00:00:00 "$own" "$port" "$own" 9011 FORGED
+		on a "$POKE" speak raw - "$own" "$port" "$own" 9011 FORGED
+	done
+	on d "$POKE" speak udp - 10.78.0.2 4001 10.78.0.1 "$port" FORGED
+	seen=$(on d python3 -c 'import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("", int(sys.argv[1]))); s.settimeout(5)
+s.sendto(b"who", ("10.78.0.1", 9000)); print(s.recv(100).decode())' "$port")
+	[[ $seen == "10.78.0.2 $port 9000" ]] || fail "a host behind with port $port is taken for $seen"
+done
+touch "$TMP/last"
+wait_for 5 "what was sent last" words last
+on a bash -c 'echo last >/dev/udp/127.0.0.1/9011'
+wait_for 5 "what was sent last" grep -q last "$TMP/here"
+! grep -q FORGED "$TMP/told" "$TMP/here" || fail "datagrams in the name of others: $(cat "$TMP/told" "$TMP/here")"
+assert_counter_over a shim drop_process 9
+assert_counter_over a shim ingress_clear 3
+for address in "${ADDR4[b]}" "${ADDR6[b]}"; do
+	stop "may-$address"
+done
 # keyd has died: the port of its that an application is connected to is nobody else's
 level socket 'allow a -> b'
 spawn late4 a "$UDP" late "${ADDR4[b]}" 9000 "$TMP/now"
