@@ -36,6 +36,7 @@ struct sim_server {
 struct sim_prefix {
 	struct mvpn_prefix p;
 	uint8_t owner[16];
+	uint32_t next; /* of those whose by_prefix is the same, 1 + where it is; 0: none */
 };
 
 struct sim_device {
@@ -60,6 +61,7 @@ struct sim_device {
 	uint8_t *msg_data;
 	/* protected set as pushed */
 	struct sim_prefix *prefixes;
+	uint32_t *by_prefix; /* the first of them, by a hash: as struct sim_prefix's next */
 	unsigned nprefixes, commits;
 	uint64_t rev;
 	bool knows_set, says_set; /* REGISTER says the SET and the REV of the last commit */

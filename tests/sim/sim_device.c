@@ -58,7 +58,8 @@ void sim_device_init(struct sim_device *d, struct sim_server *s)
 	d->boot_gen = 1;
 	d->msg_data = malloc(MVPN_CHAN_FRAME_MAX_B);
 	d->prefixes = calloc(SIM_PREFIXES_MAX, sizeof(*d->prefixes));
-	assert_true(d->msg_data && d->prefixes);
+	d->by_prefix = calloc(SIM_PREFIXES_MAX, sizeof(*d->by_prefix));
+	assert_true(d->msg_data && d->prefixes && d->by_prefix);
 	mvpn_keypair(d->sk, d->pk);
 }
 
@@ -76,6 +77,7 @@ void sim_device_free(struct sim_device *d)
 	sim_hang_up(d);
 	free(d->msg_data);
 	free(d->prefixes);
+	free(d->by_prefix);
 }
 
 /* ---- bytes ---- */
@@ -199,23 +201,52 @@ void sim_send_raw(struct sim_device *d, const void *data, size_t len)
 	send(d->fd, data, len, MSG_NOSIGNAL);
 }
 
+static uint32_t *prefix_slot(struct sim_device *d, const struct mvpn_prefix *p)
+{
+	uint32_t x = p->len;
+
+	for (unsigned i = 0; i < sizeof(p->addr.b); i++)
+		x = (x ^ p->addr.b[i]) * 0x01000193;
+	return &d->by_prefix[(x ^ x >> 16) % SIM_PREFIXES_MAX];
+}
+
+/* what leads to the one at i */
+static uint32_t *prefix_link(struct sim_device *d, unsigned i)
+{
+	uint32_t *at = prefix_slot(d, &d->prefixes[i].p);
+
+	while (*at != i + 1)
+		at = &d->prefixes[*at - 1].next;
+	return at;
+}
+
 static void take_prefix(struct sim_device *d, const uint8_t *v)
 {
 	struct sim_prefix x = {.p.len = v[1]};
-	unsigned i = 0;
+	uint32_t *slot, at;
 
+	if (!d->nprefixes) /* or a test has forgotten them */
+		memset(d->by_prefix, 0, SIM_PREFIXES_MAX * sizeof(*d->by_prefix));
 	memcpy(x.p.addr.b, v + 2, 16);
 	memcpy(x.owner, v + 18, 16);
-	while (i < d->nprefixes && (d->prefixes[i].p.len != x.p.len ||
-				    !mvpn_addr_eq(&d->prefixes[i].p.addr, &x.p.addr)))
-		i++;
-	if (v[0]) {
-		assert_true(i < SIM_PREFIXES_MAX);
-		if (i == d->nprefixes)
-			d->nprefixes++;
-		d->prefixes[i] = x;
-	} else if (i < d->nprefixes) {
-		d->prefixes[i] = d->prefixes[--d->nprefixes];
+	slot = prefix_slot(d, &x.p);
+	at = *slot;
+	while (at && (d->prefixes[at - 1].p.len != x.p.len || !mvpn_addr_eq(&d->prefixes[at - 1].p.addr, &x.p.addr)))
+		at = d->prefixes[at - 1].next;
+	if (v[0] && at) {
+		memcpy(d->prefixes[at - 1].owner, x.owner, sizeof(x.owner));
+	} else if (v[0]) {
+		assert_true(d->nprefixes < SIM_PREFIXES_MAX);
+		x.next = *slot;
+		d->prefixes[d->nprefixes++] = x;
+		*slot = d->nprefixes;
+	} else if (at) {
+		*prefix_link(d, at - 1) = d->prefixes[at - 1].next;
+		if (at < d->nprefixes) { /* the last one takes its place */
+			*prefix_link(d, d->nprefixes - 1) = at;
+			d->prefixes[at - 1] = d->prefixes[d->nprefixes - 1];
+		}
+		d->nprefixes--;
 	}
 }
 
