@@ -22,6 +22,7 @@
 #include "push.h"
 #include "relay_device.h"
 #include "relay_tcp.h"
+#include "tables.h"
 
 #define READ_B 16384
 #define READS_AT_ONCE 4 /* then the other connections have their turn */
@@ -92,6 +93,7 @@ static void conn_free(struct conn *c)
 
 	half_open_leave(c);
 	push_unsubscribe(c);
+	tables_unsubscribe(c);
 	echo_forget(c);
 	loop_remove(c->io);
 	loop_timer_free(c->timer);
@@ -125,6 +127,7 @@ static void let_go(struct conn *c)
 	c->dev->conn = NULL;
 	c->dev = NULL;
 	push_unsubscribe(c);
+	tables_unsubscribe(c);
 }
 
 void conn_detach(struct conn *c)
@@ -201,6 +204,15 @@ static bool flush(struct conn *c)
 	return true;
 }
 
+/* bytes that the socket has not taken yet */
+static size_t conn_queued(struct conn *c)
+{
+	size_t len;
+
+	chan_output(c->ch, &len);
+	return len;
+}
+
 static void update_events(struct conn *c)
 {
 	bool want = conn_queued(c) > 0;
@@ -255,14 +267,6 @@ void conn_close(struct conn *c, enum mvpn_reason reason)
 
 /* ---- sending ---- */
 
-size_t conn_queued(struct conn *c)
-{
-	size_t len;
-
-	chan_output(c->ch, &len);
-	return len;
-}
-
 void conn_send(struct conn *c, const struct chan_buf *b)
 {
 	int r;
@@ -283,6 +287,21 @@ void conn_send(struct conn *c, const struct chan_buf *b)
 		conn_drop(c);
 	else
 		update_events(c);
+}
+
+bool conn_has_room(struct conn *c)
+{
+	return !c->doomed && conn_queued(c) < CONN_ROOM_B;
+}
+
+void conn_pump(struct conn *c)
+{
+	bool more;
+
+	do {
+		more = conn_has_room(c) && tables_step(c);
+		more |= conn_has_room(c) && push_step(c);
+	} while (more);
 }
 
 /* ---- receiving ---- */
@@ -418,7 +437,7 @@ static void on_io(void *arg, uint32_t events)
 		}
 		if (c->phase == CONN_CLOSING && !conn_queued(c))
 			shutdown(c->fd, SHUT_WR);
-		push_pump(c);
+		conn_pump(c);
 	}
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
 		on_input(c);

@@ -14,6 +14,7 @@
 #define CONN_MACS_MAX (2 * MVPN_MACS_MAX) /* read, so that those over the bound can be refused by name */
 #define PUSH_SET_B 32
 #define CONN_NONCES 8	   /* answered requests remembered against repeats */
+#define CONN_ROOM_B 16384  /* queued bytes over which tables and the protected set wait for the socket */
 
 enum conn_phase {
 	CONN_HANDSHAKE,
@@ -26,6 +27,7 @@ enum conn_phase {
 struct echo_end;
 struct source;
 struct snapshot;
+struct table;
 
 /* a half open connection that has proven nothing, in a list of such, oldest first */
 struct unproven {
@@ -62,8 +64,14 @@ struct conn {
 	unsigned nclaims;
 	uint8_t macs[CONN_MACS_MAX][6]; /* claimed */
 	unsigned nmacs;
-	uint8_t table_sum[TABLES][32]; /* tables.c: of what it was told last */
+	/* tables.c: of what it was told last; those that it is told whatever they say; what is on its way, from part telling_at on */
+	uint8_t table_sum[TABLES][32];
 	uint32_t table_round[TABLES];
+	bool table_due[TABLES];
+	unsigned table_last;
+	struct table *telling;
+	unsigned telling_at;
+	bool tables_on, tables_told; /* it hears of them; it has heard of each */
 	bool tells_processes, knows_services; /* REGISTER said so */
 	uint64_t reported_ms;	   /* its last refusals */
 	struct echo_end *echo; /* echo.c; NULL: none */
@@ -74,6 +82,7 @@ struct conn {
 	unsigned snap_at;
 	uint64_t next_delta;
 	bool subscribed;
+	bool resumed;	/* it is owed the word that nothing has changed */
 	bool knows_set; /* REGISTER said which state of the protected set the device has */
 	uint8_t set[PUSH_SET_B];
 };
@@ -85,8 +94,9 @@ int conn_new(struct server *s, int fd, const struct mvpn_endpoint *from, struct 
 void conn_send(struct conn *c, const struct chan_buf *b);
 /* of a device: the next heartbeat, or the end of what its token vouches for, if that is earlier */
 void conn_beat_in(struct conn *c, int ms);
-/* bytes queued and not yet taken by the socket */
-size_t conn_queued(struct conn *c);
+bool conn_has_room(struct conn *c); /* for what waits for the socket; a doomed one has none */
+/* what waits goes on as far as there is room: tables and the protected set in turns */
+void conn_pump(struct conn *c);
 /* say why, then close once it is out */
 void conn_close(struct conn *c, enum mvpn_reason reason);
 void conn_drop(struct conn *c);

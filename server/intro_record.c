@@ -13,6 +13,7 @@
 #include "crypto.h"
 #include "intro_table.h"
 #include "session.h"
+#include "tables.h"
 
 #define RECORD_GAP_MS 2
 #define RECORD_MAX 64 /* at once: other messages wait meanwhile */
@@ -112,7 +113,7 @@ void intro_unqueue(struct intros *in, struct intro *i)
 	in->naccepted--;
 }
 
-void intro_accepted(struct intros *in, struct intro *i)
+void intro_accepted_again(struct intros *in, struct intro *i)
 {
 	struct intro **at = &in->accepted;
 	uint64_t now = mono_ms();
@@ -120,23 +121,41 @@ void intro_accepted(struct intros *in, struct intro *i)
 	while (*at)
 		at = &(*at)->next_accepted;
 	*at = i;
-	if (++in->naccepted == RECORD_MAX)
-		intro_record(in);
-	else if (!loop_timer_armed(in->recorder))
+	i->next_accepted = NULL;
+	in->naccepted++;
+	if (!loop_timer_armed(in->recorder))
 		loop_timer_arm(in->recorder, now < in->rest_ms ? in->rest_ms - now : 0);
 }
 
-/* those that have become impossible since REQUEST */
+void intro_accepted(struct intros *in, struct intro *i)
+{
+	intro_accepted_again(in, i);
+	if (in->naccepted >= RECORD_MAX)
+		intro_record(in);
+}
+
+static void wait_for_tables(struct intros *in, struct intro *i)
+{
+	intro_unqueue(in, i);
+	i->answer_waits = true;
+	in->nwaiting++;
+}
+
+/* those that have become impossible since REQUEST; and whose A does not know yet what it must know before */
 static void sort_out(struct server *s)
 {
 	struct intro *next;
 
 	for (struct intro *i = s->intros->accepted; i; i = next) {
+		bool told = device_conn(i->a) && tables_flush(i->a->conn); /* which may queue others of A's, at the end */
+
 		next = i->next_accepted;
 		if (!device_conn(i->a))
 			intro_abandon(s, i, MVPN_R_PEER_OFFLINE);
 		else if (!same_channel(i))
 			intro_abandon(s, i, MVPN_R_STALE_BOOT); /* tried again at once */
+		else if (!told)
+			wait_for_tables(s->intros, i);
 	}
 }
 
@@ -155,8 +174,8 @@ void intro_record(void *arg)
 	struct server *s = in->s;
 	bool good;
 
-	loop_timer_disarm(in->recorder);
 	sort_out(s);
+	loop_timer_disarm(in->recorder); /* whatever was queued meanwhile is recorded with them */
 	if (!in->accepted)
 		return;
 	count(s, records);

@@ -9,7 +9,6 @@
 #include "intro_table.h"
 #include "refusal.h"
 #include "secmem.h"
-#include "tables.h"
 
 /* ---- the table of open ones ---- */
 
@@ -63,8 +62,10 @@ void intro_free(struct intros *in, struct intro *i)
 	*(i->prev ? &i->prev->next : &in->first) = i->next;
 	*(i->next ? &i->next->prev : &in->last) = i->prev;
 	in->count--;
+	in->nwaiting -= i->offer || i->answer_waits;
 	intro_unqueue(in, i);
 	secmem_free(i->psk);
+	free(i->offer);
 	free(i->selectors);
 	free(i->noise2);
 	free(i);
@@ -133,7 +134,7 @@ static void send_cancel(struct server *s, const struct intro *i)
 {
 	struct conn *c = device_conn(i->b);
 
-	if (!c)
+	if (!c || i->offer)
 		return;
 	count(s, cancelled);
 	chan_begin(&s->buf, MVPN_MSG_CANCEL, 0, 0);
@@ -178,7 +179,6 @@ void intro_send_offer(struct server *s, const struct intro *i, const struct requ
 {
 	struct chan_buf *b = &s->buf;
 
-	tables_flush(i->b->conn);
 	chan_begin(b, MVPN_MSG_OFFER, 0, 0);
 	chan_put(b, MVPN_TLV_SESSION, i->session_id, 16);
 	chan_put_u64(b, MVPN_TLV_SEQ, i->seq);
@@ -204,7 +204,6 @@ void intro_send_answer(struct server *s, const struct intro *i)
 {
 	struct chan_buf *b = &s->buf;
 
-	tables_flush(i->a->conn);
 	chan_begin(b, MVPN_MSG_ANSWER, 0, 0);
 	chan_put(b, MVPN_TLV_SESSION, i->session_id, 16);
 	chan_put_u64(b, MVPN_TLV_SEQ, i->seq);

@@ -19,6 +19,8 @@ struct intro {
 	uint8_t ctx[32];
 	uint8_t *selectors;
 	size_t selectors_len;
+	struct request *offer; /* NULL, or it waits for B's tables: B has not heard of it */
+	bool answer_waits;     /* B has accepted, and it waits for A's tables: in no queue */
 	/* of ACCEPT: from then on it waits for the store, see intro_record.c */
 	uint8_t *noise2;
 	size_t noise2_len;
@@ -30,7 +32,7 @@ struct intros {
 	struct server *s;
 	struct htab by_session, by_pair;
 	struct intro *first, *last;
-	unsigned count;
+	unsigned count, nwaiting; /* for tables */
 	struct loop_timer *timer;
 	struct intro *accepted; /* to be recorded and answered */
 	unsigned naccepted;
@@ -66,6 +68,7 @@ void intro_send_answer(struct server *s, const struct intro *i);
 int intro_central_key(const struct intro *i, uint8_t ret[MVPN_KEY_LEN]);
 /* ---- intro_record.c ---- */
 void intro_accepted(struct intros *in, struct intro *i); /* noise2 is there; may be freed by this */
+void intro_accepted_again(struct intros *in, struct intro *i); /* A's tables have been told, too; not freed */
 void intro_unqueue(struct intros *in, struct intro *i);	  /* if it is there */
 void intro_record(void *intros);			  /* now: all that wait */
 /* ---- */

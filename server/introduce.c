@@ -14,6 +14,7 @@
 #include "processes.h"
 #include "secmem.h"
 #include "services.h"
+#include "tables.h"
 
 /* ---- REQUEST ---- */
 
@@ -205,8 +206,36 @@ static enum mvpn_reason open_intro(struct server *s, struct device *a, struct de
 	}
 	randombytes_buf(i->psk, MVPN_KEY_LEN);
 	intro_link(s->intros, i);
-	intro_send_offer(s, i, q);
+	if (tables_flush(b->conn)) {
+		intro_send_offer(s, i, q);
+		return MVPN_R_NONE;
+	}
+	i->offer = malloc(sizeof(*i->offer));
+	if (!i->offer) {
+		intro_free(s->intros, i);
+		return MVPN_R_INTERNAL;
+	}
+	*i->offer = *q;
+	s->intros->nwaiting++;
 	return MVPN_R_NONE;
+}
+
+void introduce_tables_told(struct server *s, const struct device *d)
+{
+	struct intros *in = s->intros;
+
+	for (struct intro *i = in->nwaiting ? in->first : NULL; i; i = i->next) {
+		if (i->b == d && i->offer) {
+			intro_send_offer(s, i, i->offer);
+			free(i->offer);
+			i->offer = NULL;
+			in->nwaiting--;
+		} else if (i->a == d && i->answer_waits) {
+			i->answer_waits = false;
+			in->nwaiting--;
+			intro_accepted_again(in, i);
+		}
+	}
 }
 
 int introduce_request(struct conn *c, const struct chan_msg *m)

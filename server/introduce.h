@@ -20,6 +20,8 @@ int introduce_reject(struct conn *c, const struct chan_msg *m);
 
 /* the device's open introductions are over: A hears FAIL with the reason, B hears CANCEL */
 void introduce_device_gone(struct server *s, const struct device *d, enum mvpn_reason reason);
+/* it has heard all its tables: what has waited for that goes on */
+void introduce_tables_told(struct server *s, const struct device *d);
 /* after a change of policy or groups: the open ones that are forbidden now */
 void introduce_recheck(struct server *s);
 

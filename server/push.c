@@ -11,7 +11,6 @@
 #include "session.h"
 
 #define RING 1024	   /* deltas kept */
-#define QUEUE_B 16384	 /* bytes that pushes leave queued in one channel before they wait for it */
 #define DIRTY_MAX 200000 /* changes collected at once; over it everybody gets a snapshot */
 
 struct snapshot {
@@ -127,7 +126,7 @@ void push_unsubscribe(struct conn *c)
 {
 	snapshot_unref(c->snap);
 	c->snap = NULL;
-	c->subscribed = false;
+	c->subscribed = c->resumed = false;
 }
 
 static void start_snapshot(struct conn *c)
@@ -164,7 +163,6 @@ static bool find_state(const struct push *p, const uint8_t set[PUSH_SET_B], uint
 static bool resume(struct conn *c)
 {
 	struct push *p = c->s->push;
-	struct chan_buf *b = &c->s->buf;
 
 	if (c->subscribed)
 		return true; /* it gets everything in order: nothing twice, or it would go back in time */
@@ -172,11 +170,7 @@ static bool resume(struct conn *c)
 		return false;
 	c->subscribed = true;
 	count(c->s, resumed);
-	if (c->next_delta == p->next_seq) {
-		push_frame_begin(c->s, b, 0);
-		end_change(p, b);
-		conn_send(c, b);
-	}
+	c->resumed = c->next_delta == p->next_seq;
 	return true;
 }
 
@@ -187,31 +181,42 @@ void push_subscribe(struct conn *c)
 	c->knows_set = false;
 	if (!knows || !resume(c))
 		start_snapshot(c);
-	push_pump(c);
+	conn_pump(c);
 }
 
-void push_pump(struct conn *c)
+static void send_nothing_new(struct conn *c)
+{
+	struct chan_buf *b = &c->s->buf;
+
+	push_frame_begin(c->s, b, 0);
+	end_change(c->s->push, b);
+	conn_send(c, b);
+}
+
+bool push_step(struct conn *c)
 {
 	struct push *p = c->s->push;
 
-	while (c->subscribed && !c->doomed && conn_queued(c) < QUEUE_B) {
-		if (c->snap) {
-			conn_send(c, &c->snap->frames[c->snap_at++]);
-			if (c->snap && c->snap_at == c->snap->nframes) {
-				snapshot_unref(c->snap);
-				c->snap = NULL;
-			}
-			continue;
+	if (!c->subscribed || !c->tables_told)
+		return false;
+	if (c->snap) {
+		conn_send(c, &c->snap->frames[c->snap_at++]);
+		if (c->snap_at == c->snap->nframes) {
+			snapshot_unref(c->snap);
+			c->snap = NULL;
 		}
-		if (c->next_delta == p->next_seq)
-			break;
-		if (p->next_seq - c->next_delta > RING) {
-			count(c->s, fell_behind);
-			start_snapshot(c);
-			continue;
-		}
+	} else if (c->next_delta == p->next_seq) {
+		if (!c->resumed)
+			return false;
+		send_nothing_new(c);
+	} else if (p->next_seq - c->next_delta > RING) {
+		count(c->s, fell_behind);
+		start_snapshot(c);
+	} else {
 		conn_send(c, &p->ring[c->next_delta++ % RING].frame);
 	}
+	c->resumed = false;
+	return true;
 }
 
 /* ---- changes ---- */
@@ -373,7 +378,7 @@ void push_flush(struct server *s)
 	p->nprefixes = p->npeers = 0;
 	p->revision = p->overflow = false;
 	for (struct conn *c = s->conns; c; c = c->next)
-		push_pump(c);
+		conn_pump(c);
 	now = mono_ms();
 	p->rest_ms = now + (now - began);
 }

@@ -29,7 +29,7 @@ void push_flush(struct server *s);
  * set once more, unless it said that it is up to date. */
 void push_subscribe(struct conn *c);
 void push_unsubscribe(struct conn *c);
-/* the socket has taken something: go on */
-void push_pump(struct conn *c);
+/* its next part, behind its tables; false: none is due */
+bool push_step(struct conn *c);
 
 #endif

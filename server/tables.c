@@ -7,6 +7,7 @@
 
 #include "crypto.h"
 #include "ether.h"
+#include "introduce.h"
 #include "levels.h"
 #include "log.h"
 #include "mvpn/auth.h"
@@ -82,9 +83,12 @@ static int table_make(const struct conn *c, const struct table_kind *k, struct t
 
 static void table_free(struct table *t)
 {
+	if (!t)
+		return;
 	for (unsigned i = 0; i < t->nparts; i++)
 		chan_buf_free(&t->parts[i]);
 	free(t->parts);
+	free(t);
 }
 
 static int table_sum(const struct table *t, uint8_t ret[32])
@@ -102,46 +106,121 @@ static int table_sum(const struct table *t, uint8_t ret[32])
 
 /* ---- on its way ---- */
 
-static void tell(struct conn *c, enum table_what what, bool always)
+static void tables_soon(struct server *s)
+{
+	if (!loop_timer_armed(s->tables->timer))
+		loop_timer_arm(s->tables->timer, 0);
+}
+
+/* what it is to be told next, after the one of last time; TABLES: it is up to date */
+static unsigned next_old(const struct conn *c)
+{
+	for (unsigned i = 1; c->tables_on && i <= TABLES; i++) {
+		unsigned what = (c->table_last + i) % TABLES;
+
+		if (c->table_due[what] || c->table_round[what] != c->s->tables->round[what])
+			return what;
+	}
+	return TABLES;
+}
+
+static bool up_to_date(const struct conn *c)
+{
+	return !c->telling && next_old(c) == TABLES;
+}
+
+static void ended(struct conn *c)
+{
+	if (!up_to_date(c))
+		return;
+	c->tables_told = true;
+	introduce_tables_told(c->s, c->dev);
+}
+
+/* it is made; and is on its way, if it is another one than last time */
+static void begin(struct conn *c, enum table_what what)
 {
 	const struct table_kind *k = kinds[what];
-	struct table t = {0};
+	struct table *t = calloc(1, sizeof(*t));
+	bool always = c->table_due[what];
 	uint8_t sum[32];
-	int r = table_make(c, k, &t);
+	int r = t ? table_make(c, k, t) : -ENOMEM;
 
+	c->table_last = what;
+	c->table_due[what] = false;
 	c->table_round[what] = c->s->tables->round[what];
 	if (!r)
-		r = table_sum(&t, sum);
+		r = table_sum(t, sum);
 	if (r < 0) {
 		/* it would not know what is protected, and how: better it comes again */
 		log_err("%s of %s were not told: %s", k->what, c->dev->row.name, strerror(-r));
 		conn_drop(c);
-	} else if (always || memcmp(sum, c->table_sum[what], sizeof(sum))) {
-		memcpy(c->table_sum[what], sum, sizeof(sum));
-		for (unsigned i = 0; i < t.nparts; i++)
-			conn_send(c, &t.parts[i]);
-		if (k->told)
-			k->told(c, &t);
+		table_free(t);
+		return;
 	}
-	table_free(&t);
+	if (always || memcmp(sum, c->table_sum[what], sizeof(sum))) {
+		memcpy(c->table_sum[what], sum, sizeof(sum));
+		c->telling = t;
+		c->telling_at = 0;
+		return;
+	}
+	table_free(t);
+	ended(c);
+}
+
+bool tables_step(struct conn *c)
+{
+	struct table *t = c->telling;
+
+	if (!t) {
+		if (next_old(c) != TABLES)
+			tables_soon(c->s);
+		return false;
+	}
+	conn_send(c, &t->parts[c->telling_at]);
+	chan_buf_free(&t->parts[c->telling_at]);
+	if (++c->telling_at < t->nparts)
+		return true;
+	if (kinds[c->table_last]->told)
+		kinds[c->table_last]->told(c, t);
+	table_free(t);
+	c->telling = NULL;
+	ended(c);
+	return true;
+}
+
+/* one more is begun; false: none is old, or another one is on its way */
+static bool turn(struct conn *c)
+{
+	unsigned what = c->telling || c->doomed ? TABLES : next_old(c);
+
+	if (what == TABLES)
+		return false;
+	begin(c, what);
+	conn_pump(c);
+	return true;
+}
+
+/* whether or not there is room: most are what they were */
+bool tables_flush(struct conn *c)
+{
+	while (turn(c))
+		;
+	return up_to_date(c);
 }
 
 void tables_subscribe(struct conn *c)
 {
-	for (unsigned what = 0; what < TABLES && !c->doomed; what++)
-		tell(c, what, true);
+	c->tables_on = true;
+	memset(c->table_due, true, sizeof(c->table_due));
+	tables_flush(c);
 }
 
-static bool is_old(const struct conn *c, enum table_what what)
+void tables_unsubscribe(struct conn *c)
 {
-	return c->subscribed && !c->doomed && c->dev && c->table_round[what] != c->s->tables->round[what];
-}
-
-void tables_flush(struct conn *c)
-{
-	for (unsigned what = 0; what < TABLES; what++)
-		if (is_old(c, what))
-			tell(c, what, false);
+	table_free(c->telling);
+	c->telling = NULL;
+	c->tables_on = c->tables_told = false;
 }
 
 static void on_timer(void *arg)
@@ -150,22 +229,17 @@ static void on_timer(void *arg)
 	uint64_t end_ms = mono_ms() + STEP_MS;
 
 	for (struct conn *c = t->s->conns; c; c = c->next)
-		for (unsigned what = 0; what < TABLES; what++) {
-			if (!is_old(c, what))
-				continue;
-			tell(c, what, false);
+		while (conn_has_room(c) && turn(c))
 			if (mono_ms() >= end_ms) {
-				loop_timer_arm(t->timer, 0);
+				tables_soon(t->s);
 				return;
 			}
-		}
 }
 
 void tables_changed(struct server *s, enum table_what what)
 {
 	s->tables->round[what]++;
-	if (!loop_timer_armed(s->tables->timer))
-		loop_timer_arm(s->tables->timer, 0);
+	tables_soon(s);
 }
 
 int tables_new(struct server *s)

@@ -2,7 +2,9 @@
 /*
  * What each device is told as a whole, after REGISTER and when it has become another: its frames (ether.c), its levels (levels.c) and what
  * its processes may (processes.c). When policy, names or addresses change all tables are made anew, one device after the other, and the
- * loop serves others in between; an introduction does not overtake the tables of its two ends.
+ * loop serves others in between. A table goes as fast as the device reads: one at a time is kept for it, what has changed meanwhile is made
+ * when that one has gone. An introduction does not overtake the tables of its two ends (introduce_tables_told), nor does what it protects
+ * come before its first tables.
  */
 #ifndef SERVER_TABLES_H
 #define SERVER_TABLES_H
@@ -34,9 +36,12 @@ int tables_new(struct server *s);
 void tables_free(struct tables *t); /* NULL is fine */
 /* who has to do with it hears so soon */
 void tables_changed(struct server *s, enum table_what what);
-/* this device's, all of them, now */
+/* this device's, all of them, whether or not it has heard them */
 void tables_subscribe(struct conn *c);
-/* likewise, if they are old: before something is said that counts on them */
-void tables_flush(struct conn *c);
+void tables_unsubscribe(struct conn *c);
+/* before something is said that counts on them: false: they wait for the socket */
+bool tables_flush(struct conn *c);
+/* the next part of what is on its way; false: there is none */
+bool tables_step(struct conn *c);
 
 #endif
