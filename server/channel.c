@@ -215,7 +215,8 @@ static size_t conn_queued(struct conn *c)
 
 static void update_events(struct conn *c)
 {
-	bool want = conn_queued(c) > 0;
+	/* whoever else has written what was queued: something waits for the room that this made */
+	bool want = conn_queued(c) > 0 || c->awaits_room;
 
 	if (want == c->want_out)
 		return;
@@ -291,7 +292,8 @@ void conn_send(struct conn *c, const struct chan_buf *b)
 
 bool conn_has_room(struct conn *c)
 {
-	return !c->doomed && conn_queued(c) < CONN_ROOM_B;
+	c->awaits_room = conn_queued(c) >= CONN_ROOM_B;
+	return !c->doomed && !c->awaits_room;
 }
 
 void conn_pump(struct conn *c)

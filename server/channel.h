@@ -48,7 +48,7 @@ struct conn {
 	bool half_open;
 	bool must_prove; /* its source may not go on unproven */
 	enum conn_phase phase;
-	bool doomed, want_out;
+	bool doomed, want_out, awaits_room;
 	bool looked;	    /* its first byte is a channel's */
 	bool drop;	    /* free at once, without waiting for the other end */
 	struct device *dev; /* not NULL exactly while dev->conn is this one */
@@ -94,7 +94,8 @@ int conn_new(struct server *s, int fd, const struct mvpn_endpoint *from, struct 
 void conn_send(struct conn *c, const struct chan_buf *b);
 /* of a device: the next heartbeat, or the end of what its token vouches for, if that is earlier */
 void conn_beat_in(struct conn *c, int ms);
-bool conn_has_room(struct conn *c); /* for what waits for the socket; a doomed one has none */
+/* for what waits for the socket; false: conn_pump is called when there is, or the connection is doomed */
+bool conn_has_room(struct conn *c);
 /* what waits goes on as far as there is room: tables and the protected set in turns */
 void conn_pump(struct conn *c);
 /* say why, then close once it is out */

@@ -136,6 +136,7 @@ void sim_send_raw(struct sim_device *d, const void *data, size_t len);
 void sim_expect(struct sim_device *d, uint8_t type);
 /* as sim_expect, but false if it does not come: the server may be dead */
 bool sim_try(struct sim_device *d, uint8_t type);
+bool sim_try_for(struct sim_device *d, uint8_t type, unsigned ms);
 /* CLOSE with this reason, then the end of the connection */
 void sim_expect_close(struct sim_device *d, unsigned reason);
 /* the end of the connection, with nothing before it */

@@ -378,9 +378,14 @@ void sim_expect(struct sim_device *d, uint8_t type)
 	}
 }
 
+bool sim_try_for(struct sim_device *d, uint8_t type, unsigned ms)
+{
+	return next(d, type, mono_ms() + ms) == 1 && d->msg.type == type;
+}
+
 bool sim_try(struct sim_device *d, uint8_t type)
 {
-	return next(d, type, mono_ms() + SIM_WAIT_MS) == 1 && d->msg.type == type;
+	return sim_try_for(d, type, SIM_WAIT_MS);
 }
 
 static void expect_reason(struct sim_device *d, unsigned reason)

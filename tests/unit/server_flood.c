@@ -80,29 +80,75 @@ static void a_large_protected_set_comes_in_parts(void **state)
 }
 
 #define LONG_ROUNDS 30
+#define BEHIND_ROUNDS 8
+#define OFFER_MS (MVPN_INTRO_OPEN_S * 1000 + 200) /* then it is cancelled */
 
-static void who_reads_slowly_gets_the_whole_set_later(void **state)
+/* two policies of 16 000 prefixes each that have nothing in common: from one to the other is a megabyte, some 70 deltas */
+static void make_texts(char *text[2])
 {
-	struct sim_net n;
-	char *text[2] = {malloc(1 << 20), malloc(1 << 20)}, *p;
-
-	sim_net_up(&n);
 	for (unsigned k = 0; k < 2; k++) {
-		p = text[k] + sprintf(text[k], "allow a -> b\nprotect 172.16.%u.0/24\n", k);
+		char *p = text[k] = malloc(1 << 20);
+
+		p += sprintf(p, "allow a -> b\nprotect 172.16.%u.0/24\n", k);
 		for (unsigned i = 0; i < 16000; i++)
 			p += sprintf(p, "protect 10.%u.%u.%u/31\n", i / 8000 + k * 2, i / 32 % 250,
 				     i % 32 * 2);
 	}
-	/* some 70 deltas each: b reads nothing for more of them than are kept, but not for so long that it is taken for dead */
+}
+
+static void wait_whole_set(struct sim_device *d, uint64_t rev)
+{
+	while (!sim_has_prefix(d, "172.16.1.0/24", NULL) || d->rev != rev || !(d->msg.flags & MVPN_PFX_COMMIT))
+		sim_expect(d, MVPN_MSG_PREFIXES);
+	assert_int_equal(d->nprefixes, 16003);
+}
+
+/* b reads nothing for more changes than are kept, but not for so long that it is taken for dead */
+static void who_reads_slowly_gets_the_whole_set_later(void **state)
+{
+	struct sim_net n;
+	char *text[2];
+
+	sim_net_up(&n);
+	make_texts(text);
 	for (unsigned i = 0; i < LONG_ROUNDS; i++)
 		sim_policy(&n.s, text[i % 2]);
 	assert_true(sim_counter(&n.s, "deltas") > 60 * LONG_ROUNDS);
-	while (!sim_has_prefix(&n.b, "172.16.1.0/24", NULL) || n.b.rev != 1 + LONG_ROUNDS ||
-	       !(n.b.msg.flags & MVPN_PFX_COMMIT))
-		sim_expect(&n.b, MVPN_MSG_PREFIXES);
+	wait_whole_set(&n.b, 1 + LONG_ROUNDS);
 	assert_true(sim_counter(&n.s, "fell_behind") >= 1);
 	assert_int_equal(sim_counter(&n.s, "slow_reader"), 0);
-	assert_int_equal(n.b.nprefixes, 16003);
+	free(text[0]);
+	free(text[1]);
+	sim_net_down(&n);
+}
+
+/* Its window opens, and before the server comes to that it writes something else to b, CANCEL when its time has come, and with it all that
+ * was queued: the rest, which has waited for the window, goes on all the same. */
+static void what_waits_for_a_window_is_not_forgotten(void **state)
+{
+	struct sim_request q;
+	struct sim_net n;
+	char *text[2];
+	bool offered;
+
+	sim_net_up(&n);
+	make_texts(text);
+	for (unsigned i = 0; i < BEHIND_ROUNDS; i++)
+		sim_policy(&n.s, text[i % 2]);
+	sim_request(&n.a, B_ADDR, &q);
+	sim_wait_counter(&n.s, "offers", 1);
+	sim_server_pause(&n.s);
+	/* takes in what the kernel has; the offer may be among that */
+	offered = sim_try_for(&n.b, MVPN_MSG_OFFER, OFFER_MS);
+	if (offered)
+		sim_expect_nothing(&n.b, OFFER_MS);
+	assert_true(n.b.rev < 1 + BEHIND_ROUNDS);
+	sim_server_resume(&n.s); /* timers come first */
+	if (!offered)
+		sim_expect(&n.b, MVPN_MSG_OFFER);
+	sim_expect(&n.b, MVPN_MSG_CANCEL);
+	wait_whole_set(&n.b, 1 + BEHIND_ROUNDS);
+	intro_a_free(q.a);
 	free(text[0]);
 	free(text[1]);
 	sim_net_down(&n);
@@ -179,6 +225,7 @@ int main(void)
 		cmocka_unit_test(slow_handshakes_are_ended),
 		cmocka_unit_test(a_large_protected_set_comes_in_parts),
 		cmocka_unit_test(who_reads_slowly_gets_the_whole_set_later),
+		cmocka_unit_test(what_waits_for_a_window_is_not_forgotten),
 		cmocka_unit_test(floods_of_requests_are_limited),
 		cmocka_unit_test(answers_that_were_asked_for_are_not_counted),
 		cmocka_unit_test(a_device_that_never_stops_is_cut_off),
