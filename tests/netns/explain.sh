@@ -13,7 +13,7 @@ arrives() { # FROM TO PROTO 4|6 SECONDS
 	local -n addr=ADDR$4
 	case $3 in
 	tcp) on "$1" timeout "$5" "$PINGPONG" first "${addr[$2]}" 7000 ;;
-	udp) on "$1" timeout "$5" "$PINGPONG" ask udp "${addr[$2]}" 7000 1 100 | grep -q ' 0$' ;;
+	udp) on "$1" timeout "$5" "$PINGPONG" ask udp "${addr[$2]}" 7000 1 100 | finds ' 0$' ;;
 	icmp) "ping$4" "$1" "$2" -c 1 -W "$5" ;;
 	esac
 }

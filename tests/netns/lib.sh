@@ -66,6 +66,9 @@ need() {
 		command -v "$c" >/dev/null || skip "command $c is missing (make deps)"
 	done
 }
+# grep -q of what a command writes. It reads to the end: grep -q goes at the first match, whoever still writes then dies by SIGPIPE, and
+# with pipefail what was found is not.
+finds() { [[ $(grep -c "$@") != 0 ]]; }
 
 # ---- life and death ----
 

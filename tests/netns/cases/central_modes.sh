@@ -30,7 +30,7 @@ mode_is a end-to-end || fail "the default mode is another"
 [[ $(status_of a .central_sessions) == 0 ]] || fail "a counts sessions whose keys the server knows"
 
 # nobody has consented
-srv policy check - <<<'mode central60 a -> b' 2>&1 | grep -q 'can read what a and b say' || fail "no warning"
+srv policy check - <<<'mode central60 a -> b' 2>&1 | finds 'can read what a and b say' || fail "no warning"
 policy 'allow a -> b
 mode central60 a -> b'
 wait_for 5 "end of the end-to-end session" no_session a
@@ -48,9 +48,9 @@ mode_is a central60 || fail "a shows another mode"
 mode_is b central60 || fail "b shows another mode"
 [[ $(srvj sessions | jq -r '.sessions[0].mode') == central60 ]] || fail "the server shows another mode"
 [[ $(srvj status | jq .central_sessions) == 1 && $(status_of b .central_sessions) == 1 ]] || fail "status does not count it"
-ctl a sessions | grep -q 'central60: the server knows them' || fail "the table of sessions does not show the mode"
-ctl a status | grep -q 'the server knows those of 1 ' || fail "status does not say it"
-srv audit | grep -q 'session-central .*mode=central60' || fail "not in the audit trail"
+ctl a sessions | finds 'central60: the server knows them' || fail "the table of sessions does not show the mode"
+ctl a status | finds 'the server knows those of 1 ' || fail "status does not say it"
+srv audit | finds 'session-central .*mode=central60' || fail "not in the audit trail"
 ctl a rekey b >/dev/null
 mode_is a central60 || fail "the rekey changed the mode"
 

@@ -20,7 +20,7 @@ attach c udp
 wait_for 5 "refusal on c" refused
 [[ $(srvj device show c | jq -c .addresses) != *"${ADDR4[c]}"* ]] || fail "c owns an address of b's prefix"
 srvj status | jq -e '.counters.addr_refused > 0' >/dev/null || fail "the refusal is not counted"
-srv audit | grep -q "address-refused .*${ADDR4[c]}.*address-taken" || fail "the refusal is not audited: $(srv audit)"
+srv audit | finds "address-refused .*${ADDR4[c]}.*address-taken" || fail "the refusal is not audited: $(srv audit)"
 # what a and b had of their tokens is theirs inside it, and c's once an administrator says so
 srvj device show a | jq -e --arg a "${ADDR4[a]}" '.addresses | index($a)' >/dev/null || fail "a has lost its address"
 srv device address add c "${ADDR4[c]}" >/dev/null

@@ -18,18 +18,18 @@ conf() { # SECONDS
 }
 delegated() { srvj status | jq .counters.delegated; }
 renewed() { (($(delegated) > $1)); }
-session_of() { ctlj "$1" sessions | jq -r '.sessions[] | select(.state == "active").id' | head -n 1; }
-problem() { ctl a status | grep -q "PROBLEM.*$1"; }
+session_of() { ctlj "$1" sessions | jq -r '[.sessions[] | select(.state == "active")][0].id // ""'; }
+problem() { ctl a status | finds "PROBLEM.*$1"; }
 is_closed() { [[ $(status_of a .state) == offline ]]; }
 is_online() { ctl a wait --timeout 15 >/dev/null || fail "a is not online: $(ctlj a status)"; }
 
 conf 600
 net_up
 ctlj a identity show | jq -e '.private_key == "token" and .token_key == "sign" and .delegated_until > now' >/dev/null || fail "$(ctlj a identity show)"
-ctl a identity show | grep -q 'vouches for the key in use until' || fail "the table: $(ctl a identity show)"
+ctl a identity show | finds 'vouches for the key in use until' || fail "the table: $(ctl a identity show)"
 [[ $(head -c 7 "$TMP/a/state/identity") == MVPNIDD ]] || fail "the identity file is of another form"
 [[ $(status_of a .device.fingerprint) == $(srvj device show a | jq -r .fingerprint) ]] || fail "the server shows another key"
-srv device show a | grep -q 'vouches for the key in use until' || fail "the table: $(srv device show a)"
+srv device show a | finds 'vouches for the key in use until' || fail "the table: $(srv device show a)"
 ping4 a b -c 2 -i 0.05
 drop_sessions
 ping4 b a -c 2 -i 0.05

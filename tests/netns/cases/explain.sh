@@ -170,4 +170,4 @@ asker=b
 row dropped b a tcp udp icmp
 asked b '(.hooks[-1].does|contains("held_drop_timeout")) and (.todo|contains("on-line"))' "${ADDR6[a]}"
 assert_no_leak a b
-ctl a explain b | grep -q '^HOOK ' || fail "no table of hooks"
+ctl a explain b | finds '^HOOK ' || fail "no table of hooks"

@@ -36,7 +36,7 @@ wait_for 4 "the other gateway" through c
 wait_for 15 "end of the download" gone "$(pid_of curl)"
 cmp "$TMP/web/page" "$TMP/got" || fail "the download differs"
 gap_end "gateway killed"
-ctl a explain "${ADDR4[d]}" | grep -q 'gateway 1: b, has failed: ' || fail "$(ctl a explain "${ADDR4[d]}")"
+ctl a explain "${ADDR4[d]}" | finds 'gateway 1: b, has failed: ' || fail "$(ctl a explain "${ADDR4[d]}")"
 (($(counter a control gateway_changed) == 1)) || fail "changed $(counter a control gateway_changed) times"
 
 gap_start

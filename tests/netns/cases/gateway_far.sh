@@ -20,7 +20,7 @@ printf '[data]\nudp_port = 7999\n[limits]\nmax_prefixes = 77\n' >"$TMP/c/keyd.co
 ctl c reload >"$TMP/reload.log" 2>&1 && fail "another data port while keyd runs"
 grep -q 'udp_port: only a restart of keyd changes that' "$TMP/reload.log" || fail "$(cat "$TMP/reload.log")"
 printf '[limits]\nmax_prefixes = 77\n' >"$TMP/c/keyd.conf"
-ctl c reload | grep -q max_prefixes || fail "what was refused has changed something"
+ctl c reload | finds max_prefixes || fail "what was refused has changed something"
 policy $'allow a -> b\nallow a -> c\nprotect 10.9.0.0/24 via b, c'
 for h in a b c; do
 	wait_for 10 "the prefix on $h" protects $h 7
@@ -41,7 +41,7 @@ ip -n "$P-d" link set dev to-b down
 wait_for 4 "the other gateway" through c
 gap_end "cable cut"
 is b away || fail "$(ctl a explain "${ADDR4[d]}")"
-ctl a explain "${ADDR4[d]}" | grep -q 'gateway 1: b, away: ' || fail "$(ctl a explain "${ADDR4[d]}")"
+ctl a explain "${ADDR4[d]}" | finds 'gateway 1: b, away: ' || fail "$(ctl a explain "${ADDR4[d]}")"
 says b "eth1 is down or has no carrier" || fail "$(ctlj b doctor)"
 (($(counter a control gateway_away) == 1 && $(counter b control prefix_lost) == 1)) || fail "not counted"
 ctlj b status | jq -e '.problems|any(contains("10.9.0.0/24 is not reached"))' >/dev/null || fail "$(ctlj b status)"

@@ -20,7 +20,7 @@ for h in a b; do
 	wait_for 10 "the prefixes on $h" protects $h 6
 	wait_for 10 "new policy on $h" same_rev $h
 done
-ctl a explain "${ADDR4[d]}" | grep -q "see the gateway's address" || fail "a is not told: $(ctl a explain "${ADDR4[d]}")"
+ctl a explain "${ADDR4[d]}" | finds "see the gateway's address" || fail "a is not told: $(ctl a explain "${ADDR4[d]}")"
 serve_behind
 spawn datagrams d "$DATAGRAM" serve 8100
 wait_for 5 "a server of datagrams" grep -q ready "$TMP/log/datagrams.log"
@@ -68,7 +68,7 @@ said=$(on a ping -4 -n -c 1 -t 1 -W 3 "${ADDR4[d]}" || true)
 [[ $said == *"Time to live exceeded"* ]] || fail "b does not say that the TTL has run out: $said"
 # b's own connections to d, with ports of that range too, are b's
 [[ $(on b "$STREAM" ask "${ADDR4[d]}" 8000 who) == "10.9.0.1 "* ]] || fail "b itself does not reach d"
-printf 'who\n' | on b timeout 3 socat -t1 - "TCP:${ADDR4[d]}:8000,sourceport=61005" | grep -q "^10.9.0.1 61005 " || fail "b from port 61005"
+printf 'who\n' | on b timeout 3 socat -t1 - "TCP:${ADDR4[d]}:8000,sourceport=61005" | finds "^10.9.0.1 61005 " || fail "b from port 61005"
 capture_stop wire
 stop tail
 assert_no_plaintext wire "${CANARY:0:12}"
@@ -88,7 +88,7 @@ done
 
 # one device has its share, and is named
 printf '[limits]\nmax_translations = 20\n' >"$TMP/b/keyd.conf"
-ctl b reload | grep -q max_translations || fail "reload does not tell of max_translations"
+ctl b reload | finds max_translations || fail "reload does not tell of max_translations"
 on a python3 -c 'import socket, sys
 for i in range(30):
     socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", (sys.argv[1], 8100))' "${ADDR4[d]}"

@@ -40,7 +40,7 @@ if [[ -d $cgroup ]]; then
 	wait_for 5 "flow of socat" flow a '.process.comm == "socat" and .tcp.open and .tcp.bytes_in > 0'
 	flow a ".process | .pid == $(pid_of client) and .uid == 0 and (.accepted|not) and .unit == \"$P-client.service\" and (.exe|test(\"/socat\"))" >/dev/null ||
 		fail "flows: $(ctlj a flows)"
-	ctl a flows | grep -q "socat\[$(pid_of client)\] .* $P-client.service .*/socat" || fail "$(ctl a flows)"
+	ctl a flows | finds "socat\[$(pid_of client)\] .* $P-client.service .*/socat" || fail "$(ctl a flows)"
 	flow b ".process.accepted and .tcp.open and .process.pid == $(pid_of serve-b) and (.process.exe|endswith(\"/pingpong\"))" >/dev/null ||
 		fail "flows of b: $(ctlj b flows)"
 	stop client

@@ -42,9 +42,9 @@ assert_counter_over a dp shaped 0
 (($(of_class b rx_dropped) == 0)) || fail "b drops $(of_class b rx_dropped) packets of a sender that obeys"
 [[ $(ctlj a sessions | jq -c '.sessions[0].classes[0] | [.class, .dscp, .limit_kbit, .remote, .rest]') == \
 	'["dscp af11 limit 20mbit","af11",20000,["tcp 5201"],false]' ]] || fail "sessions: $(ctlj a sessions | jq -c '.sessions[0].classes')"
-ctl a sessions | grep -q 'dscp af11 limit 20mbit: tcp 5201 at both' || fail "the table does not say it: $(ctl a sessions)"
-ctl a explain "${ADDR4[b]}:5201/tcp" | grep -q '"dscp af11 limit 20mbit"' || fail "explain does not say it"
-srv policy test a b 5201/tcp | grep -q 'dscp af11 limit 20mbit: tcp 5201 at both' || fail "policy test does not say it"
+ctl a sessions | finds 'dscp af11 limit 20mbit: tcp 5201 at both' || fail "the table does not say it: $(ctl a sessions)"
+ctl a explain "${ADDR4[b]}:5201/tcp" | finds '"dscp af11 limit 20mbit"' || fail "explain does not say it"
+srv policy test a b 5201/tcp | finds 'dscp af11 limit 20mbit: tcp 5201 at both' || fail "policy test does not say it"
 
 # what another line allows goes as ever while the limit is used up
 spawn busy a iperf3 -c "${ADDR4[b]}" -p 5201 -t 30

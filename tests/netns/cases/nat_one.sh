@@ -28,9 +28,9 @@ drop() {
 drop
 ping4 a b -c 2 -i 0.05
 copy a b tcp 4 300000
-ctl a sessions | grep -q direct || fail "sessions: $(ctl a sessions)"
-ctl a status | grep -q "seen as ${ADDR4[na]}:$DATA_PORT" || fail "status: $(ctl a status)"
-ctl a ping b --count 1 | grep -q '(direct)' || fail "ping does not say how"
+ctl a sessions | finds direct || fail "sessions: $(ctl a sessions)"
+ctl a status | finds "seen as ${ADDR4[na]}:$DATA_PORT" || fail "status: $(ctl a status)"
+ctl a ping b --count 1 | finds '(direct)' || fail "ping does not say how"
 
 # another port
 nat_rules na "to :20000-20999"

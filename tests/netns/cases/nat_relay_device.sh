@@ -48,20 +48,20 @@ copy a b tcp 4 1000000
 copy b a tcp 4 1000000
 copy a b udp 4 60000
 ctlj a ping b --count 1 | jq -e ".received == 1 and .path == \"relayed\" and .relay == \"$first\"" >/dev/null || fail "ping: $(ctl a ping b)"
-ctl a sessions | grep -q "relayed via $first" || fail "sessions: $(ctl a sessions)"
-ctl a explain "${ADDR4[b]}" | grep -q "device $first passes them on" || fail "explain: $(ctl a explain "${ADDR4[b]}")"
+ctl a sessions | finds "relayed via $first" || fail "sessions: $(ctl a sessions)"
+ctl a explain "${ADDR4[b]}" | finds "device $first passes them on" || fail "explain: $(ctl a explain "${ADDR4[b]}")"
 ctlj a rekey b >/dev/null || fail "no rekey through the relay"
 ping4 b a -c 2 -i 0.05
 # on the relay: the pair, where its ends are, and what has gone through; none of its own sessions
 ctlj "$first" relays | jq -e '.relays[0] | .packets > 1000 and .bytes > 1000000 and .rate_kbit == 400000 and
 	([.a, .b] | map(.name) | sort == ["a", "b"]) and ([.a, .b] | map(.endpoint | startswith("10.77.0.10")) | all)' >/dev/null ||
 	fail "relays: $(ctlj "$first" relays)"
-ctl "$first" relays | grep -q "10.77.0.101" || fail "relays: $(ctl "$first" relays)"
-ctl "$first" status | grep -q '^relays' || fail "status: $(ctl "$first" status)"
+ctl "$first" relays | finds "10.77.0.101" || fail "relays: $(ctl "$first" relays)"
+ctl "$first" status | finds '^relays' || fail "status: $(ctl "$first" status)"
 no_session "$first" || fail "the relay has a session: $(ctl "$first" sessions)"
 (($(counter "$first" dp passed) > 1000)) || fail "passed: $(counter "$first" dp passed)"
 srvj device list | jq -e ".devices[] | select(.name == \"$first\") | .relays >= 1" >/dev/null || fail "$(srvj device list)"
-srvj audit | grep relay-open | grep -q "\"relay\":\"$first\"" || fail "no record of the relay's opening: $(srvj audit | tail -5)"
+srvj audit | grep relay-open | finds "\"relay\":\"$first\"" || fail "no record of the relay's opening: $(srvj audit | tail -5)"
 # somebody else's packets are not passed on, and nobody answers them
 passed=$(counter "$first" dp passed) refused=$(counter "$first" dp pass_refused)
 read -r sent _ back _ <<<"$(on f "$POKE" elsewhere "$TMP/wire-$first.pcap" "${ADDR4[$first]}" 0.3 "$DATA_PORT")"

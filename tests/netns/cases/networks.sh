@@ -137,7 +137,7 @@ server2_start
 printf '[data]\nudp_port = many\n' >"$TMP/a/two.conf"
 parent=$(pid_of keyd-a) first=$(net null .pid)
 kill -KILL "$(net '"two"' .pid)"
-why() { net '"two"' .why | grep -q 'two.conf:2: .many. is no value'; }
+why() { net '"two"' .why | finds 'two.conf:2: .many. is no value'; }
 wait_for 5 "the reason why it does not start" why
 ! ctl a networks >/dev/null || fail "mvpnctl networks is content"
 ctlj a status | jq -e '.other_networks == [{name: "two", state: "failed"}]' >/dev/null || fail "status: $(ctlj a status | jq -c .other_networks)"
@@ -150,7 +150,7 @@ sed -i 's/two$/two, three/' "$TMP/a/keyd.conf"
 kill -HUP "$parent"
 wait_for 10 "the second keyd online" ctl a2 wait --timeout 1
 wait_for 10 "c again" ping4 a c -c 1
-clash() { net '"three"' .why | grep -q 'two.conf and .*three.conf have the same udp_port'; }
+clash() { net '"three"' .why | finds 'two.conf and .*three.conf have the same udp_port'; }
 wait_for 5 "the reason why the third one does not start" clash
 # nor does it while it has a daemon of its own
 mkdir -p "$TMP/a/state/networks/three"
@@ -159,7 +159,7 @@ locked() { ! flock -n "$TMP/a/state/networks/three/lock" true; }
 wait_for 5 "the lock" locked
 sed -i 's/7490/7491/' "$TMP/a/three.conf"
 kill -HUP "$parent"
-twice() { net '"three"' .why | grep -q 'another keyd runs with the state directory .*mvpn-keyd@three'; }
+twice() { net '"three"' .why | finds 'another keyd runs with the state directory .*mvpn-keyd@three'; }
 wait_for 5 "the reason why the third one does not start" twice
 kill "$(pgrep -P "$(pid_of own)")"
 kill -HUP "$parent"

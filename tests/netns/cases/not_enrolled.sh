@@ -48,7 +48,7 @@ mkdir -p "$TMP/c"
 cp -r "$TMP/a/state" "$TMP/c/state"
 rm -f "$TMP/c/state/lock" "$TMP/c/state/interfaces"
 host_start c
-twins() { status_of a '.problems[]' | grep -q "another host logs in with this device's identity"; }
+twins() { status_of a '.problems[]' | finds "another host logs in with this device's identity"; }
 wait_for 60 "word of a twin" twins
 host_stop c
 ctl a explain "${ADDR4[c]}" >/dev/null || (($? == 5)) || fail "explain"

@@ -37,7 +37,7 @@ host_start a
 enrol a
 [[ $(magic) == MVPNID2 ]] || fail "enrolment did not seal the identity"
 ctlj a identity show | jq -e '.kept == "file" and .sealed and (.locked | not)' >/dev/null || fail "$(ctlj a identity show)"
-ctl a identity show | grep -q 'sealed with a passphrase' || fail "the table: $(ctl a identity show)"
+ctl a identity show | finds 'sealed with a passphrase' || fail "the table: $(ctl a identity show)"
 refused not-locked identity unlock --passphrase-file "$TMP/good"
 
 # locked with a wrong passphrase, until a person knows better
@@ -46,7 +46,7 @@ phrase good "another horse"
 host_stop a
 host_start a
 [[ $(status_of a .state) == locked ]] || fail "a wrong passphrase leaves $(status_of a .state)"
-ctl a status | grep -q 'does not open the identity' || fail "status does not say why: $(ctl a status)"
+ctl a status | finds 'does not open the identity' || fail "status does not say why: $(ctl a status)"
 refused locked enroll --token-file "$(token a)"
 refused locked identity passphrase set --passphrase-file "$TMP/good"
 refused wrong-passphrase identity unlock --passphrase-file "$TMP/bad"
@@ -55,7 +55,7 @@ ctl a identity unlock --passphrase-file - <"$TMP/old" >"$TMP/log/unlock.log" || 
 is_online
 
 # removed: plain again; set: what the next start would miss is told
-ctl a identity passphrase remove | grep -q 'without a passphrase' || fail "remove"
+ctl a identity passphrase remove | finds 'without a passphrase' || fail "remove"
 [[ $(magic) == MVPNID1 ]] || fail "the identity is still sealed"
 [[ $(stat -c %a "$STATE/identity") == 600 ]] || fail "mode $(stat -c %a "$STATE/identity")"
 phrase third "third"

@@ -22,6 +22,7 @@ last=$(wc -l <"$TMP/log/flood.log")
 capture_stop wire
 assert_only_sealed wire a b
 [[ $(srvj device show b | jq -r .state) == revoked ]] || fail "the server does not say revoked"
-wait_for 5 "b's knowledge" test "$(status_of b .state)" != online
+knows() { [[ $(status_of b .state) != online ]]; }
+wait_for 5 "b's knowledge" knows
 assert_no_leak a b
 echo "cut after $took ms"

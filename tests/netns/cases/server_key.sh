@@ -15,7 +15,7 @@ follows() { [[ $(pinned "$1") == "$second" ]]; }
 online() { [[ $(status_of "$1" .state) == online ]]; }
 by_new() { [[ $(key .channels_by_old) == 0 && $(srvj status | jq .channels) == 2 ]]; }
 one_key() { [[ $(status_of a .server.old_key) == null ]]; }
-told_why() { status_of b .server.error | grep -q 'mvpnctl pin'; }
+told_why() { status_of b .server.error | finds 'mvpnctl pin'; }
 says() { # PATTERN COMMAND…: it fails, and says so
 	local pattern=$1 out
 	shift
@@ -38,9 +38,9 @@ for h in a b; do
 done
 wait_for 5 "word of both" heard
 cp -a "$TMP/a/state/server_pins" "$TMP/announced"
-ctl a status | grep -q "next key $second" || fail "status: $(ctl a status)"
-srv key show | grep -q '2 of 2 know the new one' || fail "key show: $(srv key show)"
-srv status | grep -q 'is being changed: announced' || fail "server status: $(srv status)"
+ctl a status | finds "next key $second" || fail "status: $(ctl a status)"
+srv key show | finds '2 of 2 know the new one' || fail "key show: $(srv key show)"
+srv status | finds 'is being changed: announced' || fail "server status: $(srv status)"
 says 'announced, and not in use' srv key rotate
 says 'does not go with' srv key rotate --now --after 1h
 [[ $(pinned a) == "$first" ]] || fail "it is in use already"
@@ -53,7 +53,7 @@ srv key rotate --now >/dev/null
 for h in a b; do
 	wait_for 20 "new key on $h" follows "$h"
 done
-ctl a status | grep -q "old key $first" || fail "status: $(ctl a status)"
+ctl a status | finds "old key $first" || fail "status: $(ctl a status)"
 says 'in use already' srv key cancel
 wait_for 20 "channels of the new key" by_new
 wait_for 20 "end of the load" gone "$(pid_of load)"
@@ -93,7 +93,7 @@ ping4 a b -c 1
 # a token of before
 host_start c
 says 'pins a key that the server has given up' ctl c enroll --token-file "$early" --name c
-srv token list | grep -q 'server-key' || fail "tokens: $(srv token list)"
+srv token list | finds 'server-key' || fail "tokens: $(srv token list)"
 enrol c
 [[ $(pinned c) == "$second" ]] || fail "c has pinned $(pinned c)"
 srvj audit --verify >/dev/null

@@ -45,7 +45,7 @@ assert_counter_over a dp drop_service 0
 assert_counter_over b dp drop_service 0
 [[ $(counter a dp rx_service) == 0 && $(counter b dp rx_service) == 0 ]] || fail "a sender let by what its peer refuses"
 says '["icmp","tcp 8022","tcp 8100-8110"]' || fail "sessions say $(services)"
-ctl a sessions | grep -q 'icmp, tcp 8022, tcp 8100-8110 at peer' || fail "the table does not say what the session is for"
+ctl a sessions | finds 'icmp, tcp 8022, tcp 8100-8110 at peer' || fail "the table does not say what the session is for"
 [[ $(ctlj a explain "${ADDR4[b]}:8105/tcp" | jq -r .verdict) == sealed ]] || fail "explain of an allowed port"
 ctlj a explain "${ADDR4[b]}:8105/tcp" | jq -e '.rule.line == 1 and (.rule.text|startswith("allow only a -> b proto icmp proto tcp port 8022"))' >/dev/null ||
 	fail "explain names no line: $(ctlj a explain "${ADDR4[b]}:8105/tcp")"
@@ -54,7 +54,7 @@ for h in a b; do
 		fail "flows of $h without the line: $(ctlj $h flows | jq -c '.flows[]|[.dst,.proto,.dport,.verdict,.rule]')"
 done
 [[ $(ctlj a explain "${ADDR4[b]}:8023/tcp" | jq -r .verdict) == dropped ]] || fail "explain of a refused port"
-ctl a explain "${ADDR4[b]}:8023/tcp" | grep -q 'tcp 8023 is not among that' || fail "explain does not say why"
+ctl a explain "${ADDR4[b]}:8023/tcp" | finds 'tcp 8023 is not among that' || fail "explain does not say why"
 srv policy test a b 8105/tcp >/dev/null || fail "policy test of an allowed port"
 status=0
 srv policy test a b 8023/tcp >"$TMP/out" || status=$?

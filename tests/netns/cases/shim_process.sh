@@ -141,9 +141,9 @@ explained dropped 1 --unit "$P-bad.service" --uid 0 "${ADDR4[b]}:5432/tcp"
 explained sealed 2 --uid nobody --exe "$TMP/psql" "${ADDR4[b]}:5433/tcp"
 explained dropped 2 --uid 65534 --exe "$TMP/dial" "${ADDR4[b]}:5433/tcp"
 explained sealed 4 --uid 0 "${ADDR4[b]}:5435/tcp"
-ctl a explain --unit "$P-bad.service" "${ADDR4[b]}:5432/tcp" | grep -q "such a process may not, by policy line 1: allow" || fail "explain does not name the line"
+ctl a explain --unit "$P-bad.service" "${ADDR4[b]}:5432/tcp" | finds "such a process may not, by policy line 1: allow" || fail "explain does not name the line"
 
-srv policy test --unit "$P-good.service" a b 5432/tcp | grep -q 'line 1' || fail "policy test: $(srv policy test --unit "$P-good.service" a b 5432/tcp)"
+srv policy test --unit "$P-good.service" a b 5432/tcp | finds 'line 1' || fail "policy test: $(srv policy test --unit "$P-good.service" a b 5432/tcp)"
 status=0
 srv policy test --unit "$P-bad.service" --uid 0 a b 5432/tcp >"$TMP/out" || status=$?
 ((status == 5)) || fail "policy test of another unit exits with $status: $(cat "$TMP/out")"

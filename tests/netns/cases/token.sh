@@ -15,7 +15,7 @@ cat >"$TMP/a/keyd.conf" <<-CONF
 	token_key = ecdh
 CONF
 usable() { ctlj a identity show | jq -e '.token_problem == null'; }
-problem() { ctl a status | grep -q "PROBLEM.*$1"; }
+problem() { ctl a status | finds "PROBLEM.*$1"; }
 
 net_up
 ctlj a identity show | jq -e '.private_key == "token"' >/dev/null || fail "$(ctlj a identity show)"
@@ -53,7 +53,7 @@ ctl a rekey b >"$TMP/log/rekey.log" 2>&1 && fail "a rekey without the token"
 drop_sessions
 ! ping4 a b -c 1 -W 1 || fail "a new session without the token"
 ! ping4 b a -c 1 -W 1 || fail "a new session without the token, from b"
-ctl b peers | grep -q 'on a token' || fail "b does not say why: $(ctl b peers)"
+ctl b peers | finds 'on a token' || fail "b does not say why: $(ctl b peers)"
 
 # back; its helper may also crash
 rmdir "$TMP/tokens"

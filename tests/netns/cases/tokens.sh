@@ -67,7 +67,7 @@ ctl a wait --timeout 10 >/dev/null
 # nothing of a secret in the logs or the status
 secret=$(<"$good")
 ! grep -rqF -- "${secret:6:40}" "$TMP/log" || fail "the token is in a log"
-srv audit | grep -qE 'enrolment-refused .*reason=token-(used|expired|revoked)' || fail "no refusal in the audit trail"
+srv audit | finds -E 'enrolment-refused .*reason=token-(used|expired|revoked)' || fail "no refusal in the audit trail"
 # who is enrolled says so, and stays who he is
 ! ctl a enroll --token-file "$(token a)" --name other >"$TMP/log/again" 2>&1 || fail "a enrolled twice"
 grep -q 'already enrolled as a' "$TMP/log/again" || fail "enroll on an enrolled machine says: $(cat "$TMP/log/again")"

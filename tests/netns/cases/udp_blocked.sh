@@ -45,11 +45,11 @@ ping4 b a -c 1 -W 5 || fail "the first packet is lost"
 took=$(((${EPOCHREALTIME/./} - start) / 1000))
 goes
 (($(srvj status | jq .counters.conduits) == 2)) || fail "not two conduits"
-ctl a status | grep -q '^UDP .*by TCP' || fail "status: $(ctl a status)"
+ctl a status | finds '^UDP .*by TCP' || fail "status: $(ctl a status)"
 ctlj a ping b --count 1 | jq -e '.received == 1 and .path == "relayed-tcp"' >/dev/null || fail "ping: $(ctl a ping b)"
-ctl a explain "${ADDR4[b]}" | grep -q relayed-tcp || fail "explain: $(ctl a explain "${ADDR4[b]}")"
-ctl a sessions | grep -q relayed-tcp || fail "sessions: $(ctl a sessions)"
-{ ctl a doctor || true; } | grep -q 'UDP.*by TCP' || fail "doctor: $(ctl a doctor)"
+ctl a explain "${ADDR4[b]}" | finds relayed-tcp || fail "explain: $(ctl a explain "${ADDR4[b]}")"
+ctl a sessions | finds relayed-tcp || fail "sessions: $(ctl a sessions)"
+{ ctl a doctor || true; } | finds 'UDP.*by TCP' || fail "doctor: $(ctl a doctor)"
 ctlj a rekey b >"$TMP/log/rekey.log" || fail "no rekey through the conduit: $(cat "$TMP/log/rekey.log")"
 ping4 b a -c 2 -i 0.05
 # at one end

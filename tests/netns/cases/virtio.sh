@@ -15,7 +15,7 @@ move() { # ADDRESS HOST NAME
 	wait_for 10 "interface $1" test_named "$1"
 	ip link set "$(named "$1")" netns "$P-$2" name "$3"
 }
-test_named() { named "$1" | grep -q .; }
+test_named() { named "$1" | finds .; }
 
 # a and b get theirs in place of the pair to the switch
 host_on_virtio() { # HOST ADDRESS
@@ -56,4 +56,4 @@ assert_only_sealed wire a b
 assert_sealed wire 300
 assert_no_leak a b
 [[ $(status_of a '.interfaces[0].wire') == "$WIRE" ]] || fail "the wire is not $WIRE: $(status_of a '.interfaces')"
-[[ $WIRE == udp ]] || on a ip -d link show eth0 | grep -q ' xdp[ /]' || fail "XDP is not native: $(on a ip link show eth0)"
+[[ $WIRE == udp ]] || on a ip -d link show eth0 | finds ' xdp[ /]' || fail "XDP is not native: $(on a ip link show eth0)"

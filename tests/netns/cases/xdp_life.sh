@@ -58,7 +58,7 @@ on a bpftool net attach xdpgeneric pinned "$PIN/other" dev eth0
 ctl a attach eth0 --wire xdp >"$TMP/out" 2>&1 && fail "attached beside another XDP program"
 grep -q 'another XDP program' "$TMP/out" || fail "refused without the reason: $(cat "$TMP/out")"
 wire_is wire udp || fail "the UDP wire did not carry on: $(status_of a .interfaces)"
-status_of a '.interfaces[0].reason' | grep -q 'another XDP program' || fail "the reason is not shown: $(status_of a .interfaces)"
+status_of a '.interfaces[0].reason' | finds 'another XDP program' || fail "the reason is not shown: $(status_of a .interfaces)"
 ping4 a b -c 2 -i 0.05
 on a bpftool net detach xdpgeneric dev eth0
 ctl a attach eth0 --wire xdp >/dev/null
@@ -68,7 +68,7 @@ copy a b tcp 4 300000
 # what auto takes, and its reason
 ctl a attach eth0 --wire auto >/dev/null
 wire_is wire udp || fail "auto took AF_XDP on veth: $(status_of a .interfaces)"
-status_of a '.interfaces[0].reason' | grep -q 'auto: veth has no zero-copy' || fail "no reason: $(status_of a .interfaces)"
+status_of a '.interfaces[0].reason' | finds 'auto: veth has no zero-copy' || fail "no reason: $(status_of a .interfaces)"
 capture_stop wire
 assert_no_plaintext wire "${CANARY:0:12}"
 assert_only_sealed wire a b
