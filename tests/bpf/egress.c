@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "loop.h"
 #include "shimtest.h"
 
 /* the verdict of egress, and the last hook's on the same packet had it come that far */
@@ -355,16 +356,23 @@ static void test_events(void **state)
 	struct shim *s = st_shim();
 	struct packet p;
 	struct timespec gap = {.tv_nsec = MVPN_EVENT_GAP_NS + 5000000};
+	uint64_t since, took;
 
 	st_need_root();
 	st_protect(s, "10.20.0.0/16", 20, 0);
 	st_protect(s, "10.21.0.0/16", 21, 0);
 	assert_true(shim_events(s, on_event, &seen) >= 0);
-	memset(&seen, 0, sizeof(seen));
 	pkt_simple(&p, "10.9.0.1", "10.20.0.1");
-	for (int i = 0; i < 50; i++)
-		assert_int_equal(st_prog_run(EGRESS(s), &p, NULL), REDIRECT);
-	assert_true(shim_events(s, on_event, &seen) >= 0);
+	/* if it takes longer than the gap, because the machine is busy with others, there may be another one */
+	do {
+		memset(&seen, 0, sizeof(seen));
+		nanosleep(&gap, NULL);
+		since = mono_ns();
+		for (int i = 0; i < 50; i++)
+			assert_int_equal(st_prog_run(EGRESS(s), &p, NULL), REDIRECT);
+		took = mono_ns() - since;
+		assert_true(shim_events(s, on_event, &seen) >= 0);
+	} while (took >= MVPN_EVENT_GAP_NS);
 	assert_int_equal(seen.n, 1);
 	assert_int_equal(seen.last.peer, 20);
 	assert_int_equal(seen.last.reason, MVPN_C_TO_TAP_HELD);

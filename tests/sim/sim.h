@@ -17,7 +17,7 @@
 #include "mvpn/auth.h"
 #include "token.h"
 
-#define SIM_WAIT_MS 5000
+#define SIM_WAIT_MS 20000 /* what is waited for comes in milliseconds, on a busy machine in seconds */
 #define SIM_PREFIXES_MAX 40000 /* what has come and what has not gone yet, within a change */
 
 struct sim_server {

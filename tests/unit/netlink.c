@@ -20,7 +20,7 @@
 
 #include "netlink.h"
 
-#define EVENT_WAIT_MS 3000
+#define EVENT_WAIT_MS 10000
 
 static struct nl *nl;
 static struct nl_link t0;

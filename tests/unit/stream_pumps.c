@@ -2,6 +2,8 @@
 /* Streams that run, on several pumps. What pumps and the main thread share the thread sanitizer looks at, too. */
 #include "stream_conns.h"
 
+#include <sys/resource.h>
+
 static void bytes_are_exact(void **state)
 {
 	static struct conn conns[CONNS];
@@ -109,6 +111,15 @@ static uint64_t moved(const struct conn *conns, unsigned n)
 	return sum;
 }
 
+/* how often the kernel has given this thread's CPU to another one */
+static long taken_from_me(void)
+{
+	struct rusage u;
+
+	assert_int_equal(getrusage(RUSAGE_THREAD, &u), 0);
+	return u.ru_nivcsw;
+}
+
 /* Of many that all have something to move, two at most go on before the main thread has its turn. */
 static void main_thread_waits_for_one_stream(void **state)
 {
@@ -123,12 +134,17 @@ static void main_thread_waits_for_one_stream(void **state)
 	traffic_start(&t, conns, CONNS);
 	while (moved(conns, CONNS) < 32 << 20)
 		usleep(100);
-	for (unsigned i = 0; i < 20; i++) {
+	for (unsigned i = 0; i < 20;) {
+		long taken_away = taken_from_me();
 		uint64_t before = moved(conns, CONNS), between;
 
 		pumps_hold(&k);
 		between = moved(conns, CONNS) - before;
-		assert_in_range(between, 0, 4 * MVPN_STREAM_TURN_B);
+		/* if this thread did not get to ask at once, it was not the pump that kept it waiting */
+		if (taken_from_me() == taken_away) {
+			assert_in_range(between, 0, 4 * MVPN_STREAM_TURN_B);
+			i++;
+		}
 		assert_int_equal(moved(conns, CONNS), before + between);
 		pumps_release(&k);
 	}
@@ -211,6 +227,7 @@ static void busy_pumps_get_no_more(void **state)
 {
 	static struct conn conns[4];
 	struct traffic t;
+	uint64_t start;
 
 	begin(3);
 	for (unsigned i = 0; i < 3; i++) {
@@ -223,8 +240,9 @@ static void busy_pumps_get_no_more(void **state)
 	assert_ptr_equal(conns[1].in->pump, conns[0].out->pump);
 	stream_abort(conns[1].in, MVPN_R_NONE);
 	stream_abort(conns[2].out, MVPN_R_NONE);
+	start = mono_ms();
 	traffic_start(&t, conns, 1);
-	while (moved(conns, 1) < 64 << 20)
+	while (moved(conns, 1) < 64 << 20 || mono_ms() < start + 200) /* so long it takes to see which are busy */
 		usleep(1000);
 	conn_new(&conns[3], &peers[3], 1);
 	stream_run(conns[3].out);
