@@ -20,7 +20,7 @@ arrives() { # FROM TO PROTO 4|6 SECONDS
 # row VERDICT[|VERDICT] FROM TO PROTO…: what `asker` says of FROM's packets, asked with the options `as`, and what becomes of them
 asker=a as=()
 row() {
-	local want=$1 from=$2 to=$3 proto family dst secs=3 pids=() each=() i
+	local want=$1 from=$2 to=$3 proto family dst secs=10 pids=() each=() i
 	shift 3
 	[[ $want != dropped ]] || secs=0.5
 	: >"$TMP/said"

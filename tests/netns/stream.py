@@ -10,13 +10,13 @@
                                 wait    takes nothing until it is gone
   ask HOST PORT WHAT [N]      such a client; prints what it gets
   ask HOST PORT stay          connects and stays; the server takes nothing
-  ask HOST PORT slow SECONDS  as sum, but so slowly that it takes so long
+  ask HOST PORT slow          as sum, a little each 20 ms, until SIGUSR1
   connect HOST PORT HOW [S]   what connect() says within S seconds (5) and after how many ms: ok, the name of the error, or silent. HOW is
                                 block   a socket that waits         poll    one that does not, and poll()
                                 fast    data with the SYN (TFO)     mptcp   a socket of MPTCP
   crowd HOST PORT N [S]       N connections at once, each there within S seconds (30) and asked `who`, all open until the last has answered: how many did
 """
-import errno, hashlib, os, select, socket, struct, sys, threading, time
+import errno, hashlib, os, select, signal, socket, struct, sys, threading, time
 
 
 def pattern(n):
@@ -97,6 +97,8 @@ def serve(port):
 
 
 def ask(host, port, what, n):
+    told = []
+    signal.signal(signal.SIGUSR1, lambda *_: told.append(True))
     try:
         s = socket.create_connection((host, port), timeout=30)
     except OSError as e:
@@ -112,12 +114,13 @@ def ask(host, port, what, n):
             s.shutdown(socket.SHUT_WR)
             print("exact" if line(s) == expected(n) else "wrong")
         elif what == "slow":
-            for b in pattern(n * (50 << 14)):
-                for at in range(0, len(b), 1 << 14):
-                    s.sendall(b[at : at + (1 << 14)])
-                    time.sleep(0.02)
+            block = next(pattern(1 << 16))
+            while not told:
+                s.sendall(block[n % (1 << 16) :][: 1 << 14])
+                n += 1 << 14
+                time.sleep(0.02)
             s.shutdown(socket.SHUT_WR)
-            print("exact" if line(s) == expected(n * (50 << 14)) else "wrong")
+            print("exact" if line(s) == expected(n) else "wrong")
         elif what == "send":
             print("exact" if drain(s) == expected(n) else "wrong")
             for b in pattern(n):  # the other direction is still open

@@ -12,7 +12,7 @@ keyd_start() {
 	spawn keyd-a a unshare -m sh -ec 'mount -t sysfs sysfs "$1"; mount --bind /sys/fs/bpf "$1/fs/bpf"
 		mount --rbind "$1" /sys; shift; exec "$@"' sh "$TMP/sys" "$BUILD/keyd" --state "$TMP/a/state" \
 		--socket "$TMP/a/keyd.sock" --pin "$PIN/a" --config "$TMP/a/keyd.conf"
-	wait_for 10 "answer of keyd on a" ctl a status
+	wait_for 30 "answer of keyd on a" ctl a status
 }
 setting() { cat "/proc/$(pid_of keyd-a)/root/sys/class/net/eth0/$1"; }
 settings() { echo "$(setting napi_defer_hard_irqs) $(setting gro_flush_timeout)"; }

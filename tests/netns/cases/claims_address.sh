@@ -20,7 +20,9 @@ attach c udp mine
 refused() { (($(counter c control addr_refused) > 0)); }
 wait_for 5 "refusal on c" refused
 policy 'allow * -> *'
-wait_for 5 "new policy on a" same_rev a
+for h in a b c; do
+	wait_for 5 "new policy on $h" same_rev $h
+done
 srvj device show c | jq -e --arg a "${ADDR4[b]}" '[.prefixes[] | select(startswith($a))] | length == 0' >/dev/null ||
 	fail "c owns b's address: $(srvj device show c)"
 srvj device show b | jq -e --arg a "${ADDR4[b]}" '[.prefixes[] | select(startswith($a))] | length == 1' >/dev/null ||

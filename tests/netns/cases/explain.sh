@@ -152,7 +152,8 @@ host_stop c
 srv device approve c >/dev/null
 in_force $'allow a -> c\nallow a -> b'
 arrives a c icmp 4 0.5 && fail "c is away, and answers"
-asked a '.verdict == "held" and (.why|any(contains("failed"))) and (.todo|contains("c"))' c
+failed() { ctlj a explain c | jq -e '.verdict == "held" and (.why|any(contains("failed"))) and (.todo|contains("c"))'; }
+wait_for 5 "word that no session can be made" failed
 srv device revoke c >/dev/null
 wait_for 5 "c is revoked, on a" said a c "was revoked"
 row dropped a c tcp icmp

@@ -107,7 +107,7 @@ waiting() { (($(on a ss -Htn state syn-sent dst "${ADDR4[a]}" | wc -l) == $1)); 
 wait_for 5 "three that wait" waiting 3
 port=$(on a ss -Htn state syn-sent dst "${ADDR4[a]}" | awk '{n = split($4, to, ":"); print to[n]}' | sort -u)
 host_stop a KILL
-! timeout 1 nsenter --net="/run/netns/$P-a" "$STREAM" serve "$port" 2>"$TMP/log/other.log" || fail "another program listens on port $port"
+! timeout 10 nsenter --net="/run/netns/$P-a" "$STREAM" serve "$port" 2>"$TMP/log/other.log" || fail "another program listens on port $port"
 grep -q 'Operation not permitted' "$TMP/log/other.log" || fail "listening on port $port: $(tail -1 "$TMP/log/other.log")"
 for n in 1 2 3; do
 	ended "orphan$n" ECONNREFUSED

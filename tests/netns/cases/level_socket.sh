@@ -144,8 +144,7 @@ wait_for 10 "streams again" carried
 # does nothing; and each end says by which line it was open
 policy $'allow only a -> b proto tcp port 8000-8002\nlevel socket a -> b'
 wait_for 5 "end of what was asked" has_streams 0 a b
-on a "$STREAM" ask "${ADDR4[b]}" 8000 slow 3 >"$TMP/slow" &
-slow=$!
+spawn slow a "$STREAM" ask "${ADDR4[b]}" 8000 slow
 spawn stays a "$STREAM" ask "${ADDR4[b]}" 8001 stay
 wait_for 5 "both streams" has_streams 2 a b
 kill -STOP "$(pid_of keyd-a)"
@@ -166,8 +165,9 @@ wait_for 3 "the audit of b's end" audited b serve2
 renewed() { [[ $(ctlj a sessions | jq -c '[.sessions[] | select(.layer == "socket" and .transmits) | .services.remote]') == '[["tcp 8000"]]' ]]; }
 wait_for 5 "a session for the new services" renewed
 has_streams 1 a b || fail "the stream to 8000 did not outlive it"
-wait "$slow" || true
-[[ $(<"$TMP/slow") == exact ]] || fail "the stream that is still allowed: $(<"$TMP/slow")"
+kill -USR1 "$(pid_of slow)"
+wait_for 10 "the end of the stream that is still allowed" gone "$(pid_of slow)"
+[[ $(<"$TMP/log/slow.log") == exact ]] || fail "the stream that is still allowed: $(<"$TMP/log/slow.log")"
 policy $'allow a -> b\nlevel socket a -> b'
 wait_for 10 "streams again" carried
 # what is no stream of a peer's costs a close

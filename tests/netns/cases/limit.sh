@@ -23,9 +23,21 @@ iperf3_on() {
 	on "$h" iperf3 "$@"
 }
 received() { ctlj b sessions | jq '[.sessions[] | select(.transmits) | .rx_bytes] | add'; }
-between() { # WHAT VALUE LOW HIGH
-	echo "$1: $2 kbit/s"
-	(($2 >= $3 && $2 <= $4)) || fail "$1: $2 kbit/s, not $3 to $4"
+udp_rate() { # SECONDS: kbit/s that b receives of whatever it is
+	local start=${EPOCHREALTIME/./} bytes
+	bytes=$(received)
+	sleep "$1"
+	echo $((($(received) - bytes) * 8000 / (${EPOCHREALTIME/./} - start)))
+}
+# one of three: the machine may be busy with others, and so may who looks at the clock
+between() { # WHAT LOW HIGH COMMAND…
+	local got try
+	for try in 1 2 3; do
+		got=$("${@:4}")
+		echo "$1: $got kbit/s"
+		((got < $2 || got > $3)) || return 0
+	done
+	fail "$1: $got kbit/s, not $2 to $3 the $try times that it was measured"
 }
 
 need iperf3
@@ -37,7 +49,7 @@ done
 set_policy 'allow a -> b proto tcp port 5201 dscp af11 limit 20mbit
 allow a -> b'
 ping4 a b -c 1
-between "TCP of 20 Mbit/s" "$(rate 5201 2)" 17000 20500
+between "TCP of 20 Mbit/s" 17000 20500 rate 5201 2
 assert_counter_over a dp shaped 0
 (($(of_class b rx_dropped) == 0)) || fail "b drops $(of_class b rx_dropped) packets of a sender that obeys"
 [[ $(ctlj a sessions | jq -c '.sessions[0].classes[0] | [.class, .dscp, .limit_kbit, .remote, .rest]') == \
@@ -51,7 +63,7 @@ spawn busy a iperf3 -c "${ADDR4[b]}" -p 5201 -t 30
 shaped=$(counter a dp shaped)
 used_up() { (($(counter a dp shaped) > shaped + 50)); }
 wait_for 5 "the limit to be used up" used_up
-between "TCP beside it" "$(rate 5202 1)" 100000 1000000000
+between "TCP beside it" 100000 1000000000 rate 5202 1
 ping4 a b -c 5 -i 0.05 >"$TMP/log/ping.log"
 stop busy
 
@@ -65,10 +77,7 @@ ping4 a b -c 1
 spawn flood a iperf3 -u -c "${ADDR4[b]}" -p 5201 -b 40M -t 30
 shaped=$(counter a dp shaped)
 wait_for 5 "the flood" used_up
-start=${EPOCHREALTIME/./} bytes=$(received)
-sleep 1
-took=$((${EPOCHREALTIME/./} - start)) bytes=$(($(received) - bytes))
-between "UDP of 4 Mbit/s" $((bytes * 8000 / took)) 3600 4400
+between "UDP of 4 Mbit/s" 3600 4400 udp_rate 1
 assert_counter_over a dp drop_limit 0
 stop flood
 
@@ -78,7 +87,7 @@ set_policy 'allow a -> b proto tcp port 5202 dscp af11 limit 20mbit
 allow a -> b
 level socket a -> b'
 capture_start stream a
-between "TCP of 20 Mbit/s at the socket" "$(rate 5202 2)" 15000 20500
+between "TCP of 20 Mbit/s at the socket" 15000 20500 rate 5202 2
 capture_stop stream
 tos=$(tcpdump -vnr "$TMP/stream.pcap" "tcp port $DATA_PORT and src host ${ADDR4[a]} and greater 1000" 2>/dev/null | grep -o 'tos 0x[0-9a-f]*' | sort -u)
 [[ $tos == 'tos 0x28' ]] || fail "outer TOS of streams: $tos"

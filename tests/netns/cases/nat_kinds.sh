@@ -15,7 +15,8 @@
 # shellcheck source=tests/netns/nat.sh
 source "$(dirname "$0")/../nat.sh"
 
-MAPPED_S=23 # as long as a's router remembers
+MAPPED_S=23    # as long as a's router remembers
+KEEPALIVE_S=20 # MVPN_KEEPALIVE_S
 
 no_firewall() { on "$1" nft delete table ip filter; }
 full_cone() { # ROUTER HOST
@@ -174,9 +175,10 @@ over() { ((${EPOCHREALTIME/./} - idle > (MAPPED_S + 2) * 1000000)); }
 wait_for $((MAPPED_S + 2)) "the time that mappings live" over
 capture_stop kept
 capture_stop none
+most=$(((${EPOCHREALTIME/./} - idle) / (KEEPALIVE_S * 1000000) + 1))
 for to in nb i; do
 	kept=$(packets kept "udp and src host ${ADDR4[na]} and dst host ${ADDR4[$to]}")
-	((kept == 1 || kept == 2)) || fail "a has sent $kept packets to keep its mapping for $to"
+	((kept >= 1 && kept <= most)) || fail "a has sent $kept packets to keep its mapping for $to, not 1 to $most"
 done
 (($(packets kept "udp and dst host ${ADDR4[na]} and src host ${ADDR4[i]}") == 0)) || fail "i, without NAT, keeps one alive"
 # inwards through the mapping: nothing has gone out first

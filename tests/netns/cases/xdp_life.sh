@@ -20,15 +20,22 @@ ping4 a b -c 3 -i 0.05
 wire_is wire xdp || fail "no AF_XDP: $(status_of a .interfaces)"
 wire_is queues 1 || fail "not one queue: $(status_of a .interfaces)"
 
+answer_ms() {
+	local since
+	since=$(ms)
+	status_of a .state >/dev/null
+	echo $(($(ms) - since))
+}
+usual=$(answer_ms) # more on a busy machine
+
 # detach and attach: the answer comes when it is settled, and others are answered before that
 for i in 1 2 3; do
 	ctl a detach eth0 --force >/dev/null
 	ctl a attach eth0 --wire xdp >"$TMP/attach" 2>&1 &
 	attaching=$!
 	for _ in 1 2 3; do
-		t=$(ms)
-		status_of a .state >/dev/null
-		(($(ms) - t < 1000 * ${MVPN_SLOW:-1})) || fail "keyd did not answer for $(($(ms) - t)) ms"
+		took=$(answer_ms)
+		((took < 1000 * ${MVPN_SLOW:-1} + 5 * usual)) || fail "keyd did not answer for $took ms, for $usual before"
 	done
 	wait $attaching || fail "attach at once after detach, round $i: $(cat "$TMP/attach")"
 	wire_is wire xdp || fail "attached at once, the wire is not xdp: $(status_of a .interfaces)"
