@@ -25,8 +25,6 @@
 #define DHCP6_CLIENT 546
 #define DHCP6_SERVER 547
 #define DHCP6_TYPE_LAST 13 /* RFC 8415 §7.3: relay-reply */
-#define TCP_SYN 0x02
-#define TCP_ACK 0x10
 
 /*
  * Multicast, limited broadcast, link-local: no device can own such an address, but a protected default route covers

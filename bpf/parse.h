@@ -29,6 +29,11 @@
 #define IPPROTO_ICMPV6 58
 #define IPPROTO_DSTOPTS 60
 #define IPPROTO_ROUTING 43
+#define TCP_DATA_OFF 12 /* in 32-bit words, upper half of the byte */
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
 #define IP_FRAGMENT_BITS 0x3fff /* more-fragments and offset; not don't-fragment */
 #define IP6_OPTIONS_MAX 3	/* option headers walked before L4 */
 

@@ -10,7 +10,6 @@
 #include "parse.h"
 #include "protect.h"
 
-#define IPPROTO_ROUTING 43
 #define IPOPT_END 0
 #define IPOPT_NOP 1
 #define IPOPT_LSRR 131 /* RFC 791 §3.1 */

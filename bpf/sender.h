@@ -11,10 +11,7 @@
 #include "protect.h"
 #include "sockctx.h"
 
-#define SOCK_RAW 3
 #define IPPROTO_RAW 255
-#define TCP_RST 4
-#define TCP_DATA_OFF 12 /* in 32-bit words, upper half of the byte */
 #define ICMP_ECHO_REQUEST 8
 #define ICMP6_ECHO_REQUEST 128
 

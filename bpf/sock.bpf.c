@@ -22,7 +22,6 @@
 #include "protect.h"
 #include "sockctx.h"
 
-#define SOCK_RAW 3 /* enum sock_type of the kernel */
 #define SOL_PACKET 263
 #define PACKET_QDISC_BYPASS 20
 #define OPTION_SEEN_B 4096 /* the least page */

@@ -8,6 +8,7 @@
 
 #define AF_INET 2
 #define AF_INET6 10
+#define SOCK_RAW 3 /* enum sock_type of the kernel */
 
 /* of the namespace that keyd is in; set before the program is loaded */
 const volatile __u64 netns_cookie = 0;

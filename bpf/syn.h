@@ -8,11 +8,11 @@
 #define BPF_SYN_H
 
 #include "maps.h"
+#include "parse.h"
 
 #define LOOPBACK_IFINDEX 1
 #define TCP_HEAD_B 20
 #define TCP_SEQ 4
-#define TCP_DATA_OFF 12 /* in 32-bit words, upper half of the byte */
 #define TCP_SYN_ALONE 0x02
 #define TCP_SYN_RST_ACK 0x16
 #define SYN_PASSES 0xffff /* the whole of it */

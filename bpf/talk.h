@@ -7,13 +7,9 @@
 #ifndef BPF_TALK_H
 #define BPF_TALK_H
 
+#include "fragment.h"
 #include "maps.h"
-#include "parse.h"
 #include "protect.h"
-
-/* of the offset, in units of 8 bytes */
-#define IP_OFFSET_BITS 0x1fff
-#define IP6_OFFSET_BITS 0xfff8
 
 __u32 talks_noted = 0; /* set by keyd: is there such a level? */
 
@@ -21,26 +17,22 @@ __u32 talks_noted = 0; /* set by keyd: is there such a level? */
 static __always_inline __u32 talk_udp(struct __sk_buff *skb, const struct pkt *p)
 {
 	__u32 l4 = p->l3 + sizeof(struct ip6_hdr);
-	struct {
-		__u8 next, reserved;
-		__be16 offset;
-		__be32 id;
-	} fragment;
+	struct ip6_fragment f;
 	__be16 frag;
 
 	if (p->type == bpf_htons(ETH_P_IP)) {
 		if (p->flow.proto != IPPROTO_UDP || p->ihl < 5 ||
 		    bpf_skb_load_bytes(skb, p->l3 + __builtin_offsetof(struct ip4_hdr, frag), &frag, 2) ||
-		    frag & bpf_htons(IP_OFFSET_BITS))
+		    frag & bpf_htons(IP_OFFSET))
 			return 0;
 		return p->l3 + p->ihl * 4;
 	}
 	if (p->flow.proto == IPPROTO_UDP)
 		return l4;
-	if (p->flow.proto != IPPROTO_FRAGMENT || bpf_skb_load_bytes(skb, l4, &fragment, sizeof(fragment)) ||
-	    fragment.next != IPPROTO_UDP || fragment.offset & bpf_htons(IP6_OFFSET_BITS))
+	if (p->flow.proto != IPPROTO_FRAGMENT || bpf_skb_load_bytes(skb, l4, &f, sizeof(f)) ||
+	    f.next != IPPROTO_UDP || f.at & bpf_htons(IP6_OFFSET))
 		return 0;
-	return l4 + sizeof(fragment);
+	return l4 + sizeof(f);
 }
 
 /* Of a packet that has been opened, down to its addresses. Not inlined: verified once. */

@@ -19,9 +19,6 @@
 
 #define NEXT TC_ACT_UNSPEC
 #define TRIES 16
-#define TCP_FIN 0x01
-#define TCP_SYN 0x02
-#define TCP_RST 0x04
 
 /* ---- what a packet is ---- */
 

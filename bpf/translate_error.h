@@ -28,7 +28,7 @@ static __always_inline bool quoted(struct __sk_buff *skb, const struct pkt *p, s
 		struct ip4_hdr ip;
 
 		if (bpf_skb_load_bytes(skb, q->l3, &ip, sizeof(ip)) || (ip.ver_ihl & 15) < 5 ||
-		    ip.frag & bpf_htons(0x1fff))
+		    ip.frag & bpf_htons(IP_OFFSET))
 			return false;
 		v4_mapped(q->flow.src, ip.src);
 		v4_mapped(q->flow.dst, ip.dst);
