@@ -27,19 +27,35 @@ static int lock(const char *dir)
 	return fd;
 }
 
-/* Of a named network, from a version that kept it elsewhere: to go on without it would be to protect nothing. */
+#define BELOW "/" CMDLINE_NETWORKS "/"
+
+static bool has(const char *dir, const char *name)
+{
+	char *path = path_join(dir, name);
+	bool is = path && !access(path, F_OK);
+
+	free(path);
+	return is;
+}
+
+/*
+ * Of a named network, from a version that kept it elsewhere: to go on without it would be to protect nothing. It may have been gone on
+ * without it already.
+ */
 static bool moved(const struct cmdline *c)
 {
-	char old[64];
+	size_t len = strlen(c->state_default), tail = c->network ? strlen(BELOW) + strlen(c->network) : 0;
+	bool there = !access(c->state, F_OK);
+	char old[sizeof(c->state_default)];
 
-	if (!c->network || c->state != c->state_default)
+	if (!tail || tail >= len || strcmp(c->state, c->state_default) != 0)
 		return false;
-	snprintf(old, sizeof(old), CMDLINE_STATE "-%s", c->network);
-	if (access(old, F_OK) || !access(c->state, F_OK))
+	snprintf(old, sizeof(old), "%.*s-%s", (int)(len - tail), c->state_default, c->network);
+	if (access(old, F_OK) || (there && (has(c->state, "identity") || !has(old, "identity"))))
 		return false;
-	log_err("the state of the network %s is where it was kept before: mkdir -p " CMDLINE_STATE "/" CMDLINE_NETWORKS
-		" && mv %s %s",
-		c->network, old, c->state);
+	log_err("the state of the network %s is where it was kept before: %s%s%smkdir -p %.*s && mv %s %s", c->network,
+		there ? "rm -r " : "", there ? c->state : "", there ? " && " : "", (int)(len - strlen(c->network) - 1), c->state_default,
+		old, c->state);
 	return true;
 }
 

@@ -15,8 +15,10 @@
 #include "../../keyd/child.h"
 #include "../../keyd/keyd.h"
 #include "../../keyd/networks.h"
+#include "../../keyd/state_dir.h"
 #include "../../keyd/supervise.h"
 #include "fsutil.h"
+#include "log.h"
 
 #define SILENT_MS 3000
 #define KILLED 9	   /* as waitpid() says it */
@@ -337,6 +339,39 @@ static void places_follow_the_hosts(void **state)
 	host_free(&h);
 }
 
+static void made(const char *fmt, const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), fmt, dir, name);
+	assert_int_equal(dir_make(path, 0700), 0);
+}
+
+/* whether its own keyd was told where, or by who supervises it */
+static void old_state_is_not_forgotten(void **state)
+{
+	struct cmdline c = {.network = "lab"};
+	char same[128];
+	int fd;
+
+	snprintf(c.state_default, sizeof(c.state_default), "%.40s/st/networks/lab", dir);
+	snprintf(same, sizeof(same), "%s", c.state_default);
+	c.state = same;
+	made("%s/st-%s/identity", "lab");
+	assert_int_equal(state_open(&c), -ENOENT);
+	assert_int_equal(access(same, F_OK), -1);
+	/* one that has started without it has nothing that would be missed */
+	made("%s/st/networks/%s", "lab");
+	assert_int_equal(state_open(&c), -ENOENT);
+	assert_non_null(strstr(log_last_error(), "rm -r /tmp/"));
+	made("%s/st/networks/%s/identity", "lab");
+	fd = state_open(&c);
+	assert_true(fd >= 0);
+	close(fd);
+	snprintf(same, sizeof(same), "rm -r %.40s/st %.40s/st-lab", dir, dir);
+	assert_int_equal(system(same), 0);
+}
+
 static void what_only_one_can_have(void **state)
 {
 	const struct network a = {.args.config = "/a.conf"}, b = {.args.config = "/b.conf"};
@@ -380,6 +415,7 @@ int main(void)
 		cmocka_unit_test(the_environment_is_the_childrens),
 		cmocka_unit_test(names_are_checked),
 		cmocka_unit_test_setup_teardown(places_follow_the_hosts, dir_up, dir_down),
+		cmocka_unit_test_setup_teardown(old_state_is_not_forgotten, dir_up, dir_down),
 		cmocka_unit_test(what_only_one_can_have),
 	};
 
