@@ -454,7 +454,7 @@ int main(int argc, char **argv)
 	if (cmdline_parse(argc, argv, &o))
 		return MVPN_EXIT_USAGE;
 	if (o.supervisor)
-		return supervised_begin(o.supervisor) ? MVPN_EXIT_FAILED : one_network(&o);
+		return supervised_begin(&o) ? MVPN_EXIT_FAILED : one_network(&o);
 	if (o.network)
 		return one_network(&o);
 	/* what is wrong with the file is said by the one that reads all of it */

@@ -47,6 +47,10 @@ static void tell_status(struct supervisor *s)
 	const struct member *bad = first_failed(s);
 	unsigned all = 0;
 
+	if (s->stopping) { /* a unit that has ended still shows what was said last */
+		sd_notify(0, "STATUS=");
+		return;
+	}
 	for (const struct member *m = s->members; m; m = m->next)
 		all += m->child.wanted;
 	sd_notifyf(0, "STATUS=%u of %u networks run%s%s%s%.256s", count(s, CHILD_RUNS), all, bad ? "; " : "",

@@ -19,7 +19,7 @@ char **supervise_env(const char *notify);
 void supervise_env_free(char **env);
 /* 0 or -errno */
 int supervise_spawn(const struct network *n, char *const *env, pid_t *ret);
-/* In the child: it ends when its supervisor does. -ESRCH: that has gone already */
-int supervised_begin(pid_t supervisor);
+/* In the child: it ends when its supervisor does, and ps(1) names its network. -ESRCH: that has gone already */
+int supervised_begin(const struct cmdline *c);
 
 #endif

@@ -99,9 +99,14 @@ int supervise_spawn(const struct network *n, char *const *env, pid_t *ret)
 	return r;
 }
 
-int supervised_begin(pid_t supervisor)
+int supervised_begin(const struct cmdline *c)
 {
+	char name[16] = "mvpn-keyd"; /* the kernel has no more */
+
+	if (c->network)
+		snprintf(name, sizeof(name), "keyd-%.10s", c->network);
+	prctl(PR_SET_NAME, name);
 	if (prctl(PR_SET_PDEATHSIG, SIGTERM))
 		return -errno;
-	return getppid() == supervisor ? 0 : -ESRCH;
+	return getppid() == c->supervisor ? 0 : -ESRCH;
 }

@@ -62,6 +62,9 @@ for h in a c; do
 	ctl ${h}2 enroll --token-file "$TMP/token2" --name $h >"$TMP/log/enrol-${h}2.log"
 	ctl ${h}2 attach eth0 --wire udp >"$TMP/log/attach-${h}2.log"
 done
+for p in null/mvpn-keyd '"two"/keyd-two'; do
+	grep -qx "${p#*/}" "/proc/$(net "${p%/*}" .pid)/comm" || fail "ps does not say whose process it is: ${p#*/}"
+done
 # neither has the other one's files in sight, whatever way it would take
 sees() { # NAME PATH…: no more of these
 	local root path
@@ -223,4 +226,5 @@ for h in a a2; do
 	ctl $h detach eth0 --force >/dev/null
 done
 host_stop a
+! grep -qa 'STATUS=0 of 0' "$TMP/log/systemd.log" || fail "what has ended counts its networks"
 [[ ! -e $PIN/host-a && ! -e $PIN/a && ! -e $PIN/a-two && ! -e $TMP/a/networks.sock ]] || fail "pins are left: $(find "$PIN" -maxdepth 2)"
