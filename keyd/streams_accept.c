@@ -160,6 +160,34 @@ static int serve(struct keyd *k, struct stream *s, const struct session *session
 	return deliver(s);
 }
 
+/* ---- datagrams ---- */
+
+/* one does for all of a peer's: who opens more of them takes no room from others */
+static void datagrams_make_room(const struct peer *p)
+{
+	struct stream *oldest = NULL;
+	unsigned n = 0;
+
+	for (struct stream *s = p->streams; s; s = s->next) {
+		if (s->kind != STREAM_DATAGRAMS || s->opener)
+			continue;
+		oldest = s;
+		n++;
+	}
+	if (n >= MVPN_DATAGRAM_STREAMS_MAX)
+		stream_abort(oldest, MVPN_R_REPLACED);
+}
+
+static void take_datagrams(struct stream *s)
+{
+	datagrams_make_room(s->peer);
+	s->kind = STREAM_DATAGRAMS;
+	if (reply(s, MVPN_R_NONE) < 0)
+		stream_abort(s, MVPN_R_INTERNAL);
+	else
+		stream_run(s);
+}
+
 /* ---- OPEN ---- */
 
 /* whose it is, and that it is new; NULL: a stranger's */
@@ -211,17 +239,14 @@ static void take(struct keyd *k, int fd)
 	memcpy(s->session, session->id, sizeof(s->session));
 	session_stream_seen(session); /* may replace sessions, not end this one */
 	stream_socket(fd);
+	if (kind == STREAM_DATAGRAMS) {
+		take_datagrams(s);
+		return;
+	}
 	s->kind = kind;
 	if (kind == STREAM_PROBE) {
 		reply(s, MVPN_R_NONE);
 		stream_free(s);
-		return;
-	}
-	if (kind == STREAM_DATAGRAMS) {
-		if (reply(s, MVPN_R_NONE) < 0)
-			stream_abort(s, MVPN_R_INTERNAL);
-		else
-			stream_run(s);
 		return;
 	}
 	r = serve(k, s, session);

@@ -162,6 +162,7 @@
 #define MVPN_KEPT_PORTS_MAX (4 * MVPN_DATAGRAM_ENDS_MAX) /* those of earlier lives, too, to which applications are connected still */
 #define MVPN_DATAGRAM_READY 64		/* sockets kept for the next ends: more than connect at once before keyd looks */
 #define MVPN_DATAGRAM_IDLE_S 120	/* an end that nobody has spoken with gives its socket back (RFC 4787, REQ-5) */
+#define MVPN_DATAGRAM_STREAMS_MAX 4	/* that one peer has opened here: one is used, the others are on their way out; the next takes the oldest's place */
 #define MVPN_DATAGRAM_QUEUE_B (256 << 10) /* of one peer, that TCP does not take yet; beyond it they are lost, as on a slow link */
 #define MVPN_STREAM_TURN_B (512 << 10)	/* one bulk stream, or all of a pump's together, moves so many bytes before the others have their turn */
 #define MVPN_STREAM_SILENT_S 60		/* nothing comes back from the other host for so long: the stream is cut */

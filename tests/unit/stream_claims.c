@@ -36,6 +36,7 @@ static uint16_t port;	  /* of ours that something listens on */
 static uint16_t named;	  /* the one that the policy names */
 static struct mvpn_endpoint client; /* in whose name it was delivered */
 static unsigned delivered, datagrams;
+static struct stream *replaced; /* the last one that made room */
 
 struct peer *peer_by_id(struct keyd *keyd, const uint8_t id[MVPN_ID_LEN])
 {
@@ -103,7 +104,10 @@ void stream_free(struct stream *s)
 
 void stream_abort(struct stream *s, enum mvpn_reason why)
 {
-	stream_free(s);
+	if (why == MVPN_R_REPLACED)
+		replaced = s;
+	else
+		stream_free(s);
 }
 
 int stream_keys(struct stream *s, const uint8_t nonce[static STREAM_NONCE_B])
@@ -209,22 +213,29 @@ static int end(void **state)
 	return 0;
 }
 
-/* an OPEN as the session's opener seals it; true: the application was connected to */
-static bool opens(uint64_t number, const char *src, const char *dst, uint16_t dport)
+/* an OPEN as the session's opener seals it */
+static void opens_one(uint64_t number, enum stream_kind kind, const struct stream_tuple *t)
 {
 	const struct stream_session s = {session.id, opener_key, keys, session_streams.suite};
-	const struct stream_tuple t = {at(src, 4000), at(dst, dport)};
 	uint8_t open[STREAM_OPEN_B];
-	unsigned before = delivered;
 	int fd[2];
 
-	assert_int_equal(stream_open_seal(open, &s, SPI, number, STREAM_CONNECTION, &t), 0);
+	assert_int_equal(stream_open_seal(open, &s, SPI, number, kind, t), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
 	assert_int_equal(send(fd[0], open, sizeof(open), 0), sizeof(open));
 	incoming = fd[1];
 	streams_remote_ready(&k, 0);
 	close(fd[0]);
 	stream_free(&made);
+}
+
+/* true: the application was connected to */
+static bool opens(uint64_t number, const char *src, const char *dst, uint16_t dport)
+{
+	const struct stream_tuple t = {at(src, 4000), at(dst, dport)};
+	unsigned before = delivered;
+
+	opens_one(number, STREAM_CONNECTION, &t);
 	return delivered > before;
 }
 
@@ -286,6 +297,23 @@ static void names_of_datagrams(void **state)
 	assert_int_equal(k.counters[KC_DATAGRAM_REFUSED], 4);
 }
 
+/* a peer that opens stream after stream for its datagrams has as many as it may, the newest */
+static void streams_of_datagrams(void **state)
+{
+	struct stream had[MVPN_DATAGRAM_STREAMS_MAX] = {{0}}, ours = {.kind = STREAM_DATAGRAMS, .opener = true};
+
+	for (unsigned i = 0; i < MVPN_DATAGRAM_STREAMS_MAX; i++)
+		had[i] = (struct stream){.kind = STREAM_DATAGRAMS, .next = i ? &had[i - 1] : &ours};
+	replaced = NULL;
+	peer.streams = &had[MVPN_DATAGRAM_STREAMS_MAX - 2];
+	opens_one(1, STREAM_DATAGRAMS, NULL);
+	assert_null(replaced);
+	peer.streams = &had[MVPN_DATAGRAM_STREAMS_MAX - 1];
+	opens_one(2, STREAM_DATAGRAMS, NULL);
+	assert_ptr_equal(replaced, &had[0]);
+	peer.streams = NULL;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -293,6 +321,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(services_of_streams, begin, end),
 		cmocka_unit_test_setup_teardown(streams_once, begin, end),
 		cmocka_unit_test_setup_teardown(names_of_datagrams, begin, end),
+		cmocka_unit_test_setup_teardown(streams_of_datagrams, begin, end),
 	};
 
 	return MVPN_RUN(tests);
