@@ -479,7 +479,7 @@ listening() { on "$1" ss -Hln"$2" "sport = :$3" | grep -q .; } # HOST t|u PORT
 
 # copy FROM TO tcp|udp 4|6 BYTES: over the network, byte-exact
 copy() {
-	local from=$1 to=$2 proto=$3 fam=$4 bytes=$5 port=$((20000 + RANDOM % 10000)) dst
+	local from=$1 to=$2 proto=$3 fam=$4 bytes=$5 port=$((20000 + RANDOM % 9000)) dst # keyd takes its own from 29999 down
 	local in=$TMP/copy.in out=$TMP/copy.out
 	canary_file "$in" "$bytes"
 	rm -f "$out"

@@ -56,7 +56,7 @@ daemons_up
 head -c $MIB16 /dev/urandom >"$TMP/in"
 
 tcp() { # FROM TO FAMILY
-	local port=$((20000 + RANDOM % 10000)) dst=${ADDR4[$2]}
+	local port=$((20000 + RANDOM % 9000)) dst=${ADDR4[$2]}
 	[[ $3 == 4 ]] || dst=[${ADDR6[$2]}]
 	rm -f "$TMP/out"
 	spawn tcp "$2" socat -u "TCP$3-LISTEN:$port,reuseaddr" "OPEN:$TMP/out,creat,trunc"
@@ -66,7 +66,7 @@ tcp() { # FROM TO FAMILY
 	cmp "$TMP/in" "$TMP/out" || fail "TCP over IPv$3 $1 -> $2: contents differ"
 }
 udp() { # FROM TO FAMILY df|fragment
-	local port=$((20000 + RANDOM % 10000)) dst=${ADDR4[$2]} size=3000
+	local port=$((20000 + RANDOM % 9000)) dst=${ADDR4[$2]} size=3000
 	[[ $3 == 4 ]] || dst=${ADDR6[$2]}
 	[[ $4 == df ]] && size=8000
 	rm -f "$TMP/out"

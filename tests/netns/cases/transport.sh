@@ -18,7 +18,7 @@ ctlj a doctor | jq -e '.checks[]|select(.name == "transport shim").result == "ok
 
 # mss FROM TO FAMILY [socat option…]: of a connection, as the connecting stack has advertised it and as both use it
 mss() {
-	local from=$1 to=$2 family=$3 dst=${ADDR4[$2]} port=$((20000 + BASHPID % 10000)) out # another one each time: the connections stay
+	local from=$1 to=$2 family=$3 dst=${ADDR4[$2]} port=$((20000 + BASHPID % 9000)) out # another one each time: the connections stay
 	[[ $family == 4 ]] || dst=[${ADDR6[$to]}]
 	spawn "mss-$from-$port" "$to" socat "TCP$family-LISTEN:$port,reuseaddr" PIPE
 	wait_for 5 listener listening "$to" t "$port"
