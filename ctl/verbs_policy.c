@@ -68,7 +68,16 @@ static void show_warnings(const json_t *r)
 	size_t i;
 
 	json_array_foreach(json_object_get(r, "warnings"), i, w)
-		line("warning", WARN, "%s", json_is_string(w) ? json_string_value(w) : "-");
+	{
+		const char *text = json_is_string(w) ? json_string_value(w) : "-";
+		unsigned at;
+		int end = 0;
+
+		if (*policy_file && strcmp(policy_file, "-") != 0 && sscanf(text, "line %u: %n", &at, &end) == 1 && end)
+			line("warning", WARN, "%s:%u: %s", policy_file, at, text + end);
+		else
+			line("warning", WARN, "%s", text);
+	}
 }
 
 /* As it was applied, so that `show > file` and `apply file` agree; about it on a terminal's stderr. */

@@ -27,6 +27,17 @@ static void warn_name(void *arg, unsigned line, const char *name)
 	json_array_append_new(w->list, json_string(text));
 }
 
+static void warn_overlap(void *arg, unsigned line, const char *about)
+{
+	struct warn *w = arg;
+	char text[800];
+
+	if (json_array_size(w->list) == WARNINGS_MAX)
+		return;
+	snprintf(text, sizeof(text), "line %u: %s", line, about);
+	json_array_append_new(w->list, json_string(text));
+}
+
 /* nobody shall apply that without having seen it */
 static void warn_modes(struct warn *w, const struct policy *p)
 {
@@ -51,6 +62,7 @@ json_t *policy_warnings(struct server *s, const struct policy *p)
 
 	policy_each_name(p, warn_name, &w);
 	warn_modes(&w, p);
+	policy_each_overlap(p, warn_overlap, &w);
 	return w.list;
 }
 

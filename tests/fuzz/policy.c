@@ -146,6 +146,12 @@ static void use_name(void *arg, unsigned line, const char *name)
 	ask_services(p, &a, &b);
 }
 
+static void hear_overlap(void *arg, unsigned line, const char *text)
+{
+	if (!line || !*text)
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct policy_error e = {0};
@@ -157,6 +163,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	policy_each_name(p, use_name, p);
+	policy_each_overlap(p, hear_overlap, NULL);
 	if (size < POLICY_TEXT_MAX_B / 3) /* the one form may be so much longer */
 		compare((const char *)data, size, p);
 	policy_run_tests(p, NULL, hear_failure, NULL);

@@ -306,6 +306,11 @@ static void new_policy_cuts_what_it_forbids(void **state)
 	assert_int_equal(reason, MVPN_R_POLICY_CHANGED);
 	sim_expect_about(&n.b, MVPN_MSG_REVOKE, &n.a);
 	assert_int_equal(sim_sessions(&n.s), 0);
+	o = sim_ok(&n.s, "policy-check", "{s:s}", "text", "level socket a -> *\nlevel network * -> b\nallow a -> b\nallow a -> b by uid 1\n");
+	assert_int_equal(json_array_size(json_object_get(o, "warnings")), 2);
+	assert_non_null(strstr(json_string_value(json_array_get(json_object_get(o, "warnings"), 0)), "line 2: level network * -> b does not hold"));
+	assert_non_null(strstr(json_string_value(json_array_get(json_object_get(o, "warnings"), 1)), "line 4: allow only a -> b by uid 1 has no effect"));
+	json_decref(o);
 	/* the same text again changes nothing */
 	o = sim_ok(&n.s, "policy-apply", "{s:s}", "text", "allow a -> nobody\n");
 	assert_true(json_is_false(json_object_get(o, "changed")));

@@ -32,6 +32,9 @@ mode_is a end-to-end || fail "the default mode is another"
 
 # nobody has consented
 srv policy check - <<<'mode central60 a -> b' 2>&1 | finds 'can read what a and b say' || fail "no warning"
+# what an earlier line decides is told, by file and line
+printf 'mode central60 a -> *\nmode end-to-end * -> b\n' >"$TMP/overlap"
+srv policy check "$TMP/overlap" 2>&1 | finds 'overlap:2: mode end-to-end \* -> b .*between a and b line 1, ' || fail "no warning of two lines that differ"
 policy 'allow a -> b
 mode central60 a -> b'
 wait_for 5 "end of the end-to-end session" no_session a
