@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # What is built from what, one line a room; a new source file is named here.
 
-LIB := addr aead by chan chan_handshake chan_msg chan_proof config crypto delegation echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac netlink netlink_link netlink_route noise reason replay secmem secslab service spi stream thread token
+LIB := addr aead by chan chan_handshake chan_msg chan_proof config crypto delegation echo_msg fsutil htab intro intro_keys ipc ipc_request ipc_socket log loop lpm mac netlink netlink_link netlink_route netlink_rule noise reason replay secmem secslab service spi stream thread token
 LIB += conduit backoff echo_ends forward
 LIB += class class_json
 # the part of lib/ that each program links
@@ -21,7 +21,7 @@ KEYD += relay_tcp gateways gateways_told gateways_reach gateways_show streams_ga
 KEYD += server_key server_pins
 KEYD += asks cmdline
 KEYD += state_dir isolate networks networks_all networks_list notice child supervise supervise_show supervise_spawn
-KEYD += control_classes streams_class control_explain_peer control_hooks control_peers privileges
+KEYD += control_classes routes streams_class control_explain_peer control_hooks control_peers privileges
 KEYD += fwdtab forwards relay_way control_relays
 DP := nexthop frame wire_xdp
 DP += run wire_xdp_open errqueue quote opener pass
@@ -139,7 +139,7 @@ OBJS_unit_isolate = $(call objs,keyd,isolate)
 UNIT += keyd_steps keyd_asks
 UNIT += supervise
 OBJS_unit_supervise = $(call objs,keyd,$(filter-out main,$(KEYD))) $(call objs,keyd/dp,$(DP))
-PAIR_KEYD = $(filter-out $(SHIM) main answer attach% cgroups child cmdline conf arrivals control% datagram% ether explain% flows guard holders hsm_% isolate levels networks% notice options ports process% pumps resolve rp_filter sockdiag state_dir streams% supervise% traits translate,$(KEYD))
+PAIR_KEYD = $(filter-out $(SHIM) main answer attach% cgroups child cmdline conf arrivals control% datagram% ether explain% flows guard holders hsm_% isolate levels networks% notice options ports process% pumps resolve routes rp_filter sockdiag state_dir streams% supervise% traits translate,$(KEYD))
 OBJS_pair = $(call objs,keyd,$(PAIR_KEYD)) $(call objs,tests/sim,clock pair pair_path pair_server pair_intro pair_stubs pair_parts)
 OBJS_unit_keyd_steps = $(OBJS_pair)
 OBJS_unit_keyd_asks = $(OBJS_pair)

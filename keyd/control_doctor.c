@@ -17,6 +17,7 @@
 #include "levels.h"
 #include "mvpn/ctl.h"
 #include "processes.h"
+#include "routes.h"
 #include "rp_filter.h"
 #include "sessions.h"
 #include "translate.h"
@@ -110,12 +111,17 @@ struct astray {
 	struct keyd *k;
 	unsigned asked, n;
 	char first[MVPN_ADDRSTRLEN], iface[IFNAMSIZ];
+	struct routes *routes; /* NULL: not known */
+	unsigned by_rule;
+	char ruled[MVPN_ADDRSTRLEN]; /* the first one */
+	struct routes_way way;
 };
 
 static int route_look(void *arg, const struct mvpn_prefix *p, uint32_t owner)
 {
 	struct astray *x = arg;
 	struct mvpn_addr host = p->addr;
+	struct routes_way way;
 	struct way_out out;
 
 	if (p->len < 127)
@@ -127,7 +133,29 @@ static int route_look(void *arg, const struct mvpn_prefix *p, uint32_t owner)
 		mvpn_addr_str(&host, x->first);
 		memcpy(x->iface, out.iface, sizeof(x->iface));
 	}
+	if (x->routes && routes_astray(x->routes, p, &way) && !x->by_rule++) {
+		mvpn_prefix_str(p, x->ruled);
+		x->way = way;
+	}
 	return ++x->asked == ROUTES_ASKED_MAX;
+}
+
+/* none for the destination alone */
+static void check_rules(json_t *list, const struct astray *x)
+{
+	char hint[160];
+
+	snprintf(hint, sizeof(hint), "mvpnctl attach %s, or change the rule: ip rule; ip route show table %u", x->way.iface, x->way.table);
+	if (x->by_rule)
+		check(list, "routes", WARN, hint, "what %s is about may go to %s by %s (table %u), which is not attached: in CLEAR; so may %u of %u prefixes",
+		      x->way.rule, x->ruled, x->way.iface, x->way.table, x->by_rule, x->asked);
+	else if (!x->routes || routes_cut(x->routes))
+		check(list, "routes", WARN, "ip rule; ip route show table all",
+		      "what is protected leaves by what is attached, %u prefixes looked at, but where the kernel's rules lead is not known: %s",
+		      x->asked, x->routes ? "too many of them, or of routes in their tables" : "it does not say");
+	else
+		check(list, "routes", OK, "", "what is protected leaves by what is attached, %u prefixes looked at, and the kernel's rules",
+		      x->asked);
 }
 
 /* an interface that is not attached sends what is protected as it is, and nobody counts it */
@@ -138,10 +166,13 @@ static bool check_routes(struct keyd *k, json_t *list)
 
 	if (!k->nifaces)
 		return false;
+	x.routes = routes_new(k);
 	lpm_each(k->prefixes, route_look, &x);
 	if (!x.n)
-		return check(list, "routes", OK, "", "what is protected leaves by what is attached, %u prefixes looked at",
-			     x.asked);
+		check_rules(list, &x);
+	routes_free(x.routes);
+	if (!x.n)
+		return false;
 	snprintf(hint, sizeof(hint), "mvpnctl attach %s, or a route by an interface that is; mvpnctl explain %s",
 		 x.iface, x.first);
 	return check(list, "routes", FAIL, hint, "%s goes by %s, which is not attached: in CLEAR; so do %u of %u prefixes",

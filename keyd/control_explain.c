@@ -13,6 +13,7 @@
 #include "options.h"
 #include "peers.h"
 #include "processes.h"
+#include "routes.h"
 #include "session_rules.h"
 #include "sessions.h"
 
@@ -169,6 +170,21 @@ static const char *explain_out(struct keyd *k, struct explained *e)
 	return "clear";
 }
 
+/* what the kernel's rules are about may go another way */
+static void explain_rules(struct keyd *k, struct explained *e)
+{
+	const struct mvpn_prefix host = mvpn_prefix_host(&e->dst);
+	struct routes *x = routes_new(k);
+	struct routes_way way;
+
+	if (x && routes_astray(x, &host, &way)) {
+		show_line(e->why, "but what %s is about may leave by %s, which is not attached (table %u): in CLEAR", way.rule,
+			  way.iface, way.table);
+		explain_todo(e, "mvpnctl attach %s, or see `ip rule`", way.iface);
+	}
+	routes_free(x);
+}
+
 static const char *explain_unprotected(struct keyd *k, struct explained *e)
 {
 	char text[MVPN_ADDRSTRLEN];
@@ -212,6 +228,7 @@ static const char *explain_verdict(struct keyd *k, struct explained *e, json_t *
 	verdict = explain_out(k, e);
 	if (verdict)
 		return verdict;
+	explain_rules(k, e);
 	e->peer = peer_by_index(k, owner);
 	if (e->peer)
 		return explain_owned(k, e, gateways, ret_rule);

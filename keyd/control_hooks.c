@@ -12,55 +12,15 @@
 #include "path.h"
 #include "peers.h"
 #include "processes.h"
+#include "routes.h"
 #include "sessions.h"
-
-/* a VLAN device on an attached interface, a bridge or bond of which one is a member: the packet passes the attached one, too */
-#define STACKED_MAX 4
-
-static const struct attachment *attached_as(const struct keyd *k, unsigned ifindex)
-{
-	for (unsigned i = 0; i < k->nifaces; i++)
-		if (k->ifaces[i]->ifindex == ifindex)
-			return k->ifaces[i];
-	return NULL;
-}
-
-static const struct attachment *attached_below(struct keyd *k, const struct nl_link *top)
-{
-	struct nl_link l = *top;
-
-	for (unsigned i = 0; i < STACKED_MAX; i++) {
-		const struct attachment *a = attached_as(k, l.ifindex);
-
-		if (a || !l.parent || nl_link_get_index(k->nl, l.parent, &l))
-			return a;
-	}
-	return NULL;
-}
-
-static const struct attachment *attached_member(struct keyd *k, unsigned master)
-{
-	struct nl_link l;
-
-	for (unsigned i = 0; i < k->nifaces; i++)
-		if (k->ifaces[i]->ifindex && !nl_link_get_index(k->nl, k->ifaces[i]->ifindex, &l) &&
-		    l.master == master)
-			return k->ifaces[i];
-	return NULL;
-}
 
 void explain_way_out(struct keyd *k, const struct mvpn_addr *dst, struct way_out *ret)
 {
-	struct nl_link l;
-
 	memset(ret, 0, sizeof(*ret));
 	ret->error = nl_route_get(k->nl, dst, &ret->route);
-	if (ret->error || ret->route.local || nl_link_get_index(k->nl, ret->route.oif, &l))
-		return;
-	memcpy(ret->iface, l.name, sizeof(ret->iface));
-	ret->by = attached_below(k, &l);
-	if (!ret->by)
-		ret->by = attached_member(k, l.ifindex);
+	if (!ret->error && !ret->route.local)
+		ret->by = routes_attached(k, ret->route.oif, ret->iface);
 }
 
 /* ---- the hooks ---- */

@@ -56,6 +56,28 @@ int nl_route_get(struct nl *n, const struct mvpn_addr *dst, struct nl_route *ret
 /* Devices that unicast routes into a part of that prefix lead out of, each once: for where there is none for the whole of it. How many,
  * at most max. It reads all the routes that there are. */
 int nl_routes_into(struct nl *n, const struct mvpn_prefix *p, unsigned *ret_oif, unsigned max);
+/* ---- policy routing (netlink_rule.c): fn is called for each; nothing may be asked of n meanwhile. -EINTR: of some, for they have changed ---- */
+/* one that leads to a table; what is zero or empty it does not ask for */
+struct nl_rule {
+	unsigned priority, table;
+	bool v6, inverted, vrf; /* vrf: to the table of the VRF that it is of, whichever */
+	uint32_t mark;
+	bool by_uid, by_service; /* by_service: a protocol or ports */
+	unsigned uid_first, uid_last;
+	struct mvpn_prefix src, dst;
+	char iif[IFNAMSIZ], oif[IFNAMSIZ];
+};
+typedef void nl_rule_fn(void *arg, const struct nl_rule *r);
+int nl_rules_each(struct nl *n, int family, nl_rule_fn *fn, void *arg);
+/* a next hop of a route in any table */
+struct nl_table_route {
+	unsigned table;
+	unsigned oif; /* 0: it refuses, or is this host's */
+	struct mvpn_prefix dst; /* IPv4's is at least 96 long */
+};
+typedef void nl_table_route_fn(void *arg, const struct nl_table_route *r);
+int nl_table_routes_each(struct nl *n, int family, nl_table_route_fn *fn, void *arg);
+
 /* link-layer address of a neighbour; -ENOENT when unknown or unusable (INCOMPLETE, FAILED) */
 int nl_neigh_get(struct nl *n, unsigned ifindex, const struct mvpn_addr *a, uint8_t ret_mac[6]);
 /* As if the kernel itself had a packet for it (NTF_USE): an unknown neighbour is resolved, a stale one probed; NL_NEIGH tells the

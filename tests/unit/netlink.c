@@ -306,6 +306,63 @@ static void refusing_routes_are_errors(void **state)
 	sh("ip route del 10.97.0.0/16; ip route del fd97::/16");
 }
 
+/* ---- policy routing ---- */
+
+static struct {
+	struct nl_rule rule;
+	struct nl_table_route route;
+	unsigned nrules, nroutes;
+} ruled;
+
+static void rule_seen(void *arg, const struct nl_rule *r)
+{
+	if (r->table == 1000) {
+		ruled.rule = *r;
+		ruled.nrules++;
+	}
+}
+
+static void route_seen(void *arg, const struct nl_table_route *r)
+{
+	if (r->table == 1000) {
+		ruled.route = *r;
+		ruled.nroutes++;
+	}
+}
+
+static void rules_and_the_routes_of_their_tables(void **state)
+{
+	struct mvpn_prefix p;
+
+	need_root();
+	sh("ip rule add pref 50 not from 10.9.0.0/16 fwmark 0x9 uidrange 7-8 iif t0 table 1000");
+	sh("ip route add 10.96.0.0/16 table 1000 nexthop via 10.77.0.2 nexthop via 10.77.0.3");
+	assert_int_equal(nl_rules_each(nl, AF_INET, rule_seen, NULL), 0);
+	assert_int_equal(ruled.nrules, 1);
+	assert_int_equal(mvpn_prefix_parse(&p, "10.9.0.0/16"), 0);
+	assert_memory_equal(&ruled.rule.src, &p, sizeof(p));
+	assert_true(ruled.rule.inverted && ruled.rule.by_uid && !ruled.rule.by_service && !ruled.rule.vrf && !ruled.rule.v6);
+	assert_int_equal(ruled.rule.priority, 50);
+	assert_int_equal(ruled.rule.mark, 9);
+	assert_int_equal(ruled.rule.uid_first * 10 + ruled.rule.uid_last, 78);
+	assert_string_equal(ruled.rule.iif, "t0");
+	assert_string_equal(ruled.rule.oif, "");
+	assert_int_equal(nl_table_routes_each(nl, AF_INET, route_seen, NULL), 0);
+	assert_int_equal(ruled.nroutes, 2);
+	assert_int_equal(ruled.route.oif, t0.ifindex);
+	assert_int_equal(mvpn_prefix_parse(&p, "10.96.0.0/16"), 0);
+	assert_memory_equal(&ruled.route.dst, &p, sizeof(p));
+	/* it refuses; and a default route is for all of its family */
+	sh("ip -6 rule add pref 50 dport 53 table 1000; ip -6 route add blackhole default table 1000");
+	assert_int_equal(nl_rules_each(nl, AF_INET6, rule_seen, NULL), 0);
+	assert_int_equal(ruled.nrules, 2);
+	assert_true(ruled.rule.by_service && ruled.rule.v6 && !ruled.rule.src.len);
+	assert_int_equal(nl_table_routes_each(nl, AF_INET6, route_seen, NULL), 0);
+	assert_int_equal(ruled.nroutes, 3);
+	assert_true(!ruled.route.oif && !ruled.route.dst.len);
+	sh("ip rule del pref 50; ip -6 rule del pref 50; ip route flush table 1000; ip -6 route flush table 1000");
+}
+
 /* ---- neighbours ---- */
 
 static void neighbours_usable_or_not(void **state)
@@ -469,6 +526,7 @@ int main(void)
 		cmocka_unit_test(route_on_link_and_by_gateway),
 		cmocka_unit_test(ipv4_behind_an_ipv6_router),
 		cmocka_unit_test(refusing_routes_are_errors),
+		cmocka_unit_test(rules_and_the_routes_of_their_tables),
 		cmocka_unit_test(neighbours_usable_or_not),
 		cmocka_unit_test(neighbours_that_answer),
 		cmocka_unit_test(routes_into_a_prefix),

@@ -26,6 +26,33 @@ ip -n "$P-a" route del "${ADDR4[b]}/32" dev eth1
 wait_for 5 "talking over eth0" ping4 a b -c 1
 [[ $(routes) == ok\ * ]] || fail "doctor: $(routes)"
 
+# rules of the kernel's may send some of it another way: by mark, by user, and what a VRF is for
+says() { # WORDS: doctor warns, and explain says so, too
+	[[ $(routes) == "warn what rule "*" $1 is about may go to ${ADDR4[b]}"*" by eth1 (table 77), which is not attached: in CLEAR"* ]] || fail "doctor: $(routes)"
+	ctlj a explain "${ADDR4[b]}" | jq -e --arg r "$1" '.verdict == "sealed" and (.why|any(contains($r) and contains("eth1"))) and (.todo|contains("attach eth1"))' >/dev/null ||
+		fail "explain: $(ctlj a explain "${ADDR4[b]}")"
+}
+ip -n "$P-a" route add default dev eth1 table 77
+[[ $(routes) == ok\ * ]] || fail "no rule leads to table 77, and doctor says: $(routes)"
+for rule in 'fwmark 0x9' 'uidrange 7-8' 'from 10.9.0.0/16' 'iif eth1' 'oif eth1'; do
+	# shellcheck disable=SC2086
+	ip -n "$P-a" rule add $rule table 77
+	says "$rule"
+	# shellcheck disable=SC2086
+	ip -n "$P-a" rule del $rule table 77
+done
+ip -n "$P-a" rule add fwmark 0x9 table 77
+ip -n "$P-a" route add 10.77.0.0/16 dev eth0 table 77 # a longer one
+[[ $(routes) == ok\ * ]] || fail "all of it goes by eth0 in table 77, and doctor says: $(routes)"
+ip -n "$P-a" route del 10.77.0.0/16 dev eth0 table 77
+ip -n "$P-a" rule del fwmark 0x9 table 77
+if ip -n "$P-a" link add red type vrf table 77 2>/dev/null; then
+	says "of a VRF"
+	ip -n "$P-a" link del red
+	ip -n "$P-a" rule del pref 1000
+fi
+ip -n "$P-a" route flush table 77
+
 # a and b have a second network between them, attached too: each address goes sealed, whichever interface it would leave by
 ip -n "$P-b" link add eth1 type veth peer name b1 netns "$P-sw"
 ip -n "$P-sw" link set dev b1 master br0 up
