@@ -36,6 +36,7 @@ struct end {
 	bool resting; /* stands for nobody any more, and not yet for another: an application may be connected to it still */
 	uint32_t overflow; /* datagrams that the kernel has dropped */
 	uint64_t used_ms;
+	uint32_t owner; /* peer that had `there` when it was assigned */
 	/* since it was assigned */
 	struct mvpn_endpoint here;
 	uint64_t since_ms, packets, bytes, bytes_in;
@@ -80,12 +81,31 @@ static struct end *find(struct datagrams *d, const struct mvpn_endpoint *there)
 	return NULL;
 }
 
+/* NULL: nobody has it now */
+static struct peer *owner_of(struct keyd *k, const struct mvpn_addr *there)
+{
+	uint32_t owner;
+
+	return lpm_lookup(k->prefixes, there, &owner) ? peer_by_index(k, owner) : NULL;
+}
+
+static void owned(const struct end *e, int n)
+{
+	struct peer *p = peer_by_index(e->k, e->owner);
+
+	if (p)
+		p->datagram_ends += (unsigned)n;
+}
+
 static void grow(struct keyd *k);
 
 static void assign(struct end *e, const struct mvpn_endpoint *there)
 {
 	struct datagrams *d = e->k->datagrams;
+	const struct peer *p = owner_of(e->k, &there->addr);
 
+	e->owner = p ? p->index : MVPN_PEER_NONE;
+	owned(e, 1);
 	e->there = *there;
 	e->assigned = true;
 	e->used_ms = e->since_ms = mono_ms();
@@ -105,6 +125,18 @@ static bool assigned(struct end *e)
 	return e->assigned;
 }
 
+/* one device is not to have the sockets of all others */
+static bool has_room(struct keyd *k, const struct mvpn_addr *there)
+{
+	const struct peer *p = owner_of(k, there);
+
+	if (!p || p->datagram_ends < MVPN_DATAGRAM_ENDS_PEER_MAX)
+		return true;
+	log_ratelimited(LOG_L_WARN, "%s sends datagrams from more than %u ends at once: the rest is lost", peer_label(p),
+			(unsigned)MVPN_DATAGRAM_ENDS_PEER_MAX);
+	return false;
+}
+
 static struct end *end_get(struct keyd *k, const struct mvpn_endpoint *there)
 {
 	struct datagrams *d = k->datagrams;
@@ -115,7 +147,7 @@ static struct end *end_get(struct keyd *k, const struct mvpn_endpoint *there)
 	if (e)
 		return e;
 	if (shim_datagram_port(k->shim, there, &port) < 0) {
-		if (shim_datagram_take(k->shim, &port) < 0)
+		if (!has_room(k, &there->addr) || shim_datagram_take(k->shim, &port) < 0)
 			return NULL;
 		r = shim_datagram_assign(k->shim, port, there);
 		if (r < 0)
@@ -141,16 +173,15 @@ static bool is_here(const struct keyd *k, const struct mvpn_addr *a)
 /* A host behind this gateway has no process that a line with `by` could mean. */
 static bool may_send(const struct end *e, const struct mvpn_addr *from)
 {
-	const struct peer *p = NULL;
 	struct keyd *k = e->k;
+	const struct peer *p;
 	uint32_t owner, line;
 
 	if (!lpm_lookup(k->prefixes, from, &owner) || owner != KEYD_SELF)
 		return false;
 	if (is_here(k, from))
 		return true;
-	if (lpm_lookup(k->prefixes, &e->there.addr, &owner))
-		p = peer_by_index(k, owner);
+	p = owner_of(k, &e->there.addr);
 	return !p || !p->guard || processes_may(p->guard, 0, IPPROTO_UDP, e->there.port, &line);
 }
 
@@ -336,6 +367,8 @@ static int udp_socket(const struct datagrams *d)
 static void end_free(struct end *e)
 {
 	loop_remove(e->source);
+	if (e->assigned)
+		owned(e, -1);
 	if (e->fd >= 0)
 		close(e->fd);
 	if (e->port)
@@ -434,6 +467,7 @@ static void look_after(struct end *e, uint64_t now)
 	} else if (e->assigned) {
 		shim_datagram_release(e->k->shim, e->port, &e->there);
 		htab_del(&d->by_there, &e->by_there);
+		owned(e, -1);
 		e->assigned = false;
 		e->resting = true;
 		e->used_ms = now;

@@ -159,6 +159,7 @@
 #define MVPN_KEYD_FILES 256		/* descriptors that streams leave to the rest of keyd, whatever the limit is */
 #define MVPN_DIVERTED_MAX 16384	/* connections on their way from connect() to keyd, and from keyd to accept() (LRU) */
 #define MVPN_DATAGRAM_ENDS_MAX 4096	/* remote ends of datagrams at once: each has a UDP socket of keyd's */
+#define MVPN_DATAGRAM_ENDS_PEER_MAX (MVPN_DATAGRAM_ENDS_MAX / 4) /* of one device, beyond which only programs here add more: it takes not all from the others */
 #define MVPN_KEPT_PORTS_MAX (4 * MVPN_DATAGRAM_ENDS_MAX) /* those of earlier lives, too, to which applications are connected still */
 #define MVPN_DATAGRAM_READY 64		/* sockets kept for the next ends: more than connect at once before keyd looks */
 #define MVPN_DATAGRAM_IDLE_S 120	/* an end that nobody has spoken with gives its socket back (RFC 4787, REQ-5) */

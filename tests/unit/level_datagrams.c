@@ -104,11 +104,16 @@ static struct {
 } told;
 
 /* the peer that owns what is there, and may nobody that is no process send to it? */
-static struct peer owner = {.guard = NULL};
+static struct peer owner = {.index = 1, .name = "far"};
 
 struct peer *peer_by_index(struct keyd *k, uint32_t index)
 {
-	return index == KEYD_SELF ? NULL : &owner;
+	return index == 1 ? &owner : NULL;
+}
+
+const char *peer_label(const struct peer *p)
+{
+	return p->name;
 }
 
 bool processes_may(const struct mvpn_guard *g, uint64_t traits, uint8_t proto, uint16_t port, uint32_t *ret_line)
@@ -330,6 +335,35 @@ static void hosts_behind_are_no_process(void **state)
 	say(fd, port, "ask");
 	assert_int_equal(sent.n, 2);
 	owner.guard = NULL;
+	close(fd);
+}
+
+/* a device that sends from ever more ends leaves the others theirs */
+static void one_device_has_not_all(void **state)
+{
+	struct stream_tuple t = {.src = there};
+	struct mvpn_prefix far;
+	int fd = application("127.0.0.1", &t.dst);
+
+	assert_int_equal(mvpn_prefix_parse(&far, "192.0.2.0/24"), 0);
+	assert_int_equal(lpm_set(k.prefixes, &far, 1), 0);
+	owner.datagram_ends = MVPN_DATAGRAM_ENDS_PEER_MAX - 1;
+	datagrams_deliver(&k, &t, (const uint8_t *)"x", 1);
+	assert_int_equal(owner.datagram_ends, MVPN_DATAGRAM_ENDS_PEER_MAX);
+	t.src.port++;
+	datagrams_deliver(&k, &t, (const uint8_t *)"x", 1);
+	assert_int_equal(k.counters[KC_DATAGRAM_NO_SOCKET], 1);
+	assert_int_equal(mvpn_endpoint_parse(&t.src, "198.51.100.1:53", 0), 0);
+	datagrams_deliver(&k, &t, (const uint8_t *)"x", 1);
+	assert_int_equal(k.counters[KC_DATAGRAM_NO_SOCKET], 1);
+	assert_int_equal(datagrams_ends(&k), 2);
+	t.src = there; /* what it has goes on */
+	datagrams_deliver(&k, &t, (const uint8_t *)"x", 1);
+	assert_int_equal(k.counters[KC_DATAGRAM_NO_SOCKET], 1);
+	datagrams_stop(&k);
+	assert_int_equal(owner.datagram_ends, MVPN_DATAGRAM_ENDS_PEER_MAX - 1);
+	owner.datagram_ends = 0;
+	assert_int_equal(datagrams_start(&k), 0);
 	close(fd);
 }
 
@@ -620,6 +654,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(applications_and_ends),
 		T(hosts_behind_are_no_process),
+		T(one_device_has_not_all),
 		T(what_is_not_ours_is_refused),
 		T(many_at_once),
 		T(runs_arrive_as_they_were),
