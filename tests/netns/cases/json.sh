@@ -50,6 +50,7 @@ if [[ -d $cgroup ]]; then
 	group=$cgroup/$P-$'\xff\x1b'
 	mkdir "$group"
 	cp "$(command -v socat)" "$TMP/odd"$'\xff'
+	# shellcheck disable=SC2016 # the inner shell expands them
 	spawn odd a bash -c 'echo $$ >"$0/cgroup.procs"; exec "$1" PIPE "$2"' "$group" "$TMP/odd"$'\xff' "TCP4:${ADDR4[b]}:7000"
 	wait_for 5 "flow of a program with an odd name" flow a ".process.pid == $(pid_of odd) and .tcp.open"
 	flow a ".process | .comm == \"odd?\" and (.exe|endswith(\"/odd?\")) and (.cgroup|endswith(\"/$P-?\u001b\"))" >/dev/null || fail "odd names: $(ctlj a flows)"
