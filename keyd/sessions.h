@@ -128,6 +128,8 @@ void introduce_abort(struct keyd *k, struct peer *p); /* ours with p, silently *
 void introduce_anew(struct keyd *k); /* this device has another key: those under way begin anew, each in its turn (asks.c) */
 void introduce_resume(struct keyd *k); /* the channel is back: requests under way are repeated, likewise */
 bool introduce_again(struct keyd *k, struct peer *p); /* the turn of p's: false: it is over */
+
+/* ---- denials.c ---- */
 void sessions_policy_changed(struct keyd *k); /* refusals are forgotten */
 void peer_deny(struct keyd *k, struct peer *p, enum mvpn_reason why);
 void peer_undeny(struct keyd *k, struct peer *p);
