@@ -3,7 +3,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <netinet/in.h>
+#include <netpacket/packet.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -235,6 +237,43 @@ static void who_was_not_diverted(void **state)
 	close(fd);
 }
 
+/* a SYN that has come by another interface, whoever it says it is from */
+static void by_an_interface(void **state)
+{
+	static const uint8_t head[14] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x86, 0xdd};
+	struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_halen = 6};
+	struct answer_syn forged;
+	uint8_t frame[sizeof(head) + ANSWER_MAX_B];
+	struct shim *s = st_shim();
+	size_t len;
+	int fd, app;
+
+	stc_need();
+	app = application(true);
+	one_syn(s, true);
+	st_run("ip link add w0 address 02:00:00:00:00:01 type veth peer name w1; sysctl -qw net.ipv6.conf.w1.disable_ipv6=1; "
+	       "ip link set w0 up; ip link set w1 up");
+	to.sll_ifindex = (int)if_nametoindex("w1");
+	fd = socket(AF_PACKET, SOCK_RAW, 0);
+	assert_true(fd >= 0);
+	for (int own = 0; own < 2; own++) {
+		forged = seen.syn;
+		forged.tcp[4] ^= 1; /* another number */
+		if (!own)
+			assert_int_equal(mvpn_addr_parse(&forged.from.addr, "fd09::9"), 0);
+		memcpy(frame, head, sizeof(head));
+		len = sizeof(head) + answer_again_packet(frame + sizeof(head), &forged);
+		assert_int_equal(sendto(fd, frame, len, 0, (struct sockaddr *)&to, sizeof(to)), len);
+	}
+	seen.n = 0;
+	st_run("timeout 5 sh -c 'until [ $(awk \"/w0:/ {print \\$3}\" /proc/thread-self/net/dev) -ge 2 ]; do sleep 0.01; done'");
+	assert_int_equal(shim_syns(s, 64, on_syn, NULL), 0);
+	assert_int_equal(seen.n, 0);
+	st_run("ip link del w0");
+	close(fd);
+	close(app);
+}
+
 static void a_few_at_a_time(void **state)
 {
 	struct shim *s = st_shim();
@@ -273,6 +312,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(waits_and_is_answered),
 		cmocka_unit_test(who_was_not_diverted),
+		cmocka_unit_test(by_an_interface),
 		cmocka_unit_test(a_few_at_a_time),
 		cmocka_unit_test(keyd_dies),
 	};

@@ -407,11 +407,15 @@ static void what_is_not_ours_is_refused(void **state)
 	struct mvpn_endpoint app;
 	int fd = application("127.0.0.2", &app);
 	uint16_t port = take();
+	struct mvpn_prefix others;
 
 	say(fd, port, "from another address");
+	assert_int_equal(mvpn_prefix_parse(&others, "127.0.0.2"), 0);
+	assert_int_equal(lpm_set(k.prefixes, &others, 1), 0);
+	say(fd, port, "from another device's address");
 	say(fd, stock[0], "to nobody");
 	assert_int_equal(sent.n, 0);
-	assert_int_equal(k.counters[KC_DATAGRAM_REFUSED], 2);
+	assert_int_equal(k.counters[KC_DATAGRAM_REFUSED], 3);
 	/* no socket is left */
 	nstock = 0;
 	there.port = 99;
