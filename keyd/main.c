@@ -45,6 +45,7 @@
 #include "rp_filter.h"
 #include "sessions.h"
 #include "state_dir.h"
+#include "streams.h"
 #include "supervise.h"
 #include "translate.h"
 
@@ -98,6 +99,7 @@ static void tick(void *arg)
 	rotate_tick(k);
 	server_key_tick(k);
 	sessions_tick(k);
+	streams_tick(k);
 	forwards_tick(k, mono_ms());
 	levels_tick(k, mono_ms());
 	ports_tick(k, mono_ms());

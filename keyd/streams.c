@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -21,25 +22,36 @@
 #include "sessions.h"
 
 #define BACKLOG 4096
-#define KEEPALIVE_GAP_S 20
+#define PROBE_AFTER_S 15 /* of silence, or up to PROBE_SPREAD_S more: those of many streams do not come at once, for a queue on the way may not hold them */
+#define PROBE_SPREAD_S 20
+#define PROBE_GAP_S 3 /* or up to PROBE_GAP_SPREAD_S more: some of them may be lost, and those that are do not come again together */
+#define PROBE_GAP_SPREAD_S 3
+#define SILENCE_TURNS 10 /* ticks after which all peers have been looked at */
 #define PAUSE_MS 100 /* after accept() failed for want of something */
 
 /* ---- sockets ---- */
 
 void stream_socket(int fd)
 {
-	const int on = 1, idle = MVPN_STREAM_SILENT_S - 2 * KEEPALIVE_GAP_S, gap = KEEPALIVE_GAP_S,
-		  probes = 2;
-	const unsigned silent_ms = MVPN_STREAM_SILENT_S * 1000;
+	const int on = 1;
 
-	/* none of them can fail on a TCP socket, nor would the stream be wrong without */
+	/* neither can fail on a TCP socket, nor would the stream be wrong without */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
+}
+
+/* No TCP_USER_TIMEOUT: it would end a stream whose reader takes nothing for so long, too, though it answers all the time. */
+void stream_socket_far(int fd)
+{
+	const int on = 1, idle = PROBE_AFTER_S + (int)randombytes_uniform(PROBE_SPREAD_S),
+		  gap = PROBE_GAP_S + (int)randombytes_uniform(PROBE_GAP_SPREAD_S),
+		  probes = (MVPN_STREAM_SILENT_S - idle) / gap;
+
+	stream_socket(fd);
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &gap, sizeof(gap));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
-	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silent_ms, sizeof(silent_ms));
 }
 
 int stream_watch(struct stream *s, struct stream_half *h, uint32_t events, loop_io_fn *fn)
@@ -234,6 +246,50 @@ void streams_cut(struct peer *p, enum mvpn_reason why)
 	while (p->streams)
 		stream_abort(p->streams, why);
 	pumps_release(k);
+}
+
+/* something came lately: data, or an answer to a probe, of a window that is closed, too */
+static bool heard(const struct stream *s, unsigned silent_ms)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	return getsockopt(s->net.fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ||
+	       info.tcpi_last_ack_recv < silent_ms || info.tcpi_last_data_recv < silent_ms;
+}
+
+/* an idle one TCP ends by itself, at the latest then */
+void streams_cut_silent(struct peer *p, unsigned silent_ms)
+{
+	struct stream *s, *next;
+	struct keyd *k = NULL;
+	unsigned n = 0;
+
+	for (s = p->streams; s; s = next) {
+		next = s->next;
+		if (s->state != STREAM_RUNS || heard(s, silent_ms))
+			continue;
+		k = s->k;
+		if (!n++)
+			pumps_hold(k);
+		k->counters[KC_STREAM_CUT]++;
+		s->net.broken = true;
+		stream_abort(s, MVPN_R_PEER_SILENT);
+	}
+	if (!n)
+		return;
+	pumps_release(k);
+	log_ratelimited(LOG_L_WARN, "%u connections at the socket level with %s cut: nothing has come back on them for %u s", n,
+			peer_label(p), silent_ms / 1000);
+}
+
+void streams_tick(struct keyd *k)
+{
+	if (!k->streams)
+		return;
+	k->streams->turn = (k->streams->turn + 1) % SILENCE_TURNS;
+	for (uint32_t i = 1 + k->streams->turn; i <= k->npeers; i += SILENCE_TURNS)
+		streams_cut_silent(k->peers[i], MVPN_STREAM_SILENT_S * 1000);
 }
 
 unsigned streams_count(const struct keyd *k)

@@ -30,6 +30,7 @@ int streams_start(struct keyd *k);
 void streams_stop(struct keyd *k);	     /* and every stream */
 uint16_t streams_port(const struct keyd *k); /* where diverted connections go to; 0: stopped */
 unsigned streams_count(const struct keyd *k); /* connections that are open */
+void streams_tick(struct keyd *k); /* each second */
 /* ---- from sessions.c and introduce.c; peers at other layers have no streams ---- */
 void streams_session_up(struct peer *p);
 void streams_session_failed(struct peer *p, enum mvpn_reason why);
@@ -134,6 +135,7 @@ struct streams {
 	uint16_t port;		  /* of `local` */
 	struct secslab *slab;
 	unsigned count, max;
+	unsigned turn; /* of peers that are looked at for silence */
 	struct pumps *pumps;
 	struct stream_room room; /* the main thread's, for datagrams */
 };
@@ -155,6 +157,8 @@ int stream_keys(struct stream *s,
 int stream_watch(struct stream *s, struct stream_half *h, uint32_t events, loop_io_fn *fn);
 void stream_unwatch(struct stream *s); /* neither socket tells of anything, and nothing is waited for */
 void stream_socket(int fd);		  /* options of every socket of a stream */
+void stream_socket_far(int fd); /* and of one whose other end is on another host, which may vanish */
+void streams_cut_silent(struct peer *p, unsigned silent_ms); /* those that run, and on which nothing has come for so long */
 void stream_reset(int fd);		  /* once it is closed */
 void stream_open_begin(struct stream *s); /* a new one, or once more. It may be gone then. */
 int streams_accept(struct keyd *k, int listener, struct sockaddr_storage *from); /* -1: none now */

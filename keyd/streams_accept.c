@@ -118,6 +118,7 @@ static int deliver_on(struct stream *s, int fd)
 	struct sockaddr_storage sa;
 	socklen_t len = mvpn_endpoint_to_sockaddr(&s->t.dst, false, &sa);
 
+	stream_socket_far(fd);
 	s->k->counters[KC_STREAM_FORWARDED]++;
 	return connect(fd, (struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS ? -errno : 0;
 }
@@ -238,7 +239,7 @@ static void take(struct keyd *k, int fd)
 	memcpy(s->open, open, sizeof(s->open));
 	memcpy(s->session, session->id, sizeof(s->session));
 	session_stream_seen(session); /* may replace sessions, not end this one */
-	stream_socket(fd);
+	stream_socket_far(fd);
 	if (kind == STREAM_DATAGRAMS) {
 		take_datagrams(s);
 		return;

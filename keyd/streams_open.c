@@ -178,7 +178,7 @@ static void connect_out(struct stream *s, const struct session *session)
 	s->net.fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	r = s->net.fd < 0 ? -errno : shim_stream_own(s->k->shim, s->net.fd);
 	if (r == 0) {
-		stream_socket(s->net.fd);
+		stream_socket_far(s->net.fd);
 		r = connect(s->net.fd, (struct sockaddr *)&to, len) && errno != EINPROGRESS ? -errno
 											    : 0;
 	}

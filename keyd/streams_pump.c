@@ -295,6 +295,8 @@ static void net_ready(void *arg, uint32_t events)
 	struct stream *s = arg;
 
 	s->net.broken = events & EPOLLERR;
+	if (s->net.broken)
+		s->end = STREAM_TRUNCATED;
 	move(s, s->net.broken ? -ECONNRESET : 0);
 }
 

@@ -120,6 +120,10 @@ int stream_watch(struct stream *s, struct stream_half *h, uint32_t events, loop_
 	return 0;
 }
 
+void stream_socket_far(int fd)
+{
+}
+
 void stream_socket(int fd)
 {
 }

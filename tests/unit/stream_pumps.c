@@ -314,28 +314,34 @@ static void bulk_streams_are_spread(void **state)
 /* what another keyd does wrong is counted and its stream cut, by the main thread */
 static void wrong_ends(void **state)
 {
+	enum { ENDS, TAMPERS, RESETS, WAYS };
 	uint8_t junk[STREAM_OVERHEAD_B + 1] = {STREAM_DATA, 0, 0, STREAM_TAG_B + 1};
 	struct stream *s;
 	int app[2], net[2];
 	char c;
 
 	begin(2);
-	for (unsigned tampered = 0; tampered < 2; tampered++) {
+	for (unsigned how = ENDS; how < WAYS; how++) {
 		tcp_pair(app);
 		tcp_pair(net);
 		s = end_new(&peers[0], true, app[1], net[1]);
 		stream_run(s);
-		if (tampered)
+		if (how == TAMPERS)
 			assert_int_equal(send(net[0], junk, sizeof(junk), 0), sizeof(junk));
-		else
+		else if (how == ENDS)
 			shutdown(net[0], SHUT_WR);
+		if (how == RESETS) {
+			stream_reset(net[0]);
+			close(net[0]);
+		}
 		until_all_is_taken_down();
-		assert_int_equal(k.counters[KC_STREAM_CUT], 1);
-		assert_int_equal(k.counters[KC_STREAM_BAD], tampered);
+		assert_int_equal(k.counters[KC_STREAM_CUT], how == RESETS ? 2 : 1);
+		assert_int_equal(k.counters[KC_STREAM_BAD], how != ENDS);
 		assert_int_equal(recv(app[0], &c, 1, 0), -1);
 		assert_int_equal(errno, ECONNRESET);
 		close(app[0]);
-		close(net[0]);
+		if (how != RESETS)
+			close(net[0]);
 	}
 	end();
 	assert_int_equal(files_open(), files);
@@ -370,6 +376,76 @@ static void full_records_are_whole_segments(void **state)
 	assert_int_equal(files_open(), files);
 }
 
+static int option(int fd, int name)
+{
+	int value = 0;
+	socklen_t len = sizeof(value);
+
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, name, &value, &len), 0);
+	return value;
+}
+
+/* Some probes may be lost and the other host is there all the same, and many streams do not all ask in the same second; a reader may wait. */
+static void silence_is_asked_about_often(void **state)
+{
+	unsigned seconds = 0;
+	uint64_t seen = 0;
+	int pair[2];
+
+	for (unsigned i = 0; i < 64; i++) {
+		int idle, gap, probes;
+
+		tcp_pair(pair);
+		stream_socket_far(pair[0]);
+		idle = option(pair[0], TCP_KEEPIDLE);
+		gap = option(pair[0], TCP_KEEPINTVL);
+		probes = option(pair[0], TCP_KEEPCNT);
+		assert_in_range(probes, 5, 20);
+		assert_in_range(idle + probes * gap, MVPN_STREAM_SILENT_S - 5, MVPN_STREAM_SILENT_S);
+		assert_int_equal(option(pair[0], TCP_USER_TIMEOUT), 0);
+		seen |= 1ULL << idle;
+		close(pair[0]);
+		close(pair[1]);
+	}
+	for (; seen; seen &= seen - 1)
+		seconds++;
+	assert_in_range(seconds, 8, 20);
+}
+
+/* one that is opened yet is not meant */
+static void silent_streams_are_cut(void **state)
+{
+	static struct conn conns[3];
+	uint64_t start;
+	char text[5];
+
+	begin(2);
+	for (unsigned i = 0; i < 3; i++)
+		conn_new(&conns[i], &peers[0], 1);
+	conn_run(&conns[0]);
+	conn_run(&conns[1]);
+	stream_run(conns[2].out);
+	streams_cut_silent(&peers[0], 60000);
+	assert_int_equal(k.streams->count, 6);
+	start = mono_ms();
+	usleep(600000);
+	assert_int_equal(send(conns[0].from, "hello", 5, 0), 5);
+	while (recv(conns[0].to, text, sizeof(text), 0) != 5)
+		usleep(100);
+	streams_cut_silent(&peers[0], (unsigned)(mono_ms() - start) - 50);
+	assert_int_equal(k.streams->count, 3);
+	assert_int_equal(k.counters[KC_STREAM_CUT], 3);
+	assert_ptr_equal(peers[0].streams, conns[2].in);
+	assert_int_equal(conns[2].in->state, STREAM_DELIVERS);
+	for (unsigned i = 1; i < 3; i++) {
+		while (recv(conns[i].from, text, 1, 0) < 0 && errno == EAGAIN)
+			usleep(100);
+		assert_int_equal(errno, ECONNRESET);
+	}
+	end();
+	conns_close(conns, 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -383,6 +459,8 @@ int main(void)
 		cmocka_unit_test(bulk_streams_are_spread),
 		cmocka_unit_test(wrong_ends),
 		cmocka_unit_test(full_records_are_whole_segments),
+		cmocka_unit_test(silence_is_asked_about_often),
+		cmocka_unit_test(silent_streams_are_cut),
 	};
 
 	if (mvpn_crypto_init() || aead_init())
