@@ -404,6 +404,15 @@ static int try(int fd, uint16_t port)
 	return connect(fd, (struct sockaddr *)&a, len) < 0 ? -errno : 0;
 }
 
+/* likewise by sendmsg(), each time */
+static int try_to_send(int fd, uint16_t port)
+{
+	socklen_t len;
+	struct sockaddr_in6 a = to("10.1.0.1", port, &len);
+
+	return sendto(fd, "x", 1, 0, (struct sockaddr *)&a, len) < 0 ? -errno : 0;
+}
+
 /* the network shim's verdict of what the socket sends, by the counters */
 static bool passes(struct shim *s, int fd, uint16_t port)
 {
@@ -457,6 +466,12 @@ static void test_process(void **state)
 	assert_int_equal(try(fd, 5432), -EPERM); /* not told again at once */
 	shim_events(s, on_event, &(struct seen){});
 	assert_int_equal(refusals, 1);
+	close(fd);
+	guard(s, 1, 2);
+	fd = make("10.1.0.1", SOCK_DGRAM);
+	assert_int_equal(try_to_send(fd, 5432), 0);
+	guard(s, 1, 4);
+	assert_int_equal(try_to_send(fd, 5432), -EPERM); /* it is not let for having been let just now */
 	close(fd);
 
 	/* packets: of a socket that was there before, of one made since, and what is known since another numbering */
