@@ -107,8 +107,8 @@ $(FUZZ_BIN): $(BUILD)/fuzz/%: $(FO)/tests/fuzz/%.o $$(addprefix $(FO)/,$$(SRCS_f
 
 # ---- what a person types ----
 # `make` only builds, and says what is missing; demo, check and bench install it first.
-.PHONY: deps demo check vmcheck bench bench-report bench-scale bench-server bench-deps profile fuzz-run helpers install uninstall clean
-ifneq ($(filter-out deps demo check vmcheck bench bench-report bench-scale bench-server bench-deps profile clean uninstall,$(or $(MAKECMDGOALS),all)),)
+.PHONY: deps demo check vmcheck bench bench-report bench-scale bench-server bench-streams bench-deps profile fuzz-run helpers install uninstall clean
+ifneq ($(filter-out deps demo check vmcheck bench bench-report bench-scale bench-server bench-streams bench-deps profile clean uninstall,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(PKGS) 2>/dev/null && command -v $(CLANG) >/dev/null && \
 	command -v $(BPFTOOL) >/dev/null && echo found),found)
 $(error Building needs packages that are not installed. As root: make deps (or only: \
@@ -166,6 +166,16 @@ $(BUILD)/tests/bench/scale: $(OBJS_scale) $(call objs,lib,$(LIB))
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+# many streams at once at the socket level; VM=1: on one of Debian's kernels, whose descriptors and clock are its own
+STREAMS ?= 10000
+IDLE ?= 60
+VM ?=
+bench-streams:
+	@tests/deps
+	@$(MAKE) -s all helpers
+	@$(if $(VM),kernel=$$(tests/vm/kernel build/vm $(KERNEL)) && VM_INSN_NS=1 VM_MB=3072 tests/vm/run build/vm/$$kernel) \
+		env MVPN_SLOW=10 MVPN_BUILD=$(BUILD) tests/bench/streams $(STREAMS) $(IDLE)
+
 # what the server does for so many devices; those that the machine has no room for are left out
 DEVICES ?= 100 1000 10000 50000
 bench-server:
@@ -179,8 +189,8 @@ $(BUILD)/tests/bench/server: $(OBJS_bench_server) $(call objs,lib,$(LIB_server))
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-helpers: $(BUILD)/tests/bench/pingpong
-$(BUILD)/tests/bench/pingpong: $(O)/tests/bench/pingpong.o
+helpers: $(BUILD)/tests/bench/pingpong $(BUILD)/tests/bench/crowd
+$(BUILD)/tests/bench/pingpong $(BUILD)/tests/bench/crowd: $(BUILD)/tests/bench/%: $(O)/tests/bench/%.o
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lm

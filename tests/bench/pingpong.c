@@ -4,8 +4,6 @@
  *
  *   pingpong serve PORT                       TCP and UDP, both families: a banner byte on accept, then echo; UDP below
  *   pingpong ask tcp|udp ADDR PORT N SIZE     N exchanges one after the other: "p50_us p99_us lost"
- *   pingpong crowd ADDR PORT N                N connections at once, or as many as there can be; an exchange by each then, of 1 KB that is
- *                                             like no other; prints how many had it back exactly and the seconds it took, and holds them until its input ends
  *   pingpong first ADDR PORT                  microseconds from connect() to the first byte of data
  *   pingpong send ADDR PORT SIZE SECS PPS     numbered datagrams (PPS 0: flat out), counted by the server:
  *                                             "sent N received N duplicate N reordered N pps N"
@@ -32,9 +30,6 @@
 
 enum {
 	BACKLOG = 4096,
-	CROWD_MAX = 30000,
-	CROWD_AHEAD = 64, /* connections that wait for their banner */
-	CROWD_QUESTION_B = 1024,
 	BATCH = 64,
 	SIZE_MAX_B = 65000,
 	SEQ_MAX = 1 << 24, /* numbered datagrams of one run whose duplicates are seen */
@@ -230,8 +225,7 @@ static _Noreturn void serve(uint16_t port)
 	}
 }
 
-/* -1: not connected, errno says why */
-static int try_dial(int type, const char *addr, const char *port, uint64_t *ret_start_ns)
+static int dial(int type, const char *addr, const char *port, uint64_t *ret_start_ns)
 {
 	struct addrinfo hint = {.ai_socktype = type, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV},
 			*ai;
@@ -249,22 +243,9 @@ static int try_dial(int type, const char *addr, const char *port, uint64_t *ret_
 	else if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)))
 		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
 	*ret_start_ns = now_ns();
-	error = connect(fd, ai->ai_addr, ai->ai_addrlen);
-	freeaddrinfo(ai);
-	if (!error)
-		return fd;
-	error = errno;
-	close(fd);
-	errno = error;
-	return -1;
-}
-
-static int dial(int type, const char *addr, const char *port, uint64_t *ret_start_ns)
-{
-	int fd = try_dial(type, addr, port, ret_start_ns);
-
-	if (fd < 0)
+	if (connect(fd, ai->ai_addr, ai->ai_addrlen))
 		die("connect");
+	freeaddrinfo(ai);
 	return fd;
 }
 
@@ -346,64 +327,6 @@ static int first(const char *addr, const char *port)
 		die("no data");
 	printf("%.1f\n", (double)(now_ns() - start) / 1000);
 	return 0;
-}
-
-/* has connection fd sent so many bytes? */
-static bool crowd_hears(int fd, const char *want, size_t len)
-{
-	char in[CROWD_QUESTION_B];
-
-	return hear(fd, SOCK_STREAM, in, len, FIRST_TIMEOUT_MS) && (!want || !memcmp(in, want, len));
-}
-
-/* no two connections ask the same */
-static const char *crowd_question(unsigned i)
-{
-	static char text[CROWD_QUESTION_B];
-
-	for (unsigned at = 0; at < sizeof(text); at += 8) {
-		uint64_t word = (i * 8192ULL + at) * 0x9e3779b97f4a7c15ULL;
-
-		memcpy(text + at, &word, sizeof(word));
-	}
-	return text;
-}
-
-static int crowd(const char *addr, const char *port, unsigned n)
-{
-	static int fd[CROWD_MAX];
-	unsigned good = 0, there = 0;
-	uint64_t start = now_ns(), ignored;
-	char c;
-
-	if (n > CROWD_MAX) {
-		errno = EINVAL;
-		die("connections");
-	}
-	allow_descriptors();
-	signal(SIGPIPE, SIG_IGN);
-	for (unsigned i = 0; i < n; i++) {
-		fd[i] = try_dial(SOCK_STREAM, addr, port, &ignored);
-		if (fd[i] < 0) {
-			fprintf(stderr, "pingpong: connection %u of %u: %s\n", i + 1, n, strerror(errno));
-			n = i;
-			break;
-		}
-		if (i >= CROWD_AHEAD)
-			there += crowd_hears(fd[i - CROWD_AHEAD], NULL, 1);
-	}
-	for (unsigned i = n >= CROWD_AHEAD ? n - CROWD_AHEAD : 0; i < n; i++)
-		there += crowd_hears(fd[i], NULL, 1);
-	for (unsigned i = 0; i < n && there == n; i++)
-		if (write(fd[i], crowd_question(i), CROWD_QUESTION_B) != CROWD_QUESTION_B)
-			break;
-	for (unsigned i = 0; i < n && there == n; i++)
-		good += crowd_hears(fd[i], crowd_question(i), CROWD_QUESTION_B);
-	printf("%u %.2f\n", good, (double)(now_ns() - start) / 1e9);
-	fflush(stdout);
-	while (read(0, &c, 1) > 0)
-		;
-	return good && good == n ? 0 : 1;
 }
 
 /* datagrams [seq, seq + n) of the run; returns how many the kernel took */
@@ -542,8 +465,6 @@ int main(int argc, char **argv)
 	if (!strcmp(verb, "ask") && argc == 7)
 		return ask(!strcmp(argv[2], "tcp") ? SOCK_STREAM : SOCK_DGRAM, argv[3], argv[4],
 			   (size_t)atol(argv[5]), (size_t)atol(argv[6]));
-	if (!strcmp(verb, "crowd") && argc == 5)
-		return crowd(argv[2], argv[3], (unsigned)atol(argv[4]));
 	if (!strcmp(verb, "first") && argc == 4)
 		return first(argv[2], argv[3]);
 	if (!strcmp(verb, "send") && argc == 7)
@@ -552,7 +473,7 @@ int main(int argc, char **argv)
 	if (!strcmp(verb, "rate") && argc == 7)
 		return carried_rate(argv[2], argv[3], (size_t)atol(argv[4]), atof(argv[5]),
 				    atof(argv[6]));
-	fputs("usage: pingpong serve PORT | ask tcp|udp ADDR PORT N SIZE | crowd ADDR PORT N | first ADDR PORT |\n"
+	fputs("usage: pingpong serve PORT | ask tcp|udp ADDR PORT N SIZE | first ADDR PORT |\n"
 	      "       send|rate ADDR PORT SIZE SECS PPS\n",
 	      stderr);
 	return 2;
