@@ -117,6 +117,7 @@ struct peer {
 	/* sessions.c */
 	struct session *sessions; /* newest first, by the server's number */
 	struct stream *streams;	  /* streams.c, of layer SOCKET */
+	unsigned nstreams;
 	unsigned datagram_ends;	  /* datagrams.c, of layer NETWORK: sockets that stand for ends of its */
 	uint8_t level, next_level; /* levels.c, of layer NETWORK: enum mvpn_level, 0: as packets */
 	bool diverted;		   /* the shim knows */

@@ -118,10 +118,12 @@ void stream_link(struct stream *s)
 	if (s->next)
 		s->next->prev = &s->next;
 	*list = s;
+	s->peer->nstreams++;
 }
 
 void stream_unlink(struct stream *s)
 {
+	s->peer->nstreams--;
 	*s->prev = s->next;
 	if (s->next)
 		s->next->prev = s->prev;
@@ -139,15 +141,24 @@ static void on_deadline(void *arg)
 									       : MVPN_R_PEER_SILENT);
 }
 
+/* the last few are for peers that have few */
+static bool has_room(const struct streams *st, const struct peer *p)
+{
+	unsigned few = st->max / MVPN_STREAMS_SPARE;
+
+	return st->count < st->max - few || (st->count < st->max && p->nstreams < few);
+}
+
 struct stream *stream_new(struct keyd *k, struct peer *p, bool opener)
 {
-	struct stream *s = k->streams->count < k->streams->max ? calloc(1, sizeof(*s)) : NULL;
+	struct stream *s = has_room(k->streams, p) ? calloc(1, sizeof(*s)) : NULL;
 	void *dirs = NULL;
 
 	if (!s || loop_timer_new(k->loop, on_deadline, s, &s->deadline) ||
 	    secslab_get(k->streams->slab, 2 * sizeof(struct stream_dir), &dirs)) {
-		log_ratelimited(LOG_L_ERR, "no room for another stream: there are %u, of %u at most",
-				k->streams->count, k->streams->max);
+		log_ratelimited(LOG_L_ERR,
+				"no room for another stream with %s: there are %u, %u of them with it, of %u at most",
+				peer_label(p), k->streams->count, p->nstreams, k->streams->max);
 		k->counters[KC_STREAM_REFUSED]++;
 		if (s)
 			loop_timer_free(s->deadline);

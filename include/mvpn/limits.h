@@ -156,6 +156,7 @@
 #define MVPN_STREAM_ANSWER_S 3 /* of which the application's own kernel may take so much: its SYN once more, or it has given up */
 #define MVPN_SYN_RING_B (1 << 20) /* SYNs that keyd has not looked at: some 9000, and what is beyond comes again a second later */
 #define MVPN_STREAMS_MAX 16384		/* at once in one keyd: each takes two sockets and 3 KB of locked memory */
+#define MVPN_STREAMS_SPARE 64 /* the last one in so many is left to devices that have fewer than that: none takes all from the others */
 #define MVPN_KEYD_FILES 256		/* descriptors that streams leave to the rest of keyd, whatever the limit is */
 #define MVPN_DIVERTED_MAX 16384	/* connections on their way from connect() to keyd, and from keyd to accept() (LRU) */
 #define MVPN_DATAGRAM_ENDS_MAX 4096	/* remote ends of datagrams at once: each has a UDP socket of keyd's */

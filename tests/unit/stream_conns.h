@@ -232,6 +232,10 @@ static struct stream *end_new(struct peer *p, bool opener, int app, int net)
 	return s;
 }
 
+#define BULK ((size_t)1 << 40) /* of a connection that always has more to move, with the thread sanitizer, too: by the block */
+#define BULK_ONCE (256 << 10)
+#define BULK_PERIOD 65521 /* a prime */
+
 /* an application's connection from one end to the other, by two streams */
 struct conn {
 	int from, to;
@@ -288,6 +292,27 @@ static void note(struct conn *c, ssize_t r)
 	c->error = errno;
 }
 
+static uint8_t bulk[BULK_PERIOD + BULK_ONCE];
+
+static void bulk_fill(void)
+{
+	for (unsigned i = 0; i < sizeof(bulk); i++)
+		bulk[i] = (uint8_t)(i % BULK_PERIOD ^ i % BULK_PERIOD >> 8);
+}
+
+static void bulk_step(struct conn *c)
+{
+	static uint8_t data[BULK_ONCE];
+	ssize_t r = send(c->from, bulk + c->sent % BULK_PERIOD, BULK_ONCE, MSG_NOSIGNAL);
+
+	note(c, r);
+	c->sent += r > 0 ? (size_t)r : 0;
+	r = recv(c->to, data, sizeof(data), 0);
+	note(c, r);
+	c->wrong |= r > 0 && memcmp(data, bulk + c->got % BULK_PERIOD, (size_t)r) != 0;
+	c->got += r > 0 ? (size_t)r : 0;
+}
+
 static void write_some(struct conn *c)
 {
 	uint8_t data[16384];
@@ -327,6 +352,10 @@ static void conn_step(struct conn *c)
 	char last[2];
 	ssize_t r;
 
+	if (c->size == BULK && !c->failed) {
+		bulk_step(c);
+		return;
+	}
 	if (!c->shut && !c->failed)
 		write_some(c);
 	if (c->to >= 0 && !c->failed)
@@ -378,6 +407,7 @@ static void quit(void *arg, uint32_t events)
 
 static void traffic_start(struct traffic *t, struct conn *conns, unsigned n)
 {
+	bulk_fill();
 	memset(t, 0, sizeof(*t));
 	t->conns = conns;
 	t->n = n;

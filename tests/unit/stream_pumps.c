@@ -65,7 +65,7 @@ static void streams_are_cut_while_they_move(void **state)
 
 	begin(3);
 	for (unsigned i = 0; i < CONNS; i++) {
-		conn_new(&conns[i], &peers[i % PEERS], 1 << 30);
+		conn_new(&conns[i], &peers[i % PEERS], BULK);
 		conn_run(&conns[i]);
 	}
 	traffic_start(&t, conns, CONNS);
@@ -91,7 +91,7 @@ static void keyd_stops_under_load(void **state)
 
 	begin(2);
 	for (unsigned i = 0; i < CONNS; i++) {
-		conn_new(&conns[i], &peers[i % PEERS], 1 << 30);
+		conn_new(&conns[i], &peers[i % PEERS], BULK);
 		conn_run(&conns[i]);
 	}
 	traffic_start(&t, conns, CONNS);
@@ -128,7 +128,7 @@ static void main_thread_waits_for_one_stream(void **state)
 
 	begin(1);
 	for (unsigned i = 0; i < CONNS; i++) {
-		conn_new(&conns[i], &peers[0], 1 << 30);
+		conn_new(&conns[i], &peers[0], BULK);
 		conn_run(&conns[i]);
 	}
 	traffic_start(&t, conns, CONNS);
@@ -162,7 +162,7 @@ static void bulk_streams_share_a_turn(void **state)
 
 	begin(1);
 	for (unsigned i = 0; i < CONNS; i++) {
-		conn_new(&conns[i], &peers[0], 1 << 30);
+		conn_new(&conns[i], &peers[0], BULK);
 		conn_run(&conns[i]);
 	}
 	p = conns[0].out->pump;
@@ -194,7 +194,7 @@ static void limit_is_shared(void **state)
 	session_streams.classes = &classes;
 	start = mono_ms();
 	for (unsigned i = 0; i < 6; i++) {
-		conn_new(&conns[i], &peers[i % PEERS], 1 << 30);
+		conn_new(&conns[i], &peers[i % PEERS], BULK);
 		conns[i].in->opener = false;
 		conn_run(&conns[i]);
 	}
@@ -231,7 +231,7 @@ static void busy_pumps_get_no_more(void **state)
 
 	begin(3);
 	for (unsigned i = 0; i < 3; i++) {
-		conn_new(&conns[i], &peers[i], 1 << 30);
+		conn_new(&conns[i], &peers[i], BULK);
 		conn_run(&conns[i]);
 	}
 	/* two each; then one each but for the third, whose streams have nothing to do */
@@ -288,7 +288,7 @@ static void bulk_streams_are_spread(void **state)
 
 	begin(2);
 	for (unsigned i = 0; i < 4; i++) {
-		conn_new(&conns[i], &peers[i], 1 << 30);
+		conn_new(&conns[i], &peers[i], BULK);
 		conn_new(&idle[i], &peers[i], 1);
 		stream_run(conns[i].out);
 		stream_run(idle[i].out);
@@ -309,6 +309,25 @@ static void bulk_streams_are_spread(void **state)
 	for (unsigned i = 0; i < 4; i++)
 		assert_false(conns[i].wrong);
 	conns_close(conns, 8);
+}
+
+/* one peer does not take all from the others */
+static void the_last_are_left_to_others(void **state)
+{
+	unsigned n = 0;
+
+	begin(1);
+	k.streams->max = 3 * MVPN_STREAMS_SPARE;
+	while (stream_new(&k, &peers[0], n % 2))
+		n++;
+	assert_int_equal(n, k.streams->max - 3);
+	for (n = 0; n < 3; n++)
+		assert_non_null(stream_new(&k, &peers[1], false));
+	assert_null(stream_new(&k, &peers[2], false));
+	streams_cut(&peers[0], MVPN_R_REVOKED);
+	assert_int_equal(peers[0].nstreams, 0);
+	assert_non_null(stream_new(&k, &peers[2], false));
+	end();
 }
 
 /* what another keyd does wrong is counted and its stream cut, by the main thread */
@@ -457,6 +476,7 @@ int main(void)
 		cmocka_unit_test(limit_is_shared),
 		cmocka_unit_test(busy_pumps_get_no_more),
 		cmocka_unit_test(bulk_streams_are_spread),
+		cmocka_unit_test(the_last_are_left_to_others),
 		cmocka_unit_test(wrong_ends),
 		cmocka_unit_test(full_records_are_whole_segments),
 		cmocka_unit_test(silence_is_asked_about_often),
