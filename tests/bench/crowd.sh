@@ -6,9 +6,12 @@
 CROWD=$HELPERS/tests/bench/crowd
 CROWD_N=
 
-# crowd_room N: so many, or as many as keyd's descriptors allow: two each; it leaves 256 to others, and datagrams have a stream, too
+# crowd_room N: so many, or as many as keyd's descriptors allow: two each; it leaves 256 to others, the last 64th of the streams to other
+# devices, and datagrams have one, too
 crowd_room() {
-	CROWD_N=$(($(prlimit --pid "$(pid_of keyd-a)" --nofile --noheadings --output SOFT) / 2 - 144))
+	local room
+	room=$(($(prlimit --pid "$(pid_of keyd-a)" --nofile --noheadings --output SOFT) / 2 - 128))
+	CROWD_N=$((room - room / 64 - 16))
 	if ((CROWD_N >= $1)); then
 		CROWD_N=$1
 	else
