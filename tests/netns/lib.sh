@@ -303,11 +303,12 @@ server_start() {
 	wait_for 30 "answer of mvpn-server" srv status
 }
 
+KEYD_BY=() # a program that starts it, and its arguments
 host_start() {
 	local h=$1
 	mkdir -p "$TMP/$h" "$PIN"
 	touch "$TMP/$h/keyd.conf"
-	spawn "keyd-$h" "$h" "$BUILD/keyd" --state "$TMP/$h/state" --socket "$TMP/$h/keyd.sock" --pin "$PIN/$h" \
+	spawn "keyd-$h" "$h" "${KEYD_BY[@]}" "$BUILD/keyd" --state "$TMP/$h/state" --socket "$TMP/$h/keyd.sock" --pin "$PIN/$h" \
 		--config "$TMP/$h/keyd.conf"
 	wait_for 30 "answer of keyd on $h" ctl "$h" status
 }
