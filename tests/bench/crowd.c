@@ -19,10 +19,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "descriptors.h"
 
 enum {
 	CROWD_MAX = 30000,
@@ -63,17 +64,6 @@ static void say(const char *what, unsigned n, double start)
 {
 	printf("%s %u %.2f\n", what, n, now_s() - start);
 	fflush(stdout);
-}
-
-/* each connection takes one */
-static void allow_descriptors(void)
-{
-	struct rlimit l;
-
-	if (getrlimit(RLIMIT_NOFILE, &l))
-		die("getrlimit");
-	l.rlim_cur = l.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &l);
 }
 
 static void watch(int fd, unsigned number)

@@ -23,10 +23,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "descriptors.h"
 
 enum {
 	BACKLOG = 4096,
@@ -186,17 +187,6 @@ static void accept_one(int epfd, int listener)
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	watch(epfd, fd);
-}
-
-/* each connection takes one */
-static void allow_descriptors(void)
-{
-	struct rlimit l;
-
-	if (getrlimit(RLIMIT_NOFILE, &l))
-		die("getrlimit");
-	l.rlim_cur = l.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &l);
 }
 
 static _Noreturn void serve(uint16_t port)
