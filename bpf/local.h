@@ -34,28 +34,35 @@ struct ends_asked {
 	__be16 sport, dport;
 };
 
+/* what finds the socket at dst; its length */
+static __always_inline __u32 ends_tuple(struct bpf_sock_tuple *t, const __u8 src[16], const __u8 dst[16], __be16 sport, __be16 dport)
+{
+	if (!*(const __u64 *)src && *(const __u32 *)(src + 8) == bpf_htonl(0xffff)) {
+		__builtin_memcpy(&t->ipv4.saddr, src + 12, 4);
+		__builtin_memcpy(&t->ipv4.daddr, dst + 12, 4);
+		t->ipv4.sport = sport;
+		t->ipv4.dport = dport;
+		return sizeof(t->ipv4);
+	}
+	__builtin_memcpy(t->ipv6.saddr, src, 16);
+	__builtin_memcpy(t->ipv6.daddr, dst, 16);
+	t->ipv6.sport = sport;
+	t->ipv6.dport = dport;
+	return sizeof(t->ipv6);
+}
+
 /* Is the socket at dst keyd's, or one whose other end is? Not inlined: verified once. */
 __noinline int is_streams(struct __sk_buff *skb, const struct ends_asked *a)
 {
 	struct bpf_sock_tuple t = {};
 	struct bpf_sock *sk;
+	__u32 len;
 	int ret;
 
 	if (!a)
 		return 0;
-	if (!*(const __u64 *)a->src && *(const __u32 *)(a->src + 8) == bpf_htonl(0xffff)) {
-		__builtin_memcpy(&t.ipv4.saddr, a->src + 12, 4);
-		__builtin_memcpy(&t.ipv4.daddr, a->dst + 12, 4);
-		t.ipv4.sport = a->sport;
-		t.ipv4.dport = a->dport;
-		sk = bpf_sk_lookup_tcp(skb, &t, sizeof(t.ipv4), BPF_F_CURRENT_NETNS, 0);
-	} else {
-		__builtin_memcpy(t.ipv6.saddr, a->src, 16);
-		__builtin_memcpy(t.ipv6.daddr, a->dst, 16);
-		t.ipv6.sport = a->sport;
-		t.ipv6.dport = a->dport;
-		sk = bpf_sk_lookup_tcp(skb, &t, sizeof(t.ipv6), BPF_F_CURRENT_NETNS, 0);
-	}
+	len = ends_tuple(&t, a->src, a->dst, a->sport, a->dport);
+	sk = bpf_sk_lookup_tcp(skb, &t, len, BPF_F_CURRENT_NETNS, 0);
 	if (!sk)
 		return 0;
 	ret = bpf_sk_storage_get(&own_streams, sk, NULL, 0) || bpf_sk_storage_get(&true_peers, sk, NULL, 0);
@@ -136,23 +143,13 @@ __noinline int is_keyds_port(struct __sk_buff *skb, const struct mvpn_flow_key *
 {
 	struct bpf_sock_tuple t = {};
 	struct bpf_sock *sk;
+	__u32 len;
 	int ret;
 
 	if (!k)
 		return 0;
-	if (!*(const __u64 *)k->src && *(const __u32 *)(k->src + 8) == bpf_htonl(0xffff)) {
-		__builtin_memcpy(&t.ipv4.saddr, k->dst + 12, 4);
-		__builtin_memcpy(&t.ipv4.daddr, k->src + 12, 4);
-		t.ipv4.sport = k->dport;
-		t.ipv4.dport = k->sport;
-		sk = bpf_sk_lookup_udp(skb, &t, sizeof(t.ipv4), BPF_F_CURRENT_NETNS, 0);
-	} else {
-		__builtin_memcpy(t.ipv6.saddr, k->dst, 16);
-		__builtin_memcpy(t.ipv6.daddr, k->src, 16);
-		t.ipv6.sport = k->dport;
-		t.ipv6.dport = k->sport;
-		sk = bpf_sk_lookup_udp(skb, &t, sizeof(t.ipv6), BPF_F_CURRENT_NETNS, 0);
-	}
+	len = ends_tuple(&t, k->dst, k->src, k->dport, k->sport);
+	sk = bpf_sk_lookup_udp(skb, &t, len, BPF_F_CURRENT_NETNS, 0);
 	if (!sk)
 		return 0;
 	ret = !!bpf_sk_storage_get(&own_streams, sk, NULL, 0);
